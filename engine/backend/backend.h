@@ -1,0 +1,142 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_BACKEND_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_BACKEND_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/base/array.h"
+#include "engine/config.h"
+
+namespace ptychoserve {
+
+// Where one frame looks at the object. `row`, `col` is the corner of the frame's window on the
+// absolute object lattice (pixel 0 lies at 0 m); `frac_row`, `frac_col` in [0, 1) is the
+// remainder, taken into account by bilinear interpolation of the object.
+struct PointWindow {
+  std::int32_t slot = 0;
+  std::int32_t row = 0;
+  std::int32_t col = 0;
+  float frac_row = 0;
+  float frac_col = 0;
+};
+
+// A frame on its way into the store: EngineFrameShape pixels of the session's FrameStorage, zero
+// frequency at [0, 0], pixels that are not to be trusted marked by kUnmeasuredU16/F32.
+struct FrameToLoad {
+  std::int32_t slot = 0;
+  const std::byte* pixels = nullptr;
+};
+
+struct BackendConfig {
+  Shape frame_shape;
+  FrameStorage storage = FrameStorage::kU16;
+  int capacity = 0;                    // Slots, 0..capacity-1.
+  bool keeps_exit_waves = false;       // Some stage is a difference map.
+  std::int64_t max_object_pixels = 0;  // Largest canvas that SetCanvas will be asked for.
+  Complex64 initial_object{1.0f, 0.0f};
+};
+
+// What one iteration does besides its algorithm.
+struct IterationOptions {
+  bool update_object = true;
+  bool update_probe = true;
+  std::optional<AmplitudeLimits> amplitude_limits;
+  std::optional<PhaseLimits> phase_limits;
+};
+
+// Figures of one iteration, for P and O as they were at its start unless said otherwise.
+struct IterationMetrics {
+  double r_factor = 0;       // Σ |√I - |Ψ|| / Σ √I over trusted pixels of all active points.
+  double fourier_error = 0;  // sqrt(mean over points of Σ (|Ψ| - √I)² / Σ I).
+  double object_change = 0;  // ‖O_new - O_old‖ / ‖O_new‖ over covered pixels.
+  double probe_change = 0;   // ‖P_new - P_old‖ / ‖P_new‖.
+  double step = 0;           // Newton step of ML_grad; 0 for other algorithms.
+  bool finite = true;        // False when object or probe has a NaN or an infinity.
+};
+
+// How well P and O explain the data, without changing anything.
+struct FitMetrics {
+  double r_factor = 0;
+  double fourier_error = 0;
+  double gaussian = 0;     // Mean of (√I - |Ψ|)² per trusted pixel.
+  double poisson_nll = 0;  // (NLL(model) - NLL(data)) / (non-zero trusted pixels / 2); 1 = limit.
+};
+
+// Object, probe and coverage of one and the same iteration.
+struct Readback {
+  Region canvas;           // On the absolute lattice.
+  ComplexStack object;     // [1, canvas.shape]
+  ComplexStack probe;      // [modes, frame_shape]
+  FloatImage coverage;     // canvas.shape, Σ_j |P(r - r_j)|² over active points, photons.
+};
+
+// The arithmetic and the state of one session: frames, exit waves, object, probe.
+//
+// Points are used in the order of `SetActivePoints`; frames of other slots are never read.
+// Not thread-safe: one device worker calls it. A call may return before the device has finished;
+// results that the host reads are complete when they are returned.
+// Errors: kResourceExhausted when the device is out of memory, kInternal and kDataLoss for
+// failures of the device.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // Moves the canvas to `canvas` (pixels <= max_object_pixels). What was inside both the old and
+  // the new canvas keeps its value, the rest becomes initial_object.
+  virtual absl::Status SetCanvas(const Region& canvas) = 0;
+  // Copies frames into their slots; the host memory is free for reuse on return.
+  virtual absl::Status LoadFrames(std::span<const FrameToLoad> frames) = 0;
+  // Mean of √counts over the frames of `slots`, zero frequency at [0, 0]; untrusted pixels
+  // count as 0.
+  virtual absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) = 0;
+  virtual absl::Status SetProbe(const ComplexStack& probe) = 0;
+  // Replaces the object on `canvas`'s whole area, which must be the current canvas.
+  virtual absl::Status SetObject(const ComplexStack& object) = 0;
+  // The points of all following iterations. Windows, one object pixel beyond their far edges
+  // included, lie inside the canvas. Exit waves of slots that were not in the previous set
+  // start as P * O.
+  virtual absl::Status SetActivePoints(std::span<const PointWindow> points) = 0;
+  // Sets the object inside `region` back to initial_object.
+  virtual absl::Status ClearObject(const Region& region) = 0;
+  // Moves probe (cyclically), object and exit waves by whole pixels together, so that no
+  // predicted intensity changes where the canvas has room.
+  virtual absl::Status Shift(int rows, int cols) = 0;
+  // One pass over all active points.
+  virtual absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
+                                                   const IterationOptions& options) = 0;
+  virtual absl::StatusOr<FitMetrics> Evaluate() = 0;
+
+  // Takes a copy of object, probe and coverage as they are now. At most one copy is under way.
+  virtual absl::Status StartReadback() = 0;
+  // The copy, once it has arrived; nullopt while it has not, unless `wait`.
+  virtual absl::StatusOr<std::optional<Readback>> FinishReadback(bool wait) = 0;
+
+  // Exit waves of the active points' slots, in the order of SetActivePoints: [points, frame].
+  // For tests and for export of the state.
+  virtual absl::StatusOr<ComplexStack> ReadExitWaves() = 0;
+};
+
+// A place where sessions can run: the CPU, or one GPU.
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual std::string name() const = 0;  // "cpu" or "cuda:0".
+  virtual std::string description() const = 0;
+  // Exact bytes of device memory that a session of `config` holds.
+  virtual std::int64_t EstimateBytes(const BackendConfig& config) const = 0;
+  virtual std::int64_t total_bytes() const = 0;
+  // Bytes that sessions may reserve in all.
+  virtual std::int64_t usable_bytes() const = 0;
+  virtual absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(const BackendConfig& config) = 0;
+};
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_BACKEND_H_

@@ -1,0 +1,243 @@
+#ifndef PTYCHOSERVE_ENGINE_CONFIG_H_
+#define PTYCHOSERVE_ENGINE_CONFIG_H_
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/base/array.h"
+
+namespace ptychoserve {
+
+// Everything a reconstruction session needs to know before its first frame. Plain values with
+// the product's defaults; `Resolve` checks them as a whole. Units are in the names.
+
+enum class DataType { kU8, kU16, kU32, kF32 };
+enum class Encoding {
+  kRaw,    // Little-endian pixels, row-major.
+  kLz4,    // One raw LZ4 block per frame.
+  kBslz4,  // Bitshuffle-LZ4 per frame, with the 12-byte header of HDF5 filter 32008.
+};
+
+// The eight symmetries of the square, as acting on an image (rows down, columns right).
+enum class Orientation {
+  kIdentity,
+  kFlipLr,         // Reverse the columns.
+  kFlipUd,         // Reverse the rows.
+  kRot180,         // Reverse both.
+  kTranspose,      // Swap rows and columns.
+  kRot90Ccw,       // Transpose, then reverse the rows.
+  kRot90Cw,        // Transpose, then reverse the columns.
+  kAntiTranspose,  // Transpose, then reverse both.
+};
+
+struct OpticsConfig {
+  double wavelength_m = 0;            // > 0.
+  double distance_m = 0;              // Sample to detector, > 0.
+  double detector_pixel_size_y_m = 0; // Row pitch of the frame as it arrives, > 0.
+  double detector_pixel_size_x_m = 0; // Column pitch of the frame as it arrives, > 0.
+};
+
+// Finds the beam in the first frames and crops around it, once, without losing a frame.
+struct AutoCentreConfig {
+  Shape crop_shape;         // Size after the crop.
+  int frames = 64;          // Frames averaged before the crop is fixed, 1..1024.
+  double threshold = 0.02;  // Fraction of the mean frame's peak that counts as beam, (0, 1).
+};
+
+struct DetectorConfig {
+  Shape frame_shape;  // As sent, before orientation and crop.
+  DataType dtype = DataType::kU16;
+  Orientation orientation = Orientation::kIdentity;  // Applied to the whole frame first.
+  std::optional<Region> crop;                        // In the oriented frame. Unset: all of it.
+  std::optional<AutoCentreConfig> auto_centre;       // Excludes `crop`.
+  std::vector<std::uint8_t> bad_pixels;  // frame_shape, 1 = not to be trusted; empty: none.
+  // Counts >= saturation_counts are not trusted. Unset: the largest value of an integer dtype,
+  // no limit for float.
+  std::optional<double> saturation_counts;
+  // Counts strictly above hot_pixel_counts are not trusted. Unset: no limit.
+  std::optional<double> hot_pixel_counts;
+  bool beam_at_corner = false;  // True when zero frequency is at [0, 0], else at [n/2, n/2].
+};
+
+// Encoder counts to metres; see EncoderAssembler.
+struct EncoderConfig {
+  int samples_per_frame = 1;       // 1..65536.
+  double y_scale_m_per_count = 0;  // != 0.
+  double x_scale_m_per_count = 0;  // != 0.
+  double y_offset_m = 0;
+  double x_offset_m = 0;
+  // Tomography angle: the fast axis (x) is scaled by |cos| up to 45 degrees, by |sin| above.
+  std::optional<double> rotation_angle_deg;
+};
+
+enum class OverCapacity {
+  kReject,   // Further frames are refused and counted; the session goes on.
+  kEndScan,  // As kReject, and a full store is the end of data.
+};
+enum class OutOfCanvas {
+  kReject,  // The position is refused and counted.
+  kClamp,   // The window is moved to the nearest place inside, and counted.
+};
+
+struct ScanBounds {
+  double y_min_m = 0, y_max_m = 0, x_min_m = 0, x_max_m = 0;
+};
+
+struct ScanConfig {
+  int expected_points = 0;    // 0: unknown; else that many joined frames are the end of data.
+  int capacity = 0;           // Frames held. 0: expected_points, or 8192 when that is unknown.
+  OverCapacity over_capacity = OverCapacity::kReject;
+  std::optional<ScanBounds> bounds;  // Fixes the canvas. Unset: it grows with the positions.
+  OutOfCanvas out_of_canvas = OutOfCanvas::kReject;
+  int y_sign = 1;  // -1 when the stage coordinate runs against the beam on the sample.
+  int x_sign = 1;
+  bool swap_axes = false;       // The sent x is the sample's y and the other way round.
+  int fast_axis_points = 0;     // Points of one fast line; 0: unknown.
+  std::int64_t first_frame_id = 0;
+  std::optional<EncoderConfig> encoder;
+};
+
+struct AmplitudeLimits { double min = 0, max = 0; };  // 0 <= min <= max.
+struct PhaseLimits { double min_rad = 0, max_rad = 0; };
+
+struct ObjectConfig {
+  double initial_amplitude = 1.0;
+  double initial_phase_rad = 0.0;
+  int padding_px = 4;                           // Added to the canvas in each axis, 2..1024.
+  std::int64_t max_pixels = 16 * 1024 * 1024;   // Bound of a growing canvas.
+  std::optional<AmplitudeLimits> amplitude_limits;
+  std::optional<PhaseLimits> phase_limits;
+  int start_update = 0;  // First iteration that changes the object.
+};
+
+struct ProbeConfig {
+  ComplexStack initial;  // [1, rows, cols]; modes == 0: made from the mean of the data.
+  double propagation_distance_m = 0;  // Angular-spectrum propagation of the initial probe.
+  int start_update = 2;               // First iteration that changes the probe.
+  bool frozen = false;                // Never changed, bit for bit.
+  int recentre_every = 0;             // Iterations between recentrings; 0: never.
+};
+
+// How Σ P*ψ / Σ |P|² is kept finite where little light has fallen.
+struct Regularisation {
+  // Relative with inertia: (Σ P*ψ + δ O) / (Σ |P|² + δ), δ = relative * max(Σ |P|²). Default.
+  double relative = 0.02;
+  // Absolute, as older engines do: Σ P*ψ / (Σ |P|² + absolute). Replaces `relative` when set.
+  std::optional<double> absolute;
+};
+
+// Difference map, Thibault et al., Ultramicroscopy 109, 338 (2009), eqs. 7-9, with the relaxed
+// modulus constraint of Giewekemeyer et al., PNAS 107, 529 (2010).
+struct DifferenceMapConfig {
+  double beta = 0.9;  // (0, 2].
+  // Modulus deviation that is tolerated, in units of a frame's expected shot noise.
+  double relaxation = 0.8;
+  // Absolute tolerated mean squared amplitude deviation; replaces `relaxation` when set.
+  std::optional<double> sigma2;
+  Regularisation regularisation;
+};
+
+enum class Likelihood { kPoisson, kGaussian };
+
+// Gradient of the likelihood with a Newton step over all active points, after Thibault and
+// Guizar-Sicairos, New J. Phys. 14, 063004 (2012), eqs. 4-10.
+struct MlGradientConfig {
+  Likelihood likelihood = Likelihood::kPoisson;
+  double epsilon = 0.05;       // Counts (Poisson) or sqrt(counts) (Gaussian) added below.
+  double max_gradient = 5.0;   // Cap on the relative gradient g.
+  double step = 1.0;           // Multiplies the Newton step, (0, 2].
+  Regularisation regularisation;
+};
+
+// ePIE, Maiden and Rodenburg, Ultramicroscopy 109, 1256 (2009), eqs. 6-7; frames in id order.
+struct EpieConfig {
+  double object_step = 0.8;  // (0, 2].
+  double probe_step = 0.8;   // (0, 2].
+};
+
+using AlgorithmConfig = std::variant<DifferenceMapConfig, MlGradientConfig, EpieConfig>;
+
+// Ends a stage when the R-factor has improved by less than min_relative_change over `window`.
+struct Plateau {
+  int window = 10;
+  double min_relative_change = 0.01;
+};
+
+// One algorithm and when the next one takes over; at most one of the three, the last has none.
+struct StageConfig {
+  AlgorithmConfig algorithm;
+  std::optional<int> iterations;
+  std::optional<double> fraction;  // Of the iterations counted by the schedule's clock, (0, 1).
+  std::optional<Plateau> plateau;
+};
+
+enum class ScheduleClock {
+  kAfterEndOfData,  // The first stage runs while data arrive; stages are counted after.
+  kFromStart,
+};
+
+struct RunConfig {
+  int min_points_to_start = 0;  // 0: max(2 * fast_axis_points, 16).
+  ScheduleClock schedule_clock = ScheduleClock::kAfterEndOfData;
+  int it_ends_after = 60;       // Iterations after the end of data, >= 0.
+  int max_iterations = 0;       // Cap on all iterations; 0: none.
+  double idle_timeout_s = 300;  // No input for so long is the end of data; 0: never.
+};
+
+struct ClearRegionConfig {
+  bool enabled = false;
+  double min_pixels_per_point = 16;  // Only when the scan is sparser than this.
+};
+
+struct SnapshotConfig {
+  int every_iterations = 5;   // >= 1.
+  int min_interval_ms = 200;  // >= 0.
+  int history = 1;            // Snapshots kept, 1..64.
+};
+
+struct ReconstructionConfig {
+  OpticsConfig optics;
+  DetectorConfig detector;
+  ScanConfig scan;
+  ObjectConfig object;
+  ProbeConfig probe;
+  std::vector<StageConfig> schedule;  // Empty: difference map for 2/3, then ML gradient.
+  RunConfig run;
+  ClearRegionConfig clear_region;
+  SnapshotConfig snapshots;
+};
+
+struct FieldViolation {
+  std::string field;        // Path in SessionConfig, such as "scan.capacity".
+  std::string description;  // The value, what is allowed, what to do.
+};
+
+// Checks the whole of `config` and returns every violation, in field order. Empty when valid.
+std::vector<FieldViolation> Validate(const ReconstructionConfig& config);
+
+// Replaces every default that depends on other fields (capacity, saturation, schedule, ...) by
+// its value, so that the result says what will happen. `config` must be valid. Idempotent.
+ReconstructionConfig Resolve(ReconstructionConfig config);
+
+// How a frame is held by the engine: 16-bit unless the counts need more.
+enum class FrameStorage { kU16, kF32 };
+inline constexpr std::uint16_t kUnmeasuredU16 = 65535;
+inline constexpr float kUnmeasuredF32 = -1.0f;
+
+// kU16 when no trusted count of `detector` exceeds 65534.
+FrameStorage StorageFor(const DetectorConfig& detector);
+// Bytes of one pixel: 2 or 4.
+int StorageBytes(FrameStorage storage);
+// Bytes of one pixel as sent.
+int DataTypeBytes(DataType dtype);
+// Shape of the frames in the engine, after orientation and crop.
+Shape EngineFrameShape(const DetectorConfig& detector);
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_ENGINE_CONFIG_H_

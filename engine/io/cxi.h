@@ -1,0 +1,96 @@
+#ifndef PTYCHOSERVE_ENGINE_IO_CXI_H_
+#define PTYCHOSERVE_ENGINE_IO_CXI_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/base/array.h"
+#include "engine/config.h"
+
+namespace ptychoserve {
+
+// What a CXI scan file (CXI version 1.6, entry_1) says besides its frames.
+struct CxiScanInfo {
+  std::int64_t frames = 0;
+  Shape frame_shape;
+  DataType dtype = DataType::kU16;       // 64-bit and signed integers read as u32 when they fit.
+  double wavelength_m = 0;               // From source_1/wavelength, else source_1/energy (J).
+  double distance_m = 0;
+  double detector_pixel_size_y_m = 0, detector_pixel_size_x_m = 0;
+  std::vector<std::uint8_t> bad_pixels;  // frame_shape, 1 = bad; empty when there is no mask.
+  std::vector<double> x_m, y_m;          // translation[:, 0], translation[:, 1].
+  std::string title;
+  // Of a simulated scan: /entry_1/ground_truth_1/{object, probe}, and the object's origin: the
+  // absolute lattice pixel (row, col) of object[0, 0].
+  std::optional<ComplexStack> true_object;
+  std::optional<ComplexStack> true_probe;
+  int true_object_row = 0, true_object_col = 0;
+};
+
+// Reads a scan frame by frame; never holds more than it is asked for. Not thread-safe.
+class CxiScanReader {
+ public:
+  // Errors: kNotFound; kInvalidArgument naming the dataset that is missing or wrong.
+  static absl::StatusOr<std::unique_ptr<CxiScanReader>> Open(const std::string& path);
+  ~CxiScanReader();
+  const CxiScanInfo& info() const;
+  // Frames [first, first + count) as info().dtype, raw bytes, little-endian.
+  // Errors: kOutOfRange, kInternal.
+  absl::Status ReadFrames(std::int64_t first, int count, std::span<std::byte> out);
+
+ private:
+  struct Impl;
+  explicit CxiScanReader(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// A complex dataset of any HDF5 file, 2-D or 3-D: CXI compound (r, i), as h5py writes complex.
+absl::StatusOr<ComplexStack> ReadHdf5Complex(const std::string& path, const std::string& dataset);
+
+// Writes a scan frame by frame, in the layout that CxiScanReader reads.
+class CxiScanWriter {
+ public:
+  // `info.frames` frames will follow in order.
+  static absl::StatusOr<std::unique_ptr<CxiScanWriter>> Create(const std::string& path,
+                                                               const CxiScanInfo& info);
+  ~CxiScanWriter();
+  absl::Status Append(std::span<const std::byte> frames, int count);
+  // `initial_probe` is what a reconstruction may start from.
+  absl::Status WriteInitialProbe(const ComplexStack& probe);
+  absl::Status Close();
+
+ private:
+  struct Impl;
+  explicit CxiScanWriter(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// A reconstruction, as it is written to a CXI file: object in image_1, probe, positions,
+// coverage, metrics, the full effective configuration and the software's version.
+struct CxiResult {
+  ComplexStack object;               // [1, rows, cols]
+  ComplexStack probe;                // [modes, rows, cols]
+  FloatImage coverage;               // Object's shape, photons.
+  double pixel_size_y_m = 0, pixel_size_x_m = 0;
+  double origin_y_m = 0, origin_x_m = 0;  // Sample coordinates of object[0, 0].
+  double wavelength_m = 0;
+  std::vector<std::int64_t> frame_ids;
+  std::vector<double> window_row, window_col;  // Window corners in object pixels.
+  std::vector<std::string> metric_names;       // Columns of `metrics`.
+  std::vector<double> metrics;                 // [iterations, metric_names.size()]
+  std::string config_json;                     // Effective configuration, JSON of SessionConfig.
+  std::string session_json;                    // Final state, JSON of Session.
+};
+absl::Status WriteCxiResult(const std::string& path, const CxiResult& result);
+absl::StatusOr<CxiResult> ReadCxiResult(const std::string& path);
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_ENGINE_IO_CXI_H_

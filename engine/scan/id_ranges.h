@@ -1,0 +1,32 @@
+#ifndef PTYCHOSERVE_ENGINE_SCAN_ID_RANGES_H_
+#define PTYCHOSERVE_ENGINE_SCAN_ID_RANGES_H_
+
+#include <cstdint>
+#include <map>
+#include <utility>
+#include <vector>
+
+namespace ptychoserve {
+
+// A set of frame ids, kept as ranges: memory grows with the number of gaps, not of ids.
+// Not thread-safe.
+class IdRanges {
+ public:
+  // Adds `id`; false when it was in the set already.
+  bool Insert(std::int64_t id);
+  bool Contains(std::int64_t id) const;
+  std::int64_t size() const { return size_; }
+  // The largest w such that all of [first, w] is in the set; first - 1 when `first` is not.
+  std::int64_t ContiguousFrom(std::int64_t first) const;
+  // Gaps between `first` and the largest id, as closed ranges, at most `limit` of them.
+  std::vector<std::pair<std::int64_t, std::int64_t>> Missing(std::int64_t first,
+                                                             std::size_t limit) const;
+
+ private:
+  std::map<std::int64_t, std::int64_t> ranges_;  // First id -> last id, disjoint, not adjacent.
+  std::int64_t size_ = 0;
+};
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_ENGINE_SCAN_ID_RANGES_H_

@@ -1,0 +1,46 @@
+#ifndef PTYCHOSERVE_ENGINE_SCHEDULE_SCHEDULE_H_
+#define PTYCHOSERVE_ENGINE_SCHEDULE_SCHEDULE_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/config.h"
+#include "engine/solver/progress.h"
+
+namespace ptychoserve {
+
+// What the rules look at. Iterations are those done so far.
+struct RunStatus {
+  std::int64_t iteration = 0;
+  std::optional<std::int64_t> iteration_at_end_of_data;  // Unset while data arrive.
+  int stage = 0;                       // Present stage.
+  std::int64_t stage_iterations = 0;   // Counted by the schedule's clock in the present stage.
+  std::int64_t clock_iterations = 0;   // Counted by the schedule's clock in all.
+  std::span<const double> stage_r;     // R-factors of the counted iterations of this stage.
+};
+
+// The stage of the next iteration: `status.stage`, or the one after it when that has ended.
+int NextStage(const ReconstructionConfig& config, const RunStatus& status);
+
+// The rule that ends the run before the next iteration; kNone: go on.
+Completion CheckCompletion(const RunConfig& run, const RunStatus& status);
+
+// What the end-of-data rules look at.
+struct InputStatus {
+  bool finish_asked = false;
+  std::int64_t joined_points = 0;
+  bool store_full = false;
+  double idle_s = 0;        // Since the last input was accepted or the session began.
+  bool any_input = false;
+};
+// The rule by which the data have ended; kNone: not yet. An idle time-out needs some input.
+EndOfData CheckEndOfData(const ReconstructionConfig& config, const InputStatus& input);
+
+// Points that must be active before iterations start while data arrive.
+int StartThreshold(const ReconstructionConfig& config);
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_ENGINE_SCHEDULE_SCHEDULE_H_

@@ -1,0 +1,100 @@
+#ifndef PTYCHOSERVE_ENGINE_SOLVER_RECONSTRUCTION_H_
+#define PTYCHOSERVE_ENGINE_SOLVER_RECONSTRUCTION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+#include "engine/base/clock.h"
+#include "engine/base/mutex.h"
+#include "engine/config.h"
+#include "engine/frames/frame_batch.h"
+#include "engine/scan/position_batch.h"
+#include "engine/solver/progress.h"
+#include "engine/solver/snapshot.h"
+#include "engine/store/frame_store.h"
+
+namespace ptychoserve {
+
+struct ReconstructionOptions {
+  const Clock* clock = &Clock::Steady();
+  // Host bytes for frames that have been accepted and wait for the device.
+  std::int64_t staging_bytes = 256 << 20;
+  // Called, on any thread and without locks held, when a turn would find something to do.
+  std::function<void()> on_work = [] {};
+  // Called after each change of state, warning, iteration or snapshot. Must be quick.
+  std::function<void()> on_progress = [] {};
+};
+
+// One session: takes frames and positions in, iterates, hands snapshots out.
+//
+// Thread-safe, by division: AddFrames, AddPositions, FinishScan, Stop, Update* and the readers
+// may be called from any thread at any time; RunTurn is called by the one device worker.
+class Reconstruction {
+ public:
+  // `config` must be valid (see Validate); it is resolved here.
+  // Errors: kResourceExhausted when the device has no memory, and those of Device.
+  static absl::StatusOr<std::unique_ptr<Reconstruction>> Create(ReconstructionConfig config,
+                                                                Device& device,
+                                                                ReconstructionOptions options);
+  ~Reconstruction();
+
+  // What the device is asked to hold for `config` (valid and resolved).
+  static BackendConfig BackendConfigFor(const ReconstructionConfig& config);
+
+  // Takes frames from `batch`, starting with its frame number `begin` (0-based within the
+  // batch), until done or until the staging memory is full. Returns the number of the first
+  // frame not taken; batch.count() when done. Frames that are refused are counted.
+  // Errors: kFailedPrecondition when the session has reached a final state.
+  absl::StatusOr<int> AddFrames(const FrameBatch& batch, int begin);
+  // Runs `ready` once, when staging memory has become free or the session has ended; at once if
+  // that is so now.
+  void NotifyWhenSpace(std::function<void()> ready);
+  // Errors: as AddFrames.
+  absl::Status AddPositions(const PositionBatch& batch);
+  absl::Status AddEncoderSamples(const EncoderBatch& batch);
+  // Bytes of staging memory that are free now.
+  std::int64_t free_staging_bytes() const;
+  std::int64_t engine_frame_bytes() const;
+
+  // End of data; idempotent. `expected_frames`, when given, is compared with what has arrived
+  // and a difference is reported as a warning.
+  absl::Status FinishScan(std::optional<std::int64_t> expected_frames);
+  // Ends the session with its present result. `abort` gives up the iteration under way's
+  // snapshot; otherwise a last snapshot is taken. Errors: kFailedPrecondition when final.
+  absl::Status Stop(bool abort);
+  // Replaces the settings that may change while running: run, snapshots, clear_region.
+  // Errors: kInvalidArgument naming the field, kFailedPrecondition when final.
+  absl::Status UpdateSettings(const RunConfig& run, const SnapshotConfig& snapshots,
+                              const ClearRegionConfig& clear_region);
+
+  ReconstructionConfig config() const;
+  Progress progress() const;
+  std::vector<IterationRecord> history() const;  // At most the last 100 000 iterations.
+  std::shared_ptr<const Snapshot> latest_snapshot() const;  // Null before the first.
+  // The newest kept snapshot with that version; null when there is none.
+  std::shared_ptr<const Snapshot> snapshot(std::int64_t version) const;
+
+  // Does the next piece of work: load what is staged, activate points, at most one iteration.
+  // Returns false when there was nothing to do. Errors of the device end the session (kFailed)
+  // and are reported there, not here.
+  bool RunTurn();
+
+ private:
+  Reconstruction(ReconstructionConfig config, ReconstructionOptions options);
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_ENGINE_SOLVER_RECONSTRUCTION_H_

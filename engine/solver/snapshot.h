@@ -1,0 +1,40 @@
+#ifndef PTYCHOSERVE_ENGINE_SOLVER_SNAPSHOT_H_
+#define PTYCHOSERVE_ENGINE_SOLVER_SNAPSHOT_H_
+
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include "engine/backend/backend.h"
+#include "engine/base/array.h"
+#include "engine/solver/progress.h"
+
+namespace ptychoserve {
+
+// One active point as the snapshot's iteration used it.
+struct SnapshotPoint {
+  std::int64_t frame_id = 0;
+  double row = 0;  // Corner of the window in pixels of the snapshot's object array,
+  double col = 0;  // interpolated bilinearly between pixels.
+};
+
+// Object, probe and coverage of one iteration. Immutable once published; shared by readers.
+struct Snapshot {
+  std::int64_t version = 0;  // 1, 2, ... within the session.
+  std::int64_t iteration = 0;  // Iterations done.
+  std::chrono::system_clock::time_point time;
+  bool final = false;  // Of the finished run.
+  Region canvas;       // Object array on the absolute lattice.
+  Region scanned;      // Area spanned by the probe centres, relative to the object array.
+  double pixel_size_y_m = 0;
+  double pixel_size_x_m = 0;
+  ComplexStack object;  // [1, canvas.shape], finite.
+  ComplexStack probe;   // [modes, frame_shape], finite, centred.
+  FloatImage coverage;  // canvas.shape, Σ |P|², photons per pixel.
+  std::vector<SnapshotPoint> points;  // In frame-id order.
+  IterationRecord metrics;
+};
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_ENGINE_SOLVER_SNAPSHOT_H_

@@ -1,0 +1,103 @@
+#ifndef PTYCHOSERVE_ENGINE_STORE_FRAME_STORE_H_
+#define PTYCHOSERVE_ENGINE_STORE_FRAME_STORE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/backend/backend.h"
+#include "engine/base/mutex.h"
+#include "engine/config.h"
+#include "engine/frames/frame_batch.h"
+#include "engine/frames/preprocess.h"
+#include "engine/scan/encoder_assembler.h"
+#include "engine/scan/id_ranges.h"
+#include "engine/scan/object_grid.h"
+#include "engine/scan/position_batch.h"
+#include "engine/store/ingest_report.h"
+
+namespace ptychoserve {
+
+// Frames and positions joined by id into points, and the host memory in which accepted frames
+// wait for the device.
+//
+// A slot is one frame's place on the device. Its life, forward only:
+//   empty -> reserved   an id has been given the slot, its pixels are being prepared
+//   reserved -> empty   they could not be decoded
+//   reserved -> staged  pixels are ready in host memory
+//   staged -> loaded    the worker has taken them (TakeStaged, then ReleaseStaged)
+//   loaded -> ready     loaded, and the id has a position (either order)
+// Only ready slots are ever handed out as points. There is one capacity: the number of slots.
+//
+// Thread-safe. TakeStaged, ReleaseStaged and NewPoints are for the device worker.
+class FrameStore {
+ public:
+  // `config` valid and resolved. `staging_bytes` bounds the staged frames; at least
+  // max(2, auto_centre.frames) frames are always possible.
+  FrameStore(const ReconstructionConfig& config, std::int64_t staging_bytes);
+  ~FrameStore();
+
+  // See Reconstruction::AddFrames. Frames are prepared on the caller's thread, outside the lock.
+  int AddFrames(const FrameBatch& batch, int begin);
+  // Positions beyond 8 * capacity + 65536 waiting for their frames are refused (kOverCapacity).
+  void AddPositions(const PositionBatch& batch);
+  // Errors: kInvalidArgument when the session has no encoder.
+  absl::Status AddEncoderSamples(const EncoderBatch& batch);
+  // From now on inputs are refused as kLate. Frames held back for auto-centre are released.
+  void Close();
+  bool closed() const;
+
+  // Runs `ready` once, when frames can be staged (at once if that is so now) or at Close.
+  void NotifyWhenSpace(std::function<void()> ready);
+  std::int64_t free_staging_bytes() const;
+  std::int64_t engine_frame_bytes() const { return engine_frame_bytes_; }
+
+  // Frames that wait for the device, oldest first; they stay valid until ReleaseStaged.
+  std::vector<FrameToLoad> TakeStaged();
+  // The frames of the last TakeStaged are on the device; their memory is used again.
+  void ReleaseStaged();
+
+  struct Point {
+    std::int64_t frame_id = 0;
+    std::int32_t slot = 0;
+    Window window;
+  };
+  // Points that became ready since the last call; frames without a count are left out.
+  std::vector<Point> NewPoints();
+
+  struct Status {
+    IngestCounters frames;
+    IngestCounters positions;
+    std::int64_t joined_points = 0;
+    std::int64_t empty_frames = 0;
+    std::int64_t frames_without_position = 0;
+    std::int64_t positions_without_frame = 0;
+    std::int64_t incomplete_encoder_frames = 0;
+    std::int64_t staged_frames = 0;   // Not yet on the device, held-back ones included.
+    bool full = false;                // Every slot is taken.
+    std::vector<std::string> warnings;  // Such as a beam not found, a crop that was moved.
+  };
+  Status status() const;
+  // Input totals only; cheaper than status().
+  IngestCounters frame_counters() const;
+  IngestCounters position_counters() const;
+
+  // Present canvas and scanned area; see ObjectGrid.
+  Region canvas() const;
+  Region scanned() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+  std::int64_t engine_frame_bytes_ = 0;
+};
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_ENGINE_STORE_FRAME_STORE_H_
