@@ -22,7 +22,8 @@ struct NpyArray {
 
   static NpyArray FromComplex(const std::vector<std::int64_t>& shape,
                               const std::vector<Complex64>& values);
-  static NpyArray FromFloat(const std::vector<std::int64_t>& shape, const std::vector<float>& values);
+  static NpyArray FromFloat(const std::vector<std::int64_t>& shape,
+                            const std::vector<float>& values);
   static NpyArray FromDouble(const std::vector<std::int64_t>& shape,
                              const std::vector<double>& values);
   // Errors: kInvalidArgument unless the array is numeric; "<c8", "<c16", and real types convert.
@@ -35,6 +36,9 @@ struct NpyArray {
 // Errors: kNotFound, kInvalidArgument (not such a file; what is wrong), kInternal (input/output).
 absl::StatusOr<NpyArray> ReadNpy(const std::string& path);
 absl::Status WriteNpy(const std::string& path, const NpyArray& array);
+// What precedes the data in an NPY file: magic, version 1.0, the padded header.
+// Errors: kInvalidArgument (type not supported, shape and data do not match).
+absl::StatusOr<std::string> NpyHeader(const NpyArray& array);
 // An uncompressed archive as numpy.savez writes it.
 absl::Status WriteNpz(const std::string& path,
                       const std::vector<std::pair<std::string, NpyArray>>& arrays);
