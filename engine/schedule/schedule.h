@@ -15,10 +15,10 @@ namespace ptychoserve {
 struct RunStatus {
   std::int64_t iteration = 0;
   std::optional<std::int64_t> iteration_at_end_of_data;  // Unset while data arrive.
-  int stage = 0;                       // Present stage.
-  std::int64_t stage_iterations = 0;   // Counted by the schedule's clock in the present stage.
-  std::int64_t clock_iterations = 0;   // Counted by the schedule's clock in all.
-  std::span<const double> stage_r;     // R-factors of the counted iterations of this stage.
+  int stage = 0;                                         // Present stage.
+  std::int64_t stage_iterations = 0;  // Counted by the schedule's clock in the present stage.
+  std::int64_t clock_iterations = 0;  // Counted by the schedule's clock in all.
+  std::span<const double> stage_r;    // R-factors of the counted iterations of this stage.
 };
 
 // The stage of the next iteration: `status.stage`, or the one after it when that has ended.
@@ -32,7 +32,7 @@ struct InputStatus {
   bool finish_asked = false;
   std::int64_t joined_points = 0;
   bool store_full = false;
-  double idle_s = 0;        // Since the last input was accepted or the session began.
+  double idle_s = 0;  // Since the last input was accepted or the session began.
   bool any_input = false;
 };
 // The rule by which the data have ended; kNone: not yet. An idle time-out needs some input.

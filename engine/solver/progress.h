@@ -40,9 +40,10 @@ struct IterationRecord {
   std::int64_t iteration = 0;  // 1 for the first.
   int stage = 0;               // Index into the schedule.
   std::int64_t active_points = 0;
-  double seconds = 0;       // Duration of the iteration.
-  double elapsed_s = 0;     // Since the first iteration began.
-  double coverage = 0;      // Fraction of the scanned area with coverage above 1 % of its maximum; of the last snapshot.
+  double seconds = 0;    // Duration of the iteration.
+  double elapsed_s = 0;  // Since the first iteration began.
+  double coverage = 0;   // Fraction of the scanned area with coverage above 1 % of its maximum; of
+                         // the last snapshot.
   IterationMetrics metrics;
 };
 
@@ -51,26 +52,26 @@ struct Progress {
   SessionState state = SessionState::kCreated;
   EndOfData end_of_data = EndOfData::kNone;
   Completion completion = Completion::kNone;
-  bool partial = false;    // Ended with fewer points than expected.
-  std::string failure;     // In words, for kFailed.
+  bool partial = false;  // Ended with fewer points than expected.
+  std::string failure;   // In words, for kFailed.
   IngestCounters frames;
   IngestCounters positions;
-  std::int64_t joined_points = 0;           // Have frame and position.
-  std::int64_t active_points = 0;           // Used by the iterations.
-  std::int64_t empty_frames = 0;            // Joined, but without a single count: not used.
+  std::int64_t joined_points = 0;  // Have frame and position.
+  std::int64_t active_points = 0;  // Used by the iterations.
+  std::int64_t empty_frames = 0;   // Joined, but without a single count: not used.
   std::int64_t frames_without_position = 0;
   std::int64_t positions_without_frame = 0;
   std::int64_t incomplete_encoder_frames = 0;  // Some encoder samples have arrived, not all.
-  std::int64_t staged_frames = 0;           // Accepted, not yet on the device.
-  std::int64_t iteration = 0;               // Iterations done.
+  std::int64_t staged_frames = 0;              // Accepted, not yet on the device.
+  std::int64_t iteration = 0;                  // Iterations done.
   std::int64_t iterations_after_end = 0;
   int stage = 0;
-  double iterations_per_second = 0;         // Over the last seconds.
+  double iterations_per_second = 0;  // Over the last seconds.
   std::int64_t snapshot_version = 0;
   std::optional<IterationRecord> last;
-  std::optional<FitMetrics> final_fit;      // Of the finished result.
+  std::optional<FitMetrics> final_fit;  // Of the finished result.
   std::int64_t device_bytes = 0;
-  std::vector<std::string> warnings;        // In order of appearance.
+  std::vector<std::string> warnings;  // In order of appearance.
 };
 
 }  // namespace ptychoserve

@@ -65,6 +65,9 @@ class Reconstruction {
   // Bytes of staging memory that are free now.
   std::int64_t free_staging_bytes() const;
   std::int64_t engine_frame_bytes() const;
+  // Input totals of the session; cheaper than progress().
+  IngestCounters frame_counters() const;
+  IngestCounters position_counters() const;
 
   // End of data; idempotent. `expected_frames`, when given, is compared with what has arrived
   // and a difference is reported as a warning.
@@ -79,7 +82,7 @@ class Reconstruction {
 
   ReconstructionConfig config() const;
   Progress progress() const;
-  std::vector<IterationRecord> history() const;  // At most the last 100 000 iterations.
+  std::vector<IterationRecord> history() const;             // At most the last 100 000 iterations.
   std::shared_ptr<const Snapshot> latest_snapshot() const;  // Null before the first.
   // The newest kept snapshot with that version; null when there is none.
   std::shared_ptr<const Snapshot> snapshot(std::int64_t version) const;

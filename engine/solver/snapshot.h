@@ -20,7 +20,7 @@ struct SnapshotPoint {
 
 // Object, probe and coverage of one iteration. Immutable once published; shared by readers.
 struct Snapshot {
-  std::int64_t version = 0;  // 1, 2, ... within the session.
+  std::int64_t version = 0;    // 1, 2, ... within the session.
   std::int64_t iteration = 0;  // Iterations done.
   std::chrono::system_clock::time_point time;
   bool final = false;  // Of the finished run.
@@ -28,9 +28,9 @@ struct Snapshot {
   Region scanned;      // Area spanned by the probe centres, relative to the object array.
   double pixel_size_y_m = 0;
   double pixel_size_x_m = 0;
-  ComplexStack object;  // [1, canvas.shape], finite.
-  ComplexStack probe;   // [modes, frame_shape], finite, centred.
-  FloatImage coverage;  // canvas.shape, Σ |P|², photons per pixel.
+  ComplexStack object;                // [1, canvas.shape], finite.
+  ComplexStack probe;                 // [modes, frame_shape], finite, centred.
+  FloatImage coverage;                // canvas.shape, Σ |P|², photons per pixel.
   std::vector<SnapshotPoint> points;  // In frame-id order.
   IterationRecord metrics;
 };

@@ -52,6 +52,9 @@ class FrameStore {
   // From now on inputs are refused as kLate. Frames held back for auto-centre are released.
   void Close();
   bool closed() const;
+  // Gives back the staging memory after the session's end; accepted frames that were not taken
+  // are no longer counted as staged. Close first.
+  void Drop();
 
   // Runs `ready` once, when frames can be staged (at once if that is so now) or at Close.
   void NotifyWhenSpace(std::function<void()> ready);
@@ -79,14 +82,16 @@ class FrameStore {
     std::int64_t frames_without_position = 0;
     std::int64_t positions_without_frame = 0;
     std::int64_t incomplete_encoder_frames = 0;
-    std::int64_t staged_frames = 0;   // Not yet on the device, held-back ones included.
-    bool full = false;                // Every slot is taken.
+    std::int64_t staged_frames = 0;     // Not yet on the device, held-back ones included.
+    bool full = false;                  // Every slot is taken.
     std::vector<std::string> warnings;  // Such as a beam not found, a crop that was moved.
   };
   Status status() const;
-  // Input totals only; cheaper than status().
+  // Cheaper than status().
   IngestCounters frame_counters() const;
   IngestCounters position_counters() const;
+  std::int64_t accepted_frames() const;
+  std::int64_t accepted_positions() const;
 
   // Present canvas and scanned area; see ObjectGrid.
   Region canvas() const;

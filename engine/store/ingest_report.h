@@ -25,13 +25,13 @@ inline constexpr int kRejectReasons = 9;
 struct IngestCounters {
   std::int64_t received = 0;  // accepted + all of rejected.
   std::int64_t accepted = 0;
-  std::array<std::int64_t, kRejectReasons> rejected{};         // Indexed by Reject.
+  std::array<std::int64_t, kRejectReasons> rejected{};           // Indexed by Reject.
   std::array<std::int64_t, kRejectReasons> first_rejected_id{};  // Valid where rejected > 0.
-  std::array<std::string, kRejectReasons> first_detail;        // Of the first rejection, in words.
-  std::int64_t clamped = 0;            // Positions moved into the canvas (CLAMP only).
-  std::int64_t watermark = -1;         // Every id in [first_frame_id, watermark] is accounted for.
-  std::int64_t untrusted_pixels = 0;   // Saturated or hot pixels masked in accepted frames.
-  std::int64_t payload_bytes = 0;      // As sent.
+  std::array<std::string, kRejectReasons> first_detail;  // Of the first rejection, in words.
+  std::int64_t clamped = 0;           // Positions moved into the canvas (CLAMP only).
+  std::int64_t watermark = -1;        // Every id in [first_frame_id, watermark] is accounted for.
+  std::int64_t untrusted_pixels = 0;  // Saturated or hot pixels masked in accepted frames.
+  std::int64_t payload_bytes = 0;     // As sent.
 
   std::int64_t total_rejected() const {
     std::int64_t sum = 0;

@@ -1,0 +1,64 @@
+# Two commands for a fresh Debian 12 or Ubuntu 24.04 machine: `make demo` and `make test`.
+# `make help` lists the others.
+
+BUILD   ?= build
+JOBS    ?= $(shell nproc)
+PYTHON  ?= /usr/bin/python3
+PACKAGES := $(shell sed -e 's/\#.*//' -e '/^[[:space:]]*$$/d' docker/packages.txt)
+SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.DEFAULT_GOAL := help
+.PHONY: help packages configure build demo test check-all asan tsan format lint gpu-bundle clean
+
+help:  ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+packages:  ## Install the Debian packages that are missing (uses sudo unless root)
+	@missing=$$(dpkg-query -W -f='$${db:Status-Status} $${Package}\n' $(PACKAGES) 2>/dev/null \
+	    | sed -n 's/^installed //p' | sort > /tmp/ptychoserve-installed.$$$$; \
+	    printf '%s\n' $(PACKAGES) | sort | comm -23 - /tmp/ptychoserve-installed.$$$$; \
+	    rm -f /tmp/ptychoserve-installed.$$$$); \
+	if [ -n "$$missing" ]; then \
+	  echo "installing:" $$missing; \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    -o DPkg::Lock::Timeout=300 $$missing; \
+	fi
+
+configure: packages
+	@cmake --preset release -B $(BUILD)
+
+build: configure  ## Build server, client and tests (release) into build/
+	@cmake --build $(BUILD) -j $(JOBS)
+
+demo: packages  ## Simulate a scan, stream it, watch it appear, fetch the result
+	@cmake --preset release -B $(BUILD) > /dev/null && \
+	 cmake --build $(BUILD) -j $(JOBS) --target ptychoserved ptychoctl
+	@client/demo/demo.sh $(BUILD)
+
+test: build  ## Build and run all tests
+	@tests/run_tests.sh $(BUILD)
+
+asan: packages  ## All CPU tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@cmake --preset asan && cmake --build --preset asan -j $(JOBS) && tests/run_tests.sh build/asan
+
+tsan: packages  ## The tests without gRPC under ThreadSanitizer
+	@cmake --preset tsan && cmake --build --preset tsan -j $(JOBS) && tests/run_tests.sh build/tsan
+
+check-all: test asan tsan lint  ## Everything: tests, sanitizers, format, static analysis
+
+SOURCES := $(shell git ls-files '*.cc' '*.h' '*.cu' '*.cuh' 2>/dev/null)
+
+format:  ## Format all sources
+	@clang-format -i $(SOURCES)
+
+lint: configure  ## Check the format and run clang-tidy on engine, server and client
+	@clang-format --dry-run -Werror $(SOURCES)
+	@git ls-files 'engine/*.cc' 'server/*.cc' 'client/*.cc' | grep -v backend/cuda \
+	  | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
+
+gpu-bundle: build  ## One self-contained folder that runs all GPU tests on another machine
+	@tests/gpu/make_bundle.sh $(BUILD) $(BUILD)/gpu-bundle
+
+clean:  ## Remove the build folder
+	@rm -rf $(BUILD)

@@ -1,0 +1,186 @@
+#include "engine/solver/solver.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "engine/base/status_macros.h"
+#include "engine/probe/probe.h"
+
+namespace ptychoserve {
+namespace {
+
+// Fraction of the largest coverage above which a pixel counts as covered in Snapshot figures.
+constexpr float kCoveredFraction = 0.01f;
+
+bool ById(const FrameStore::Point& a, const FrameStore::Point& b) {
+  return a.frame_id < b.frame_id;
+}
+
+// Fraction of `area` (relative to the image) that has light.
+double CoveredFraction(const FloatImage& coverage, const Region& area) {
+  if (coverage.data.empty()) return 0;
+  const float limit =
+      kCoveredFraction * *std::max_element(coverage.data.begin(), coverage.data.end());
+  std::int64_t covered = 0;
+  for (int r = area.row; r < area.row + area.shape.rows; ++r) {
+    const float* row = coverage.data.data() + static_cast<std::int64_t>(r) * coverage.shape.cols;
+    covered += std::count_if(row + area.col, row + area.col + area.shape.cols,
+                             [limit](float c) { return c > limit; });
+  }
+  return static_cast<double>(covered) /
+         static_cast<double>(std::max<std::int64_t>(1, area.shape.pixels()));
+}
+
+}  // namespace
+
+Solver::Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> backend,
+               FrameStore& store)
+    : config_(config),
+      pixel_size_(ObjectPixelSize(config.optics, config.detector)),
+      frame_shape_(EngineFrameShape(config.detector)),
+      backend_(std::move(backend)),
+      store_(store),
+      active_(std::make_shared<std::vector<FrameStore::Point>>()) {}
+
+absl::StatusOr<bool> Solver::LoadStaged() {
+  const std::vector<FrameToLoad> frames = store_.TakeStaged();
+  if (!frames.empty()) {
+    PS_RETURN_IF_ERROR(backend_->LoadFrames(frames));
+    store_.ReleaseStaged();
+  }
+  const std::vector<FrameStore::Point> points = store_.NewPoints();
+  waiting_.insert(waiting_.end(), points.begin(), points.end());
+  return !frames.empty() || !points.empty();
+}
+
+absl::Status Solver::Start() {
+  ComplexStack probe = config_.probe.initial;
+  if (probe.modes == 0) {
+    std::sort(waiting_.begin(), waiting_.end(), ById);
+    std::vector<std::int32_t> slots;
+    for (const FrameStore::Point& p : waiting_) slots.push_back(p.slot);
+    PS_ASSIGN_OR_RETURN(const FloatImage mean, backend_->MeanAmplitude(slots));
+    probe = ProbeFromMeanAmplitude(mean);
+  }
+  probe = PropagateAngularSpectrum(probe, config_.probe.propagation_distance_m,
+                                   config_.optics.wavelength_m, pixel_size_);
+  PS_RETURN_IF_ERROR(backend_->SetProbe(probe));
+  started_ = true;
+  return absl::OkStatus();
+}
+
+Region Solver::WindowsOf(const std::vector<FrameStore::Point>& points) const {
+  std::int32_t row_min = points[0].window.row, row_max = row_min;
+  std::int32_t col_min = points[0].window.col, col_max = col_min;
+  for (const FrameStore::Point& p : points) {
+    row_min = std::min(row_min, p.window.row);
+    row_max = std::max(row_max, p.window.row);
+    col_min = std::min(col_min, p.window.col);
+    col_max = std::max(col_max, p.window.col);
+  }
+  return {row_min,
+          col_min,
+          {row_max - row_min + frame_shape_.rows + 1, col_max - col_min + frame_shape_.cols + 1}};
+}
+
+absl::StatusOr<bool> Solver::ActivateWaiting(const ClearRegionConfig& clear_region) {
+  if (waiting_.empty()) return false;
+  if (const Region canvas = store_.canvas(); canvas != canvas_) {
+    PS_RETURN_IF_ERROR(backend_->SetCanvas(canvas));
+    canvas_ = canvas;
+  }
+  if (clear_region.enabled && !active_->empty()) {
+    const std::int64_t points = config_.scan.expected_points > 0
+                                    ? config_.scan.expected_points
+                                    : static_cast<std::int64_t>(active_->size() + waiting_.size());
+    const double pixels_per_point =
+        static_cast<double>(store_.scanned().shape.pixels()) / static_cast<double>(points);
+    if (pixels_per_point > clear_region.min_pixels_per_point) {
+      PS_RETURN_IF_ERROR(backend_->ClearObject(WindowsOf(waiting_)));
+    }
+  }
+  std::sort(waiting_.begin(), waiting_.end(), ById);
+  auto active = std::make_shared<std::vector<FrameStore::Point>>();
+  active->reserve(active_->size() + waiting_.size());
+  std::merge(active_->begin(), active_->end(), waiting_.begin(), waiting_.end(),
+             std::back_inserter(*active), ById);
+  active_ = std::move(active);
+  waiting_.clear();
+
+  std::vector<PointWindow> windows;
+  windows.reserve(active_->size());
+  for (const FrameStore::Point& p : *active_) {
+    windows.push_back({p.slot, p.window.row, p.window.col, p.window.frac_row, p.window.frac_col});
+  }
+  PS_RETURN_IF_ERROR(backend_->SetActivePoints(windows));
+  return true;
+}
+
+absl::StatusOr<IterationMetrics> Solver::Iterate(const AlgorithmConfig& algorithm,
+                                                 std::int64_t iteration) {
+  IterationOptions options;
+  options.update_object = iteration >= config_.object.start_update;
+  options.update_probe = !config_.probe.frozen && iteration >= config_.probe.start_update;
+  options.amplitude_limits = config_.object.amplitude_limits;
+  options.phase_limits = config_.object.phase_limits;
+  PS_ASSIGN_OR_RETURN(const IterationMetrics metrics, backend_->Iterate(algorithm, options));
+  const int every = config_.probe.recentre_every;
+  if (metrics.finite && options.update_probe && every > 0 && (iteration + 1) % every == 0 &&
+      !pending_) {
+    PS_RETURN_IF_ERROR(Recentre());
+  }
+  return metrics;
+}
+
+absl::Status Solver::Recentre() {
+  PS_RETURN_IF_ERROR(backend_->StartReadback());
+  PS_ASSIGN_OR_RETURN(const auto readback, backend_->FinishReadback(/*wait=*/true));
+  const CentreOffset offset = OffsetToCentre(readback->probe);
+  if (offset.rows == 0 && offset.cols == 0) return absl::OkStatus();
+  return backend_->Shift(offset.rows, offset.cols);
+}
+
+absl::Status Solver::StartSnapshot(const IterationRecord& record) {
+  PS_RETURN_IF_ERROR(backend_->StartReadback());
+  Region scanned = store_.scanned();
+  const Region canvas = store_.canvas();
+  scanned.row += canvas.row;
+  scanned.col += canvas.col;
+  pending_ = Pending{record, scanned, active_};
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Snapshot>> Solver::FinishSnapshot(bool wait) {
+  PS_ASSIGN_OR_RETURN(std::optional<Readback> readback, backend_->FinishReadback(wait));
+  if (!readback) return nullptr;
+  auto snapshot = std::make_unique<Snapshot>();
+  snapshot->iteration = pending_->record.iteration;
+  snapshot->canvas = readback->canvas;
+  snapshot->pixel_size_y_m = pixel_size_.y_m;
+  snapshot->pixel_size_x_m = pixel_size_.x_m;
+  snapshot->object = std::move(readback->object);
+  snapshot->probe = std::move(readback->probe);
+  snapshot->coverage = std::move(readback->coverage);
+  // Positions may have come in since the canvas was set; their part of the area is not here yet.
+  const Region& canvas = snapshot->canvas;
+  Region& area = pending_->scanned_absolute;
+  const int row_end = std::min(area.row + area.shape.rows, canvas.row + canvas.shape.rows);
+  const int col_end = std::min(area.col + area.shape.cols, canvas.col + canvas.shape.cols);
+  area.row = std::clamp(area.row, canvas.row, row_end - 1);
+  area.col = std::clamp(area.col, canvas.col, col_end - 1);
+  snapshot->scanned = {
+      area.row - canvas.row, area.col - canvas.col, {row_end - area.row, col_end - area.col}};
+  snapshot->points.reserve(pending_->points->size());
+  for (const FrameStore::Point& p : *pending_->points) {
+    snapshot->points.push_back(
+        {p.frame_id, p.window.row + static_cast<double>(p.window.frac_row) - canvas.row,
+         p.window.col + static_cast<double>(p.window.frac_col) - canvas.col});
+  }
+  snapshot->metrics = pending_->record;
+  snapshot->metrics.coverage = CoveredFraction(snapshot->coverage, snapshot->scanned);
+  pending_.reset();
+  return snapshot;
+}
+
+}  // namespace ptychoserve

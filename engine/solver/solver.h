@@ -1,0 +1,80 @@
+#ifndef PTYCHOSERVE_ENGINE_SOLVER_SOLVER_H_
+#define PTYCHOSERVE_ENGINE_SOLVER_SOLVER_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+#include "engine/config.h"
+#include "engine/scan/optics.h"
+#include "engine/solver/progress.h"
+#include "engine/solver/snapshot.h"
+#include "engine/store/frame_store.h"
+
+namespace ptychoserve {
+
+// The device worker's side of a session: moves points from the store to the backend, iterates,
+// and brings snapshots back. Knows nothing of states and rules. Not thread-safe.
+// Errors of every method: those of Backend.
+class Solver {
+ public:
+  // `config` is resolved; `store` outlives the solver.
+  Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> backend, FrameStore& store);
+
+  // Moves staged frames to the device and notes the points that became ready. False when there
+  // was nothing to do.
+  absl::StatusOr<bool> LoadStaged();
+  // Ready points that are not active yet.
+  std::int64_t waiting_points() const { return static_cast<std::int64_t>(waiting_.size()); }
+  std::int64_t active_points() const { return static_cast<std::int64_t>(active_->size()); }
+
+  // Sets the initial probe: the given one, or one made from the waiting points' frames;
+  // propagated if so configured. Once, before the first activation.
+  absl::Status Start();
+  bool started() const { return started_; }
+  // Makes all waiting points active. False when there were none.
+  absl::StatusOr<bool> ActivateWaiting(const ClearRegionConfig& clear_region);
+
+  // One iteration, number `iteration` (0-based), recentring included.
+  absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
+                                           std::int64_t iteration);
+  absl::StatusOr<FitMetrics> Evaluate() { return backend_->Evaluate(); }
+
+  // Begins to copy the present state; `record` is that of the last iteration.
+  absl::Status StartSnapshot(const IterationRecord& record);
+  bool snapshot_under_way() const { return pending_.has_value(); }
+  // The snapshot begun last, once it has arrived; null while it has not, unless `wait`. Version
+  // and time are left to the caller.
+  absl::StatusOr<std::unique_ptr<Snapshot>> FinishSnapshot(bool wait);
+
+ private:
+  // What a snapshot needs of the moment it was begun.
+  struct Pending {
+    IterationRecord record;
+    Region scanned_absolute;
+    std::shared_ptr<const std::vector<FrameStore::Point>> points;
+  };
+  absl::Status Recentre();
+  // Region of new points' windows, on the absolute lattice.
+  Region WindowsOf(const std::vector<FrameStore::Point>& points) const;
+
+  const ReconstructionConfig config_;
+  const PixelSize pixel_size_;
+  const Shape frame_shape_;
+  std::unique_ptr<Backend> backend_;
+  FrameStore& store_;
+  bool started_ = false;
+  Region canvas_;
+  std::vector<FrameStore::Point> waiting_;
+  // In frame-id order. Shared with the snapshot under way, so replaced rather than changed.
+  std::shared_ptr<const std::vector<FrameStore::Point>> active_;
+  std::optional<Pending> pending_;
+};
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_ENGINE_SOLVER_SOLVER_H_

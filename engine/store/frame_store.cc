@@ -1,0 +1,576 @@
+#include "engine/store/frame_store.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "engine/frames/codec.h"
+#include "engine/scan/orientation.h"
+
+namespace ptychoserve {
+namespace {
+
+// Positions may run ahead of their frames by this much beyond the capacity.
+constexpr std::int64_t kPendingPositionsPerSlot = 8;
+constexpr std::int64_t kPendingPositionsBase = 65536;
+constexpr int kMinStagedFrames = 2;
+
+std::string ShapeText(Shape s) { return absl::StrCat(s.rows, " x ", s.cols); }
+
+const char* DataTypeName(DataType t) {
+  switch (t) {
+    case DataType::kU8:
+      return "u8";
+    case DataType::kU16:
+      return "u16";
+    case DataType::kU32:
+      return "u32";
+    case DataType::kF32:
+      return "f32";
+  }
+  return "unknown";
+}
+
+bool AllFinite(std::span<const std::byte> raw, DataType dtype) {
+  if (dtype != DataType::kF32) return true;
+  for (std::size_t i = 0; i + sizeof(float) <= raw.size(); i += sizeof(float)) {
+    float value;
+    std::memcpy(&value, raw.data() + i, sizeof value);
+    if (!std::isfinite(value)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+struct FrameStore::Impl {
+  // One id that has a frame, a position, or both.
+  struct Record {
+    std::int32_t slot = -1;  // Of its frame; -1: no frame.
+    bool has_frame = false;  // Accepted: staged or loaded.
+    bool loaded = false;
+    bool empty = false;
+    bool has_position = false;
+    Window window;
+  };
+  using Buffer = std::unique_ptr<std::byte[]>;
+  struct Staged {
+    std::int64_t id = 0;
+    std::int32_t slot = 0;
+    Buffer pixels;
+  };
+  // A frame that waits for the beam to be found.
+  struct Held {
+    std::int64_t id = 0;
+    std::int32_t slot = 0;
+    Buffer pixels;
+    std::vector<std::byte> raw;
+  };
+
+  explicit Impl(const ReconstructionConfig& c)
+      : config(c), first_id(c.scan.first_frame_id), grid(c) {}
+
+  const ReconstructionConfig config;
+  const std::int64_t first_id;
+  std::int64_t raw_bytes = 0;
+  std::int64_t engine_bytes = 0;
+
+  mutable Mutex mu;
+  ObjectGrid grid ABSL_GUARDED_BY(mu);
+  std::optional<EncoderAssembler> encoder ABSL_GUARDED_BY(mu);
+  std::shared_ptr<const FramePreprocessor> preprocessor ABSL_GUARDED_BY(mu);
+  std::optional<AutoCentre> auto_centre ABSL_GUARDED_BY(mu);  // Set while the beam is sought.
+  std::vector<Held> held ABSL_GUARDED_BY(mu);
+  std::unordered_map<std::int64_t, Record> records ABSL_GUARDED_BY(mu);
+  std::int32_t next_slot ABSL_GUARDED_BY(mu) = 0;
+  std::vector<std::int32_t> returned_slots ABSL_GUARDED_BY(mu);
+  std::vector<Buffer> free_buffers ABSL_GUARDED_BY(mu);
+  std::int64_t buffers_left ABSL_GUARDED_BY(mu) = 0;  // Not yet allocated.
+  int reserved ABSL_GUARDED_BY(mu) = 0;               // Being prepared outside the lock.
+  std::deque<Staged> staged ABSL_GUARDED_BY(mu);
+  std::vector<Staged> taken ABSL_GUARDED_BY(mu);
+  std::vector<Point> new_points ABSL_GUARDED_BY(mu);
+  std::vector<std::function<void()>> waiting ABSL_GUARDED_BY(mu);
+  bool closed ABSL_GUARDED_BY(mu) = false;
+
+  IngestCounters frames ABSL_GUARDED_BY(mu);
+  IngestCounters positions ABSL_GUARDED_BY(mu);
+  IdRanges frame_ids ABSL_GUARDED_BY(mu);  // Accounted for: accepted or refused.
+  IdRanges position_ids ABSL_GUARDED_BY(mu);
+  std::int64_t joined ABSL_GUARDED_BY(mu) = 0;
+  std::int64_t empty_frames ABSL_GUARDED_BY(mu) = 0;
+  std::vector<std::string> warnings ABSL_GUARDED_BY(mu);
+
+  static void Count(IngestCounters& counters, Reject reason, std::int64_t id, std::int64_t n,
+                    std::string detail) {
+    const auto r = static_cast<std::size_t>(reason);
+    if (counters.rejected[r] == 0) {
+      counters.first_rejected_id[r] = id;
+      counters.first_detail[r] = std::move(detail);
+    }
+    counters.rejected[r] += n;
+    counters.received += n;
+  }
+  void RefuseFrame(Reject reason, std::int64_t id, std::string detail)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    Count(frames, reason, id, 1, std::move(detail));
+    if (id >= first_id) frame_ids.Insert(id);
+  }
+  void RefusePosition(Reject reason, std::int64_t id, std::string detail)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    Count(positions, reason, id, 1, std::move(detail));
+    if (id >= first_id) position_ids.Insert(id);
+  }
+
+  bool HasSlot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    return next_slot < config.scan.capacity || !returned_slots.empty();
+  }
+  std::int32_t AcquireSlot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (returned_slots.empty()) return next_slot++;
+    const std::int32_t slot = returned_slots.back();
+    returned_slots.pop_back();
+    return slot;
+  }
+  bool HasBuffer() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    return !free_buffers.empty() || buffers_left > 0;
+  }
+  Buffer AcquireBuffer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (free_buffers.empty()) {
+      --buffers_left;
+      return Buffer(new std::byte[static_cast<std::size_t>(engine_bytes)]);
+    }
+    Buffer buffer = std::move(free_buffers.back());
+    free_buffers.pop_back();
+    return buffer;
+  }
+
+  void AddPoint(std::int64_t id, const Record& r) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (!r.empty) new_points.push_back({id, r.slot, r.window});
+  }
+
+  // The outcome of preparing a reserved frame.
+  void Commit(std::int64_t id, std::int32_t slot, Buffer pixels,
+              const FramePreprocessor::Result& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    Record& r = records[id];
+    r.has_frame = true;
+    r.empty = result.empty;
+    ++frames.received;
+    ++frames.accepted;
+    frames.untrusted_pixels += result.untrusted_pixels;
+    frame_ids.Insert(id);
+    if (r.empty) ++empty_frames;
+    if (r.has_position) ++joined;
+    staged.push_back({id, slot, std::move(pixels)});
+  }
+  void Abandon(std::int64_t id, std::int32_t slot, Buffer pixels, Reject reason, std::string detail)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    const auto it = records.find(id);
+    if (it->second.has_position) {
+      it->second.slot = -1;
+    } else {
+      records.erase(it);
+    }
+    returned_slots.push_back(slot);
+    free_buffers.push_back(std::move(pixels));
+    RefuseFrame(reason, id, std::move(detail));
+  }
+  // Commits or abandons, as `result` says.
+  void Settle(std::int64_t id, std::int32_t slot, Buffer pixels,
+              const FramePreprocessor::Result& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (result.finite) {
+      Commit(id, slot, std::move(pixels), result);
+      return;
+    }
+    Abandon(id, slot, std::move(pixels), Reject::kNonFinite,
+            absl::StrCat("frame ", id, ": pixel [", result.bad_row, ", ", result.bad_col,
+                         "] is negative, NaN or infinite; counts must be finite and >= 0"));
+  }
+
+  // Fixes the crop from the held frames and releases them.
+  void FixCrop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    const std::optional<BeamCentre> found = auto_centre->Find();
+    if (!found) {
+      warnings.push_back(absl::StrCat("auto-centre: no beam found in ", auto_centre->frames(),
+                                      " frames; the crop is at the centre of the frame"));
+    } else if (found->moved) {
+      warnings.push_back(
+          absl::StrCat("auto-centre: the beam is so near the edge that the crop was "
+                       "moved inside the frame, to row ",
+                       found->crop.row, ", column ", found->crop.col));
+    }
+    preprocessor = std::make_shared<FramePreprocessor>(
+        config.detector, found ? found->crop : auto_centre->CentralCrop());
+    auto_centre.reset();
+    for (Held& h : held) {
+      const auto result =
+          preprocessor->Run(h.raw, {h.pixels.get(), static_cast<std::size_t>(engine_bytes)});
+      Settle(h.id, h.slot, std::move(h.pixels), result);
+    }
+    held.clear();
+    held.shrink_to_fit();
+  }
+
+  std::optional<std::pair<Reject, std::string>> CheckBatch(const FrameBatch& batch) const {
+    const DetectorConfig& d = config.detector;
+    if (batch.dtype != d.dtype) {
+      return std::pair(Reject::kWrongType,
+                       absl::StrCat("batch.dtype is ", DataTypeName(batch.dtype),
+                                    "; the session takes ", DataTypeName(d.dtype)));
+    }
+    if (batch.shape != d.frame_shape) {
+      return std::pair(Reject::kWrongShape,
+                       absl::StrCat("batch.rows x cols is ", ShapeText(batch.shape),
+                                    "; the session takes ", ShapeText(d.frame_shape)));
+    }
+    std::uint64_t want =
+        static_cast<std::uint64_t>(raw_bytes) * static_cast<std::uint64_t>(batch.frames);
+    if (batch.encoding != Encoding::kRaw) {
+      if (batch.encoded_sizes.size() != static_cast<std::size_t>(batch.frames)) {
+        return std::pair(Reject::kCorrupt,
+                         absl::StrCat("batch.encoded_sizes has ", batch.encoded_sizes.size(),
+                                      " entries; one for each of the ", batch.frames, " frames"));
+      }
+      want = 0;
+      for (const std::uint32_t size : batch.encoded_sizes) want += size;
+    }
+    if (batch.data.size() != want) {
+      return std::pair(Reject::kCorrupt,
+                       absl::StrCat("batch.data has ", batch.data.size(), " bytes; ", batch.frames,
+                                    " frames need ", want));
+    }
+    return std::nullopt;
+  }
+
+  // Takes one position under its id.
+  void AddPosition(std::int64_t id, double y_m, double x_m) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (id < first_id) {
+      return RefusePosition(Reject::kBadId, id,
+                            absl::StrCat("position ", id, ": ids begin at ", first_id));
+    }
+    if (closed) return RefusePosition(Reject::kLate, id, "after the end of data");
+    if (!std::isfinite(y_m) || !std::isfinite(x_m)) {
+      return RefusePosition(Reject::kNonFinite, id,
+                            absl::StrCat("position ", id, ": (x_m, y_m) = (", x_m, ", ", y_m,
+                                         "); both must be finite"));
+    }
+    const auto it = records.find(id);
+    if (it != records.end() && it->second.has_position) {
+      return RefusePosition(Reject::kDuplicate, id, "");
+    }
+    const std::int64_t waiting_positions = positions.accepted - joined;
+    if (it == records.end() &&
+        waiting_positions >=
+            kPendingPositionsPerSlot * config.scan.capacity + kPendingPositionsBase) {
+      return RefusePosition(Reject::kOverCapacity, id,
+                            absl::StrCat("position ", id, ": ", waiting_positions,
+                                         " positions already wait for their frames"));
+    }
+    auto placed = grid.Place(y_m, x_m);
+    if (auto* reason = std::get_if<std::string>(&placed)) {
+      return RefusePosition(Reject::kOutOfCanvas, id, absl::StrCat("position ", id, ": ", *reason));
+    }
+    const auto& p = std::get<ObjectGrid::Placed>(placed);
+    if (p.clamped) ++positions.clamped;
+    Record& r = it != records.end() ? it->second : records[id];
+    r.has_position = true;
+    r.window = p.window;
+    ++positions.received;
+    ++positions.accepted;
+    position_ids.Insert(id);
+    if (r.has_frame) ++joined;
+    if (r.loaded) AddPoint(id, r);
+  }
+
+  IngestCounters FrameCounters() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    IngestCounters c = frames;
+    c.watermark = frame_ids.ContiguousFrom(first_id);
+    return c;
+  }
+  IngestCounters PositionCounters() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    IngestCounters c = positions;
+    c.watermark = position_ids.ContiguousFrom(first_id);
+    return c;
+  }
+};
+
+FrameStore::FrameStore(const ReconstructionConfig& config, std::int64_t staging_bytes)
+    : impl_(std::make_unique<Impl>(config)) {
+  const DetectorConfig& d = config.detector;
+  engine_frame_bytes_ = EngineFrameShape(d).pixels() * StorageBytes(StorageFor(d));
+  impl_->engine_bytes = engine_frame_bytes_;
+  impl_->raw_bytes = d.frame_shape.pixels() * DataTypeBytes(d.dtype);
+  MutexLock lock(impl_->mu);
+  if (config.scan.encoder) {
+    impl_->encoder.emplace(*config.scan.encoder, config.scan.first_frame_id);
+  }
+  int at_least = kMinStagedFrames;
+  if (d.auto_centre) {
+    impl_->auto_centre.emplace(d);
+    at_least = std::max(at_least, d.auto_centre->frames);
+  } else {
+    const Shape oriented = OrientedShape(d.frame_shape, d.orientation);
+    impl_->preprocessor =
+        std::make_shared<FramePreprocessor>(d, d.crop.value_or(Region{0, 0, oriented}));
+  }
+  impl_->buffers_left = std::max<std::int64_t>(at_least, staging_bytes / engine_frame_bytes_);
+}
+
+FrameStore::~FrameStore() = default;
+
+int FrameStore::AddFrames(const FrameBatch& batch, int begin) {
+  Impl& s = *impl_;
+  if (auto wrong = s.CheckBatch(batch)) {
+    MutexLock lock(s.mu);
+    for (int i = begin; i < batch.count(); ++i) {
+      s.RefuseFrame(wrong->first, batch.id(i), i == begin ? wrong->second : std::string());
+    }
+    return batch.count();
+  }
+  std::size_t offset = 0;
+  const auto encoded_size = [&](int i) {
+    return batch.encoding == Encoding::kRaw ? static_cast<std::size_t>(s.raw_bytes)
+                                            : batch.encoded_sizes[static_cast<std::size_t>(i)];
+  };
+  for (int i = 0; i < begin; ++i) offset += encoded_size(i);
+
+  std::vector<std::byte> decoded;
+  for (int i = begin; i < batch.count(); offset += encoded_size(i), ++i) {
+    const std::int64_t id = batch.id(i);
+    std::int32_t slot = -1;
+    Impl::Buffer pixels;
+    std::shared_ptr<const FramePreprocessor> preprocessor;
+    {
+      MutexLock lock(s.mu);
+      const std::int64_t size = static_cast<std::int64_t>(encoded_size(i));
+      const auto refuse = [&](Reject reason, std::string detail) {
+        s.frames.payload_bytes += size;
+        s.RefuseFrame(reason, id, std::move(detail));
+      };
+      if (id < s.first_id) {
+        refuse(Reject::kBadId, absl::StrCat("frame ", id, ": ids begin at ", s.first_id));
+        continue;
+      }
+      if (s.closed) {
+        refuse(Reject::kLate, "after the end of data");
+        continue;
+      }
+      const auto it = s.records.find(id);
+      if (it != s.records.end() && it->second.slot >= 0) {
+        refuse(Reject::kDuplicate, "");
+        continue;
+      }
+      if (!s.HasSlot()) {
+        refuse(Reject::kOverCapacity, absl::StrCat("frame ", id, ": all ", s.config.scan.capacity,
+                                                   " slots are taken (scan.capacity)"));
+        continue;
+      }
+      if (!s.HasBuffer()) return i;
+      s.frames.payload_bytes += size;
+      slot = s.AcquireSlot();
+      pixels = s.AcquireBuffer();
+      s.records[id].slot = slot;
+      preprocessor = s.preprocessor;
+      ++s.reserved;
+    }
+
+    std::span<const std::byte> raw = batch.data.subspan(offset, encoded_size(i));
+    absl::Status decode_status;
+    if (batch.encoding != Encoding::kRaw) {
+      decoded.resize(static_cast<std::size_t>(s.raw_bytes));
+      decode_status = DecodeFrame(batch.encoding, raw, DataTypeBytes(batch.dtype), decoded);
+      raw = decoded;
+    }
+    FramePreprocessor::Result result;
+    const std::span<std::byte> out(pixels.get(), static_cast<std::size_t>(s.engine_bytes));
+    if (decode_status.ok() && preprocessor != nullptr) result = preprocessor->Run(raw, out);
+
+    MutexLock lock(s.mu);
+    --s.reserved;
+    if (!decode_status.ok()) {
+      s.Abandon(id, slot, std::move(pixels), Reject::kCorrupt,
+                absl::StrCat("frame ", id, ": ", decode_status.message()));
+    } else if (preprocessor != nullptr) {
+      s.Settle(id, slot, std::move(pixels), result);
+    } else if (s.preprocessor != nullptr) {  // The beam has been found meanwhile.
+      const auto late_result = s.preprocessor->Run(raw, out);
+      s.Settle(id, slot, std::move(pixels), late_result);
+    } else {
+      // Frames with a NaN must not spoil the mean; they are refused with the others.
+      if (AllFinite(raw, batch.dtype)) s.auto_centre->Add(raw);
+      s.held.push_back({id, slot, std::move(pixels), {raw.begin(), raw.end()}});
+      const int wanted = std::min(s.config.detector.auto_centre->frames, s.config.scan.capacity);
+      if (static_cast<int>(s.held.size()) >= wanted || s.closed) s.FixCrop();
+    }
+  }
+  return batch.count();
+}
+
+void FrameStore::AddPositions(const PositionBatch& batch) {
+  MutexLock lock(impl_->mu);
+  impl_->positions.payload_bytes +=
+      static_cast<std::int64_t>(batch.x_m.size_bytes() + batch.y_m.size_bytes());
+  for (int i = 0; i < batch.count(); ++i) {
+    const auto k = static_cast<std::size_t>(i);
+    impl_->AddPosition(batch.id(i), batch.y_m[k], batch.x_m[k]);
+  }
+}
+
+absl::Status FrameStore::AddEncoderSamples(const EncoderBatch& batch) {
+  Impl& s = *impl_;
+  MutexLock lock(s.mu);
+  if (!s.encoder) {
+    return absl::InvalidArgumentError(
+        "encoder_samples: the session has no scan.encoder; set it at CreateSession, or send "
+        "positions in metres");
+  }
+  s.positions.payload_bytes +=
+      static_cast<std::int64_t>(batch.x_counts.size_bytes() + batch.y_counts.size_bytes());
+  const std::int64_t first_frame =
+      s.first_id + batch.first_sample / s.config.scan.encoder->samples_per_frame;
+  if (s.closed) {
+    Impl::Count(s.positions, Reject::kLate, first_frame,
+                static_cast<std::int64_t>(batch.x_counts.size()), "after the end of data");
+    return absl::OkStatus();
+  }
+  const EncoderAssembler::Added added = s.encoder->Add(batch);
+  if (added.duplicate_samples > 0) {
+    Impl::Count(s.positions, Reject::kDuplicate, first_frame, added.duplicate_samples,
+                "encoder samples sent again");
+  }
+  if (added.non_finite_samples > 0) {
+    Impl::Count(s.positions, Reject::kNonFinite, added.first_bad_frame, added.non_finite_samples,
+                absl::StrCat("encoder sample of frame ", added.first_bad_frame, " is not finite"));
+  }
+  for (const EncoderAssembler::Position& p : added.complete) {
+    s.AddPosition(p.frame_id, p.y_m, p.x_m);
+  }
+  return absl::OkStatus();
+}
+
+void FrameStore::Close() {
+  std::vector<std::function<void()>> ready;
+  {
+    MutexLock lock(impl_->mu);
+    impl_->closed = true;
+    if (impl_->auto_centre && !impl_->held.empty()) impl_->FixCrop();
+    ready.swap(impl_->waiting);
+  }
+  for (const auto& f : ready) f();
+}
+
+bool FrameStore::closed() const {
+  MutexLock lock(impl_->mu);
+  return impl_->closed;
+}
+
+void FrameStore::Drop() {
+  MutexLock lock(impl_->mu);
+  impl_->staged.clear();
+  impl_->taken.clear();
+  impl_->free_buffers.clear();
+  impl_->new_points.clear();
+}
+
+void FrameStore::NotifyWhenSpace(std::function<void()> ready) {
+  {
+    MutexLock lock(impl_->mu);
+    if (!impl_->HasBuffer() && !impl_->closed) {
+      impl_->waiting.push_back(std::move(ready));
+      return;
+    }
+  }
+  ready();
+}
+
+std::int64_t FrameStore::free_staging_bytes() const {
+  MutexLock lock(impl_->mu);
+  return (static_cast<std::int64_t>(impl_->free_buffers.size()) + impl_->buffers_left) *
+         engine_frame_bytes_;
+}
+
+std::vector<FrameToLoad> FrameStore::TakeStaged() {
+  MutexLock lock(impl_->mu);
+  std::vector<FrameToLoad> frames;
+  frames.reserve(impl_->staged.size());
+  for (Impl::Staged& f : impl_->staged) {
+    frames.push_back({f.slot, f.pixels.get()});
+    impl_->taken.push_back(std::move(f));
+  }
+  impl_->staged.clear();
+  return frames;
+}
+
+void FrameStore::ReleaseStaged() {
+  std::vector<std::function<void()>> ready;
+  {
+    MutexLock lock(impl_->mu);
+    for (Impl::Staged& f : impl_->taken) {
+      Impl::Record& r = impl_->records[f.id];
+      r.loaded = true;
+      if (r.has_position) impl_->AddPoint(f.id, r);
+      impl_->free_buffers.push_back(std::move(f.pixels));
+    }
+    impl_->taken.clear();
+    ready.swap(impl_->waiting);
+  }
+  for (const auto& f : ready) f();
+}
+
+std::vector<FrameStore::Point> FrameStore::NewPoints() {
+  MutexLock lock(impl_->mu);
+  return std::exchange(impl_->new_points, {});
+}
+
+FrameStore::Status FrameStore::status() const {
+  const Impl& s = *impl_;
+  MutexLock lock(s.mu);
+  Status status;
+  status.frames = s.FrameCounters();
+  status.positions = s.PositionCounters();
+  status.joined_points = s.joined;
+  status.empty_frames = s.empty_frames;
+  status.frames_without_position = s.frames.accepted - s.joined;
+  status.positions_without_frame = s.positions.accepted - s.joined;
+  status.incomplete_encoder_frames = s.encoder ? s.encoder->incomplete_frames() : 0;
+  status.staged_frames =
+      static_cast<std::int64_t>(s.staged.size() + s.taken.size() + s.held.size()) + s.reserved;
+  status.full = !s.HasSlot();
+  status.warnings = s.warnings;
+  return status;
+}
+
+IngestCounters FrameStore::frame_counters() const {
+  MutexLock lock(impl_->mu);
+  return impl_->FrameCounters();
+}
+
+IngestCounters FrameStore::position_counters() const {
+  MutexLock lock(impl_->mu);
+  return impl_->PositionCounters();
+}
+
+std::int64_t FrameStore::accepted_frames() const {
+  MutexLock lock(impl_->mu);
+  return impl_->frames.accepted;
+}
+
+std::int64_t FrameStore::accepted_positions() const {
+  MutexLock lock(impl_->mu);
+  return impl_->positions.accepted;
+}
+
+Region FrameStore::canvas() const {
+  MutexLock lock(impl_->mu);
+  return impl_->grid.canvas();
+}
+
+Region FrameStore::scanned() const {
+  MutexLock lock(impl_->mu);
+  return impl_->grid.scanned();
+}
+
+}  // namespace ptychoserve
