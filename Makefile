@@ -34,7 +34,7 @@ build: configure  ## Build server, client and tests (release) into build/
 demo: packages  ## Simulate a scan, stream it, watch it appear, fetch the result
 	@cmake --preset release -B $(BUILD) > /dev/null && \
 	 cmake --build $(BUILD) -j $(JOBS) --target ptychoserved ptychoctl
-	@client/demo/demo.sh $(BUILD)
+	@deploy/demo/demo.sh $(BUILD)
 
 test: build  ## Build and run all tests
 	@tests/run_tests.sh $(BUILD)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Streams a simulated scan into a server of its own while it is reconstructed, and leaves the
-# result as pictures and a CXI file. Usage: client/demo/demo.sh BUILD_DIR
+# result as pictures and a CXI file. Usage: deploy/demo/demo.sh BUILD_DIR
 # DEMO_OUT=DIR keeps the result there; DEMO_POINTS and DEMO_RATE (frames per second) set the scan.
 set -euo pipefail
 build=$(realpath "${1:?build folder}")

@@ -1,0 +1,122 @@
+#ifndef PTYCHOSERVE_TESTS_UNIT_ENGINE_SOLVER_FAKE_DEVICE_H_
+#define PTYCHOSERVE_TESTS_UNIT_ENGINE_SOLVER_FAKE_DEVICE_H_
+
+#include <complex>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/backend/backend.h"
+
+namespace ptychoserve {
+
+// What a FakeBackend saw, and what it is to answer. Outlives the backend.
+struct FakeRecord {
+  std::vector<std::int32_t> loaded_slots;
+  std::vector<std::size_t> active_counts;    // Of each SetActivePoints.
+  std::vector<PointWindow> active;           // Of the last one.
+  std::vector<AlgorithmConfig> algorithms;   // Of each iteration.
+  std::vector<IterationOptions> options;     // Of each iteration.
+  std::vector<Region> cleared;
+  Region canvas;
+  int probes_set = 0;
+  int evaluations = 0;
+  int destroyed = 0;
+  std::optional<int> nan_at_iteration;       // 0-based.
+  std::optional<int> fail_at_iteration;
+  bool hold_readback = false;                // FinishReadback(false) never has it.
+  std::function<double(int)> r_factor = [](int) { return 0.5; };
+};
+
+// A Backend without arithmetic. The object's pixels hold the number of iterations done, so that
+// a snapshot can be matched with its iteration.
+class FakeBackend final : public Backend {
+ public:
+  FakeBackend(const BackendConfig& config, FakeRecord& record)
+      : config_(config), record_(record) {}
+  ~FakeBackend() override { ++record_.destroyed; }
+
+  absl::Status SetCanvas(const Region& canvas) override {
+    record_.canvas = canvas;
+    return absl::OkStatus();
+  }
+  absl::Status LoadFrames(std::span<const FrameToLoad> frames) override {
+    for (const FrameToLoad& f : frames) record_.loaded_slots.push_back(f.slot);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t>) override {
+    return FloatImage{config_.frame_shape,
+                      std::vector<float>(static_cast<std::size_t>(config_.frame_shape.pixels()), 1)};
+  }
+  absl::Status SetProbe(const ComplexStack&) override {
+    ++record_.probes_set;
+    return absl::OkStatus();
+  }
+  absl::Status SetObject(const ComplexStack&) override { return absl::OkStatus(); }
+  absl::Status SetActivePoints(std::span<const PointWindow> points) override {
+    record_.active_counts.push_back(points.size());
+    record_.active.assign(points.begin(), points.end());
+    return absl::OkStatus();
+  }
+  absl::Status ClearObject(const Region& region) override {
+    record_.cleared.push_back(region);
+    return absl::OkStatus();
+  }
+  absl::Status Shift(int, int) override { return absl::OkStatus(); }
+  absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
+                                           const IterationOptions& options) override {
+    const int n = iterations_++;
+    if (record_.fail_at_iteration == n) return absl::InternalError("device lost");
+    record_.algorithms.push_back(algorithm);
+    record_.options.push_back(options);
+    IterationMetrics metrics;
+    metrics.r_factor = record_.r_factor(n);
+    metrics.finite = record_.nan_at_iteration != n;
+    return metrics;
+  }
+  absl::StatusOr<FitMetrics> Evaluate() override {
+    ++record_.evaluations;
+    return FitMetrics{.r_factor = 0.25};
+  }
+  absl::Status StartReadback() override {
+    Readback r;
+    r.canvas = record_.canvas;
+    r.object = ComplexStack(1, record_.canvas.shape, Complex64(static_cast<float>(iterations_)));
+    r.probe = ComplexStack(1, config_.frame_shape, Complex64(static_cast<float>(iterations_)));
+    r.coverage = {record_.canvas.shape,
+                  std::vector<float>(static_cast<std::size_t>(record_.canvas.shape.pixels()), 1)};
+    readback_ = std::move(r);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::optional<Readback>> FinishReadback(bool wait) override {
+    if (record_.hold_readback && !wait) return std::optional<Readback>();
+    return std::exchange(readback_, std::nullopt);
+  }
+  absl::StatusOr<ComplexStack> ReadExitWaves() override { return ComplexStack(); }
+
+ private:
+  BackendConfig config_;
+  FakeRecord& record_;
+  int iterations_ = 0;
+  std::optional<Readback> readback_;
+};
+
+class FakeDevice final : public Device {
+ public:
+  std::string name() const override { return "fake"; }
+  std::string description() const override { return "no arithmetic"; }
+  std::int64_t EstimateBytes(const BackendConfig&) const override { return 1000; }
+  std::int64_t total_bytes() const override { return 1 << 20; }
+  std::int64_t usable_bytes() const override { return 1 << 20; }
+  absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(const BackendConfig& config) override {
+    return std::make_unique<FakeBackend>(config, record);
+  }
+
+  FakeRecord record;
+};
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_TESTS_UNIT_ENGINE_SOLVER_FAKE_DEVICE_H_

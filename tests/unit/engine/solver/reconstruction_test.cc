@@ -1,0 +1,541 @@
+#include "engine/solver/reconstruction.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "tests/unit/engine/solver/fake_device.h"
+#include "tests/unit/engine/test_config.h"
+
+namespace ptychoserve {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr int kSide = 16;
+
+// A session on a device without arithmetic, fed by ids.
+class ReconstructionTest : public ::testing::Test {
+ protected:
+  ReconstructionConfig Config() {
+    ReconstructionConfig config = SmallConfig(kSide);
+    config.run.min_points_to_start = 4;
+    config.run.it_ends_after = 5;
+    config.snapshots.min_interval_ms = 0;
+    config.probe.initial = ComplexStack(1, {kSide, kSide}, Complex64(1));
+    return config;
+  }
+  void Start(const ReconstructionConfig& config) {
+    ReconstructionOptions options;
+    options.clock = &clock_;
+    options.on_progress = [this] { ++progress_calls_; };
+    auto created = Reconstruction::Create(config, device_, options);
+    ASSERT_TRUE(created.ok()) << created.status();
+    session_ = *std::move(created);
+  }
+  void SendFrames(int first, int count) {
+    std::vector<std::uint16_t> pixels(static_cast<std::size_t>(count * kSide * kSide), 7);
+    FrameBatch batch;
+    batch.first_frame_id = first;
+    batch.frames = count;
+    batch.shape = {kSide, kSide};
+    batch.data = std::as_bytes(std::span(pixels));
+    const auto taken = session_->AddFrames(batch, 0);
+    ASSERT_TRUE(taken.ok()) << taken.status();
+    ASSERT_EQ(*taken, count);
+  }
+  void SendPositions(int first, int count) {
+    std::vector<double> x, y;
+    for (int id = first; id < first + count; ++id) {
+      x.push_back(id % 8 * 4 * kSmallPixel_m);
+      y.push_back(id / 8 * 4 * kSmallPixel_m);
+    }
+    ASSERT_TRUE(session_->AddPositions({.first_frame_id = first, .x_m = x, .y_m = y}).ok());
+  }
+  void Send(int first, int count) {
+    SendFrames(first, count);
+    SendPositions(first, count);
+  }
+  // Turns until there is nothing to do or the session is final; at most `limit`.
+  int RunTurns(int limit = 10000) {
+    int turns = 0;
+    while (turns < limit && session_->RunTurn()) ++turns;
+    return turns;
+  }
+  Progress progress() { return session_->progress(); }
+  FakeRecord& record() { return device_.record; }
+
+  ManualClock clock_;
+  FakeDevice device_;
+  std::unique_ptr<Reconstruction> session_;
+  int progress_calls_ = 0;
+};
+
+TEST_F(ReconstructionTest, WaitsForEnoughPointsThenStartsInTheNextTurn) {
+  Start(Config());
+  EXPECT_EQ(progress().state, SessionState::kCreated);
+  Send(0, 3);
+  EXPECT_EQ(progress().state, SessionState::kReceiving);
+  RunTurns();
+  EXPECT_EQ(progress().iteration, 0);
+  Send(3, 1);
+  EXPECT_TRUE(session_->RunTurn());
+  EXPECT_EQ(progress().state, SessionState::kReconstructing);
+  EXPECT_EQ(progress().iteration, 1);
+  EXPECT_EQ(progress().active_points, 4);
+}
+
+TEST_F(ReconstructionTest, ThresholdIsTwoFastLinesUnlessGiven) {
+  ReconstructionConfig config = Config();
+  config.run.min_points_to_start = 0;
+  config.scan.fast_axis_points = 20;
+  Start(config);
+  Send(0, 39);
+  RunTurns();
+  EXPECT_EQ(progress().iteration, 0);
+  Send(39, 1);
+  session_->RunTurn();
+  EXPECT_EQ(progress().iteration, 1);
+}
+
+TEST_F(ReconstructionTest, ActivePointsAreThoseWithBothAndOnlyGrow) {
+  Start(Config());
+  SendFrames(0, 10);
+  SendPositions(0, 6);
+  session_->RunTurn();
+  EXPECT_EQ(progress().active_points, 6);
+  EXPECT_EQ(progress().frames_without_position, 4);
+  SendPositions(6, 1);
+  session_->RunTurn();
+  EXPECT_EQ(progress().active_points, 7);
+  SendPositions(7, 13);
+  session_->RunTurn();
+  EXPECT_EQ(progress().active_points, 10);
+  EXPECT_EQ(progress().positions_without_frame, 10);
+  EXPECT_THAT(record().active_counts, ElementsAre(6, 7, 10));
+}
+
+TEST_F(ReconstructionTest, PointsAreUsedInTheOrderOfTheirIds) {
+  Start(Config());
+  for (const int id : {5, 1, 7, 3}) Send(id, 1);
+  session_->RunTurn();
+  for (const int id : {6, 0, 2}) Send(id, 1);
+  session_->RunTurn();
+  std::vector<int> columns;
+  for (const PointWindow& w : record().active) columns.push_back((w.col + kSide / 2) / 4);
+  EXPECT_THAT(columns, ElementsAre(0, 1, 2, 3, 5, 6, 7));
+}
+
+TEST_F(ReconstructionTest, FinishScanIsFollowedByExactlyItEndsAfterIterations) {
+  ReconstructionConfig config = Config();
+  config.run.it_ends_after = 30;
+  Start(config);
+  Send(0, 8);
+  RunTurns(17);
+  const std::int64_t before = progress().iteration;
+  EXPECT_GT(before, 0);
+  ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+  RunTurns();
+  const Progress p = progress();
+  EXPECT_EQ(p.state, SessionState::kCompleted);
+  EXPECT_EQ(p.end_of_data, EndOfData::kFinishScan);
+  EXPECT_EQ(p.completion, Completion::kItEndsAfter);
+  EXPECT_EQ(p.iteration, before + 30);
+  EXPECT_EQ(p.iterations_after_end, 30);
+  EXPECT_FALSE(p.partial);
+}
+
+TEST_F(ReconstructionTest, FramesStillStagedAtTheEndOfDataTakePartInEveryRefinement) {
+  Start(Config());
+  Send(0, 8);
+  RunTurns(3);
+  Send(8, 20);
+  ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+  RunTurns();
+  for (const IterationRecord& r : session_->history()) {
+    if (r.iteration > 3) EXPECT_EQ(r.active_points, 28);
+  }
+  EXPECT_EQ(progress().iterations_after_end, 5);
+}
+
+TEST_F(ReconstructionTest, ExpectedPointsEndTheData) {
+  ReconstructionConfig config = Config();
+  config.scan.expected_points = 12;
+  Start(config);
+  Send(0, 11);
+  RunTurns(50);
+  EXPECT_EQ(progress().state, SessionState::kReconstructing);
+  Send(11, 1);
+  RunTurns();
+  EXPECT_EQ(progress().end_of_data, EndOfData::kExpectedPoints);
+  EXPECT_EQ(progress().state, SessionState::kCompleted);
+  EXPECT_FALSE(progress().partial);
+}
+
+TEST_F(ReconstructionTest, AStreamThatStopsHalfwayEndsByTimeoutAndIsCalledPartial) {
+  ReconstructionConfig config = Config();
+  config.scan.expected_points = 20;
+  config.run.idle_timeout_s = 10;
+  Start(config);
+  Send(0, 10);
+  RunTurns(20);
+  clock_.Advance(std::chrono::seconds(9));
+  RunTurns(20);
+  EXPECT_EQ(progress().end_of_data, EndOfData::kNone);
+  clock_.Advance(std::chrono::seconds(1));
+  RunTurns();
+  const Progress p = progress();
+  EXPECT_EQ(p.end_of_data, EndOfData::kIdleTimeout);
+  EXPECT_EQ(p.state, SessionState::kCompleted);
+  EXPECT_TRUE(p.partial);
+}
+
+TEST_F(ReconstructionTest, InputPutsTheIdleTimeoutOff) {
+  ReconstructionConfig config = Config();
+  config.run.idle_timeout_s = 10;
+  Start(config);
+  Send(0, 4);
+  for (int i = 4; i < 10; ++i) {
+    clock_.Advance(std::chrono::seconds(8));
+    RunTurns(1);
+    Send(i, 1);
+  }
+  RunTurns(1);
+  EXPECT_EQ(progress().end_of_data, EndOfData::kNone);
+}
+
+TEST_F(ReconstructionTest, AFullStoreEndsTheSessionOnlyWhenConfigured) {
+  for (const OverCapacity policy : {OverCapacity::kReject, OverCapacity::kEndScan}) {
+    ReconstructionConfig config = Config();
+    config.scan.capacity = 9;
+    config.scan.over_capacity = policy;
+    Start(config);
+    Send(0, 16);
+    RunTurns(100);
+    EXPECT_EQ(progress().active_points, 9);
+    const bool ended = policy == OverCapacity::kEndScan;
+    EXPECT_EQ(progress().state, ended ? SessionState::kCompleted : SessionState::kReconstructing);
+    EXPECT_EQ(progress().end_of_data, ended ? EndOfData::kCapacity : EndOfData::kNone);
+  }
+}
+
+TEST_F(ReconstructionTest, MaxIterationsEndsTheRunWhileDataStillArrive) {
+  ReconstructionConfig config = Config();
+  config.run.max_iterations = 7;
+  Start(config);
+  Send(0, 8);
+  RunTurns();
+  const Progress p = progress();
+  EXPECT_EQ(p.state, SessionState::kCompleted);
+  EXPECT_EQ(p.completion, Completion::kMaxIterations);
+  EXPECT_EQ(p.end_of_data, EndOfData::kNone);
+  EXPECT_EQ(p.iteration, 7);
+  const auto last = session_->latest_snapshot();
+  ASSERT_NE(last, nullptr);
+  EXPECT_TRUE(last->final);
+  EXPECT_EQ(last->iteration, 7);
+}
+
+TEST_F(ReconstructionTest, LimitsCanBeChangedWhileRunning) {
+  Start(Config());
+  Send(0, 8);
+  RunTurns(10);
+  ReconstructionConfig config = session_->config();
+  config.run.max_iterations = 15;
+  ASSERT_TRUE(
+      session_->UpdateSettings(config.run, config.snapshots, config.clear_region).ok());
+  RunTurns();
+  EXPECT_EQ(progress().iteration, 15);
+  EXPECT_EQ(session_->UpdateSettings(config.run, config.snapshots, config.clear_region).code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(ReconstructionTest, ABadLiveSettingIsRefusedAndChangesNothing) {
+  Start(Config());
+  ReconstructionConfig config = session_->config();
+  config.snapshots.history = 0;
+  const absl::Status status =
+      session_->UpdateSettings(config.run, config.snapshots, config.clear_region);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("snapshots.history"));
+  EXPECT_EQ(session_->config().snapshots.history, 1);
+}
+
+TEST_F(ReconstructionTest, StagesAreCountedAfterTheEndOfData) {
+  ReconstructionConfig config = Config();
+  config.run.it_ends_after = 6;
+  StageConfig first{.algorithm = DifferenceMapConfig{}};
+  first.iterations = 4;
+  config.schedule = {first, {.algorithm = MlGradientConfig{}}};
+  Start(config);
+  Send(0, 8);
+  RunTurns(20);
+  ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+  RunTurns();
+  const std::size_t n = record().algorithms.size();
+  for (std::size_t i = 0; i < n; ++i) {
+    EXPECT_EQ(std::holds_alternative<MlGradientConfig>(record().algorithms[i]), i >= n - 2) << i;
+  }
+}
+
+TEST_F(ReconstructionTest, StagesCanBeCountedFromTheStart) {
+  ReconstructionConfig config = Config();
+  config.run.schedule_clock = ScheduleClock::kFromStart;
+  StageConfig first{.algorithm = DifferenceMapConfig{}};
+  first.iterations = 4;
+  config.schedule = {first, {.algorithm = EpieConfig{}}};
+  Start(config);
+  Send(0, 8);
+  RunTurns(10);
+  EXPECT_TRUE(std::holds_alternative<DifferenceMapConfig>(record().algorithms[3]));
+  EXPECT_TRUE(std::holds_alternative<EpieConfig>(record().algorithms[4]));
+  EXPECT_EQ(progress().stage, 1);
+}
+
+TEST_F(ReconstructionTest, UpdatesBeginWhenConfiguredAndAFrozenProbeNever) {
+  ReconstructionConfig config = Config();
+  config.object.start_update = 1;
+  config.probe.start_update = 3;
+  Start(config);
+  Send(0, 8);
+  RunTurns(5);
+  for (std::size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(record().options[i].update_object, i >= 1);
+    EXPECT_EQ(record().options[i].update_probe, i >= 3);
+  }
+  record() = FakeRecord();
+  config.probe.frozen = true;
+  Start(config);
+  Send(0, 8);
+  RunTurns(5);
+  for (const IterationOptions& o : record().options) EXPECT_FALSE(o.update_probe);
+}
+
+TEST_F(ReconstructionTest, SnapshotsComeAtTheirCadenceAsPairsOfOneIteration) {
+  ReconstructionConfig config = Config();
+  config.snapshots.every_iterations = 3;
+  config.snapshots.history = 64;
+  Start(config);
+  Send(0, 8);
+  RunTurns(20);
+  std::int64_t last_iteration = 0;
+  for (std::int64_t v = 1; v <= progress().snapshot_version; ++v) {
+    const auto s = session_->snapshot(v);
+    ASSERT_NE(s, nullptr);
+    EXPECT_GE(s->iteration, last_iteration + (v > 1 ? 3 : 1));
+    last_iteration = s->iteration;
+    EXPECT_EQ(s->object.data[0].real(), static_cast<float>(s->iteration));
+    EXPECT_EQ(s->probe.data[0].real(), static_cast<float>(s->iteration));
+    EXPECT_EQ(s->points.size(), 8u);
+    EXPECT_EQ(s->metrics.iteration, s->iteration);
+  }
+  EXPECT_GE(progress().snapshot_version, 6);
+}
+
+TEST_F(ReconstructionTest, SnapshotsKeepTheirLeastInterval) {
+  ReconstructionConfig config = Config();
+  config.snapshots.every_iterations = 1;
+  config.snapshots.min_interval_ms = 100;
+  Start(config);
+  Send(0, 8);
+  RunTurns(50);
+  EXPECT_EQ(progress().snapshot_version, 1);
+  clock_.Advance(std::chrono::milliseconds(100));
+  RunTurns(50);
+  EXPECT_EQ(progress().snapshot_version, 2);
+}
+
+TEST_F(ReconstructionTest, ASlowReadBackHoldsNoIterationUp) {
+  record().hold_readback = true;
+  Start(Config());
+  Send(0, 8);
+  RunTurns(40);
+  EXPECT_EQ(progress().iteration, 40);
+  EXPECT_EQ(progress().snapshot_version, 0);
+  ASSERT_TRUE(session_->Stop(/*abort=*/false).ok());
+  RunTurns();
+  EXPECT_TRUE(session_->latest_snapshot()->final);
+}
+
+TEST_F(ReconstructionTest, HistoryKeepsTheNewestSnapshotsAndDoesNotShapeTheRun) {
+  for (const int depth : {1, 4}) {
+    ReconstructionConfig config = Config();
+    config.snapshots.every_iterations = 1;
+    config.snapshots.history = depth;
+    config.run.it_ends_after = 20;
+    Start(config);
+    Send(0, 8);
+    ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+    RunTurns();
+    EXPECT_EQ(progress().iteration, 20);
+    const std::int64_t newest = progress().snapshot_version;
+    for (std::int64_t v = 1; v <= newest; ++v) {
+      EXPECT_EQ(session_->snapshot(v) != nullptr, v > newest - depth);
+    }
+  }
+}
+
+TEST_F(ReconstructionTest, SnapshotIsCutToTheScannedAreaOfTheAnnouncedBounds) {
+  ReconstructionConfig config = Config();
+  config.scan.bounds = ScanBounds{0, 40 * kSmallPixel_m, 0, 60 * kSmallPixel_m};
+  config.object.padding_px = 4;
+  Start(config);
+  Send(0, 8);
+  RunTurns(3);
+  const auto s = session_->latest_snapshot();
+  ASSERT_NE(s, nullptr);
+  EXPECT_EQ(s->canvas.shape, (Shape{kSide + 40 + 4, kSide + 60 + 4}));
+  EXPECT_EQ(s->scanned, (Region{(kSide + 4) / 2, (kSide + 4) / 2, {40, 60}}));
+}
+
+TEST_F(ReconstructionTest, DivergenceFailsTheSessionAndKeepsTheLastGoodSnapshot) {
+  record().nan_at_iteration = 12;
+  ReconstructionConfig config = Config();
+  config.snapshots.every_iterations = 1;
+  Start(config);
+  Send(0, 8);
+  RunTurns();
+  const Progress p = progress();
+  EXPECT_EQ(p.state, SessionState::kFailed);
+  EXPECT_EQ(p.completion, Completion::kFailed);
+  EXPECT_THAT(p.failure, HasSubstr("iteration 13"));
+  const auto s = session_->latest_snapshot();
+  ASSERT_NE(s, nullptr);
+  EXPECT_LE(s->iteration, 12);
+  for (const Complex64 v : s->object.data) EXPECT_TRUE(std::isfinite(v.real()));
+  EXPECT_EQ(record().destroyed, 1) << "the device memory is still held";
+}
+
+TEST_F(ReconstructionTest, ADeviceErrorFailsTheSessionWithItsReason) {
+  record().fail_at_iteration = 2;
+  Start(Config());
+  Send(0, 8);
+  RunTurns();
+  EXPECT_EQ(progress().state, SessionState::kFailed);
+  EXPECT_THAT(progress().failure, HasSubstr("device lost"));
+  EXPECT_FALSE(session_->RunTurn());
+}
+
+TEST_F(ReconstructionTest, StopKeepsTheResultAndFreesTheDevice) {
+  Start(Config());
+  EXPECT_GT(progress().device_bytes, 0);
+  Send(0, 8);
+  RunTurns(7);
+  ASSERT_TRUE(session_->Stop(/*abort=*/false).ok());
+  RunTurns();
+  const Progress p = progress();
+  EXPECT_EQ(p.state, SessionState::kStopped);
+  EXPECT_EQ(p.completion, Completion::kStopped);
+  EXPECT_EQ(p.device_bytes, 0);
+  ASSERT_TRUE(p.final_fit.has_value());
+  EXPECT_EQ(session_->latest_snapshot()->iteration, 7);
+  EXPECT_TRUE(session_->latest_snapshot()->final);
+  EXPECT_EQ(session_->Stop(false).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(session_->FinishScan(std::nullopt).code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(ReconstructionTest, AbortTakesNoLastSnapshot) {
+  Start(Config());
+  Send(0, 8);
+  RunTurns(7);
+  const std::int64_t version = progress().snapshot_version;
+  ASSERT_TRUE(session_->Stop(/*abort=*/true).ok());
+  RunTurns();
+  EXPECT_EQ(progress().state, SessionState::kStopped);
+  EXPECT_EQ(progress().snapshot_version, version);
+}
+
+TEST_F(ReconstructionTest, AFinalSessionTakesNoInput) {
+  Start(Config());
+  Send(0, 8);
+  ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+  RunTurns();
+  ASSERT_EQ(progress().state, SessionState::kCompleted);
+  FrameBatch batch;
+  EXPECT_EQ(session_->AddFrames(batch, 0).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(session_->AddPositions({}).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(session_->FinishScan(std::nullopt).ok()) << "FinishScan is idempotent";
+}
+
+TEST_F(ReconstructionTest, EndOfDataWithFewPointsStillGivesAResult) {
+  Start(Config());
+  Send(0, 2);
+  ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+  RunTurns();
+  EXPECT_EQ(progress().state, SessionState::kCompleted);
+  EXPECT_EQ(progress().active_points, 2);
+}
+
+TEST_F(ReconstructionTest, EndOfDataWithoutAPointFailsAndSaysWhy) {
+  Start(Config());
+  SendFrames(0, 5);
+  ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+  RunTurns();
+  EXPECT_EQ(progress().state, SessionState::kFailed);
+  EXPECT_THAT(progress().failure, HasSubstr("5 frames and 0 positions"));
+}
+
+TEST_F(ReconstructionTest, AWrongNumberOfExpectedFramesIsAWarning) {
+  Start(Config());
+  Send(0, 8);
+  ASSERT_TRUE(session_->FinishScan(10).ok());
+  RunTurns();
+  ASSERT_EQ(progress().warnings.size(), 1u);
+  EXPECT_THAT(progress().warnings[0], ::testing::AllOf(HasSubstr("10"), HasSubstr("8")));
+}
+
+TEST_F(ReconstructionTest, ClearRegionIsOffByDefaultAndGatedByTheDensityOfTheScan) {
+  Start(Config());
+  Send(0, 8);
+  RunTurns(1);
+  Send(8, 8);
+  RunTurns(1);
+  EXPECT_TRUE(record().cleared.empty());
+
+  // 28 x 28 scanned pixels: 49 points are 16 pixels each, the gate's limit.
+  for (const int points : {49, 48}) {
+    record().cleared.clear();
+    ReconstructionConfig config = Config();
+    config.scan.bounds = ScanBounds{0, 28 * kSmallPixel_m, 0, 28 * kSmallPixel_m};
+    config.scan.expected_points = points;
+    config.clear_region.enabled = true;
+    Start(config);
+    Send(0, 8);
+    RunTurns(1);
+    Send(8, 8);
+    RunTurns(1);
+    EXPECT_EQ(record().cleared.size(), points == 48 ? 1u : 0u);
+  }
+}
+
+TEST_F(ReconstructionTest, ASecondSessionStartsFromNothing) {
+  Start(Config());
+  Send(0, 8);
+  RunTurns(20);
+  Start(Config());
+  EXPECT_EQ(progress().iteration, 0);
+  EXPECT_EQ(progress().frames.received, 0);
+  EXPECT_EQ(progress().state, SessionState::kCreated);
+  EXPECT_EQ(session_->latest_snapshot(), nullptr);
+}
+
+TEST_F(ReconstructionTest, HistoryHasEveryIteration) {
+  record().r_factor = [](int n) { return 1.0 / (n + 1); };
+  Start(Config());
+  Send(0, 8);
+  RunTurns(10);
+  const auto history = session_->history();
+  ASSERT_EQ(history.size(), 10u);
+  for (std::size_t i = 0; i < history.size(); ++i) {
+    EXPECT_EQ(history[i].iteration, static_cast<std::int64_t>(i) + 1);
+    EXPECT_DOUBLE_EQ(history[i].metrics.r_factor, 1.0 / (static_cast<double>(i) + 1));
+  }
+}
+
+}  // namespace
+}  // namespace ptychoserve

@@ -1,0 +1,441 @@
+#include "engine/store/frame_store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "tests/unit/engine/test_config.h"
+
+namespace ptychoserve {
+namespace {
+
+constexpr int kSide = 16;
+constexpr std::int64_t kPlentyOfStaging = 1 << 20;
+
+// Owns what a FrameBatch looks at. Every pixel of frame `id` has the value id + 1.
+struct OwnedFrames {
+  explicit OwnedFrames(std::vector<std::int64_t> frame_ids, int side = kSide)
+      : ids(std::move(frame_ids)), pixels(ids.size() * static_cast<std::size_t>(side * side)) {
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      std::fill_n(pixels.begin() + static_cast<std::ptrdiff_t>(i) * side * side, side * side,
+                  static_cast<std::uint16_t>(ids[i] + 1));
+    }
+    batch.ids = ids;
+    batch.frames = static_cast<int>(ids.size());
+    batch.shape = {side, side};
+    batch.data = std::as_bytes(std::span(pixels));
+  }
+  std::vector<std::int64_t> ids;
+  std::vector<std::uint16_t> pixels;
+  FrameBatch batch;
+};
+
+struct OwnedPositions {
+  OwnedPositions(std::vector<std::int64_t> frame_ids, std::vector<double> x, std::vector<double> y)
+      : ids(std::move(frame_ids)), x_m(std::move(x)), y_m(std::move(y)) {
+    batch.ids = ids;
+    batch.x_m = x_m;
+    batch.y_m = y_m;
+  }
+  std::vector<std::int64_t> ids;
+  std::vector<double> x_m, y_m;
+  PositionBatch batch;
+};
+
+// Position k of a raster of 8 columns with steps of 4 pixels.
+OwnedPositions Raster(const std::vector<std::int64_t>& ids) {
+  std::vector<double> x, y;
+  for (const std::int64_t id : ids) {
+    x.push_back(static_cast<double>(id % 8) * 4 * kSmallPixel_m);
+    y.push_back(static_cast<double>(id / 8) * 4 * kSmallPixel_m);
+  }
+  return {ids, x, y};
+}
+
+FrameStore MakeStore(const ReconstructionConfig& config,
+                     std::int64_t staging_bytes = kPlentyOfStaging) {
+  return FrameStore(Resolve(config), staging_bytes);
+}
+
+std::int64_t Rejected(const IngestCounters& c, Reject r) {
+  return c.rejected[static_cast<std::size_t>(r)];
+}
+
+// Loads what is staged: frame id as seen in the pixels, by slot.
+std::map<std::int32_t, int> Load(FrameStore& store) {
+  std::map<std::int32_t, int> id_of_slot;
+  for (const FrameToLoad& f : store.TakeStaged()) {
+    std::uint16_t value;
+    std::memcpy(&value, f.pixels, sizeof value);
+    id_of_slot[f.slot] = value - 1;
+  }
+  store.ReleaseStaged();
+  return id_of_slot;
+}
+
+TEST(FrameStore, JoinsByIdWhateverTheOrderOfArrival) {
+  std::vector<std::int64_t> ids(40);
+  std::iota(ids.begin(), ids.end(), 0);
+  std::mt19937 random(1);
+  std::vector<std::int64_t> frame_order = ids, position_order = ids;
+  std::shuffle(frame_order.begin(), frame_order.end(), random);
+  std::shuffle(position_order.begin(), position_order.end(), random);
+
+  FrameStore store = MakeStore(SmallConfig());
+  store.AddPositions(Raster({position_order.begin(), position_order.begin() + 20}).batch);
+  OwnedFrames frames(frame_order);
+  EXPECT_EQ(store.AddFrames(frames.batch, 0), 40);
+  const auto id_of_slot = Load(store);
+  std::vector<FrameStore::Point> points = store.NewPoints();
+  EXPECT_EQ(points.size(), 20u);
+  store.AddPositions(Raster({position_order.begin() + 20, position_order.end()}).batch);
+  for (const auto& p : store.NewPoints()) points.push_back(p);
+
+  ASSERT_EQ(points.size(), 40u);
+  for (const auto& p : points) {
+    EXPECT_EQ(id_of_slot.at(p.slot), p.frame_id) << "slot holds another frame's pixels";
+    EXPECT_EQ(p.window.col + kSide / 2, p.frame_id % 8 * 4);
+    EXPECT_EQ(p.window.row + kSide / 2, p.frame_id / 8 * 4);
+  }
+}
+
+TEST(FrameStore, DroppedAndRepeatedFramesChangeNoOtherPairing) {
+  FrameStore store = MakeStore(SmallConfig());
+  OwnedFrames frames({0, 2, 2, 5, 4, 0});  // 1 and 3 are lost.
+  store.AddFrames(frames.batch, 0);
+  store.AddPositions(Raster({0, 1, 2, 3, 4, 5, 5}).batch);
+  const auto id_of_slot = Load(store);
+  const auto points = store.NewPoints();
+  std::set<std::int64_t> ids;
+  for (const auto& p : points) {
+    EXPECT_EQ(id_of_slot.at(p.slot), p.frame_id);
+    ids.insert(p.frame_id);
+  }
+  EXPECT_THAT(ids, ::testing::ElementsAre(0, 2, 4, 5));
+  const auto status = store.status();
+  EXPECT_EQ(Rejected(status.frames, Reject::kDuplicate), 2);
+  EXPECT_EQ(Rejected(status.positions, Reject::kDuplicate), 1);
+  EXPECT_EQ(status.positions_without_frame, 2);
+  EXPECT_EQ(status.joined_points, 4);
+}
+
+TEST(FrameStore, ReceivedIsAcceptedPlusRefused) {
+  FrameStore store = MakeStore(SmallConfig());
+  OwnedFrames frames({0, 1, 1, -5, 2});
+  store.AddFrames(frames.batch, 0);
+  const IngestCounters c = store.frame_counters();
+  EXPECT_EQ(c.received, 5);
+  EXPECT_EQ(c.accepted, 3);
+  EXPECT_EQ(c.total_rejected(), 2);
+  EXPECT_EQ(Rejected(c, Reject::kBadId), 1);
+  EXPECT_EQ(c.first_rejected_id[static_cast<std::size_t>(Reject::kBadId)], -5);
+  EXPECT_EQ(c.watermark, 2);
+}
+
+TEST(FrameStore, WatermarkStopsAtTheFirstGap) {
+  ReconstructionConfig config = SmallConfig();
+  config.scan.first_frame_id = 10;
+  FrameStore store = MakeStore(config);
+  EXPECT_EQ(store.frame_counters().watermark, 9);
+  store.AddFrames(OwnedFrames({10, 11, 13}).batch, 0);
+  EXPECT_EQ(store.frame_counters().watermark, 11);
+  store.AddFrames(OwnedFrames({12}).batch, 0);
+  EXPECT_EQ(store.frame_counters().watermark, 13);
+}
+
+TEST(FrameStore, CapacityThatIsNoMultipleOfTheBatchGivesExactlySoManyPoints) {
+  ReconstructionConfig config = SmallConfig();
+  config.scan.capacity = 37;
+  FrameStore store = MakeStore(config);
+  std::vector<std::int64_t> ids(64);
+  std::iota(ids.begin(), ids.end(), 0);
+  store.AddPositions(Raster(ids).batch);
+  for (int first = 0; first < 64; first += 16) {
+    OwnedFrames frames({ids.begin() + first, ids.begin() + first + 16});
+    store.AddFrames(frames.batch, 0);
+  }
+  const auto loaded = Load(store);
+  const auto points = store.NewPoints();
+  EXPECT_EQ(points.size(), 37u);
+  std::set<std::int32_t> slots;
+  for (const auto& p : points) {
+    slots.insert(p.slot);
+    EXPECT_LT(p.slot, 37);
+    EXPECT_TRUE(loaded.contains(p.slot));
+  }
+  EXPECT_EQ(slots.size(), 37u);
+  const auto status = store.status();
+  EXPECT_TRUE(status.full);
+  EXPECT_EQ(Rejected(status.frames, Reject::kOverCapacity), 27);
+  EXPECT_EQ(status.frames.accepted, 37);
+}
+
+TEST(FrameStore, PositionsBeyondTheCapacityDoNotTakeSlotsFromFrames) {
+  ReconstructionConfig config = SmallConfig();
+  config.scan.capacity = 4;
+  FrameStore store = MakeStore(config);
+  std::vector<std::int64_t> ids(20);
+  std::iota(ids.begin(), ids.end(), 0);
+  store.AddPositions(Raster(ids).batch);
+  store.AddFrames(OwnedFrames({16, 17, 18, 19}).batch, 0);
+  Load(store);
+  EXPECT_EQ(store.NewPoints().size(), 4u);
+}
+
+TEST(FrameStore, AFrameIsNoPointBeforeItIsOnTheDevice) {
+  FrameStore store = MakeStore(SmallConfig());
+  store.AddPositions(Raster({0}).batch);
+  store.AddFrames(OwnedFrames({0}).batch, 0);
+  EXPECT_TRUE(store.NewPoints().empty());
+  const auto staged = store.TakeStaged();
+  EXPECT_EQ(staged.size(), 1u);
+  EXPECT_TRUE(store.NewPoints().empty());
+  store.ReleaseStaged();
+  EXPECT_EQ(store.NewPoints().size(), 1u);
+  EXPECT_TRUE(store.NewPoints().empty()) << "handed out twice";
+}
+
+TEST(FrameStore, AFullStagingAreaStopsInTheMiddleOfABatchAndGoesOnFromThere) {
+  const std::int64_t frame_bytes = kSide * kSide * 2;
+  FrameStore store = MakeStore(SmallConfig(), 3 * frame_bytes);
+  OwnedFrames frames({0, 1, 2, 3, 4});
+  EXPECT_EQ(store.AddFrames(frames.batch, 0), 3);
+  EXPECT_EQ(store.free_staging_bytes(), 0);
+  int calls = 0;
+  store.NotifyWhenSpace([&] { ++calls; });
+  EXPECT_EQ(calls, 0);
+  Load(store);
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(store.AddFrames(frames.batch, 3), 5);
+  Load(store);
+  EXPECT_EQ(store.frame_counters().accepted, 5);
+  EXPECT_EQ(store.frame_counters().total_rejected(), 0);
+}
+
+TEST(FrameStore, NotifiesAtOnceWhenThereIsSpaceAndWhenItCloses) {
+  FrameStore store = MakeStore(SmallConfig(), 2 * kSide * kSide * 2);
+  int calls = 0;
+  store.NotifyWhenSpace([&] { ++calls; });
+  EXPECT_EQ(calls, 1);
+  store.AddFrames(OwnedFrames({0, 1, 2}).batch, 0);
+  store.NotifyWhenSpace([&] { ++calls; });
+  EXPECT_EQ(calls, 1);
+  store.Close();
+  EXPECT_EQ(calls, 2);
+}
+
+TEST(FrameStore, WhatComesAfterTheEndIsCountedAsLate) {
+  FrameStore store = MakeStore(SmallConfig());
+  store.Close();
+  store.AddFrames(OwnedFrames({0, 1}).batch, 0);
+  store.AddPositions(Raster({0, 1, 2}).batch);
+  EXPECT_EQ(Rejected(store.frame_counters(), Reject::kLate), 2);
+  EXPECT_EQ(Rejected(store.position_counters(), Reject::kLate), 3);
+  EXPECT_EQ(store.status().joined_points, 0);
+}
+
+TEST(FrameStore, ABatchThatContradictsTheSessionIsRefusedAsAWhole) {
+  FrameStore store = MakeStore(SmallConfig());
+  OwnedFrames wrong_shape({0, 1}, 8);
+  store.AddFrames(wrong_shape.batch, 0);
+  OwnedFrames wrong_type({0, 1});
+  wrong_type.batch.dtype = DataType::kU8;
+  store.AddFrames(wrong_type.batch, 0);
+  OwnedFrames truncated({0, 1});
+  truncated.batch.data = truncated.batch.data.first(truncated.batch.data.size() - 1);
+  store.AddFrames(truncated.batch, 0);
+  const IngestCounters c = store.frame_counters();
+  EXPECT_EQ(Rejected(c, Reject::kWrongShape), 2);
+  EXPECT_EQ(Rejected(c, Reject::kWrongType), 2);
+  EXPECT_EQ(Rejected(c, Reject::kCorrupt), 2);
+  EXPECT_THAT(c.first_detail[static_cast<std::size_t>(Reject::kWrongShape)],
+              ::testing::AllOf(::testing::HasSubstr("8 x 8"), ::testing::HasSubstr("16 x 16")));
+  // The ids are not burnt: good data for them is still taken.
+  EXPECT_EQ(store.AddFrames(OwnedFrames({0, 1}).batch, 0), 2);
+  EXPECT_EQ(store.frame_counters().accepted, 2);
+}
+
+TEST(FrameStore, AFrameThatCannotBeDecodedGivesItsSlotBack) {
+  ReconstructionConfig config = SmallConfig();
+  config.scan.capacity = 2;
+  FrameStore store = MakeStore(config);
+  const std::vector<std::byte> garbage(40, std::byte{0xA5});
+  const std::vector<std::uint32_t> sizes = {20, 20};
+  FrameBatch bad;
+  bad.frames = 2;
+  bad.shape = {kSide, kSide};
+  bad.encoding = Encoding::kLz4;
+  bad.encoded_sizes = sizes;
+  bad.data = garbage;
+  EXPECT_EQ(store.AddFrames(bad, 0), 2);
+  EXPECT_EQ(Rejected(store.frame_counters(), Reject::kCorrupt), 2);
+  EXPECT_EQ(store.AddFrames(OwnedFrames({0, 1}).batch, 0), 2);
+  EXPECT_EQ(store.frame_counters().accepted, 2);
+}
+
+TEST(FrameStore, ANonFinitePixelRefusesThatFrameOnly) {
+  ReconstructionConfig config = SmallConfig();
+  config.detector.dtype = DataType::kF32;
+  FrameStore store = MakeStore(config);
+  std::vector<float> pixels(3 * kSide * kSide, 1.0f);
+  pixels[kSide * kSide + 7] = std::numeric_limits<float>::quiet_NaN();
+  FrameBatch batch;
+  batch.frames = 3;
+  batch.dtype = DataType::kF32;
+  batch.shape = {kSide, kSide};
+  batch.data = std::as_bytes(std::span(pixels));
+  EXPECT_EQ(store.AddFrames(batch, 0), 3);
+  const IngestCounters c = store.frame_counters();
+  EXPECT_EQ(c.accepted, 2);
+  EXPECT_EQ(Rejected(c, Reject::kNonFinite), 1);
+  EXPECT_EQ(c.first_rejected_id[static_cast<std::size_t>(Reject::kNonFinite)], 1);
+}
+
+TEST(FrameStore, PositionsThatCannotBeUsedAreRefusedAndNamed) {
+  ReconstructionConfig config = SmallConfig();
+  config.scan.bounds = ScanBounds{0, 1e-6, 0, 1e-6};
+  FrameStore store = MakeStore(config);
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  store.AddPositions(OwnedPositions({0, 1, 2}, {nan, 5e-6, 0.5e-6}, {0, 0.5e-6, 0.5e-6}).batch);
+  const IngestCounters c = store.position_counters();
+  EXPECT_EQ(Rejected(c, Reject::kNonFinite), 1);
+  EXPECT_EQ(Rejected(c, Reject::kOutOfCanvas), 1);
+  EXPECT_EQ(c.first_rejected_id[static_cast<std::size_t>(Reject::kOutOfCanvas)], 1);
+  EXPECT_EQ(c.accepted, 1);
+  EXPECT_EQ(c.clamped, 0);
+}
+
+TEST(FrameStore, ClampingIsDoneOnlyWhenAskedForAndIsCounted) {
+  ReconstructionConfig config = SmallConfig();
+  config.scan.bounds = ScanBounds{0, 1e-6, 0, 1e-6};
+  config.scan.out_of_canvas = OutOfCanvas::kClamp;
+  FrameStore store = MakeStore(config);
+  store.AddPositions(OwnedPositions({0, 1}, {5e-6, 0.5e-6}, {0.5e-6, 0.5e-6}).batch);
+  EXPECT_EQ(store.position_counters().accepted, 2);
+  EXPECT_EQ(store.position_counters().clamped, 1);
+}
+
+TEST(FrameStore, FramesWithoutACountAreNoPoints) {
+  FrameStore store = MakeStore(SmallConfig());
+  OwnedFrames frames({0, 1});
+  std::fill_n(frames.pixels.begin(), kSide * kSide, std::uint16_t{0});
+  store.AddFrames(frames.batch, 0);
+  store.AddPositions(Raster({0, 1}).batch);
+  Load(store);
+  const auto points = store.NewPoints();
+  ASSERT_EQ(points.size(), 1u);
+  EXPECT_EQ(points[0].frame_id, 1);
+  EXPECT_EQ(store.status().empty_frames, 1);
+  EXPECT_EQ(store.status().joined_points, 2);
+}
+
+TEST(FrameStore, AutoCentreHoldsTheFirstFramesBackAndLosesNone) {
+  ReconstructionConfig config = SmallConfig(32);
+  config.detector.auto_centre = AutoCentreConfig{.crop_shape = {16, 16}, .frames = 3};
+  FrameStore store = MakeStore(config);
+  OwnedFrames frames({0, 1, 2, 3}, 32);
+  std::fill(frames.pixels.begin(), frames.pixels.end(), std::uint16_t{0});
+  for (int f = 0; f < 4; ++f) {  // A spot of 3 x 3 around (20, 11).
+    for (int y = 19; y <= 21; ++y) {
+      for (int x = 10; x <= 12; ++x) {
+        frames.pixels[static_cast<std::size_t>((f * 32 + y) * 32 + x)] = 100;
+      }
+    }
+  }
+  FrameBatch first = frames.batch;
+  first.ids = first.ids.first(2);
+  first.frames = 2;
+  first.data = first.data.first(2 * 32 * 32 * 2);
+  EXPECT_EQ(store.AddFrames(first, 0), 2);
+  EXPECT_TRUE(store.TakeStaged().empty());
+  EXPECT_EQ(store.status().staged_frames, 2);
+  EXPECT_EQ(store.AddFrames(frames.batch, 2), 4);
+  const auto staged = store.TakeStaged();
+  ASSERT_EQ(staged.size(), 4u);
+  for (const FrameToLoad& f : staged) {  // The spot's centre is at zero frequency.
+    std::uint16_t corner;
+    std::memcpy(&corner, f.pixels, sizeof corner);
+    EXPECT_EQ(corner, 100);
+  }
+  store.ReleaseStaged();
+  EXPECT_EQ(store.frame_counters().accepted, 4);
+}
+
+TEST(FrameStore, AutoCentreIsFixedByTheEndOfDataWhenFramesAreFew) {
+  ReconstructionConfig config = SmallConfig(32);
+  config.detector.auto_centre = AutoCentreConfig{.crop_shape = {16, 16}, .frames = 64};
+  FrameStore store = MakeStore(config);
+  store.AddFrames(OwnedFrames({0, 1}, 32).batch, 0);
+  EXPECT_TRUE(store.TakeStaged().empty());
+  store.Close();
+  EXPECT_EQ(store.TakeStaged().size(), 2u);
+}
+
+TEST(FrameStore, EncoderSamplesBecomePositionsOfTheirFrames) {
+  ReconstructionConfig config = SmallConfig();
+  config.scan.encoder = EncoderConfig{.samples_per_frame = 2,
+                                      .y_scale_m_per_count = kSmallPixel_m,
+                                      .x_scale_m_per_count = kSmallPixel_m};
+  FrameStore store = MakeStore(config);
+  store.AddFrames(OwnedFrames({0, 1, 2}).batch, 0);
+  Load(store);
+  const std::vector<double> x = {8, 12}, y = {20, 24};
+  ASSERT_TRUE(store.AddEncoderSamples({.first_sample = 2, .x_counts = x, .y_counts = y}).ok());
+  const auto points = store.NewPoints();
+  ASSERT_EQ(points.size(), 1u);
+  EXPECT_EQ(points[0].frame_id, 1);
+  EXPECT_EQ(points[0].window.col + kSide / 2, 10);
+  EXPECT_EQ(points[0].window.row + kSide / 2, 22);
+  EXPECT_EQ(store.status().frames_without_position, 2);
+}
+
+TEST(FrameStore, EncoderSamplesWithoutCalibrationAreAnError) {
+  FrameStore store = MakeStore(SmallConfig());
+  const std::vector<double> x = {1}, y = {1};
+  EXPECT_EQ(store.AddEncoderSamples({.first_sample = 0, .x_counts = x, .y_counts = y}).code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST(FrameStore, ManyThreadsLoseNothing) {
+  ReconstructionConfig config = SmallConfig();
+  config.scan.capacity = 4000;
+  FrameStore store = MakeStore(config, 100 * kSide * kSide * 2);
+  constexpr int kThreads = 4, kPerThread = 1000;
+  std::atomic<int> writing = kThreads;
+  std::vector<std::jthread> writers;
+  for (int t = 0; t < kThreads; ++t) {
+    writers.emplace_back([&, t] {
+      for (int i = 0; i < kPerThread; i += 10) {
+        std::vector<std::int64_t> ids(10);
+        std::iota(ids.begin(), ids.end(), t * kPerThread + i);
+        OwnedFrames frames(ids);
+        for (int next = 0; next < 10;) next = store.AddFrames(frames.batch, next);
+        store.AddPositions(Raster(ids).batch);
+      }
+      --writing;
+    });
+  }
+  std::map<std::int64_t, int> seen;
+  std::size_t points = 0;
+  while (writing > 0 || store.status().staged_frames > 0) {
+    Load(store);
+    for (const auto& p : store.NewPoints()) ++seen[p.frame_id];
+  }
+  for (const auto& p : store.NewPoints()) ++seen[p.frame_id];
+  for (const auto& [id, times] : seen) {
+    EXPECT_EQ(times, 1) << id;
+    ++points;
+  }
+  EXPECT_EQ(points, static_cast<std::size_t>(kThreads * kPerThread));
+}
+
+}  // namespace
+}  // namespace ptychoserve
