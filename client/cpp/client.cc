@@ -1,0 +1,243 @@
+#include "client/cpp/client.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "client/cpp/internal/snapshot_assembler.h"
+#include "client/cpp/internal/status_conversion.h"
+#include "client/cpp/internal/watch_call.h"
+#include "client/cpp/internal/writer_impl.h"
+#include "engine/base/status_macros.h"
+#include "ptychoserve/v1/service.grpc.pb.h"
+
+namespace ptychoserve::client {
+namespace {
+
+using internal::FromGrpc;
+
+constexpr char kNamePrefix[] = "sessions/";
+constexpr int kPageSize = 1000;
+constexpr int kKeepaliveMs = 30'000;
+constexpr int kKeepaliveTimeoutMs = 20'000;
+constexpr int kMinReconnectMs = 500;
+constexpr int kMaxReconnectMs = 10'000;
+
+std::shared_ptr<grpc::Channel> NewChannel(const std::string& address) {
+  grpc::ChannelArguments args;
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kMinReconnectMs);
+  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
+  // Each channel has its own connection; otherwise gRPC shares one among all of a process.
+  args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  // What the server takes is told by the first acknowledgement of a stream.
+  args.SetMaxSendMessageSize(-1);
+  args.SetMaxReceiveMessageSize(-1);
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
+}
+
+}  // namespace
+
+std::string SessionName(const std::string& id_or_name) {
+  return absl::StartsWith(id_or_name, kNamePrefix) ? id_or_name
+                                                   : absl::StrCat(kNamePrefix, id_or_name);
+}
+
+struct Client::Impl {
+  using Stub = v1::Ptychoserve::Stub;
+
+  template <class Request, class Response>
+  absl::StatusOr<Response> Unary(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                              Response*),
+                                 const Request& request) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + options.unary_deadline);
+    Response response;
+    PS_RETURN_IF_ERROR(FromGrpc(((*stub).*method)(&context, request, &response)));
+    return response;
+  }
+
+  std::shared_ptr<Stub> NewStub() const { return v1::Ptychoserve::NewStub(NewChannel(address)); }
+
+  std::string address;
+  ClientOptions options;
+  std::shared_ptr<Stub> stub;
+};
+
+Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Client::~Client() = default;
+
+absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& address,
+                                                        const ClientOptions& options) {
+  const std::shared_ptr<grpc::Channel> channel = NewChannel(address);
+  if (!channel->WaitForConnected(std::chrono::system_clock::now() + options.connect_timeout)) {
+    return absl::UnavailableError(absl::StrCat("no server answers at ", address, " within ",
+                                               options.connect_timeout.count(), " ms"));
+  }
+  auto impl = std::make_unique<Impl>();
+  impl->address = address;
+  impl->options = options;
+  impl->stub = v1::Ptychoserve::NewStub(channel);
+  return std::unique_ptr<Client>(new Client(std::move(impl)));
+}
+
+absl::StatusOr<v1::Session> Client::CreateSession(const std::string& session_id,
+                                                  const v1::SessionConfig& config,
+                                                  bool validate_only) {
+  v1::CreateSessionRequest request;
+  request.set_session_id(session_id);
+  *request.mutable_config() = config;
+  request.set_validate_only(validate_only);
+  return impl_->Unary(&Impl::Stub::CreateSession, request);
+}
+
+absl::StatusOr<v1::Session> Client::GetSession(const std::string& session) {
+  v1::GetSessionRequest request;
+  request.set_name(SessionName(session));
+  return impl_->Unary(&Impl::Stub::GetSession, request);
+}
+
+absl::StatusOr<std::vector<v1::Session>> Client::ListSessions() {
+  std::vector<v1::Session> all;
+  v1::ListSessionsRequest request;
+  request.set_page_size(kPageSize);
+  do {
+    PS_ASSIGN_OR_RETURN(v1::ListSessionsResponse page,
+                        impl_->Unary(&Impl::Stub::ListSessions, request));
+    all.insert(all.end(), page.sessions().begin(), page.sessions().end());
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return all;
+}
+
+absl::StatusOr<v1::Session> Client::UpdateSession(const std::string& session,
+                                                  const v1::SessionConfig& config,
+                                                  const std::vector<std::string>& paths) {
+  v1::UpdateSessionRequest request;
+  request.mutable_session()->set_name(SessionName(session));
+  *request.mutable_session()->mutable_config() = config;
+  for (const std::string& path : paths) request.mutable_update_mask()->add_paths(path);
+  return impl_->Unary(&Impl::Stub::UpdateSession, request);
+}
+
+absl::Status Client::DeleteSession(const std::string& session, bool force) {
+  v1::DeleteSessionRequest request;
+  request.set_name(SessionName(session));
+  request.set_force(force);
+  return impl_->Unary(&Impl::Stub::DeleteSession, request).status();
+}
+
+absl::StatusOr<v1::Session> Client::FinishScan(const std::string& session) {
+  v1::FinishScanRequest request;
+  request.set_name(SessionName(session));
+  return impl_->Unary(&Impl::Stub::FinishScan, request);
+}
+
+absl::StatusOr<v1::Session> Client::StopSession(const std::string& session,
+                                                v1::StopSessionRequest::Mode mode) {
+  v1::StopSessionRequest request;
+  request.set_name(SessionName(session));
+  request.set_mode(mode);
+  return impl_->Unary(&Impl::Stub::StopSession, request);
+}
+
+absl::StatusOr<v1::ServerInfo> Client::GetServerInfo() {
+  return impl_->Unary(&Impl::Stub::GetServerInfo, v1::GetServerInfoRequest());
+}
+
+absl::StatusOr<Snapshot> Client::GetSnapshot(const std::string& session,
+                                             const v1::SnapshotSelection& selection,
+                                             std::int64_t not_newer_than,
+                                             std::chrono::milliseconds wait) {
+  v1::GetSnapshotRequest request;
+  request.set_name(SessionName(session));
+  *request.mutable_selection() = selection;
+  request.set_not_newer_than(not_newer_than);
+  request.set_wait_ms(static_cast<std::uint32_t>(wait.count()));
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + impl_->options.snapshot_deadline + wait);
+  const auto reader = impl_->stub->GetSnapshot(&context, request);
+  internal::SnapshotAssembler assembler;
+  v1::SnapshotChunk chunk;
+  absl::Status broken;
+  while (broken.ok() && reader->Read(&chunk)) broken = assembler.Add(chunk);
+  if (!broken.ok()) context.TryCancel();
+  const grpc::Status status = reader->Finish();
+  PS_RETURN_IF_ERROR(broken);
+  PS_RETURN_IF_ERROR(FromGrpc(status));
+  std::optional<Snapshot> snapshot = assembler.Take();
+  if (!snapshot.has_value()) return absl::DataLossError("the snapshot ended early");
+  return *std::move(snapshot);
+}
+
+std::unique_ptr<Watch> Client::WatchSession(const std::string& session,
+                                            std::chrono::milliseconds min_interval,
+                                            std::function<void(const v1::SessionEvent&)> on_event,
+                                            std::function<void(const absl::Status&)> on_done) {
+  v1::WatchSessionRequest request;
+  request.set_name(SessionName(session));
+  request.set_min_interval_ms(static_cast<std::uint32_t>(min_interval.count()));
+  using Call = internal::WatchCall<v1::SessionEvent>;
+  return std::make_unique<Call>(
+      [&](grpc::ClientContext* context, Call::Reactor* reactor) {
+        impl_->stub->async()->WatchSession(context, &request, reactor);
+      },
+      [on_event = std::move(on_event)](const v1::SessionEvent& event) {
+        on_event(event);
+        return absl::OkStatus();
+      },
+      std::move(on_done));
+}
+
+std::unique_ptr<Watch> Client::WatchSnapshots(const std::string& session,
+                                              const v1::SnapshotSelection& selection,
+                                              std::chrono::milliseconds min_interval,
+                                              std::function<void(Snapshot)> on_snapshot,
+                                              std::function<void(const absl::Status&)> on_done) {
+  v1::WatchSnapshotsRequest request;
+  request.set_name(SessionName(session));
+  *request.mutable_selection() = selection;
+  request.set_min_interval_ms(static_cast<std::uint32_t>(min_interval.count()));
+  using Call = internal::WatchCall<v1::SnapshotChunk>;
+  return std::make_unique<Call>(
+      [&](grpc::ClientContext* context, Call::Reactor* reactor) {
+        impl_->stub->async()->WatchSnapshots(context, &request, reactor);
+      },
+      [on_snapshot = std::move(on_snapshot),
+       assembler = std::make_shared<internal::SnapshotAssembler>()](
+          const v1::SnapshotChunk& chunk) -> absl::Status {
+        PS_RETURN_IF_ERROR(assembler->Add(chunk));
+        if (std::optional<Snapshot> snapshot = assembler->Take()) {
+          on_snapshot(*std::move(snapshot));
+        }
+        return absl::OkStatus();
+      },
+      std::move(on_done));
+}
+
+std::unique_ptr<FrameWriter> Client::OpenFrameWriter(const std::string& session,
+                                                     const FrameFormat& format,
+                                                     WriterOptions options) {
+  auto impl = std::make_unique<FrameWriter::Impl>();
+  impl->format = format;
+  impl->writer = internal::IngestWriter<internal::FrameBatching>::Start(
+      impl_->NewStub(), SessionName(session), internal::FrameBatching(format), std::move(options));
+  return std::make_unique<FrameWriter>(std::move(impl));
+}
+
+std::unique_ptr<PositionWriter> Client::OpenPositionWriter(const std::string& session,
+                                                           WriterOptions options) {
+  auto impl = std::make_unique<PositionWriter::Impl>();
+  impl->writer = internal::IngestWriter<internal::PositionBatching>::Start(
+      impl_->NewStub(), SessionName(session), internal::PositionBatching(), std::move(options));
+  return std::make_unique<PositionWriter>(std::move(impl));
+}
+
+}  // namespace ptychoserve::client

@@ -1,0 +1,95 @@
+#ifndef PTYCHOSERVE_CLIENT_CPP_CLIENT_H_
+#define PTYCHOSERVE_CLIENT_CPP_CLIENT_H_
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/cpp/error_details.h"
+#include "client/cpp/frame_writer.h"
+#include "client/cpp/position_writer.h"
+#include "client/cpp/snapshot.h"
+#include "client/cpp/watch.h"
+#include "ptychoserve/v1/service.pb.h"
+#include "ptychoserve/v1/session.pb.h"
+#include "ptychoserve/v1/snapshot.pb.h"
+
+namespace ptychoserve::client {
+
+struct ClientOptions {
+  std::chrono::milliseconds connect_timeout{10'000};
+  std::chrono::milliseconds unary_deadline{30'000};
+  // Of a whole snapshot; the time that GetSnapshot is to wait for a new one comes on top.
+  std::chrono::milliseconds snapshot_deadline{120'000};
+};
+
+// "sessions/{id}" of either form.
+std::string SessionName(const std::string& id_or_name);
+
+// A connection to a ptychoserved. Sessions are named by id or by full name. Errors are those that
+// the proto files state, with details (see GetErrorDetails). Thread-safe.
+class Client {
+ public:
+  // Connects to "host:port" or "unix:/path". Errors: kUnavailable, naming the address.
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& address,
+                                                         const ClientOptions& options = {});
+  ~Client();
+
+  // An empty id: the server makes one.
+  absl::StatusOr<v1::Session> CreateSession(const std::string& session_id,
+                                            const v1::SessionConfig& config,
+                                            bool validate_only = false);
+  absl::StatusOr<v1::Session> GetSession(const std::string& session);
+  // All of them, page after page, ordered by name.
+  absl::StatusOr<std::vector<v1::Session>> ListSessions();
+  // `paths` as in UpdateSessionRequest.update_mask, values from `config`.
+  absl::StatusOr<v1::Session> UpdateSession(const std::string& session,
+                                            const v1::SessionConfig& config,
+                                            const std::vector<std::string>& paths);
+  absl::Status DeleteSession(const std::string& session, bool force = false);
+  absl::StatusOr<v1::Session> FinishScan(const std::string& session);
+  absl::StatusOr<v1::Session> StopSession(const std::string& session,
+                                          v1::StopSessionRequest::Mode mode);
+  absl::StatusOr<v1::ServerInfo> GetServerInfo();
+
+  // The newest snapshot. header.unchanged, without arrays, when none is newer than
+  // `not_newer_than` after `wait`.
+  absl::StatusOr<Snapshot> GetSnapshot(
+      const std::string& session, const v1::SnapshotSelection& selection,
+      std::int64_t not_newer_than = 0,
+      std::chrono::milliseconds wait = std::chrono::milliseconds(0));
+
+  // Calls `on_event` for each event and then `on_done` once, on threads of the library, one call
+  // at a time. Destroying the Watch cancels it and waits for a call under way: not from within one.
+  std::unique_ptr<Watch> WatchSession(const std::string& session,
+                                      std::chrono::milliseconds min_interval,
+                                      std::function<void(const v1::SessionEvent&)> on_event,
+                                      std::function<void(const absl::Status&)> on_done);
+  std::unique_ptr<Watch> WatchSnapshots(const std::string& session,
+                                        const v1::SnapshotSelection& selection,
+                                        std::chrono::milliseconds min_interval,
+                                        std::function<void(Snapshot)> on_snapshot,
+                                        std::function<void(const absl::Status&)> on_done);
+
+  // Opens a stream on a connection of its own, so that several writers share the load. Returns at
+  // once; an error comes with the first use.
+  std::unique_ptr<FrameWriter> OpenFrameWriter(const std::string& session,
+                                               const FrameFormat& format,
+                                               WriterOptions options = {});
+  std::unique_ptr<PositionWriter> OpenPositionWriter(const std::string& session,
+                                                     WriterOptions options = {});
+
+ private:
+  struct Impl;
+  explicit Client(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ptychoserve::client
+
+#endif  // PTYCHOSERVE_CLIENT_CPP_CLIENT_H_

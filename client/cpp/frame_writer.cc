@@ -1,0 +1,41 @@
+#include "client/cpp/frame_writer.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/cpp/internal/writer_impl.h"
+
+namespace ptychoserve::client {
+
+FrameWriter::FrameWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+FrameWriter::~FrameWriter() { impl_->writer->Cancel(); }
+
+absl::Status FrameWriter::Push(std::int64_t frame_id, std::span<const std::byte> frame) {
+  return Push(frame_id, frame, std::chrono::milliseconds(0));
+}
+
+absl::Status FrameWriter::Push(std::int64_t frame_id, std::span<const std::byte> frame,
+                               std::chrono::milliseconds timeout) {
+  const FrameFormat& format = impl_->format;
+  if (format.encoding == v1::ENCODING_RAW && frame.size() != format.raw_bytes()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "frame ", frame_id, " has ", frame.size(), " bytes; ", format.rows, " x ", format.cols,
+        " pixels of ", v1::DataType_Name(format.dtype), " are ", format.raw_bytes()));
+  }
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  return impl_->writer->Push(
+      {frame_id, std::string(reinterpret_cast<const char*>(frame.data()), frame.size())}, deadline);
+}
+
+absl::Status FrameWriter::Flush(std::chrono::milliseconds timeout) {
+  return impl_->writer->Flush(timeout);
+}
+absl::StatusOr<WriterReport> FrameWriter::Close(std::chrono::milliseconds timeout) {
+  return impl_->writer->Close(timeout);
+}
+absl::Status FrameWriter::status() const { return impl_->writer->status(); }
+WriterReport FrameWriter::report() const { return impl_->writer->report(); }
+const FrameFormat& FrameWriter::format() const { return impl_->format; }
+
+}  // namespace ptychoserve::client

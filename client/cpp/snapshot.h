@@ -1,0 +1,45 @@
+#ifndef PTYCHOSERVE_CLIENT_CPP_SNAPSHOT_H_
+#define PTYCHOSERVE_CLIENT_CPP_SNAPSHOT_H_
+
+#include <array>
+#include <complex>
+#include <cstdint>
+#include <vector>
+
+#include "ptychoserve/v1/snapshot.pb.h"
+
+namespace ptychoserve::client {
+
+// An array with its shape, slowest index first. Empty when it was not asked for.
+template <class T>
+struct SnapshotArray {
+  std::vector<std::int64_t> shape;
+  std::vector<T> values;
+  bool empty() const { return values.empty(); }
+};
+
+// A frame's window in the object.
+struct SnapshotPoint {
+  std::int64_t frame_id = 0;
+  double row = 0;  // Corner of the window in pixels of the object array at full resolution.
+  double col = 0;
+};
+
+// Object, probe and what belongs to them, all of one iteration.
+struct Snapshot {
+  v1::SnapshotHeader header;
+  SnapshotArray<std::complex<float>> object;  // [rows, cols]
+  SnapshotArray<std::complex<float>> probe;   // [modes, rows, cols]
+  SnapshotArray<float> coverage;              // [rows, cols]
+  std::vector<SnapshotPoint> points;
+  // One row an iteration; the columns are kHistoryColumns.
+  SnapshotArray<double> history;
+};
+
+inline constexpr std::array<const char*, 8> kHistoryColumns = {
+    "iteration",     "active_points", "r_factor", "fourier_error",
+    "object_change", "probe_change",  "step",     "elapsed_s"};
+
+}  // namespace ptychoserve::client
+
+#endif  // PTYCHOSERVE_CLIENT_CPP_SNAPSHOT_H_
