@@ -229,6 +229,8 @@ enum class FrameStorage { kU16, kF32 };
 inline constexpr std::uint16_t kUnmeasuredU16 = 65535;
 inline constexpr float kUnmeasuredF32 = -1.0f;
 
+// Largest trusted count of an integer dtype: below saturation, at most the hot-pixel threshold.
+std::uint32_t LargestTrustedCount(const DetectorConfig& detector);
 // kU16 when no trusted count of `detector` exceeds 65534.
 FrameStorage StorageFor(const DetectorConfig& detector);
 // Bytes of one pixel: 2 or 4.

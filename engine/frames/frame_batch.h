@@ -13,14 +13,14 @@ namespace ptychoserve {
 // Frames as they came over the wire; views into memory of the caller. Not checked in itself:
 // whoever takes it in counts what is wrong with it.
 struct FrameBatch {
-  std::int64_t first_frame_id = 0;          // Ids are first_frame_id, +1, ... unless `ids` is set.
-  std::span<const std::int64_t> ids;        // Empty, or `frames` ids.
+  std::int64_t first_frame_id = 0;    // Ids are first_frame_id, +1, ... unless `ids` is set.
+  std::span<const std::int64_t> ids;  // Empty, or `frames` ids.
   int frames = 0;
   DataType dtype = DataType::kU16;
-  Shape shape;                              // Of each frame.
+  Shape shape;  // Of each frame.
   Encoding encoding = Encoding::kRaw;
   std::span<const std::uint32_t> encoded_sizes;  // Bytes of each frame unless kRaw.
-  std::span<const std::byte> data;          // Encoded frames one after the other.
+  std::span<const std::byte> data;               // Encoded frames one after the other.
 
   int count() const { return frames; }
   std::int64_t id(int i) const {

@@ -1,8 +1,11 @@
 #ifndef PTYCHOSERVE_ENGINE_SCAN_ENCODER_ASSEMBLER_H_
 #define PTYCHOSERVE_ENGINE_SCAN_ENCODER_ASSEMBLER_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/config.h"
@@ -16,7 +19,11 @@ namespace ptychoserve {
 // missing block leaves only its own frames without a position. Not thread-safe.
 class EncoderAssembler {
  public:
-  EncoderAssembler(const EncoderConfig& config, std::int64_t first_frame_id);
+  // Incomplete frames that are kept by default; a gap-free stream has at most one per stream.
+  static constexpr std::size_t kMaxIncompleteFrames = 65536;
+
+  EncoderAssembler(const EncoderConfig& config, std::int64_t first_frame_id,
+                   std::size_t max_incomplete_frames = kMaxIncompleteFrames);
 
   struct Position {
     std::int64_t frame_id = 0;
@@ -24,23 +31,28 @@ class EncoderAssembler {
     double x_m = 0;
   };
   struct Added {
-    std::vector<Position> complete;   // Frames that have all their samples now.
+    std::vector<Position> complete;  // Frames that have all their samples now.
     std::int64_t duplicate_samples = 0;
     std::int64_t non_finite_samples = 0;  // Left out: their frame stays incomplete.
     std::int64_t first_bad_frame = 0;     // Of the first non-finite one.
+    // Left out: a negative index, an index beyond all frame ids, or a sample that would begin one
+    // incomplete frame too many. They may be sent again.
+    std::int64_t refused_samples = 0;
   };
   Added Add(const EncoderBatch& batch);
   // Frames of which some samples have arrived, but not all.
   std::int64_t incomplete_frames() const { return static_cast<std::int64_t>(partial_.size()); }
 
  private:
-  struct Partial {
-    std::vector<double> x, y;        // samples_per_frame each.
-    std::vector<bool> have;
-    int count = 0;
-  };
+  // The samples of one frame so far, by their index in it: (x, y). Memory follows what has
+  // arrived, not samples_per_frame.
+  using Partial = std::map<std::int32_t, std::pair<double, double>>;
+
+  Position ToPosition(std::int64_t id, const Partial& samples) const;
+
   EncoderConfig config_;
   std::int64_t first_frame_id_;
+  std::size_t max_incomplete_frames_;
   double angle_factor_ = 1;
   std::unordered_map<std::int64_t, Partial> partial_;
   IdRanges done_;

@@ -33,14 +33,14 @@ class ObjectGrid {
     Window window;
     bool clamped = false;
   };
-  // Places a frame whose stage position is (y_m, x_m), applying swap and signs; the window is
+  // Places a frame whose stage position is (y_m, x_m), applying swap, then signs; the window is
   // centred on it: corner = position / pixel size - N / 2. Returns the reason in words when the
   // window (and one pixel beyond its far edges, for interpolation) does not fit; then nothing
   // changes. Positions must be finite.
   std::variant<Placed, std::string> Place(double y_m, double x_m);
 
   // The canvas that holds all accepted windows: the announced one, or one that has grown by
-  // steps with headroom. Even sides.
+  // steps with headroom; room for one window at the origin before the first. Even sides.
   const Region& canvas() const { return canvas_; }
   PixelSize pixel_size() const { return pixel_size_; }
   // Announced: sides N + ceil(range / pixel) + padding, plus one if odd.
@@ -52,8 +52,12 @@ class ObjectGrid {
  private:
   bool Contains(const Window& w) const;
   bool GrowFor(const Window& w);
+  void Remember(const Window& w);
+  std::string DoesNotFit(double row, double col) const;
 
-  ReconstructionConfig config_;
+  ScanConfig scan_;
+  int padding_px_;
+  std::int64_t max_pixels_;
   Shape frame_;
   PixelSize pixel_size_;
   Region canvas_;

@@ -12,9 +12,9 @@
 namespace ptychoserve {
 
 inline constexpr std::array<Orientation, 8> kAllOrientations = {
-    Orientation::kIdentity,  Orientation::kFlipLr,   Orientation::kFlipUd,
-    Orientation::kRot180,    Orientation::kTranspose, Orientation::kRot90Ccw,
-    Orientation::kRot90Cw,   Orientation::kAntiTranspose};
+    Orientation::kIdentity, Orientation::kFlipLr,       Orientation::kFlipUd,
+    Orientation::kRot180,   Orientation::kTranspose,    Orientation::kRot90Ccw,
+    Orientation::kRot90Cw,  Orientation::kAntiTranspose};
 
 // "identity", "flip_lr", ... as in the API without the prefix.
 absl::string_view OrientationName(Orientation o);

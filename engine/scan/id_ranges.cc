@@ -1,0 +1,53 @@
+#include "engine/scan/id_ranges.h"
+
+#include <iterator>
+
+namespace ptychoserve {
+
+bool IdRanges::Insert(std::int64_t id) {
+  const auto next = ranges_.upper_bound(id);
+  const auto prev = next == ranges_.begin() ? ranges_.end() : std::prev(next);
+  if (prev != ranges_.end() && id <= prev->second) return false;
+  // Written so that neither the smallest nor the largest id overflows.
+  const bool joins_prev = prev != ranges_.end() && prev->second == id - 1;
+  const bool joins_next = next != ranges_.end() && next->first - 1 == id;
+  ++size_;
+  if (joins_prev) {
+    prev->second = joins_next ? next->second : id;
+    if (joins_next) ranges_.erase(next);
+  } else if (joins_next) {
+    const std::int64_t last = next->second;
+    ranges_.emplace_hint(ranges_.erase(next), id, last);
+  } else {
+    ranges_.emplace_hint(next, id, id);
+  }
+  return true;
+}
+
+bool IdRanges::Contains(std::int64_t id) const {
+  const auto next = ranges_.upper_bound(id);
+  return next != ranges_.begin() && id <= std::prev(next)->second;
+}
+
+std::int64_t IdRanges::ContiguousFrom(std::int64_t first) const {
+  const auto next = ranges_.upper_bound(first);
+  if (next == ranges_.begin() || std::prev(next)->second < first) return first - 1;
+  return std::prev(next)->second;
+}
+
+std::vector<std::pair<std::int64_t, std::int64_t>> IdRanges::Missing(std::int64_t first,
+                                                                     std::size_t limit) const {
+  std::vector<std::pair<std::int64_t, std::int64_t>> gaps;
+  std::int64_t expected = first;  // Every id in [first, expected) is in the set or in a gap.
+  auto it = ranges_.upper_bound(first);
+  if (it != ranges_.begin() && std::prev(it)->second >= first) {
+    expected = std::prev(it)->second + 1;
+  }
+  for (; it != ranges_.end() && gaps.size() < limit; ++it) {
+    gaps.emplace_back(expected, it->first - 1);
+    expected = it->second + 1;
+  }
+  return gaps;
+}
+
+}  // namespace ptychoserve
