@@ -1,0 +1,39 @@
+#ifndef PTYCHOSERVE_ENGINE_ALGORITHMS_DIFFERENCE_MAP_H_
+#define PTYCHOSERVE_ENGINE_ALGORITHMS_DIFFERENCE_MAP_H_
+
+#include <cmath>
+
+#include "engine/algorithms/measurement.h"
+#include "engine/base/host_device.h"
+
+// Difference map, per point j with exit wave ψ and model p = P O_j:
+//
+//   T = F(2p - ψ),  ψ <- ψ + β (F⁻¹[m] - p)
+//
+// where m is T with its modulus relaxed towards the measured one, d = √I. With dev = |T| - d on
+// trusted pixels and power = Σ dev² / N, the deviation is scaled down to the tolerated power
+// sigma2, and left alone when it is below. Thibault et al., Ultramicroscopy 109, 338 (2009);
+// Giewekemeyer et al., PNAS 107, 529 (2010).
+
+namespace ptychoserve {
+
+// Part of the deviation that is kept, (0, 1].
+template <typename Real>
+PS_HOST_DEVICE inline Real KeptDeviation(Real power, Real sigma2) {
+  using std::sqrt;
+  return power > sigma2 ? sqrt(sigma2 / power) : Real(1);
+}
+
+// m / T for a pixel with |T| = amplitude. A vanishing wave has no phase to give a modulus to.
+template <typename Real>
+PS_HOST_DEVICE inline Real RelaxedModulusFactor(Real counts, Real amplitude, Real kept) {
+  using std::sqrt;
+  const Real measured = sqrt(IsTrusted(counts) ? counts : Real(0));
+  const Real relaxed = measured + (amplitude - measured) * kept;
+  const Real factor = amplitude > 0 ? relaxed / amplitude : Real(0);
+  return IsTrusted(counts) ? factor : Real(1);
+}
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_ENGINE_ALGORITHMS_DIFFERENCE_MAP_H_

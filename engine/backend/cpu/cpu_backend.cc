@@ -1,0 +1,441 @@
+#include "engine/backend/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "engine/algorithms/measurement.h"
+#include "engine/backend/cpu/forward_model.h"
+#include "engine/backend/cpu/lane_sums.h"
+#include "engine/base/status_macros.h"
+
+namespace ptychoserve {
+namespace {
+
+// Waves that are transformed start on the alignment of the FFT, whatever the frame's size.
+std::int64_t AlignedPixels(std::int64_t pixels) {
+  constexpr std::int64_t kMultiple = 8;
+  return (pixels + kMultiple - 1) / kMultiple * kMultiple;
+}
+
+// Pixels of each buffer that has one element per something.
+struct Extents {
+  Extents(const BackendConfig& config, int threads, int frames_per_chunk)
+      : slots(config.capacity),
+        frame(config.frame_shape.pixels()),
+        frame_bytes(slots * frame * StorageBytes(config.storage)),
+        exit_waves(config.keeps_exit_waves ? slots * frame : 0),
+        chunk_waves(frames_per_chunk * AlignedPixels(frame)),
+        object(config.max_object_pixels),
+        work_waves(2 * threads * AlignedPixels(frame)),
+        work_counts(threads * frame) {}
+  std::int64_t slots, frame, frame_bytes, exit_waves, chunk_waves, object, work_waves, work_counts;
+};
+
+std::string Describe(const Region& r) {
+  return absl::StrFormat("rows %d..%d, columns %d..%d", r.row, r.row + r.shape.rows - 1, r.col,
+                         r.col + r.shape.cols - 1);
+}
+
+// Cyclic shift: out[(y + rows) mod n, (x + cols) mod n] = in[y, x].
+template <typename T>
+void Roll(Shape shape, int rows, int cols, const T* in, T* out) {
+  const auto modulo = [](int value, int n) { return (value % n + n) % n; };
+  const int first_col = modulo(cols, shape.cols);
+  for (int y = 0; y < shape.rows; ++y) {
+    const T* row = in + std::int64_t{y} * shape.cols;
+    T* to = out + std::int64_t{modulo(y + rows, shape.rows)} * shape.cols;
+    std::rotate_copy(row, row + (shape.cols - first_col), row + shape.cols, to);
+  }
+}
+
+}  // namespace
+
+template <typename Real>
+absl::StatusOr<std::unique_ptr<CpuBackend<Real>>> CpuBackend<Real>::Create(
+    const BackendConfig& config, ThreadPool& pool, int frames_per_chunk) {
+  if (config.frame_shape.rows < 1 || config.frame_shape.cols < 1 || config.capacity < 1) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "a backend needs frames of at least 1 x 1 and a capacity of at least 1; got %d x %d and %d",
+        config.frame_shape.rows, config.frame_shape.cols, config.capacity));
+  }
+  std::unique_ptr<CpuBackend> backend(new CpuBackend(config, pool, frames_per_chunk));
+  PS_RETURN_IF_ERROR(backend->Allocate());
+  return backend;
+}
+
+template <typename Real>
+CpuBackend<Real>::CpuBackend(const BackendConfig& config, ThreadPool& pool, int frames_per_chunk)
+    : config_(config),
+      frame_pixels_(config.frame_shape.pixels()),
+      frames_per_chunk_(frames_per_chunk),
+      pool_(pool),
+      fft_(config.frame_shape) {}
+
+template <typename Real>
+std::int64_t CpuBackend<Real>::BytesFor(const BackendConfig& config, int threads,
+                                        int frames_per_chunk) {
+  const Extents n(config, threads, frames_per_chunk);
+  constexpr std::int64_t kComplex = sizeof(Complex), kComplex128 = sizeof(Complex128);
+  constexpr std::int64_t kReal = sizeof(Real), kDouble = sizeof(double);
+  constexpr std::int64_t kPerSlot = sizeof(Slot) + sizeof(FrameErrors);
+  return n.slots * kPerSlot + n.frame_bytes + (n.exit_waves + n.chunk_waves) * kComplex +
+         (n.object + n.frame) * (2 * kComplex + kComplex128 + kDouble) + n.work_waves * kComplex +
+         n.work_counts * kReal;
+}
+
+template <typename Real>
+std::int64_t CpuBackend<Real>::allocated_bytes() const {
+  return slots_.bytes() + errors_.bytes() + frames_.bytes() + exit_waves_.bytes() +
+         chunk_waves_.bytes() + object_.bytes() + other_object_.bytes() + object_num_.bytes() +
+         object_den_.bytes() + probe_.bytes() + other_probe_.bytes() + probe_num_.bytes() +
+         probe_den_.bytes() + work_waves_.bytes() + work_counts_.bytes();
+}
+
+template <typename Real>
+absl::Status CpuBackend<Real>::Allocate() {
+  const Extents n(config_, pool_.threads(), frames_per_chunk_);
+  PS_RETURN_IF_ERROR(slots_.Allocate(n.slots));
+  PS_RETURN_IF_ERROR(errors_.Allocate(n.slots));
+  PS_RETURN_IF_ERROR(frames_.Allocate(n.frame_bytes));
+  PS_RETURN_IF_ERROR(exit_waves_.Allocate(n.exit_waves));
+  PS_RETURN_IF_ERROR(chunk_waves_.Allocate(n.chunk_waves));
+  PS_RETURN_IF_ERROR(object_.Allocate(n.object));
+  PS_RETURN_IF_ERROR(other_object_.Allocate(n.object));
+  PS_RETURN_IF_ERROR(object_num_.Allocate(n.object));
+  PS_RETURN_IF_ERROR(object_den_.Allocate(n.object));
+  PS_RETURN_IF_ERROR(probe_.Allocate(n.frame));
+  PS_RETURN_IF_ERROR(other_probe_.Allocate(n.frame));
+  PS_RETURN_IF_ERROR(probe_num_.Allocate(n.frame));
+  PS_RETURN_IF_ERROR(probe_den_.Allocate(n.frame));
+  PS_RETURN_IF_ERROR(work_waves_.Allocate(n.work_waves));
+  PS_RETURN_IF_ERROR(work_counts_.Allocate(n.work_counts));
+  std::fill_n(slots_.data(), n.slots, Slot{});
+  std::fill_n(probe_.data(), n.frame, Complex{});
+  return absl::OkStatus();
+}
+
+template <typename Real>
+auto CpuBackend<Real>::workspace(int worker) -> Workspace {
+  Complex* const waves = &work_waves_[2 * worker * AlignedPixels(frame_pixels_)];
+  return {waves, waves + AlignedPixels(frame_pixels_), &work_counts_[worker * frame_pixels_]};
+}
+
+template <typename Real>
+auto CpuBackend<Real>::chunk_wave(int index) -> Complex* {
+  return &chunk_waves_[index * AlignedPixels(frame_pixels_)];
+}
+
+// --- Canvas and object -----------------------------------------------------------------------
+
+template <typename Real>
+absl::Status CpuBackend<Real>::CheckInside(const PointWindow& p, const Region& canvas) const {
+  // One pixel beyond the far edges takes part in the interpolation.
+  const Shape frame = config_.frame_shape;
+  if (p.row >= canvas.row && p.col >= canvas.col &&
+      std::int64_t{p.row} + frame.rows + 1 <= std::int64_t{canvas.row} + canvas.shape.rows &&
+      std::int64_t{p.col} + frame.cols + 1 <= std::int64_t{canvas.col} + canvas.shape.cols) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "the window of slot %d (%s) and one pixel beyond it must lie inside the canvas (%s)", p.slot,
+      Describe({p.row, p.col, frame}), Describe(canvas)));
+}
+
+template <typename Real>
+absl::Status CpuBackend<Real>::SetCanvas(const Region& canvas) {
+  if (canvas.shape.rows < 1 || canvas.shape.cols < 1 ||
+      canvas.shape.pixels() > config_.max_object_pixels) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("a canvas of %d x %d is not within 1 and %d pixels", canvas.shape.rows,
+                        canvas.shape.cols, config_.max_object_pixels));
+  }
+  for (const PointWindow& point : points_) PS_RETURN_IF_ERROR(CheckInside(point, canvas));
+  MoveObject(canvas_, canvas);
+  canvas_ = canvas;
+  return absl::OkStatus();
+}
+
+template <typename Real>
+void CpuBackend<Real>::MoveObject(const Region& from, const Region& to) {
+  std::fill_n(other_object_.data(), to.shape.pixels(), Complex(config_.initial_object));
+  const int row_begin = std::max(from.row, to.row);
+  const int row_end = std::min(from.row + from.shape.rows, to.row + to.shape.rows);
+  const int col_begin = std::max(from.col, to.col);
+  const int col_end = std::min(from.col + from.shape.cols, to.col + to.shape.cols);
+  for (int row = row_begin; row < row_end && col_begin < col_end; ++row) {
+    const std::int64_t source =
+        std::int64_t{row - from.row} * from.shape.cols + (col_begin - from.col);
+    const std::int64_t target = std::int64_t{row - to.row} * to.shape.cols + (col_begin - to.col);
+    std::copy_n(&object_[source], col_end - col_begin, &other_object_[target]);
+  }
+  object_.Swap(other_object_);
+}
+
+template <typename Real>
+absl::Status CpuBackend<Real>::SetObject(const ComplexStack& object) {
+  if (object.modes != 1 || object.shape != canvas_.shape) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "an object of %d x %d x %d does not fill the canvas of %d x %d", object.modes,
+        object.shape.rows, object.shape.cols, canvas_.shape.rows, canvas_.shape.cols));
+  }
+  std::copy(object.data.begin(), object.data.end(), object_.data());
+  return absl::OkStatus();
+}
+
+template <typename Real>
+absl::Status CpuBackend<Real>::ClearObject(const Region& region) {
+  const int row_end = std::min(region.row + region.shape.rows, canvas_.row + canvas_.shape.rows);
+  const int col_begin = std::max(region.col, canvas_.col);
+  const int col_end = std::min(region.col + region.shape.cols, canvas_.col + canvas_.shape.cols);
+  if (col_begin >= col_end) return absl::OkStatus();
+  for (int row = std::max(region.row, canvas_.row); row < row_end; ++row) {
+    std::fill_n(
+        &object_[std::int64_t{row - canvas_.row} * canvas_.shape.cols + col_begin - canvas_.col],
+        col_end - col_begin, Complex(config_.initial_object));
+  }
+  return absl::OkStatus();
+}
+
+template <typename Real>
+absl::Status CpuBackend<Real>::Shift(int rows, int cols) {
+  const Shape frame = config_.frame_shape;
+  Region moved = canvas_;
+  moved.row += rows;
+  moved.col += cols;
+  MoveObject(moved, canvas_);
+  Roll(frame, rows, cols, probe_.data(), other_probe_.data());
+  probe_.Swap(other_probe_);
+  if (!config_.keeps_exit_waves) return absl::OkStatus();
+  pool_.ParallelFor(point_count(), [&](std::int64_t i, int worker) {
+    Complex* const wave = exit_wave_data(points_[i].slot);
+    Complex* const copy = workspace(worker).first;
+    std::copy_n(wave, frame_pixels_, copy);
+    Roll(frame, rows, cols, copy, wave);
+  });
+  return absl::OkStatus();
+}
+
+// --- Frames and points -----------------------------------------------------------------------
+
+template <typename Real>
+absl::Status CpuBackend<Real>::LoadFrames(std::span<const FrameToLoad> frames) {
+  for (const FrameToLoad& frame : frames) {
+    if (frame.slot < 0 || frame.slot >= config_.capacity) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("slot %d is not within 0 and %d", frame.slot, config_.capacity - 1));
+    }
+  }
+  const std::int64_t bytes = frame_pixels_ * StorageBytes(config_.storage);
+  pool_.ParallelFor(static_cast<std::int64_t>(frames.size()), [&](std::int64_t i, int worker) {
+    const FrameToLoad& frame = frames[i];
+    std::memcpy(&frames_[frame.slot * bytes], frame.pixels, bytes);
+    MeasureSlot(frame.slot, workspace(worker).counts);
+  });
+  return absl::OkStatus();
+}
+
+template <typename Real>
+void CpuBackend<Real>::LoadCounts(int slot, Real* counts) const {
+  const std::byte* const pixels = &frames_[slot * frame_pixels_ * StorageBytes(config_.storage)];
+  if (config_.storage == FrameStorage::kU16) {
+    const auto* const values = reinterpret_cast<const std::uint16_t*>(pixels);
+    for (std::int64_t i = 0; i < frame_pixels_; ++i) {
+      counts[i] = values[i] == kUnmeasuredU16 ? Real(-1) : static_cast<Real>(values[i]);
+    }
+  } else {
+    const auto* const values = reinterpret_cast<const float*>(pixels);
+    for (std::int64_t i = 0; i < frame_pixels_; ++i) counts[i] = static_cast<Real>(values[i]);
+  }
+}
+
+template <typename Real>
+void CpuBackend<Real>::MeasureSlot(int slot, Real* counts) {
+  LoadCounts(slot, counts);
+  const auto [amplitude, intensity, noise] =
+      LaneSums<3, Real>(frame_pixels_, [&](std::int64_t i) -> std::array<Real, 3> {
+        const Real trusted = IsTrusted(counts[i]) ? counts[i] : Real(0);
+        return {std::sqrt(trusted), trusted, ShotNoisePower(trusted)};
+      });
+  slots_[slot].sum_amplitude = amplitude;
+  slots_[slot].sum_counts = intensity;
+  slots_[slot].shot_noise = noise / static_cast<double>(frame_pixels_);
+  slots_[slot].loaded = true;
+}
+
+template <typename Real>
+absl::StatusOr<FloatImage> CpuBackend<Real>::MeanAmplitude(std::span<const std::int32_t> slots) {
+  std::vector<double> sums(frame_pixels_);
+  const Workspace work = workspace(0);
+  for (const std::int32_t slot : slots) {
+    PS_RETURN_IF_ERROR(CheckLoaded(slot));
+    LoadCounts(slot, work.counts);
+    for (std::int64_t i = 0; i < frame_pixels_; ++i) {
+      sums[i] += std::sqrt(double(IsTrusted(work.counts[i]) ? work.counts[i] : Real(0)));
+    }
+  }
+  FloatImage mean;
+  mean.shape = config_.frame_shape;
+  mean.data.resize(frame_pixels_);
+  if (slots.empty()) return mean;
+  for (std::int64_t i = 0; i < frame_pixels_; ++i) {
+    mean.data[i] = static_cast<float>(sums[i] / static_cast<double>(slots.size()));
+  }
+  return mean;
+}
+
+template <typename Real>
+absl::Status CpuBackend<Real>::CheckLoaded(std::int32_t slot) const {
+  if (slot >= 0 && slot < config_.capacity && slots_[slot].loaded) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrFormat("slot %d of %d holds no frame", slot, config_.capacity));
+}
+
+template <typename Real>
+absl::Status CpuBackend<Real>::SetActivePoints(std::span<const PointWindow> points) {
+  std::vector<std::int32_t> slots;
+  slots.reserve(points.size());
+  for (const PointWindow& point : points) {
+    PS_RETURN_IF_ERROR(CheckLoaded(point.slot));
+    PS_RETURN_IF_ERROR(CheckInside(point, canvas_));
+    slots.push_back(point.slot);
+  }
+  std::sort(slots.begin(), slots.end());
+  if (const auto twice = std::adjacent_find(slots.begin(), slots.end()); twice != slots.end()) {
+    return absl::InvalidArgumentError(absl::StrFormat("slot %d is given twice", *twice));
+  }
+
+  points_.assign(points.begin(), points.end());
+  if (config_.keeps_exit_waves) {
+    pool_.ParallelFor(point_count(), [&](std::int64_t i, int) {
+      const PointWindow& point = points_[i];
+      if (!slots_[point.slot].active) ModelWave(point, exit_wave_data(point.slot));
+    });
+  }
+  for (Slot& slot : std::span(slots_.data(), slots_.size())) slot.active = false;
+  for (const PointWindow& point : points_) slots_[point.slot].active = true;
+  return absl::OkStatus();
+}
+
+template <typename Real>
+absl::Status CpuBackend<Real>::SetProbe(const ComplexStack& probe) {
+  if (probe.modes != 1 || probe.shape != config_.frame_shape) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "a probe of %d x %d x %d does not fit frames of %d x %d", probe.modes, probe.shape.rows,
+        probe.shape.cols, config_.frame_shape.rows, config_.frame_shape.cols));
+  }
+  std::copy(probe.data.begin(), probe.data.end(), probe_.data());
+  return absl::OkStatus();
+}
+
+template <typename Real>
+auto CpuBackend<Real>::WindowCorner(const PointWindow& point) const -> const Complex* {
+  return &object_[std::int64_t{point.row - canvas_.row} * canvas_.shape.cols + point.col -
+                  canvas_.col];
+}
+
+template <typename Real>
+void CpuBackend<Real>::ModelWave(const PointWindow& point, Complex* wave) const {
+  const Shape frame = config_.frame_shape;
+  const Complex* object = WindowCorner(point);
+  const Complex* probe = probe_.data();
+  for (int y = 0; y < frame.rows; ++y) {
+    InterpolateRow(object, object + canvas_.shape.cols, point, frame.cols, wave);
+    for (int x = 0; x < frame.cols; ++x) wave[x] *= probe[x];
+    object += canvas_.shape.cols;
+    probe += frame.cols;
+    wave += frame.cols;
+  }
+}
+
+// --- Iterations ------------------------------------------------------------------------------
+
+template <typename Real>
+absl::StatusOr<IterationMetrics> CpuBackend<Real>::Iterate(const AlgorithmConfig& algorithm,
+                                                           const IterationOptions& options) {
+  IterationMetrics metrics;
+  if (const auto* dm = std::get_if<DifferenceMapConfig>(&algorithm)) {
+    if (!config_.keeps_exit_waves) {
+      return absl::FailedPreconditionError(
+          "the difference map needs a backend that keeps exit waves");
+    }
+    metrics = DifferenceMap(*dm, options);
+  } else if (const auto* ml = std::get_if<MlGradientConfig>(&algorithm)) {
+    metrics = MlGradient(*ml, options);
+  } else {
+    metrics = Epie(std::get<EpieConfig>(algorithm), options);
+  }
+  metrics.finite = StateIsFinite();
+  return metrics;
+}
+
+// --- Results ---------------------------------------------------------------------------------
+
+template <typename Real>
+absl::Status CpuBackend<Real>::StartReadback() {
+  if (readback_.has_value()) {
+    return absl::FailedPreconditionError("a readback is under way; finish it first");
+  }
+  Readback result;
+  result.canvas = canvas_;
+  result.object = ComplexStack(1, canvas_.shape);
+  result.probe = ComplexStack(1, config_.frame_shape);
+  result.coverage.shape = canvas_.shape;
+  SumCoverage();
+  const auto narrow = [](Complex z) { return Complex64(z); };
+  std::transform(object().begin(), object().end(), result.object.data.begin(), narrow);
+  std::transform(probe().begin(), probe().end(), result.probe.data.begin(), narrow);
+  result.coverage.data.assign(object_den_.data(), object_den_.data() + canvas_.shape.pixels());
+  readback_ = std::move(result);
+  return absl::OkStatus();
+}
+
+template <typename Real>
+absl::StatusOr<std::optional<Readback>> CpuBackend<Real>::FinishReadback(bool /*wait*/) {
+  if (!readback_.has_value()) {
+    return absl::FailedPreconditionError("no readback is under way; start one first");
+  }
+  return std::exchange(readback_, std::nullopt);
+}
+
+template <typename Real>
+absl::StatusOr<ComplexStack> CpuBackend<Real>::ReadExitWaves() {
+  if (!config_.keeps_exit_waves) {
+    return absl::FailedPreconditionError("this backend keeps no exit waves");
+  }
+  ComplexStack waves(point_count(), config_.frame_shape);
+  for (int i = 0; i < point_count(); ++i) {
+    const std::span<const Complex> wave = exit_wave(points_[i].slot);
+    std::transform(wave.begin(), wave.end(), waves.data.begin() + i * frame_pixels_,
+                   [](Complex z) { return Complex64(z); });
+  }
+  return waves;
+}
+
+template <typename Real>
+auto CpuBackend<Real>::object() const -> std::span<const Complex> {
+  return {object_.data(), static_cast<std::size_t>(canvas_.shape.pixels())};
+}
+template <typename Real>
+auto CpuBackend<Real>::probe() const -> std::span<const Complex> {
+  return {probe_.data(), static_cast<std::size_t>(frame_pixels_)};
+}
+template <typename Real>
+auto CpuBackend<Real>::exit_wave(int slot) const -> std::span<const Complex> {
+  return {&exit_waves_[slot * frame_pixels_], static_cast<std::size_t>(frame_pixels_)};
+}
+
+template class CpuBackend<float>;
+template class CpuBackend<double>;
+
+}  // namespace ptychoserve

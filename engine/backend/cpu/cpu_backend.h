@@ -1,0 +1,179 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CPU_CPU_BACKEND_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CPU_CPU_BACKEND_H_
+
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/algorithms/update.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/cpu/buffer.h"
+#include "engine/base/thread_pool.h"
+#include "engine/fft/fft.h"
+
+namespace ptychoserve {
+
+// The arithmetic of one session on the CPU: float for work, double as the reference. Sums over
+// points are double in both.
+//
+// Every sum has one owner that adds in the order of the points, so results are the same bit for
+// bit for any number of threads and any chunk size. An iteration consists of passes:
+//   1. over points, in parallel: the forward model and the algorithm's change of the exit wave;
+//   2. over bands of object rows, in parallel: each adds what all points say about its rows;
+//   3. over bands of probe rows, likewise.
+// Algorithms that keep no wave per point do so chunk by chunk of points.
+//
+// cpu_backend.cc has the state and its changes, forward_model.h the windows and their adjoint,
+// sums.cc passes 2 and 3, evaluate.cc the figures of fit; the algorithms have a file each.
+template <typename Real>
+class CpuBackend final : public Backend {
+ public:
+  using Complex = std::complex<Real>;
+
+  // `pool` must outlive the backend. Errors: kResourceExhausted.
+  static absl::StatusOr<std::unique_ptr<CpuBackend>> Create(const BackendConfig& config,
+                                                            ThreadPool& pool, int frames_per_chunk);
+  // Bytes that `Create` allocates.
+  static std::int64_t BytesFor(const BackendConfig& config, int threads, int frames_per_chunk);
+  // Bytes that this one has allocated.
+  std::int64_t allocated_bytes() const;
+
+  absl::Status SetCanvas(const Region& canvas) override;
+  absl::Status LoadFrames(std::span<const FrameToLoad> frames) override;
+  absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) override;
+  absl::Status SetProbe(const ComplexStack& probe) override;
+  absl::Status SetObject(const ComplexStack& object) override;
+  absl::Status SetActivePoints(std::span<const PointWindow> points) override;
+  absl::Status ClearObject(const Region& region) override;
+  absl::Status Shift(int rows, int cols) override;
+  absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
+                                           const IterationOptions& options) override;
+  absl::StatusOr<FitMetrics> Evaluate() override;
+  absl::Status StartReadback() override;
+  absl::StatusOr<std::optional<Readback>> FinishReadback(bool wait) override;
+  absl::StatusOr<ComplexStack> ReadExitWaves() override;
+
+  // State in full precision, for comparison with references.
+  std::span<const Complex> object() const;             // canvas.shape.
+  std::span<const Complex> probe() const;              // frame_shape.
+  std::span<const Complex> exit_wave(int slot) const;  // frame_shape; of an active slot.
+
+ private:
+  using Complex128 = std::complex<double>;
+
+  // What a slot holds; memory behind an empty slot is never read.
+  struct Slot {
+    bool loaded = false;
+    bool active = false;
+    double sum_amplitude = 0;  // Σ √I over trusted pixels.
+    double sum_counts = 0;     // Σ I over trusted pixels.
+    double shot_noise = 0;     // Expected mean squared amplitude error, per pixel of the frame.
+  };
+  // Sums over the trusted pixels of one frame.
+  struct FrameErrors {
+    double absolute = 0;        // Σ | |Ψ| - √I |
+    double squared = 0;         // Σ (|Ψ| - √I)²
+    double step_numerator = 0;  // Of ML_grad's Newton step.
+    double step_denominator = 0;
+  };
+  // Scratch memory of one worker, each of the frame's size.
+  struct Workspace {
+    Complex* first;
+    Complex* second;
+    Real* counts;
+  };
+  // ‖new - old‖² and ‖new‖² of an update.
+  struct Change {
+    double difference = 0;
+    double norm = 0;
+    double Relative() const;
+  };
+
+  CpuBackend(const BackendConfig& config, ThreadPool& pool, int frames_per_chunk);
+  absl::Status Allocate();
+
+  Workspace workspace(int worker);
+  int point_count() const { return static_cast<int>(points_.size()); }
+  Complex* exit_wave_data(int slot) { return &exit_waves_[slot * frame_pixels_]; }
+  Complex* chunk_wave(int index);
+  absl::Status CheckLoaded(std::int32_t slot) const;
+  absl::Status CheckInside(const PointWindow& point, const Region& canvas) const;
+  // Copies what canvases `from` and `to` share; the rest of `to` becomes initial_object.
+  void MoveObject(const Region& from, const Region& to);
+  // The object pixel at a window's corner.
+  const Complex* WindowCorner(const PointWindow& point) const;
+  void LoadCounts(int slot, Real* counts) const;
+  void MeasureSlot(int slot, Real* counts);
+  // P O_j.
+  void ModelWave(const PointWindow& point, Complex* wave) const;
+
+  IterationMetrics DifferenceMap(const DifferenceMapConfig& config,
+                                 const IterationOptions& options);
+  IterationMetrics MlGradient(const MlGradientConfig& config, const IterationOptions& options);
+  IterationMetrics Epie(const EpieConfig& config, const IterationOptions& options);
+  FrameErrors UpdateExitWave(const PointWindow& point, const DifferenceMapConfig& config,
+                             Workspace work);
+  FrameErrors LikelihoodGradient(const PointWindow& point, const MlGradientConfig& config,
+                                 Workspace work, Complex* gradient);
+  FrameErrors EpieStep(const PointWindow& point, const EpieConfig& config,
+                       const IterationOptions& options, Workspace work);
+  // Σ | |Ψ| - √I | and its square over the trusted pixels.
+  FrameErrors AmplitudeErrors(const Complex* spectrum, const Real* counts) const;
+  // R-factor and Fourier error from the active points' `errors_`.
+  double RFactor() const;
+  double FourierError() const;
+
+  // The wave of the i-th active point.
+  using WaveOf = absl::FunctionRef<const Complex*(int)>;
+  void ClearSums(bool object, bool probe);
+  // Σ |P|² over the windows of all points, into object_den_.
+  void SumCoverage();
+  // Adds Σ P* wave over points [begin, end) to object_num_.
+  void AddToObjectSums(int begin, int end, WaveOf wave_of);
+  // Adds Σ O_j* wave and Σ |O_j|² over points [begin, end) to probe_num_ and probe_den_.
+  void AddToProbeSums(int begin, int end, WaveOf wave_of);
+  double MaxObjectDenominator() const;
+  double MaxProbeDenominator() const;
+
+  // Where the sums' denominator is not 0; the limits of `options` apply there as well.
+  Change UpdateObject(const UpdateRule& rule, const IterationOptions& options);
+  Change UpdateProbe(const UpdateRule& rule);
+  bool StateIsFinite() const;
+
+  const BackendConfig config_;
+  const std::int64_t frame_pixels_;
+  const int frames_per_chunk_;
+  ThreadPool& pool_;
+  const Fft2D<Real> fft_;
+
+  Region canvas_;
+  std::vector<PointWindow> points_;
+  std::optional<Readback> readback_;
+
+  Buffer<Slot> slots_;             // [capacity]
+  Buffer<FrameErrors> errors_;     // [capacity], by place in points_.
+  Buffer<std::byte> frames_;       // [capacity, frame] of the storage type.
+  Buffer<Complex> exit_waves_;     // [capacity, frame], or none.
+  Buffer<Complex> chunk_waves_;    // [frames_per_chunk, frame]
+  Buffer<Complex> object_;         // [canvas], capacity max_object_pixels.
+  Buffer<Complex> other_object_;   // As object_: the canvas while it changes.
+  Buffer<Complex128> object_num_;  // As object_: Σ P* ψ.
+  Buffer<double> object_den_;      // As object_: Σ |P|².
+  Buffer<Complex> probe_;          // [frame]
+  Buffer<Complex> other_probe_;    // [frame]
+  Buffer<Complex128> probe_num_;   // [frame]: Σ O_j* ψ.
+  Buffer<double> probe_den_;       // [frame]: Σ |O_j|².
+  Buffer<Complex> work_waves_;     // [threads, 2, frame]
+  Buffer<Real> work_counts_;       // [threads, frame]
+};
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CPU_CPU_BACKEND_H_

@@ -1,0 +1,73 @@
+#include "engine/algorithms/difference_map.h"
+
+#include <cstdint>
+
+#include "engine/algorithms/update.h"
+#include "engine/backend/cpu/cpu_backend.h"
+#include "engine/backend/cpu/forward_model.h"
+
+namespace ptychoserve {
+
+template <typename Real>
+IterationMetrics CpuBackend<Real>::DifferenceMap(const DifferenceMapConfig& config,
+                                                 const IterationOptions& options) {
+  pool_.ParallelFor(point_count(), [&](std::int64_t i, int worker) {
+    errors_[i] = UpdateExitWave(points_[i], config, workspace(worker));
+  });
+  IterationMetrics metrics;
+  metrics.r_factor = RFactor();
+  metrics.fourier_error = FourierError();
+
+  const auto wave_of = [&](int i) -> const Complex* { return exit_wave_data(points_[i].slot); };
+  const auto rule = [&](double max_denominator) {
+    return UpdateRule{MakeRegulariser(config.regularisation, max_denominator), std::nullopt};
+  };
+  ClearSums(options.update_object, options.update_probe);
+  if (options.update_object) {
+    SumCoverage();
+    AddToObjectSums(0, point_count(), wave_of);
+    metrics.object_change = UpdateObject(rule(MaxObjectDenominator()), options).Relative();
+  }
+  if (options.update_probe) {  // With the new object.
+    AddToProbeSums(0, point_count(), wave_of);
+    metrics.probe_change = UpdateProbe(rule(MaxProbeDenominator())).Relative();
+  }
+  return metrics;
+}
+
+template <typename Real>
+auto CpuBackend<Real>::UpdateExitWave(const PointWindow& point, const DifferenceMapConfig& config,
+                                      Workspace work) -> FrameErrors {
+  const auto beta = static_cast<Real>(config.beta);
+  Complex* const model = work.first;
+  Complex* const trial = work.second;
+  Complex* const wave = exit_wave_data(point.slot);
+  LoadCounts(point.slot, work.counts);
+  ModelWave(point, model);
+  for (std::int64_t i = 0; i < frame_pixels_; ++i) {
+    trial[i] = Real(2) * model[i] - wave[i];
+    wave[i] -= beta * model[i];
+  }
+
+  fft_.Forward(model);
+  const FrameErrors errors = AmplitudeErrors(model, work.counts);
+
+  fft_.Forward(trial);
+  const double power =
+      AmplitudeErrors(trial, work.counts).squared / static_cast<double>(frame_pixels_);
+  const double sigma2 = config.sigma2.value_or(config.relaxation * slots_[point.slot].shot_noise);
+  const auto kept = static_cast<Real>(KeptDeviation(power, sigma2));
+  for (std::int64_t i = 0; i < frame_pixels_; ++i) {
+    trial[i] *= RelaxedModulusFactor(work.counts[i], Amplitude(trial[i]), kept);
+  }
+  fft_.Inverse(trial);
+  for (std::int64_t i = 0; i < frame_pixels_; ++i) wave[i] += beta * trial[i];
+  return errors;
+}
+
+template IterationMetrics CpuBackend<float>::DifferenceMap(const DifferenceMapConfig&,
+                                                           const IterationOptions&);
+template IterationMetrics CpuBackend<double>::DifferenceMap(const DifferenceMapConfig&,
+                                                            const IterationOptions&);
+
+}  // namespace ptychoserve

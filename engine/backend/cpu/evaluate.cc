@@ -1,0 +1,118 @@
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "engine/algorithms/measurement.h"
+#include "engine/backend/cpu/cpu_backend.h"
+#include "engine/backend/cpu/forward_model.h"
+#include "engine/backend/cpu/lane_sums.h"
+
+// How well object and probe explain the data.
+
+namespace ptychoserve {
+namespace {
+
+// Keeps the logarithm finite where the model is dark.
+constexpr double kDarkCounts = 1e-6;
+
+// Poisson negative log-likelihood of `counts` above its smallest possible value.
+double PoissonExcess(double counts, double intensity) {
+  const double model = intensity + kDarkCounts;
+  const double fit = counts > 0 ? counts * std::log(counts / model) : 0;
+  return model - counts + fit;
+}
+
+}  // namespace
+
+template <typename Real>
+auto CpuBackend<Real>::AmplitudeErrors(const Complex* spectrum, const Real* counts) const
+    -> FrameErrors {
+  const auto [absolute, squared] =
+      LaneSums<2, Real>(frame_pixels_, [&](std::int64_t i) -> std::array<Real, 2> {
+        const Real error = AmplitudeError(counts[i], Amplitude(spectrum[i]));
+        return {error, error * error};
+      });
+  FrameErrors errors;
+  errors.absolute = absolute;
+  errors.squared = squared;
+  return errors;
+}
+
+template <typename Real>
+double CpuBackend<Real>::RFactor() const {
+  double errors = 0;
+  double amplitudes = 0;
+  for (int i = 0; i < point_count(); ++i) {
+    errors += errors_[i].absolute;
+    amplitudes += slots_[points_[i].slot].sum_amplitude;
+  }
+  return amplitudes > 0 ? errors / amplitudes : 0;
+}
+
+// Frames without a count have no relative error and are left out.
+template <typename Real>
+double CpuBackend<Real>::FourierError() const {
+  double sum = 0;
+  int frames = 0;
+  for (int i = 0; i < point_count(); ++i) {
+    const double counts = slots_[points_[i].slot].sum_counts;
+    if (counts <= 0) continue;
+    sum += errors_[i].squared / counts;
+    ++frames;
+  }
+  return frames > 0 ? std::sqrt(sum / frames) : 0;
+}
+
+template <typename Real>
+absl::StatusOr<FitMetrics> CpuBackend<Real>::Evaluate() {
+  struct FrameFit {
+    double poisson = 0;
+    std::int64_t trusted = 0;
+    std::int64_t nonzero = 0;
+  };
+  std::vector<FrameFit> fits(points_.size());
+  pool_.ParallelFor(point_count(), [&](std::int64_t index, int worker) {
+    const Workspace work = workspace(worker);
+    LoadCounts(points_[index].slot, work.counts);
+    ModelWave(points_[index], work.first);
+    fft_.Forward(work.first);
+    errors_[index] = AmplitudeErrors(work.first, work.counts);
+    FrameFit fit;
+    for (std::int64_t i = 0; i < frame_pixels_; ++i) {
+      if (!IsTrusted(work.counts[i])) continue;
+      fit.poisson += PoissonExcess(work.counts[i], std::norm(work.first[i]));
+      fit.trusted += 1;
+      fit.nonzero += work.counts[i] > 0 ? 1 : 0;
+    }
+    fits[index] = fit;
+  });
+
+  FrameFit total;
+  double squared = 0;
+  for (int i = 0; i < point_count(); ++i) {
+    total.poisson += fits[i].poisson;
+    total.trusted += fits[i].trusted;
+    total.nonzero += fits[i].nonzero;
+    squared += errors_[i].squared;
+  }
+  FitMetrics metrics;
+  metrics.r_factor = RFactor();
+  metrics.fourier_error = FourierError();
+  if (total.trusted > 0) metrics.gaussian = squared / static_cast<double>(total.trusted);
+  if (total.nonzero > 0) {
+    metrics.poisson_nll = total.poisson / (0.5 * static_cast<double>(total.nonzero));
+  }
+  return metrics;
+}
+
+#define PS_INSTANTIATE_(Real)                                                                      \
+  template auto CpuBackend<Real>::AmplitudeErrors(const Complex*, const Real*) const->FrameErrors; \
+  template double CpuBackend<Real>::RFactor() const;                                               \
+  template double CpuBackend<Real>::FourierError() const;                                          \
+  template absl::StatusOr<FitMetrics> CpuBackend<Real>::Evaluate();
+PS_INSTANTIATE_(float)
+PS_INSTANTIATE_(double)
+#undef PS_INSTANTIATE_
+
+}  // namespace ptychoserve

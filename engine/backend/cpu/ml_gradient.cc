@@ -1,0 +1,89 @@
+#include "engine/algorithms/ml_gradient.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "engine/algorithms/update.h"
+#include "engine/backend/cpu/cpu_backend.h"
+#include "engine/backend/cpu/lane_sums.h"
+
+namespace ptychoserve {
+
+template <typename Real>
+IterationMetrics CpuBackend<Real>::MlGradient(const MlGradientConfig& config,
+                                              const IterationOptions& options) {
+  ClearSums(options.update_object, options.update_probe);
+  for (int begin = 0; begin < point_count(); begin += frames_per_chunk_) {
+    const int end = std::min(begin + frames_per_chunk_, point_count());
+    pool_.ParallelFor(end - begin, [&](std::int64_t i, int worker) {
+      errors_[begin + i] = LikelihoodGradient(points_[begin + i], config, workspace(worker),
+                                              chunk_wave(static_cast<int>(i)));
+    });
+    const auto wave_of = [&](int i) -> const Complex* { return chunk_wave(i - begin); };
+    if (options.update_object) AddToObjectSums(begin, end, wave_of);
+    if (options.update_probe) AddToProbeSums(begin, end, wave_of);
+  }
+  IterationMetrics metrics;
+  metrics.r_factor = RFactor();
+  metrics.fourier_error = FourierError();
+
+  double numerator = 0;
+  double denominator = 0;
+  for (int i = 0; i < point_count(); ++i) {
+    numerator += errors_[i].step_numerator;
+    denominator += errors_[i].step_denominator;
+  }
+  metrics.step =
+      NewtonStep(config, numerator, denominator, options.update_object && options.update_probe);
+
+  const auto rule = [&](double max_denominator) {
+    return UpdateRule{MakeRegulariser(config.regularisation, max_denominator), metrics.step};
+  };
+  if (options.update_object) {
+    SumCoverage();
+    metrics.object_change = UpdateObject(rule(MaxObjectDenominator()), options).Relative();
+  }
+  if (options.update_probe) {
+    metrics.probe_change = UpdateProbe(rule(MaxProbeDenominator())).Relative();
+  }
+  return metrics;
+}
+
+template <typename Real>
+auto CpuBackend<Real>::LikelihoodGradient(const PointWindow& point, const MlGradientConfig& config,
+                                          Workspace work, Complex* gradient) -> FrameErrors {
+  const auto epsilon = static_cast<Real>(config.epsilon);
+  const auto max_gradient = static_cast<Real>(config.max_gradient);
+  const Real* const counts = work.counts;
+  LoadCounts(point.slot, work.counts);
+  ModelWave(point, gradient);
+  fft_.Forward(gradient);
+  FrameErrors errors = AmplitudeErrors(gradient, counts);
+
+  const auto scale_by = [&](auto gradient_of) {
+    const auto [numerator, denominator] =
+        LaneSums<2, Real>(frame_pixels_, [&](std::int64_t i) -> std::array<Real, 2> {
+          const GradientTerm<Real> term =
+              gradient_of(counts[i], std::norm(gradient[i]), epsilon, max_gradient);
+          gradient[i] *= term.gradient;
+          return {term.step_numerator, term.step_denominator};
+        });
+    errors.step_numerator = numerator;
+    errors.step_denominator = denominator;
+  };
+  if (config.likelihood == Likelihood::kPoisson) {
+    scale_by([](auto... arguments) { return PoissonGradient<Real>(arguments...); });
+  } else {
+    scale_by([](auto... arguments) { return GaussianGradient<Real>(arguments...); });
+  }
+  fft_.Inverse(gradient);
+  return errors;
+}
+
+template IterationMetrics CpuBackend<float>::MlGradient(const MlGradientConfig&,
+                                                        const IterationOptions&);
+template IterationMetrics CpuBackend<double>::MlGradient(const MlGradientConfig&,
+                                                         const IterationOptions&);
+
+}  // namespace ptychoserve

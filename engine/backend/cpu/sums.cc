@@ -1,0 +1,188 @@
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <cstdint>
+#include <vector>
+
+#include "engine/algorithms/update.h"
+#include "engine/backend/cpu/cpu_backend.h"
+#include "engine/backend/cpu/forward_model.h"
+
+// Sums over points, and what object and probe become by them. A band of rows has one owner at a
+// time, who adds in the order of the points.
+
+namespace ptychoserve {
+namespace {
+
+// Small enough to share out evenly, large enough to read each wave in long runs.
+constexpr int kRowsPerBand = 16;
+
+int BandCount(int rows) { return (rows + kRowsPerBand - 1) / kRowsPerBand; }
+
+RowBand Band(std::int64_t index, int rows) {
+  const int begin = static_cast<int>(index) * kRowsPerBand;
+  return {begin, std::min(begin + kRowsPerBand, rows)};
+}
+
+template <typename Real>
+bool AllFinite(const std::complex<Real>* values, std::int64_t count) {
+  bool finite = true;
+  for (std::int64_t i = 0; i < count; ++i) {
+    finite = finite && std::isfinite(values[i].real()) && std::isfinite(values[i].imag());
+  }
+  return finite;
+}
+
+}  // namespace
+
+template <typename Real>
+double CpuBackend<Real>::Change::Relative() const {
+  return norm > 0 ? std::sqrt(difference / norm) : 0;
+}
+
+template <typename Real>
+void CpuBackend<Real>::ClearSums(bool object, bool probe) {
+  if (object) std::fill_n(object_num_.data(), canvas_.shape.pixels(), Complex128{});
+  if (probe) {
+    std::fill_n(probe_num_.data(), frame_pixels_, Complex128{});
+    std::fill_n(probe_den_.data(), frame_pixels_, 0.0);
+  }
+}
+
+template <typename Real>
+void CpuBackend<Real>::SumCoverage() {
+  const Shape frame = config_.frame_shape;
+  std::fill_n(object_den_.data(), canvas_.shape.pixels(), 0.0);
+  pool_.ParallelFor(BandCount(canvas_.shape.rows), [&](std::int64_t index, int) {
+    const RowBand band = Band(index, canvas_.shape.rows);
+    for (const PointWindow& point : points_) {
+      const auto intensity_row = [&](int y, Real* out) {
+        const Complex* p = &probe_[std::int64_t{y} * frame.cols];
+        for (int x = 0; x < frame.cols; ++x) out[x] = std::norm(p[x]);
+      };
+      AddAdjointWindow<1, Real>(point, frame, point.row - canvas_.row, point.col - canvas_.col,
+                                band, intensity_row, object_den_.data(), canvas_.shape.cols);
+    }
+  });
+}
+
+template <typename Real>
+void CpuBackend<Real>::AddToObjectSums(int begin, int end, WaveOf wave_of) {
+  const Shape frame = config_.frame_shape;
+  auto* const sums = reinterpret_cast<double*>(object_num_.data());
+  pool_.ParallelFor(BandCount(canvas_.shape.rows), [&](std::int64_t index, int) {
+    const RowBand band = Band(index, canvas_.shape.rows);
+    for (int i = begin; i < end; ++i) {
+      const PointWindow& point = points_[i];
+      const Complex* const wave = wave_of(i);
+      const auto product_row = [&](int y, Real* out) {
+        const Complex* p = &probe_[std::int64_t{y} * frame.cols];
+        const Complex* w = wave + std::int64_t{y} * frame.cols;
+        auto* const o = reinterpret_cast<Complex*>(out);
+        for (int x = 0; x < frame.cols; ++x) o[x] = std::conj(p[x]) * w[x];
+      };
+      AddAdjointWindow<2, Real>(point, frame, point.row - canvas_.row, point.col - canvas_.col,
+                                band, product_row, sums, canvas_.shape.cols);
+    }
+  });
+}
+
+template <typename Real>
+void CpuBackend<Real>::AddToProbeSums(int begin, int end, WaveOf wave_of) {
+  const Shape frame = config_.frame_shape;
+  pool_.ParallelFor(BandCount(frame.rows), [&](std::int64_t index, int) {
+    const RowBand band = Band(index, frame.rows);
+    std::vector<Complex> window(frame.cols);
+    for (int i = begin; i < end; ++i) {
+      const Complex* const corner = WindowCorner(points_[i]);
+      const Complex* const wave = wave_of(i);
+      for (int y = band.begin; y < band.end; ++y) {
+        const Complex* const upper = corner + std::int64_t{y} * canvas_.shape.cols;
+        InterpolateRow(upper, upper + canvas_.shape.cols, points_[i], frame.cols, window.data());
+        const std::int64_t first = std::int64_t{y} * frame.cols;
+        for (int x = 0; x < frame.cols; ++x) {
+          probe_num_[first + x] += Complex128(std::conj(window[x]) * wave[first + x]);
+          probe_den_[first + x] += double(std::norm(window[x]));
+        }
+      }
+    }
+  });
+}
+
+template <typename Real>
+double CpuBackend<Real>::MaxObjectDenominator() const {
+  return *std::max_element(object_den_.data(), object_den_.data() + canvas_.shape.pixels());
+}
+
+template <typename Real>
+double CpuBackend<Real>::MaxProbeDenominator() const {
+  return *std::max_element(probe_den_.data(), probe_den_.data() + frame_pixels_);
+}
+
+template <typename Real>
+auto CpuBackend<Real>::UpdateObject(const UpdateRule& rule, const IterationOptions& options)
+    -> Change {
+  const auto limits = MakeObjectLimits<Real>(options.amplitude_limits, options.phase_limits);
+  std::vector<Change> changes(BandCount(canvas_.shape.rows));
+  pool_.ParallelFor(std::ssize(changes), [&](std::int64_t index, int) {
+    const RowBand band = Band(index, canvas_.shape.rows);
+    Change change;
+    const std::int64_t end = std::int64_t{band.end} * canvas_.shape.cols;
+    for (std::int64_t i = std::int64_t{band.begin} * canvas_.shape.cols; i < end; ++i) {
+      const double den = object_den_[i];
+      if (den == 0) continue;
+      const Complex old = object_[i];
+      auto re = static_cast<Real>(rule.Apply(old.real(), object_num_[i].real(), den));
+      auto im = static_cast<Real>(rule.Apply(old.imag(), object_num_[i].imag(), den));
+      ApplyLimits(limits, re, im);
+      object_[i] = Complex(re, im);
+      change.difference += std::norm(Complex128(object_[i]) - Complex128(old));
+      change.norm += std::norm(Complex128(object_[i]));
+    }
+    changes[index] = change;
+  });
+  Change total;
+  for (const Change& change : changes) {
+    total.difference += change.difference;
+    total.norm += change.norm;
+  }
+  return total;
+}
+
+template <typename Real>
+auto CpuBackend<Real>::UpdateProbe(const UpdateRule& rule) -> Change {
+  Change change;
+  for (std::int64_t i = 0; i < frame_pixels_; ++i) {
+    const Complex128 old = probe_[i];
+    const double den = probe_den_[i];
+    probe_[i] = Complex(static_cast<Real>(rule.Apply(old.real(), probe_num_[i].real(), den)),
+                        static_cast<Real>(rule.Apply(old.imag(), probe_num_[i].imag(), den)));
+    change.difference += std::norm(Complex128(probe_[i]) - old);
+    change.norm += std::norm(Complex128(probe_[i]));
+  }
+  return change;
+}
+
+template <typename Real>
+bool CpuBackend<Real>::StateIsFinite() const {
+  return AllFinite(object_.data(), canvas_.shape.pixels()) &&
+         AllFinite(probe_.data(), frame_pixels_);
+}
+
+#define PS_INSTANTIATE_(Real)                                                              \
+  template double CpuBackend<Real>::Change::Relative() const;                              \
+  template void CpuBackend<Real>::ClearSums(bool, bool);                                   \
+  template void CpuBackend<Real>::SumCoverage();                                           \
+  template void CpuBackend<Real>::AddToObjectSums(int, int, WaveOf);                       \
+  template void CpuBackend<Real>::AddToProbeSums(int, int, WaveOf);                        \
+  template double CpuBackend<Real>::MaxObjectDenominator() const;                          \
+  template double CpuBackend<Real>::MaxProbeDenominator() const;                           \
+  template auto CpuBackend<Real>::UpdateObject(const UpdateRule&, const IterationOptions&) \
+      ->Change;                                                                            \
+  template auto CpuBackend<Real>::UpdateProbe(const UpdateRule&)->Change;                  \
+  template bool CpuBackend<Real>::StateIsFinite() const;
+PS_INSTANTIATE_(float)
+PS_INSTANTIATE_(double)
+#undef PS_INSTANTIATE_
+
+}  // namespace ptychoserve
