@@ -422,7 +422,7 @@ void CheckSchedule(const ReconstructionConfig& config, Checker& check) {
 void CheckRun(const ReconstructionConfig& config, Checker& check) {
   const RunConfig& run = config.run;
   check.Enter("run");
-  check.Integer("min_points_to_start", run.min_points_to_start, 0, kMaxPoints);
+  check.Integer("min_points_to_start", run.min_points_to_start, 0, kMaxInt);
   check.Integer("it_ends_after", run.it_ends_after, 0, kMaxInt);
   if (check.Integer("max_iterations", run.max_iterations, 0, kMaxInt)) {
     check.Check(run.schedule_clock != ScheduleClock::kFromStart || run.max_iterations > 0 ||

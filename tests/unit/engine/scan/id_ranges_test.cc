@@ -1,0 +1,94 @@
+#include "engine/scan/id_ranges.h"
+
+#include <limits>
+#include <random>
+#include <set>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace ptychoserve {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Pair;
+
+TEST(IdRangesTest, EmptySet) {
+  const IdRanges ids;
+  EXPECT_EQ(ids.size(), 0);
+  EXPECT_FALSE(ids.Contains(0));
+  EXPECT_EQ(ids.ContiguousFrom(7), 6);
+  EXPECT_THAT(ids.Missing(0, 10), IsEmpty());
+}
+
+TEST(IdRangesTest, SecondInsertionIsReported) {
+  IdRanges ids;
+  EXPECT_TRUE(ids.Insert(5));
+  EXPECT_FALSE(ids.Insert(5));
+  EXPECT_EQ(ids.size(), 1);
+}
+
+TEST(IdRangesTest, IdBetweenTwoRangesJoinsThem) {
+  IdRanges ids;
+  for (const int id : {1, 2, 4, 5}) ids.Insert(id);
+  EXPECT_EQ(ids.ContiguousFrom(1), 2);
+  EXPECT_THAT(ids.Missing(1, 10), ElementsAre(Pair(3, 3)));
+  ids.Insert(3);
+  EXPECT_EQ(ids.ContiguousFrom(1), 5);
+  EXPECT_THAT(ids.Missing(1, 10), IsEmpty());
+}
+
+TEST(IdRangesTest, MissingStartsAtTheFirstIdAndIsLimited) {
+  IdRanges ids;
+  for (const int id : {2, 4, 8, 20}) ids.Insert(id);
+  EXPECT_THAT(ids.Missing(0, 10), ElementsAre(Pair(0, 1), Pair(3, 3), Pair(5, 7), Pair(9, 19)));
+  EXPECT_THAT(ids.Missing(0, 2), ElementsAre(Pair(0, 1), Pair(3, 3)));
+  EXPECT_THAT(ids.Missing(4, 10), ElementsAre(Pair(5, 7), Pair(9, 19)));
+  EXPECT_THAT(ids.Missing(20, 10), IsEmpty());
+  EXPECT_THAT(ids.Missing(21, 10), IsEmpty());
+}
+
+TEST(IdRangesTest, ExtremeIds) {
+  constexpr std::int64_t kMin = std::numeric_limits<std::int64_t>::min();
+  constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+  IdRanges ids;
+  EXPECT_TRUE(ids.Insert(kMax));
+  EXPECT_TRUE(ids.Insert(kMin));
+  EXPECT_TRUE(ids.Insert(kMax - 1));
+  EXPECT_TRUE(ids.Insert(kMin + 1));
+  EXPECT_FALSE(ids.Insert(kMin));
+  EXPECT_FALSE(ids.Insert(kMax));
+  EXPECT_EQ(ids.ContiguousFrom(kMax - 1), kMax);
+  EXPECT_EQ(ids.size(), 4);
+}
+
+TEST(IdRangesTest, AgreesWithASetInAnyOrder) {
+  std::mt19937 random(1);
+  for (int round = 0; round < 20; ++round) {
+    IdRanges ids;
+    std::set<std::int64_t> expected;
+    std::uniform_int_distribution<int> pick(0, 60);
+    for (int i = 0; i < 60; ++i) {
+      const int id = pick(random);
+      EXPECT_EQ(ids.Insert(id), expected.insert(id).second);
+    }
+    EXPECT_EQ(ids.size(), static_cast<std::int64_t>(expected.size()));
+    std::int64_t missing = 0;
+    for (const auto& [first, last] : ids.Missing(0, 1000)) {
+      EXPECT_LE(first, last);
+      for (std::int64_t id = first; id <= last; ++id, ++missing)
+        EXPECT_FALSE(expected.contains(id));
+    }
+    EXPECT_EQ(missing, *expected.rbegin() + 1 - ids.size());
+    for (int id = 0; id <= 60; ++id) {
+      EXPECT_EQ(ids.Contains(id), expected.contains(id));
+      std::int64_t end = id;
+      while (expected.contains(end)) ++end;
+      EXPECT_EQ(ids.ContiguousFrom(id), end - 1);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ptychoserve
