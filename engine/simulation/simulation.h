@@ -1,28 +1,39 @@
 #ifndef PTYCHOSERVE_ENGINE_SIMULATION_SIMULATION_H_
 #define PTYCHOSERVE_ENGINE_SIMULATION_SIMULATION_H_
 
+#include <complex>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "engine/base/array.h"
+#include "engine/fft/fft.h"
 #include "engine/scan/optics.h"
 
 namespace ptychoserve {
 
 enum class ScanPattern { kJitteredRaster, kFermatSpiral };
 
+inline constexpr int kMaxSimulatedPoints = 1'000'000;
+
 struct SimulationConfig {
-  int points = 400;               // Raster: rounded down to a full rectangle rows x cols.
-  int frame_side = 128;           // Pixels, even.
+  int points = 400;      // 1..1e6. Raster: rounded down to a full rectangle rows x cols.
+  int frame_side = 128;  // Pixels, even, 16..4096.
   ScanPattern pattern = ScanPattern::kJitteredRaster;
-  double overlap = 0.7;           // Linear overlap of neighbouring beams, [0, 0.95].
-  double photons = 1e7;           // In the empty beam, per frame; infinity: no noise.
-  double dead_pixel_fraction = 0; // Of detector pixels: stuck at 0 or at the largest count.
+  double overlap = 0.7;  // Linear overlap of neighbouring beams, [0, 0.95].
+  // In the empty beam, per frame. Infinity: no noise, counts are the intensities of 1e7 photons,
+  // rounded.
+  double photons = 1e7;
+  double dead_pixel_fraction = 0;  // Of detector pixels: stuck at 0 or at the largest count.
   double wavelength_m = 0.137146e-9;
   double distance_m = 2.05;
   double detector_pixel_size_m = 75e-6;
   std::uint64_t seed = 1;
 };
+
+// Errors: kInvalidArgument naming the field, its value and what is allowed.
+absl::Status ValidateSimulation(const SimulationConfig& config);
 
 // A scan of a known object: dead-leaves texture in amplitude [0.6, 1] and phase [-1, 1] rad,
 // illuminated by a defocused zone plate (soft annular pupil), beam diameter frame_side / 3.
@@ -31,6 +42,7 @@ struct SimulationConfig {
 // Reproducible: the same config gives the same frames, on any number of threads and in any order.
 class Simulation {
  public:
+  // `config` must be valid.
   explicit Simulation(const SimulationConfig& config);
 
   int points() const { return static_cast<int>(y_m_.size()); }
@@ -38,6 +50,7 @@ class Simulation {
   PixelSize pixel_size() const { return pixel_size_; }
   const std::vector<double>& y_m() const { return y_m_; }  // In order of measurement.
   const std::vector<double>& x_m() const { return x_m_; }
+  // Points per line of a raster; 0 for a spiral.
   int fast_axis_points() const { return fast_axis_points_; }
   const ComplexStack& object() const { return object_; }  // [1, rows, cols]
   // Absolute lattice pixel of object[0, 0] (see Window).
@@ -46,12 +59,16 @@ class Simulation {
   const ComplexStack& probe() const { return probe_; }
   // A plausible but wrong start: other defocus, other pupil.
   const ComplexStack& initial_probe() const { return initial_probe_; }
-  const std::vector<std::uint8_t>& bad_pixels() const { return bad_pixels_; }  // 1 = bad.
+  // [frame_side, frame_side], 1 = bad; empty when there are none.
+  const std::vector<std::uint8_t>& bad_pixels() const { return bad_pixels_; }
 
-  // Counts of frame `j`, beam at the centre, [frame_side, frame_side]. Thread-safe.
+  // Counts of frame `j`, beam at the centre, [frame_side, frame_side], at most 65535. Thread-safe.
   std::vector<std::uint16_t> Frame(int j) const;
 
  private:
+  // The probe moved by a fraction of a pixel, [frame_side, frame_side].
+  std::vector<std::complex<double>> ShiftedProbe(double shift_y, double shift_x) const;
+
   SimulationConfig config_;
   PixelSize pixel_size_;
   std::vector<double> y_m_, x_m_;
@@ -59,6 +76,9 @@ class Simulation {
   int object_row_ = 0, object_col_ = 0;
   ComplexStack object_, probe_, initial_probe_;
   std::vector<std::uint8_t> bad_pixels_;
+  std::vector<std::uint16_t> stuck_at_;  // What bad pixels show; empty when there are none.
+  std::shared_ptr<const Fft2D<double>> fft_;
+  std::vector<std::complex<double>> probe_spectrum_;  // Fourier transform of probe_.
 };
 
 // Error of a reconstruction against the truth after removing what the data do not determine:
@@ -68,7 +88,8 @@ struct ObjectError {
   double phase_rms_rad = 0;
 };
 // `reconstruction` and `truth` are cut to the same area: equal shapes, at least 32 pixels a side.
-// `border` pixels at each edge are used for the shift only. Non-finite input gives NaN.
+// `border` pixels at each edge, less than half a side, are used for the shift only. Input that is
+// not finite or not of these sizes gives NaN.
 ObjectError CompareObjects(const ComplexStack& reconstruction, const ComplexStack& truth,
                            int border);
 

@@ -1,0 +1,181 @@
+#include "engine/simulation/simulation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <limits>
+#include <numbers>
+
+#include "absl/strings/str_cat.h"
+#include "engine/simulation/random.h"
+#include "engine/simulation/sample.h"
+#include "engine/simulation/scan_pattern.h"
+
+namespace ptychoserve {
+namespace {
+
+using Complex = std::complex<double>;
+
+constexpr double kBeamsPerFrame = 3;  // The beam's diameter is a third of the frame.
+constexpr double kPhotonsWithoutNoise = 1e7;
+constexpr int kMarginPx = 8;       // Object beyond the outermost windows.
+constexpr int kSideMultiple = 16;  // Sizes whose transforms are quick.
+constexpr std::uint16_t kLargestCount = std::numeric_limits<std::uint16_t>::max();
+// Intensities are rounded to this before counts are drawn, so that the last bits, in which FFT
+// libraries differ, do not show.
+constexpr double kIntensitySteps = 4096;
+
+constexpr std::uint64_t kDeadPixelStream = 0x300;
+constexpr std::uint64_t kFrameStream = std::uint64_t{1} << 32;  // Plus the frame's number.
+
+// What a user may believe of this zone plate before having measured it.
+constexpr ZonePlate kBelievedZonePlate = {
+    .pupil_radius = 0.155, .stop_fraction = 0.25, .defocus = 1.1};
+
+// Object pixels before the window of each point, and how many there are, along one axis.
+struct Extent {
+  int first = 0;
+  int size = 0;
+};
+Extent ExtentOf(const std::vector<double>& centres_px, int frame_side) {
+  const auto [low, high] = std::minmax_element(centres_px.begin(), centres_px.end());
+  const int first = static_cast<int>(std::floor(*low)) - frame_side / 2 - kMarginPx;
+  const int end = static_cast<int>(std::ceil(*high)) + frame_side / 2 + kMarginPx;
+  const int size = (end - first + kSideMultiple - 1) / kSideMultiple * kSideMultiple;
+  return {first, size};
+}
+
+absl::Status OutOfRange(const char* field, double value, const char* allowed) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("simulation.", field, ": ", value, "; must be ", allowed));
+}
+
+}  // namespace
+
+absl::Status ValidateSimulation(const SimulationConfig& config) {
+  const auto positive = [](double v) { return std::isfinite(v) && v > 0; };
+  if (config.points < 1 || config.points > kMaxSimulatedPoints) {
+    return OutOfRange("points", config.points, "in 1..1000000");
+  }
+  if (config.frame_side < 16 || config.frame_side > 4096 || config.frame_side % 2 != 0) {
+    return OutOfRange("frame_side", config.frame_side, "even, in 16..4096");
+  }
+  if (!(config.overlap >= 0 && config.overlap <= 0.95)) {
+    return OutOfRange("overlap", config.overlap, "in [0, 0.95]");
+  }
+  if (!(config.photons > 0)) return OutOfRange("photons", config.photons, "above 0");
+  if (!(config.dead_pixel_fraction >= 0 && config.dead_pixel_fraction < 1)) {
+    return OutOfRange("dead_pixel_fraction", config.dead_pixel_fraction, "in [0, 1)");
+  }
+  if (!positive(config.wavelength_m)) {
+    return OutOfRange("wavelength_m", config.wavelength_m, "finite and above 0");
+  }
+  if (!positive(config.distance_m)) {
+    return OutOfRange("distance_m", config.distance_m, "finite and above 0");
+  }
+  if (!positive(config.detector_pixel_size_m)) {
+    return OutOfRange("detector_pixel_size_m", config.detector_pixel_size_m, "finite and above 0");
+  }
+  return absl::OkStatus();
+}
+
+Simulation::Simulation(const SimulationConfig& config) : config_(config) {
+  const int n = config.frame_side;
+  const double pixel = config.wavelength_m * config.distance_m / (n * config.detector_pixel_size_m);
+  pixel_size_ = {pixel, pixel};
+
+  const ScanPoints scan = config.pattern == ScanPattern::kFermatSpiral
+                              ? FermatSpiral(config.points)
+                              : JitteredRaster(config.points, config.seed);
+  fast_axis_points_ = scan.fast_axis_points;
+  const double step_px = (1 - config.overlap) * n / kBeamsPerFrame;
+  std::vector<double> y_px, x_px;
+  for (std::size_t j = 0; j < scan.y.size(); ++j) {
+    y_px.push_back(scan.y[j] * step_px);
+    x_px.push_back(scan.x[j] * step_px);
+    y_m_.push_back(y_px.back() * pixel);
+    x_m_.push_back(x_px.back() * pixel);
+  }
+  const Extent rows = ExtentOf(y_px, n), cols = ExtentOf(x_px, n);
+  object_row_ = rows.first;
+  object_col_ = cols.first;
+  object_ = MakeObject({rows.size, cols.size}, config.seed);
+
+  const double photons = std::isinf(config.photons) ? kPhotonsWithoutNoise : config.photons;
+  probe_ = MakeProbe(n, photons, ZonePlate());
+  initial_probe_ = MakeProbe(n, photons, kBelievedZonePlate);
+  fft_ = std::make_shared<const Fft2D<double>>(Shape{n, n});
+  probe_spectrum_.assign(probe_.data.begin(), probe_.data.end());
+  fft_->Forward(probe_spectrum_.data());
+
+  if (config.dead_pixel_fraction > 0) {
+    Random random(config.seed, kDeadPixelStream);
+    bad_pixels_.resize(static_cast<std::size_t>(n) * static_cast<std::size_t>(n));
+    stuck_at_.resize(bad_pixels_.size());
+    for (std::size_t i = 0; i < bad_pixels_.size(); ++i) {
+      bad_pixels_[i] = random.Uniform() < config.dead_pixel_fraction ? 1 : 0;
+      stuck_at_[i] = random.Uniform() < 0.5 ? 0 : kLargestCount;
+    }
+  }
+}
+
+std::vector<Complex> Simulation::ShiftedProbe(double shift_y, double shift_x) const {
+  const int n = config_.frame_side;
+  const auto ramp = [n](double shift) {
+    std::vector<Complex> factors(static_cast<std::size_t>(n));
+    for (int i = 0; i < n; ++i) {
+      const int q = i < n / 2 ? i : i - n;
+      factors[static_cast<std::size_t>(i)] = std::polar(1.0, -2 * std::numbers::pi * q * shift / n);
+    }
+    return factors;
+  };
+  const std::vector<Complex> ramp_y = ramp(shift_y), ramp_x = ramp(shift_x);
+  std::vector<Complex> probe(probe_spectrum_.size());
+  std::size_t i = 0;
+  for (const Complex& fy : ramp_y) {
+    for (const Complex& fx : ramp_x) {
+      probe[i] = probe_spectrum_[i] * fy * fx;
+      ++i;
+    }
+  }
+  fft_->Inverse(probe.data());
+  return probe;
+}
+
+std::vector<std::uint16_t> Simulation::Frame(int j) const {
+  const int n = config_.frame_side;
+  const std::size_t side = static_cast<std::size_t>(n);
+  // Corner of the window in pixels of object(): nearest integer, and how far the probe is off it.
+  const std::size_t index = static_cast<std::size_t>(j);
+  const double corner_y = y_m_[index] / pixel_size_.y_m - n / 2 - object_row_;
+  const double corner_x = x_m_[index] / pixel_size_.x_m - n / 2 - object_col_;
+  const double row = std::floor(corner_y + 0.5), col = std::floor(corner_x + 0.5);
+  std::vector<Complex> wave = ShiftedProbe(corner_y - row, corner_x - col);
+  const std::size_t pitch = static_cast<std::size_t>(object_.shape.cols);
+  for (std::size_t y = 0; y < side; ++y) {
+    const Complex64* o = object_.data.data() + (static_cast<std::size_t>(row) + y) * pitch +
+                         static_cast<std::size_t>(col);
+    for (std::size_t x = 0; x < side; ++x) wave[y * side + x] *= Complex(o[x]);
+  }
+  fft_->Forward(wave.data());
+
+  std::vector<std::uint16_t> counts(wave.size());
+  const bool noise = std::isfinite(config_.photons);
+  Random random(config_.seed, kFrameStream + index);
+  for (std::size_t y = 0; y < side; ++y) {
+    for (std::size_t x = 0; x < side; ++x) {
+      // The detector has zero frequency in the middle.
+      const Complex& w = wave[(y + side / 2) % side * side + (x + side / 2) % side];
+      const double intensity = std::round(std::norm(w) * kIntensitySteps) / kIntensitySteps;
+      const double count =
+          noise ? static_cast<double>(random.Poisson(intensity)) : std::round(intensity);
+      counts[y * side + x] = static_cast<std::uint16_t>(std::min<double>(count, kLargestCount));
+    }
+  }
+  for (std::size_t i = 0; i < bad_pixels_.size(); ++i) {
+    if (bad_pixels_[i] != 0) counts[i] = stuck_at_[i];
+  }
+  return counts;
+}
+
+}  // namespace ptychoserve
