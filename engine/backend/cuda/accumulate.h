@@ -1,0 +1,53 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_ACCUMULATE_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_ACCUMULATE_H_
+
+#include <cuda_runtime_api.h>
+
+#include "engine/backend/cuda/device_types.h"
+
+// Sums over points into the object and the probe. Launchers enqueue on `stream`; errors show in
+// cudaGetLastError.
+namespace ptychoserve::cuda {
+
+// Waves of a batch's points: by slot ([capacity, rows, cols]), or in the batch's order
+// ([batch.count, rows, cols]).
+struct Waves {
+  const float2* data;
+  bool by_slot;
+};
+
+struct ObjectSumArgs {
+  Batch batch;
+  Canvas canvas;
+  const float2* probe;
+  Waves waves;
+  float2* sum;  // [canvas.rows, canvas.cols]
+};
+// sum += Σ_j B_jᵀ(conj(P) w_j) with B_j the bilinear interpolation at point j. Adds in the order
+// in which the device gets to it, so the last bits differ from run to run.
+void LaunchObjectSum(const ObjectSumArgs& args, cudaStream_t stream);
+
+struct CoverageArgs {
+  Batch batch;
+  Canvas canvas;
+  const float2* probe;
+  float* sum;  // [canvas.rows, canvas.cols]
+};
+// sum += Σ_j B_jᵀ|P|²; order as above.
+void LaunchCoverage(const CoverageArgs& args, cudaStream_t stream);
+
+struct ProbeSumArgs {
+  Batch batch;
+  Canvas canvas;
+  Waves waves;
+  int groups;      // Points are dealt to this many partial sums.
+  float2* sum;     // [groups, rows, cols]
+  float* weights;  // [groups, rows, cols]
+};
+// sum += Σ_j conj(O_j) w_j, weights += Σ_j |O_j|², each group over every groups-th point, in
+// the order of the points.
+void LaunchProbeSum(const ProbeSumArgs& args, cudaStream_t stream);
+
+}  // namespace ptychoserve::cuda
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_ACCUMULATE_H_

@@ -1,0 +1,56 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_CANVAS_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_CANVAS_H_
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "engine/backend/cuda/device_types.h"
+
+// Moves whole images about. Launchers enqueue on `stream`; errors show in cudaGetLastError.
+namespace ptychoserve::cuda {
+
+struct MoveObjectArgs {
+  Canvas from;  // May be empty (rows == 0).
+  Canvas to;    // Other memory than `from`.
+  int shift_rows;
+  int shift_cols;
+  float2 fill;
+};
+// to(r, c) = from(r - shift_rows, c - shift_cols) on the absolute lattice, `fill` outside.
+void LaunchMoveObject(const MoveObjectArgs& args, cudaStream_t stream);
+
+struct FillObjectArgs {
+  Canvas canvas;
+  int row, col, rows, cols;  // On the absolute lattice, inside the canvas.
+  float2 value;
+};
+void LaunchFillObject(const FillObjectArgs& args, cudaStream_t stream);
+
+struct RollArgs {
+  const float2* in;
+  float2* out;                // Other memory than `in`.
+  const DevicePoint* points;  // Gives the slots; null when neither side is by slot.
+  bool in_by_slot;            // in is [capacity, rows, cols], else [count, rows, cols].
+  bool out_by_slot;
+  int count;
+  int rows;
+  int cols;
+  int shift_rows;  // 0..rows-1
+  int shift_cols;  // 0..cols-1
+};
+// Rolls images cyclically: out(r, c) = in(r - shift_rows, c - shift_cols).
+void LaunchRoll(const RollArgs& args, cudaStream_t stream);
+
+struct MeanAmplitudeArgs {
+  FrameSlots frames;
+  const std::int32_t* slots;  // [count]
+  int count;
+  int pixels;  // Of a frame.
+  float* out;  // [pixels]
+};
+void LaunchMeanAmplitude(const MeanAmplitudeArgs& args, cudaStream_t stream);
+
+}  // namespace ptychoserve::cuda
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_CANVAS_H_

@@ -1,0 +1,461 @@
+#include "engine/backend/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "engine/backend/cuda/canvas.h"
+#include "engine/backend/cuda/cuda_status.h"
+#include "engine/backend/cuda/exit_waves.h"
+#include "engine/base/status_macros.h"
+
+namespace ptychoserve::cuda {
+namespace {
+
+// Frames that are copied to page-locked memory before the device is told to fetch them.
+constexpr std::int64_t kStagingBytes = 4 << 20;
+
+static_assert(sizeof(float2) == sizeof(Complex64));
+
+float2 ToFloat2(Complex64 value) { return {value.real(), value.imag()}; }
+
+std::string Describe(const Region& r) {
+  return absl::StrFormat("rows %d..%d, columns %d..%d", r.row, r.row + r.shape.rows - 1, r.col,
+                         r.col + r.shape.cols - 1);
+}
+
+int Modulo(int value, int n) { return (value % n + n) % n; }
+
+// Page-locked memory for at least `count` elements; what was there is lost when it grows.
+template <typename T>
+absl::Status Reserve(PinnedBuffer<T>& buffer, std::int64_t count) {
+  if (buffer.size() >= count) return absl::OkStatus();
+  PS_ASSIGN_OR_RETURN(buffer, PinnedBuffer<T>::Create(count));
+  return absl::OkStatus();
+}
+
+template <typename T>
+absl::Status CopyAsync(T* to, const T* from, std::int64_t count, cudaMemcpyKind kind,
+                       const Stream& stream) {
+  return CudaStatus(
+      cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(T), kind, stream.get()),
+      "cudaMemcpyAsync");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(const BackendConfig& config,
+                                                                 int ordinal) {
+  if (config.frame_shape.rows < 1 || config.frame_shape.cols < 1 || config.capacity < 1) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "a backend needs frames of at least 1 x 1 and a capacity of at least 1; got %d x %d and %d",
+        config.frame_shape.rows, config.frame_shape.cols, config.capacity));
+  }
+  std::unique_ptr<CudaBackend> backend(new CudaBackend(config, ordinal));
+  PS_RETURN_IF_ERROR(backend->UseDevice());
+  PS_RETURN_IF_ERROR(backend->Allocate());
+  return backend;
+}
+
+CudaBackend::CudaBackend(const BackendConfig& config, int ordinal)
+    : config_(config), ordinal_(ordinal), plan_(PlanMemory(config)) {
+  unitary_ = static_cast<float>(1.0 / std::sqrt(static_cast<double>(plan_.frame_pixels)));
+  slots_.resize(static_cast<std::size_t>(config.capacity));
+}
+
+CudaBackend::~CudaBackend() {
+  // Memory goes only once nothing uses it. Errors cannot be reported any more.
+  UseDevice().IgnoreError();
+  if (stream_.get() != nullptr) stream_.Synchronise().IgnoreError();
+  if (copy_stream_.get() != nullptr) copy_stream_.Synchronise().IgnoreError();
+}
+
+absl::Status CudaBackend::Allocate() {
+  PS_ASSIGN_OR_RETURN(stream_, Stream::Create());
+  PS_ASSIGN_OR_RETURN(copy_stream_, Stream::Create());
+  PS_ASSIGN_OR_RETURN(fft_, BatchedFft::Create(config_.frame_shape, plan_.chunk));
+  plan_.fft_work = static_cast<std::int64_t>(fft_.work_bytes());
+
+  PS_ASSIGN_OR_RETURN(frames_, DeviceBuffer<std::byte>::Create(plan_.frames));
+  PS_ASSIGN_OR_RETURN(exit_waves_, DeviceBuffer<float2>::Create(plan_.exit_waves));
+  PS_ASSIGN_OR_RETURN(work_, DeviceBuffer<float2>::Create(plan_.work));
+  PS_ASSIGN_OR_RETURN(fft_work_, DeviceBuffer<std::byte>::Create(plan_.fft_work));
+  PS_ASSIGN_OR_RETURN(probe_, DeviceBuffer<float2>::Create(plan_.probe));
+  PS_ASSIGN_OR_RETURN(other_probe_, DeviceBuffer<float2>::Create(plan_.probe));
+  PS_ASSIGN_OR_RETURN(probe_sum_, DeviceBuffer<float2>::Create(plan_.probe_sums));
+  PS_ASSIGN_OR_RETURN(probe_weights_, DeviceBuffer<float>::Create(plan_.probe_sums));
+  PS_ASSIGN_OR_RETURN(object_, DeviceBuffer<float2>::Create(plan_.object));
+  PS_ASSIGN_OR_RETURN(object_sum_, DeviceBuffer<float2>::Create(plan_.object));
+  PS_ASSIGN_OR_RETURN(object_weights_, DeviceBuffer<float>::Create(plan_.object));
+  PS_ASSIGN_OR_RETURN(snapshot_object_, DeviceBuffer<float2>::Create(plan_.object));
+  PS_ASSIGN_OR_RETURN(snapshot_coverage_, DeviceBuffer<float>::Create(plan_.object));
+  PS_ASSIGN_OR_RETURN(snapshot_probe_, DeviceBuffer<float2>::Create(plan_.probe));
+  PS_ASSIGN_OR_RETURN(device_points_, DeviceBuffer<DevicePoint>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(indices_, DeviceBuffer<std::int32_t>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(epie_maxima_, DeviceBuffer<EpieMaxima>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(fit_sums_, DeviceBuffer<FitSums>::Create(plan_.fit_sums));
+  PS_ASSIGN_OR_RETURN(likelihood_sums_, DeviceBuffer<LikelihoodSums>::Create(plan_.fit_sums));
+  PS_ASSIGN_OR_RETURN(deviations_, DeviceBuffer<DeviationSums>::Create(plan_.deviation_sums));
+  PS_ASSIGN_OR_RETURN(fit_partials_, DeviceBuffer<FitPartial>::Create(kFitBlocks));
+  PS_ASSIGN_OR_RETURN(change_partials_, DeviceBuffer<ChangeSums>::Create(kUpdateBlocks));
+  PS_ASSIGN_OR_RETURN(state_, DeviceBuffer<IterationState>::Create(1));
+
+  PS_ASSIGN_OR_RETURN(points_upload_, PinnedBuffer<DevicePoint>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(indices_upload_, PinnedBuffer<std::int32_t>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(state_download_, PinnedBuffer<IterationState>::Create(1));
+  PS_ASSIGN_OR_RETURN(uploaded_, Event::Create());
+  PS_ASSIGN_OR_RETURN(snapshot_taken_, Event::Create());
+  PS_ASSIGN_OR_RETURN(snapshot_arrived_, Event::Create());
+  const std::int64_t staged_frames =
+      std::clamp<std::int64_t>(kStagingBytes / plan_.frame_bytes, 1, config_.capacity);
+  for (Staging& staging : staging_) {
+    PS_ASSIGN_OR_RETURN(staging.memory,
+                        PinnedBuffer<std::byte>::Create(staged_frames * plan_.frame_bytes));
+    PS_ASSIGN_OR_RETURN(staging.copied, Event::Create());
+  }
+  PS_RETURN_IF_ERROR(fft_.Bind(stream_.get(), fft_work_.data()));
+  return CudaStatus(cudaMemsetAsync(probe_.data(), 0, probe_.size_bytes(), stream_.get()),
+                    "cudaMemsetAsync");
+}
+
+absl::Status CudaBackend::UseDevice() const {
+  return CudaStatus(cudaSetDevice(ordinal_), "cudaSetDevice");
+}
+
+absl::Status CudaBackend::CheckLaunches() const {
+  return CudaStatus(cudaGetLastError(), "kernel launch");
+}
+
+Canvas CudaBackend::canvas_view() {
+  return {object_.data(), canvas_.row, canvas_.col, canvas_.shape.rows, canvas_.shape.cols};
+}
+
+FrameSlots CudaBackend::frame_slots() const {
+  return {frames_.data(), config_.storage == FrameStorage::kF32};
+}
+
+Batch CudaBackend::BatchOf(int first, int count) const {
+  return {device_points_.data() + first, count, config_.frame_shape.rows, config_.frame_shape.cols};
+}
+
+// --- Canvas and object -----------------------------------------------------------------------
+
+absl::Status CudaBackend::CheckInside(const PointWindow& p, const Region& canvas) const {
+  // One pixel beyond the far edges takes part in the interpolation.
+  const Shape frame = config_.frame_shape;
+  if (p.row >= canvas.row && p.col >= canvas.col &&
+      std::int64_t{p.row} + frame.rows + 1 <= std::int64_t{canvas.row} + canvas.shape.rows &&
+      std::int64_t{p.col} + frame.cols + 1 <= std::int64_t{canvas.col} + canvas.shape.cols) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "the window of slot %d (%s) and one pixel beyond it must lie inside the canvas (%s)", p.slot,
+      Describe({p.row, p.col, frame}), Describe(canvas)));
+}
+
+absl::Status CudaBackend::SetCanvas(const Region& canvas) {
+  if (canvas.shape.rows < 1 || canvas.shape.cols < 1 ||
+      canvas.shape.pixels() > config_.max_object_pixels) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("a canvas of %d x %d is not within 1 and %d pixels", canvas.shape.rows,
+                        canvas.shape.cols, config_.max_object_pixels));
+  }
+  for (const PointWindow& point : points_) PS_RETURN_IF_ERROR(CheckInside(point, canvas));
+  PS_RETURN_IF_ERROR(UseDevice());
+  const Canvas from = canvas_view();
+  const Canvas to = {object_sum_.data(), canvas.row, canvas.col, canvas.shape.rows,
+                     canvas.shape.cols};
+  LaunchMoveObject({from, to, 0, 0, ToFloat2(config_.initial_object)}, stream_.get());
+  std::swap(object_, object_sum_);
+  canvas_ = canvas;
+  coverage_valid_ = false;
+  return CheckLaunches();
+}
+
+absl::Status CudaBackend::SetObject(const ComplexStack& object) {
+  if (object.modes != 1 || object.shape != canvas_.shape) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "an object of %d x %d x %d does not fill the canvas of %d x %d", object.modes,
+        object.shape.rows, object.shape.cols, canvas_.shape.rows, canvas_.shape.cols));
+  }
+  PS_RETURN_IF_ERROR(UseDevice());
+  PS_RETURN_IF_ERROR(CopyAsync(object_.data(), reinterpret_cast<const float2*>(object.data.data()),
+                               canvas_pixels(), cudaMemcpyHostToDevice, stream_));
+  return stream_.Synchronise();
+}
+
+absl::Status CudaBackend::ClearObject(const Region& region) {
+  const int row = std::max(region.row, canvas_.row);
+  const int col = std::max(region.col, canvas_.col);
+  const int rows = std::min(region.row + region.shape.rows, canvas_.row + canvas_.shape.rows) - row;
+  const int cols = std::min(region.col + region.shape.cols, canvas_.col + canvas_.shape.cols) - col;
+  if (rows <= 0 || cols <= 0) return absl::OkStatus();
+  PS_RETURN_IF_ERROR(UseDevice());
+  LaunchFillObject({canvas_view(), row, col, rows, cols, ToFloat2(config_.initial_object)},
+                   stream_.get());
+  return CheckLaunches();
+}
+
+absl::Status CudaBackend::Shift(int rows, int cols) {
+  PS_RETURN_IF_ERROR(UseDevice());
+  const Shape frame = config_.frame_shape;
+  if (canvas_pixels() > 0) {
+    Canvas to = canvas_view();
+    to.object = object_sum_.data();
+    LaunchMoveObject({canvas_view(), to, rows, cols, ToFloat2(config_.initial_object)},
+                     stream_.get());
+    std::swap(object_, object_sum_);
+  }
+  RollArgs roll{.in = probe_.data(),
+                .out = other_probe_.data(),
+                .points = nullptr,
+                .in_by_slot = false,
+                .out_by_slot = false,
+                .count = 1,
+                .rows = frame.rows,
+                .cols = frame.cols,
+                .shift_rows = Modulo(rows, frame.rows),
+                .shift_cols = Modulo(cols, frame.cols)};
+  LaunchRoll(roll, stream_.get());
+  std::swap(probe_, other_probe_);
+  coverage_valid_ = false;
+  if (!config_.keeps_exit_waves) return CheckLaunches();
+
+  for (int first = 0; first < point_count(); first += plan_.chunk) {
+    const Batch batch = BatchOf(first, std::min(plan_.chunk, point_count() - first));
+    RollArgs out = roll;
+    out.in = exit_waves_.data();
+    out.out = work_.data();
+    out.points = batch.points;
+    out.in_by_slot = true;
+    out.count = batch.count;
+    LaunchRoll(out, stream_.get());
+    RollArgs back = out;
+    std::swap(back.in_by_slot, back.out_by_slot);
+    back.in = work_.data();
+    back.out = exit_waves_.data();
+    back.shift_rows = back.shift_cols = 0;
+    LaunchRoll(back, stream_.get());
+  }
+  return CheckLaunches();
+}
+
+absl::Status CudaBackend::SetProbe(const ComplexStack& probe) {
+  if (probe.modes != 1 || probe.shape != config_.frame_shape) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "a probe of %d x %d x %d does not fit frames of %d x %d", probe.modes, probe.shape.rows,
+        probe.shape.cols, config_.frame_shape.rows, config_.frame_shape.cols));
+  }
+  PS_RETURN_IF_ERROR(UseDevice());
+  coverage_valid_ = false;
+  PS_RETURN_IF_ERROR(CopyAsync(probe_.data(), reinterpret_cast<const float2*>(probe.data.data()),
+                               plan_.frame_pixels, cudaMemcpyHostToDevice, stream_));
+  return stream_.Synchronise();
+}
+
+// --- Frames and points -----------------------------------------------------------------------
+
+absl::Status CudaBackend::LoadFrames(std::span<const FrameToLoad> frames) {
+  for (const FrameToLoad& frame : frames) {
+    if (frame.slot < 0 || frame.slot >= config_.capacity) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("slot %d is not within 0 and %d", frame.slot, config_.capacity - 1));
+    }
+  }
+  PS_RETURN_IF_ERROR(UseDevice());
+  const std::int64_t bytes = plan_.frame_bytes;
+  while (!frames.empty()) {
+    Staging& staging = staging_[next_staging_];
+    next_staging_ = (next_staging_ + 1) % staging_.size();
+    PS_RETURN_IF_ERROR(staging.copied.Wait());
+    const std::size_t count =
+        std::min(frames.size(), static_cast<std::size_t>(staging.memory.size() / bytes));
+    for (std::size_t i = 0; i < count; ++i) {
+      std::memcpy(staging.memory.data() + static_cast<std::int64_t>(i) * bytes, frames[i].pixels,
+                  static_cast<std::size_t>(bytes));
+    }
+    // One copy for each run of consecutive slots.
+    for (std::size_t begin = 0, end; begin < count; begin = end) {
+      end = begin + 1;
+      while (end < count && frames[end].slot == frames[end - 1].slot + 1) ++end;
+      PS_RETURN_IF_ERROR(CopyAsync(frames_.data() + frames[begin].slot * bytes,
+                                   staging.memory.data() + static_cast<std::int64_t>(begin) * bytes,
+                                   static_cast<std::int64_t>(end - begin) * bytes,
+                                   cudaMemcpyHostToDevice, stream_));
+    }
+    PS_RETURN_IF_ERROR(stream_.Record(staging.copied));
+    for (std::size_t i = 0; i < count; ++i) {
+      slots_[static_cast<std::size_t>(frames[i].slot)].loaded = true;
+    }
+    frames = frames.subspan(count);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CudaBackend::CheckLoaded(std::int32_t slot) const {
+  if (slot >= 0 && slot < config_.capacity && slots_[static_cast<std::size_t>(slot)].loaded) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(
+      absl::StrFormat("slot %d of %d holds no frame", slot, config_.capacity));
+}
+
+absl::StatusOr<FloatImage> CudaBackend::MeanAmplitude(std::span<const std::int32_t> slots) {
+  for (const std::int32_t slot : slots) PS_RETURN_IF_ERROR(CheckLoaded(slot));
+  FloatImage mean;
+  mean.shape = config_.frame_shape;
+  mean.data.resize(static_cast<std::size_t>(plan_.frame_pixels));
+  if (slots.empty()) return mean;
+  if (static_cast<std::int64_t>(slots.size()) > plan_.points) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("the mean of %d frames was asked for, but there are %d slots", slots.size(),
+                        config_.capacity));
+  }
+  PS_RETURN_IF_ERROR(UseDevice());
+  PS_RETURN_IF_ERROR(UploadIndices(slots));
+  float* const result = reinterpret_cast<float*>(work_.data());
+  LaunchMeanAmplitude({frame_slots(), indices_.data(), static_cast<int>(slots.size()),
+                       static_cast<int>(plan_.frame_pixels), result},
+                      stream_.get());
+  PS_RETURN_IF_ERROR(CheckLaunches());
+  PS_RETURN_IF_ERROR(CopyAsync(mean.data.data(), static_cast<const float*>(result),
+                               plan_.frame_pixels, cudaMemcpyDeviceToHost, stream_));
+  PS_RETURN_IF_ERROR(stream_.Synchronise());
+  return mean;
+}
+
+absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
+  std::vector<std::int32_t> slots;
+  slots.reserve(points.size());
+  for (const PointWindow& point : points) {
+    PS_RETURN_IF_ERROR(CheckLoaded(point.slot));
+    PS_RETURN_IF_ERROR(CheckInside(point, canvas_));
+    slots.push_back(point.slot);
+  }
+  std::sort(slots.begin(), slots.end());
+  if (const auto twice = std::adjacent_find(slots.begin(), slots.end()); twice != slots.end()) {
+    return absl::InvalidArgumentError(absl::StrFormat("slot %d is given twice", *twice));
+  }
+
+  PS_RETURN_IF_ERROR(UseDevice());
+  points_.assign(points.begin(), points.end());
+  coverage_valid_ = false;
+  std::vector<std::int32_t> added;  // Places in points_ of slots that were not active.
+  for (std::size_t i = 0; i < points_.size(); ++i) {
+    if (!slots_[static_cast<std::size_t>(points_[i].slot)].active) {
+      added.push_back(static_cast<std::int32_t>(i));
+    }
+  }
+  for (Slot& slot : slots_) slot.active = false;
+  for (const PointWindow& point : points_) {
+    slots_[static_cast<std::size_t>(point.slot)].active = true;
+  }
+  if (points_.empty()) return absl::OkStatus();
+
+  PS_RETURN_IF_ERROR(uploaded_.Wait());
+  std::transform(points_.begin(), points_.end(), points_upload_.data(), [](const PointWindow& p) {
+    return DevicePoint{p.slot, p.row, p.col, p.frac_row, p.frac_col};
+  });
+  PS_RETURN_IF_ERROR(CopyAsync(device_points_.data(),
+                               static_cast<const DevicePoint*>(points_upload_.data()),
+                               point_count(), cudaMemcpyHostToDevice, stream_));
+  PS_RETURN_IF_ERROR(stream_.Record(uploaded_));
+  if (!config_.keeps_exit_waves || added.empty()) return absl::OkStatus();
+  PS_RETURN_IF_ERROR(UploadIndices(added));
+  LaunchInitExitWaves({BatchOf(0, point_count()), indices_.data(), static_cast<int>(added.size()),
+                       canvas_view(), probe_.data(), exit_waves_.data()},
+                      stream_.get());
+  return CheckLaunches();
+}
+
+absl::Status CudaBackend::UploadIndices(std::span<const std::int32_t> indices) {
+  PS_RETURN_IF_ERROR(uploaded_.Wait());
+  std::copy(indices.begin(), indices.end(), indices_upload_.data());
+  PS_RETURN_IF_ERROR(
+      CopyAsync(indices_.data(), static_cast<const std::int32_t*>(indices_upload_.data()),
+                static_cast<std::int64_t>(indices.size()), cudaMemcpyHostToDevice, stream_));
+  return stream_.Record(uploaded_);
+}
+
+// --- Results ---------------------------------------------------------------------------------
+
+absl::Status CudaBackend::StartReadback() {
+  if (snapshot_canvas_.has_value()) {
+    return absl::FailedPreconditionError("a readback is under way; finish it first");
+  }
+  PS_RETURN_IF_ERROR(UseDevice());
+  PS_RETURN_IF_ERROR(Reserve(snapshot_object_download_, canvas_pixels()));
+  PS_RETURN_IF_ERROR(Reserve(snapshot_coverage_download_, canvas_pixels()));
+  PS_RETURN_IF_ERROR(Reserve(snapshot_probe_download_, plan_.frame_pixels));
+  PS_RETURN_IF_ERROR(EnsureCoverage());
+
+  const std::int64_t pixels = canvas_pixels(), frame = plan_.frame_pixels;
+  constexpr cudaMemcpyKind kInside = cudaMemcpyDeviceToDevice;
+  constexpr cudaMemcpyKind kOut = cudaMemcpyDeviceToHost;
+  const auto copy = [](auto& to, auto& from, std::int64_t count, cudaMemcpyKind kind,
+                       const Stream& stream) {
+    return CopyAsync(to.data(), std::as_const(from).data(), count, kind, stream);
+  };
+  PS_RETURN_IF_ERROR(copy(snapshot_object_, object_, pixels, kInside, stream_));
+  PS_RETURN_IF_ERROR(copy(snapshot_coverage_, object_weights_, pixels, kInside, stream_));
+  PS_RETURN_IF_ERROR(copy(snapshot_probe_, probe_, frame, kInside, stream_));
+  PS_RETURN_IF_ERROR(stream_.Record(snapshot_taken_));
+  PS_RETURN_IF_ERROR(copy_stream_.WaitFor(snapshot_taken_));
+  PS_RETURN_IF_ERROR(copy(snapshot_object_download_, snapshot_object_, pixels, kOut, copy_stream_));
+  PS_RETURN_IF_ERROR(
+      copy(snapshot_coverage_download_, snapshot_coverage_, pixels, kOut, copy_stream_));
+  PS_RETURN_IF_ERROR(copy(snapshot_probe_download_, snapshot_probe_, frame, kOut, copy_stream_));
+  PS_RETURN_IF_ERROR(copy_stream_.Record(snapshot_arrived_));
+  snapshot_canvas_ = canvas_;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<Readback>> CudaBackend::FinishReadback(bool wait) {
+  if (!snapshot_canvas_.has_value()) {
+    return absl::FailedPreconditionError("no readback is under way; start one first");
+  }
+  PS_RETURN_IF_ERROR(UseDevice());
+  if (wait) {
+    PS_RETURN_IF_ERROR(snapshot_arrived_.Wait());
+  } else {
+    PS_ASSIGN_OR_RETURN(const bool arrived, snapshot_arrived_.Done());
+    if (!arrived) return std::optional<Readback>();
+  }
+  Readback result;
+  result.canvas = *std::exchange(snapshot_canvas_, std::nullopt);
+  const std::int64_t pixels = result.canvas.shape.pixels();
+  const auto* object = reinterpret_cast<const Complex64*>(snapshot_object_download_.data());
+  const auto* probe = reinterpret_cast<const Complex64*>(snapshot_probe_download_.data());
+  const float* coverage = snapshot_coverage_download_.data();
+  result.object.modes = 1;
+  result.object.shape = result.canvas.shape;
+  result.object.data.assign(object, object + pixels);
+  result.probe.modes = 1;
+  result.probe.shape = config_.frame_shape;
+  result.probe.data.assign(probe, probe + plan_.frame_pixels);
+  result.coverage.shape = result.canvas.shape;
+  result.coverage.data.assign(coverage, coverage + pixels);
+  return std::optional<Readback>(std::move(result));
+}
+
+absl::StatusOr<ComplexStack> CudaBackend::ReadExitWaves() {
+  if (!config_.keeps_exit_waves) {
+    return absl::FailedPreconditionError("this backend keeps no exit waves");
+  }
+  PS_RETURN_IF_ERROR(UseDevice());
+  ComplexStack waves(point_count(), config_.frame_shape);
+  for (int i = 0; i < point_count(); ++i) {
+    const std::int64_t slot = points_[static_cast<std::size_t>(i)].slot;
+    PS_RETURN_IF_ERROR(
+        CopyAsync(reinterpret_cast<float2*>(waves.data.data()) + i * plan_.frame_pixels,
+                  std::as_const(exit_waves_).data() + slot * plan_.frame_pixels, plan_.frame_pixels,
+                  cudaMemcpyDeviceToHost, stream_));
+  }
+  PS_RETURN_IF_ERROR(stream_.Synchronise());
+  return waves;
+}
+
+}  // namespace ptychoserve::cuda

@@ -1,0 +1,177 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/cuda/accumulate.h"
+#include "engine/backend/cuda/device_buffer.h"
+#include "engine/backend/cuda/device_types.h"
+#include "engine/backend/cuda/difference_map.h"
+#include "engine/backend/cuda/epie.h"
+#include "engine/backend/cuda/fft_plan.h"
+#include "engine/backend/cuda/fit.h"
+#include "engine/backend/cuda/memory_plan.h"
+#include "engine/backend/cuda/stream.h"
+#include "engine/backend/cuda/update.h"
+
+namespace ptychoserve::cuda {
+
+// The arithmetic and the state of one session on one GPU. Everything is allocated by Create and
+// stays on the device. All work goes to one stream in the order of the calls, except the copy of
+// a snapshot to the host, which runs on a second stream while iterations go on. Within an
+// iteration the host only enqueues; it waits once, at the end, for the figures.
+//
+// Results agree with the CPU backend within rounding. Sums into the object are added atomically,
+// so their last bits depend on the order in which the GPU runs its blocks; everything else,
+// metrics included, is added in a fixed order.
+//
+// Where it is: cuda_backend.cc state and its changes; iterate.cc the algorithms; a .h/.cu pair
+// for each group of kernels.
+class CudaBackend final : public Backend {
+ public:
+  // On the device with the number `ordinal`. Errors: kResourceExhausted, and those of CudaStatus.
+  static absl::StatusOr<std::unique_ptr<CudaBackend>> Create(const BackendConfig& config,
+                                                             int ordinal);
+  ~CudaBackend() override;
+
+  absl::Status SetCanvas(const Region& canvas) override;
+  absl::Status LoadFrames(std::span<const FrameToLoad> frames) override;
+  absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) override;
+  absl::Status SetProbe(const ComplexStack& probe) override;
+  absl::Status SetObject(const ComplexStack& object) override;
+  absl::Status SetActivePoints(std::span<const PointWindow> points) override;
+  absl::Status ClearObject(const Region& region) override;
+  absl::Status Shift(int rows, int cols) override;
+  absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
+                                           const IterationOptions& options) override;
+  absl::StatusOr<FitMetrics> Evaluate() override;
+  absl::Status StartReadback() override;
+  absl::StatusOr<std::optional<Readback>> FinishReadback(bool wait) override;
+  absl::StatusOr<ComplexStack> ReadExitWaves() override;
+
+  // Bytes of device memory held.
+  std::int64_t allocated_bytes() const { return plan_.TotalBytes(); }
+
+ private:
+  // What is known of a slot without asking the device.
+  struct Slot {
+    bool loaded = false;
+    bool active = false;
+  };
+  // Page-locked memory on its way to the device.
+  struct Staging {
+    PinnedBuffer<std::byte> memory;
+    Event copied;
+  };
+
+  CudaBackend(const BackendConfig& config, int ordinal);
+  absl::Status Allocate();
+  // Makes this backend's device the calling thread's.
+  absl::Status UseDevice() const;
+  // The error of any kernel launched since the last check.
+  absl::Status CheckLaunches() const;
+
+  int point_count() const { return static_cast<int>(points_.size()); }
+  Canvas canvas_view();
+  FrameSlots frame_slots() const;
+  // The run of `count` active points from number `first`.
+  Batch BatchOf(int first, int count) const;
+  std::int64_t canvas_pixels() const { return canvas_.shape.pixels(); }
+
+  absl::Status CheckInside(const PointWindow& point, const Region& canvas) const;
+  absl::Status CheckLoaded(std::int32_t slot) const;
+  // Into indices_.
+  absl::Status UploadIndices(std::span<const std::int32_t> indices);
+
+  // object_weights_ = Σ |P|² of the present probe over the active points.
+  absl::Status EnsureCoverage();
+  // Zeroes `count` elements.
+  template <typename T>
+  absl::Status Clear(T* data, std::int64_t count);
+  // Waits for everything enqueued so far.
+  absl::StatusOr<IterationState> ReadState();
+  absl::Status RunDifferenceMap(const DifferenceMapConfig& config, const IterationOptions& options);
+  absl::Status RunMlGradient(const MlGradientConfig& config, const IterationOptions& options);
+  absl::Status RunEpie(const EpieConfig& config, const IterationOptions& options);
+  // Calls step(batch, first) for the active points, as runs of at most plan_.chunk that begin
+  // with number `first`.
+  template <typename Step>
+  absl::Status ForEachChunk(Step step);
+  // Ψ = F(P O_j) of `batch` into work_.
+  absl::Status ModelWaves(const Batch& batch);
+  FitSums* FitSumsOf(int first) { return fit_sums_.data() + std::int64_t{first} * plan_.pieces; }
+  // Totals of fit_sums_ into the state; the step is multiplied by `step_scale`.
+  void ReduceFit(double step_scale, bool likelihood);
+  absl::Status ClearSums();
+  // Object or probe from its sums, and what has changed; `rule` kKeep only looks.
+  void UpdateObject(Rule rule, const Regularisation& regularisation,
+                    const IterationOptions& options);
+  void UpdateProbe(Rule rule, const Regularisation& regularisation);
+  UpdateArgs ObjectArgs();
+  UpdateArgs ProbeArgs();
+
+  const BackendConfig config_;
+  const int ordinal_;
+  MemoryPlan plan_;
+  float unitary_ = 0;  // 1 / √N
+  Region canvas_;
+  std::vector<PointWindow> points_;
+  std::vector<Slot> slots_;
+  bool coverage_valid_ = false;
+
+  Stream stream_;
+  Stream copy_stream_;
+  BatchedFft fft_;
+
+  DeviceBuffer<std::byte> frames_;   // [capacity, frame]
+  DeviceBuffer<float2> exit_waves_;  // [capacity, frame]
+  DeviceBuffer<float2> work_;        // [chunk, frame]
+  DeviceBuffer<std::byte> fft_work_;
+  DeviceBuffer<float2> probe_;               // [frame]
+  DeviceBuffer<float2> other_probe_;         // [frame]; the probe while it moves.
+  DeviceBuffer<float2> probe_sum_;           // [groups, frame]; Σ conj(O_j) ψ
+  DeviceBuffer<float> probe_weights_;        // [groups, frame]; Σ |O_j|²
+  DeviceBuffer<float2> object_;              // [canvas]
+  DeviceBuffer<float2> object_sum_;          // [canvas]; Σ conj(P) ψ, the object while it moves.
+  DeviceBuffer<float> object_weights_;       // [canvas]; Σ |P|²
+  DeviceBuffer<DevicePoint> device_points_;  // [capacity], of which the active ones are set.
+  DeviceBuffer<std::int32_t> indices_;       // [capacity]
+  DeviceBuffer<EpieMaxima> epie_maxima_;     // [capacity]
+  DeviceBuffer<FitSums> fit_sums_;           // [capacity, pieces]
+  DeviceBuffer<LikelihoodSums> likelihood_sums_;  // [capacity, pieces]
+  DeviceBuffer<DeviationSums> deviations_;        // [chunk, pieces]
+  DeviceBuffer<FitPartial> fit_partials_;
+  DeviceBuffer<ChangeSums> change_partials_;
+  DeviceBuffer<IterationState> state_;
+
+  PinnedBuffer<DevicePoint> points_upload_;
+  PinnedBuffer<std::int32_t> indices_upload_;
+  Event uploaded_;  // What the two above hold is on the device.
+  PinnedBuffer<IterationState> state_download_;
+  std::array<Staging, 4> staging_;
+  std::size_t next_staging_ = 0;
+
+  // The snapshot under way.
+  DeviceBuffer<float2> snapshot_object_;
+  DeviceBuffer<float2> snapshot_probe_;
+  DeviceBuffer<float> snapshot_coverage_;
+  PinnedBuffer<float2> snapshot_object_download_;
+  PinnedBuffer<float2> snapshot_probe_download_;
+  PinnedBuffer<float> snapshot_coverage_download_;
+  Event snapshot_taken_;
+  Event snapshot_arrived_;
+  std::optional<Region> snapshot_canvas_;  // Set while a snapshot is under way.
+};
+
+}  // namespace ptychoserve::cuda
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H_

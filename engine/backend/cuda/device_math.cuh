@@ -1,0 +1,100 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_DEVICE_MATH_CUH_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_DEVICE_MATH_CUH_
+
+#include <cstdint>
+#include <type_traits>
+
+#include "engine/backend/cuda/device_types.h"
+
+// What several kernels need: complex arithmetic, the bilinear object window, sums over a block.
+namespace ptychoserve::cuda {
+
+inline constexpr int kThreads = 256;  // Of every block, unless the kernel says otherwise.
+inline constexpr int kWarp = 32;
+
+__device__ inline float2 operator+(float2 a, float2 b) { return {a.x + b.x, a.y + b.y}; }
+__device__ inline float2 operator-(float2 a, float2 b) { return {a.x - b.x, a.y - b.y}; }
+__device__ inline float2 operator*(float s, float2 a) { return {s * a.x, s * a.y}; }
+__device__ inline float2 Product(float2 a, float2 b) {
+  return {a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x};
+}
+// conj(a) * b
+__device__ inline float2 ConjProduct(float2 a, float2 b) {
+  return {a.x * b.x + a.y * b.y, a.x * b.y - a.y * b.x};
+}
+__device__ inline float Norm(float2 a) { return a.x * a.x + a.y * a.y; }
+__device__ inline bool Finite(float2 a) { return isfinite(a.x) && isfinite(a.y); }
+
+// Weights of a window's four neighbours, [row][col].
+struct Bilinear {
+  float w00, w01, w10, w11;
+};
+__device__ inline Bilinear BilinearOf(const DevicePoint& point) {
+  const float y = point.frac_row, x = point.frac_col;
+  return {(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x};
+}
+
+// O_j at `row`, `col` of the window of `point`.
+__device__ inline float2 ObjectAt(const Canvas& canvas, const DevicePoint& point, const Bilinear& w,
+                                  int row, int col) {
+  const float2* at = canvas.object +
+                     static_cast<std::int64_t>(point.row - canvas.row + row) * canvas.cols +
+                     (point.col - canvas.col + col);
+  const float2 o00 = at[0], o01 = at[1], o10 = at[canvas.cols], o11 = at[canvas.cols + 1];
+  return {w.w00 * o00.x + w.w01 * o01.x + w.w10 * o10.x + w.w11 * o11.x,
+          w.w00 * o00.y + w.w01 * o01.y + w.w10 * o10.y + w.w11 * o11.y};
+}
+
+// Sums of one value per thread over a block of kThreads, in a fixed order; valid in thread 0.
+// `scratch` is shared memory of kThreads / kWarp elements. Synchronises the block.
+__device__ inline double BlockSum(double value, double* scratch) {
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) {
+    value += __shfl_down_sync(0xffffffffu, value, offset);
+  }
+  __syncthreads();  // The scratch of a previous sum has been read.
+  if (threadIdx.x % kWarp == 0) scratch[threadIdx.x / kWarp] = value;
+  __syncthreads();
+  double sum = 0;
+  if (threadIdx.x == 0) {
+    for (int warp = 0; warp < kThreads / kWarp; ++warp) sum += scratch[warp];
+  }
+  return sum;
+}
+
+// The larger of two non-negative values; NaN when one is NaN.
+__device__ inline float MaxOrNan(float a, float b) { return a >= b || isnan(a) ? a : b; }
+
+// The largest value of all threads, over all blocks, into `*result`, which holds a non-negative
+// float. Values are non-negative or NaN; a NaN wins. Every thread of a warp must take part. The
+// order of the blocks does not matter.
+__device__ inline void MaxOverWarps(float value, float* result) {
+  // Bit patterns of non-negative floats are ordered as the floats are; NaN comes last.
+  unsigned bits = __float_as_uint(value) & 0x7fffffffu;
+  bits = __reduce_max_sync(0xffffffffu, bits);
+  if (threadIdx.x % kWarp == 0) atomicMax(reinterpret_cast<unsigned*>(result), bits);
+}
+
+// Calls fn with the pixels of `frames` as a pointer to their type.
+template <typename Fn>
+void DispatchPixels(const FrameSlots& frames, Fn fn) {
+  if (frames.is_f32) {
+    fn(static_cast<const float*>(frames.pixels));
+  } else {
+    fn(static_cast<const std::uint16_t*>(frames.pixels));
+  }
+}
+
+// Counts of a pixel, negative when it is not to be trusted.
+__device__ inline float CountsOf(float stored) { return stored; }
+__device__ inline float CountsOf(std::uint16_t stored) {
+  constexpr std::uint16_t kUnmeasured = 65535;
+  return stored == kUnmeasured ? -1.0f : static_cast<float>(stored);
+}
+
+inline int BlocksFor(std::int64_t elements) {
+  return static_cast<int>((elements + kThreads - 1) / kThreads);
+}
+
+}  // namespace ptychoserve::cuda
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_DEVICE_MATH_CUH_

@@ -1,0 +1,88 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_DEVICE_TYPES_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_DEVICE_TYPES_H_
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+// Plain types that host code and kernels share. All pointers are to device memory.
+namespace ptychoserve::cuda {
+
+// A PointWindow as the kernels read it.
+struct DevicePoint {
+  std::int32_t slot;
+  std::int32_t row;  // Corner on the absolute object lattice.
+  std::int32_t col;
+  float frac_row;
+  float frac_col;
+};
+
+// The object and where it lies on the absolute lattice.
+struct Canvas {
+  float2* object;  // [rows, cols]
+  int row;         // Of the first pixel.
+  int col;
+  int rows;
+  int cols;
+};
+
+// Measured frames, zero frequency at [0, 0].
+struct FrameSlots {
+  const void* pixels;  // [capacity, rows, cols], u16 or f32
+  bool is_f32;
+};
+
+// A run of points that a kernel works on; `count` of them from `points`. Arrays indexed by point
+// "within the run" begin with the run's first point.
+struct Batch {
+  const DevicePoint* points;
+  int count;
+  int rows;  // Of a frame.
+  int cols;
+};
+
+// Sums over the trusted pixels of one piece of one frame, or of many frames.
+struct FitSums {
+  double abs_deviation;      // Σ ||Ψ| - √I|
+  double amplitude;          // Σ √I
+  double squared_deviation;  // Σ (|Ψ| - √I)²
+  double intensity;          // Σ I
+  double step_numerator;     // Of the gradient step; see ml_gradient.h.
+  double step_denominator;
+};
+
+// Further sums of an evaluation.
+struct LikelihoodSums {
+  double trusted;   // Pixels.
+  double non_zero;  // Trusted pixels with counts.
+  double excess;    // Poisson NLL of the model less that of the data.
+};
+
+struct ChangeSums {
+  double squared_change;  // Σ |new - old|²
+  double squared_norm;    // Σ |new|²
+};
+
+// What the kernels of one iteration tell each other and, at its end, the host.
+struct IterationState {
+  FitSums fit;
+  LikelihoodSums likelihood;
+  double squared_errors;  // Σ over frames with counts of Σ (|Ψ| - √I)² / Σ I.
+  double lit_frames;      // Frames with counts.
+  double step;            // Newton step of the gradient.
+  ChangeSums object;
+  ChangeSums probe;
+  float max_object_weight;  // max Σ |P|² over the canvas.
+  float max_probe_weight;   // max Σ |O_j|² over the probe.
+  int non_finite;           // Not 0 when object or probe has a NaN or an infinity.
+};
+
+// Kernels that sum over a frame do so in pieces of this many pixels, one thread block each.
+inline constexpr int kPiecePixels = 4096;
+constexpr int PiecesOf(std::int64_t pixels) {
+  return static_cast<int>((pixels + kPiecePixels - 1) / kPiecePixels);
+}
+
+}  // namespace ptychoserve::cuda
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_DEVICE_TYPES_H_

@@ -1,0 +1,93 @@
+#include "engine/backend/cuda/epie.h"
+
+#include "engine/algorithms/epie.h"
+#include "engine/backend/cuda/frame_pieces.cuh"
+#include "engine/backend/cuda/window_adjoint.cuh"
+
+namespace ptychoserve::cuda {
+namespace {
+
+__global__ void __launch_bounds__(kThreads) EpieProductKernel(EpieProductArgs args) {
+  const int pixel = blockIdx.x * kThreads + threadIdx.x;
+  float probe_norm = 0, object_norm = 0;
+  if (pixel < args.batch.rows * args.batch.cols) {
+    const DevicePoint point = args.batch.points[0];
+    const int row = pixel / args.batch.cols;
+    const int col = pixel - row * args.batch.cols;
+    const float2 probe = args.probe[pixel];
+    const float2 object = ObjectAt(args.canvas, point, BilinearOf(point), row, col);
+    args.out[pixel] = args.scale * Product(probe, object);
+    probe_norm = Norm(probe);
+    object_norm = Norm(object);
+  }
+  MaxOverWarps(probe_norm, &args.maxima->probe);
+  MaxOverWarps(object_norm, &args.maxima->object);
+}
+
+template <typename Pixel>
+__global__ void __launch_bounds__(kThreads)
+    EpieCorrectionKernel(EpieCorrectionArgs args, const Pixel* frames) {
+  const Pixel* frame = FrameOf(args.batch, frames, 0);
+  FitSums sums{};
+  ForEachPixelOfPiece(args.batch, [&](int pixel) {
+    const float counts = CountsOf(frame[pixel]);
+    const float2 value = args.wave[pixel];
+    const float modulus = sqrtf(Norm(value));
+    AddFit(counts, modulus, sums);
+    args.wave[pixel] = args.scale * ModulusCorrectionFactor(counts, modulus) * value;
+  });
+  StoreBlockSum(sums, &args.fit[blockIdx.x]);
+}
+
+__global__ void __launch_bounds__(kThreads) EpieProbeKernel(EpieUpdateArgs args) {
+  const int pixel = blockIdx.x * kThreads + threadIdx.x;
+  if (pixel >= args.batch.rows * args.batch.cols) return;
+  const DevicePoint point = args.batch.points[0];
+  const int row = pixel / args.batch.cols;
+  const int col = pixel - row * args.batch.cols;
+  const float2 object = ObjectAt(args.canvas, point, BilinearOf(point), row, col);
+  const float largest = args.maxima->object;
+  const float step = largest > 0 ? args.probe_step / largest : 0.0f;
+  args.new_probe[pixel] = args.probe[pixel] + step * ConjProduct(object, args.delta[pixel]);
+}
+
+__global__ void __launch_bounds__(kThreads) EpieObjectKernel(EpieUpdateArgs args) {
+  const Batch& batch = args.batch;
+  const int target = blockIdx.x * kThreads + threadIdx.x;
+  if (target >= TouchedPixels(batch.rows, batch.cols)) return;
+  const DevicePoint point = batch.points[0];
+  const float2 value = AdjointAt(point, batch.rows, batch.cols, target, [&](int pixel) {
+    return ConjProduct(args.probe[pixel], args.delta[pixel]);
+  });
+  const float largest = args.maxima->probe;
+  const float step = largest > 0 ? args.object_step / largest : 0.0f;
+  float2& object = args.canvas.object[TouchedIndex(args.canvas, point, batch.cols, target)];
+  object = object + step * value;
+}
+
+int PixelBlocks(const Batch& batch) {
+  return BlocksFor(static_cast<std::int64_t>(batch.rows) * batch.cols);
+}
+
+}  // namespace
+
+void LaunchEpieProduct(const EpieProductArgs& args, cudaStream_t stream) {
+  EpieProductKernel<<<PixelBlocks(args.batch), kThreads, 0, stream>>>(args);
+}
+
+void LaunchEpieCorrection(const EpieCorrectionArgs& args, cudaStream_t stream) {
+  DispatchPixels(args.frames, [&](const auto* pixels) {
+    EpieCorrectionKernel<<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
+  });
+}
+
+void LaunchEpieProbe(const EpieUpdateArgs& args, cudaStream_t stream) {
+  EpieProbeKernel<<<PixelBlocks(args.batch), kThreads, 0, stream>>>(args);
+}
+
+void LaunchEpieObject(const EpieUpdateArgs& args, cudaStream_t stream) {
+  EpieObjectKernel<<<BlocksFor(TouchedPixels(args.batch.rows, args.batch.cols)), kThreads, 0,
+                     stream>>>(args);
+}
+
+}  // namespace ptychoserve::cuda

@@ -1,0 +1,53 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_EXIT_WAVES_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_EXIT_WAVES_H_
+
+#include <cuda_runtime_api.h>
+
+#include "engine/backend/cuda/device_types.h"
+
+// Products of probe and object window, and the exit waves kept in the slots. Launchers enqueue
+// on `stream`; errors show in cudaGetLastError.
+namespace ptychoserve::cuda {
+
+struct ProductArgs {
+  Batch batch;
+  Canvas canvas;
+  const float2* probe;  // [rows, cols]
+  float scale;          // Multiplies the result.
+  float2* out;          // [batch.count, rows, cols]
+};
+// out_j = scale * P O_j
+void LaunchProduct(const ProductArgs& args, cudaStream_t stream);
+
+struct ReflectionArgs {
+  ProductArgs product;
+  const float2* exit_waves;  // [capacity, rows, cols]
+};
+// out_j = scale * (2 P O_j - ψ_j)
+void LaunchReflection(const ReflectionArgs& args, cudaStream_t stream);
+
+struct InitExitWavesArgs {
+  Batch batch;
+  const int* selected;  // [selected_count], indices into batch.points.
+  int selected_count;
+  Canvas canvas;
+  const float2* probe;
+  float2* exit_waves;
+};
+// ψ_j = P O_j for the selected points.
+void LaunchInitExitWaves(const InitExitWavesArgs& args, cudaStream_t stream);
+
+struct ExitWaveUpdateArgs {
+  Batch batch;
+  Canvas canvas;
+  const float2* probe;
+  float beta;
+  const float2* correction;  // [batch.count, rows, cols]
+  float2* exit_waves;
+};
+// ψ_j = (2 - β) P O_j + correction_j; see difference_map.h.
+void LaunchExitWaveUpdate(const ExitWaveUpdateArgs& args, cudaStream_t stream);
+
+}  // namespace ptychoserve::cuda
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_EXIT_WAVES_H_

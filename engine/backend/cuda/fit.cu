@@ -1,0 +1,131 @@
+#include "engine/backend/cuda/fit.h"
+
+#include "engine/backend/cuda/frame_pieces.cuh"
+
+namespace ptychoserve::cuda {
+namespace {
+
+// Added to the model's intensity so that its logarithm is finite.
+constexpr double kIntensityFloor = 1e-6;
+
+// Negative log-likelihood of `counts` under Poisson statistics with that mean, less the one of
+// a perfect model.
+__device__ double PoissonExcess(double counts, double mean) {
+  const double model = mean + kIntensityFloor;
+  if (counts <= 0) return model;
+  return model - counts - counts * log(model / counts);
+}
+
+template <typename Pixel, bool kLikelihood>
+__global__ void __launch_bounds__(kThreads) FitKernel(FitArgs args, const Pixel* frames) {
+  const int j = blockIdx.y;
+  const Pixel* frame = FrameOf(args.batch, frames, j);
+  const float2* wave =
+      args.waves + static_cast<std::int64_t>(j) * args.batch.rows * args.batch.cols;
+  FitSums sums{};
+  LikelihoodSums likelihood{};
+  ForEachPixelOfPiece(args.batch, [&](int pixel) {
+    const float counts = CountsOf(frame[pixel]);
+    if (!IsTrusted(counts)) return;
+    const float intensity = Norm(wave[pixel]);
+    AddFit(counts, sqrtf(intensity), sums);
+    if constexpr (kLikelihood) {
+      likelihood.trusted += 1;
+      likelihood.non_zero += counts > 0;
+      likelihood.excess += PoissonExcess(counts, intensity);
+    }
+  });
+  const std::int64_t piece = static_cast<std::int64_t>(j) * gridDim.x + blockIdx.x;
+  StoreBlockSum(sums, &args.fit[piece]);
+  if constexpr (kLikelihood) {
+    __shared__ double scratch[kThreads / kWarp];
+    LikelihoodSums total;
+    total.trusted = BlockSum(likelihood.trusted, scratch);
+    total.non_zero = BlockSum(likelihood.non_zero, scratch);
+    total.excess = BlockSum(likelihood.excess, scratch);
+    if (threadIdx.x == 0) args.likelihood[piece] = total;
+  }
+}
+
+__device__ void Add(const FitSums& from, FitSums& to) {
+  to.abs_deviation += from.abs_deviation;
+  to.amplitude += from.amplitude;
+  to.squared_deviation += from.squared_deviation;
+  to.intensity += from.intensity;
+  to.step_numerator += from.step_numerator;
+  to.step_denominator += from.step_denominator;
+}
+
+__device__ void Add(const LikelihoodSums& from, LikelihoodSums& to) {
+  to.trusted += from.trusted;
+  to.non_zero += from.non_zero;
+  to.excess += from.excess;
+}
+
+// One thread per point, so that each frame's error ratio is formed from its own sums.
+__global__ void __launch_bounds__(kThreads) ReduceFitKernel(ReduceFitArgs args) {
+  FitPartial mine{};
+  for (int j = blockIdx.x * kThreads + threadIdx.x; j < args.points; j += gridDim.x * kThreads) {
+    FitSums frame{};
+    for (int piece = 0; piece < args.pieces; ++piece) {
+      const std::int64_t at = static_cast<std::int64_t>(j) * args.pieces + piece;
+      Add(args.fit[at], frame);
+      if (args.likelihood != nullptr) Add(args.likelihood[at], mine.likelihood);
+    }
+    Add(frame, mine.fit);
+    if (frame.intensity > 0) {
+      mine.squared_errors += frame.squared_deviation / frame.intensity;
+      mine.lit_frames += 1;
+    }
+  }
+  FitPartial* result = &args.partials[blockIdx.x];
+  StoreBlockSum(mine.fit, &result->fit);
+  __shared__ double scratch[kThreads / kWarp];
+  const double trusted = BlockSum(mine.likelihood.trusted, scratch);
+  const double non_zero = BlockSum(mine.likelihood.non_zero, scratch);
+  const double excess = BlockSum(mine.likelihood.excess, scratch);
+  const double squared_errors = BlockSum(mine.squared_errors, scratch);
+  const double lit_frames = BlockSum(mine.lit_frames, scratch);
+  if (threadIdx.x == 0) {
+    result->likelihood = {trusted, non_zero, excess};
+    result->squared_errors = squared_errors;
+    result->lit_frames = lit_frames;
+  }
+}
+
+__global__ void FinishFitKernel(ReduceFitArgs args) {
+  FitPartial total{};
+  for (int block = 0; block < kFitBlocks; ++block) {
+    Add(args.partials[block].fit, total.fit);
+    Add(args.partials[block].likelihood, total.likelihood);
+    total.squared_errors += args.partials[block].squared_errors;
+    total.lit_frames += args.partials[block].lit_frames;
+  }
+  args.state->fit = total.fit;
+  args.state->likelihood = total.likelihood;
+  args.state->squared_errors = total.squared_errors;
+  args.state->lit_frames = total.lit_frames;
+  args.state->step = total.fit.step_denominator > 0
+                         ? args.step_scale * total.fit.step_numerator / total.fit.step_denominator
+                         : 0.0;
+}
+
+}  // namespace
+
+void LaunchFit(const FitArgs& args, cudaStream_t stream) {
+  DispatchPixels(args.frames, [&](const auto* pixels) {
+    using Pixel = std::remove_cvref_t<decltype(*pixels)>;
+    if (args.likelihood != nullptr) {
+      FitKernel<Pixel, true><<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
+    } else {
+      FitKernel<Pixel, false><<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
+    }
+  });
+}
+
+void LaunchReduceFit(const ReduceFitArgs& args, cudaStream_t stream) {
+  ReduceFitKernel<<<kFitBlocks, kThreads, 0, stream>>>(args);
+  FinishFitKernel<<<1, 1, 0, stream>>>(args);
+}
+
+}  // namespace ptychoserve::cuda

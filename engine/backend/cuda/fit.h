@@ -1,0 +1,47 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_FIT_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_FIT_H_
+
+#include <cuda_runtime_api.h>
+
+#include "engine/backend/cuda/device_types.h"
+
+// How well predicted waves in the detector plane agree with the measured frames. All sums are
+// taken in double precision and in a fixed order. Launchers enqueue on `stream`; errors show in
+// cudaGetLastError.
+namespace ptychoserve::cuda {
+
+struct FitArgs {
+  Batch batch;
+  FrameSlots frames;
+  const float2* waves;         // Ψ [batch.count, rows, cols]
+  FitSums* fit;                // Out: [batch.count, pieces]
+  LikelihoodSums* likelihood;  // Out: [batch.count, pieces]; null when not wanted.
+};
+void LaunchFit(const FitArgs& args, cudaStream_t stream);
+
+// Blocks of the first stage of LaunchReduceFit.
+inline constexpr int kFitBlocks = 128;
+
+// Sums of one block of the first stage.
+struct FitPartial {
+  FitSums fit;
+  LikelihoodSums likelihood;
+  double squared_errors;
+  double lit_frames;
+};
+
+struct ReduceFitArgs {
+  const FitSums* fit;                // [points, pieces]
+  const LikelihoodSums* likelihood;  // [points, pieces]; null when not wanted.
+  int points;
+  int pieces;
+  double step_scale;     // state.step = step_scale * numerator / denominator.
+  FitPartial* partials;  // Scratch [kFitBlocks]
+  IterationState* state;
+};
+// Fills fit, likelihood, squared_errors, lit_frames and step of the state.
+void LaunchReduceFit(const ReduceFitArgs& args, cudaStream_t stream);
+
+}  // namespace ptychoserve::cuda
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_FIT_H_

@@ -1,0 +1,100 @@
+#include "engine/backend/cuda/memory_plan.h"
+
+#include <algorithm>
+
+#include "engine/backend/cuda/accumulate.h"
+#include "engine/backend/cuda/device_types.h"
+#include "engine/backend/cuda/difference_map.h"
+#include "engine/backend/cuda/epie.h"
+#include "engine/backend/cuda/fit.h"
+#include "engine/backend/cuda/update.h"
+
+namespace ptychoserve::cuda {
+namespace {
+
+// Waves in work at once: 32 MiB of them, which the second-level cache of the larger GPUs holds.
+constexpr std::int64_t kChunkPixels = 64 * 256 * 256;
+constexpr std::int64_t kMaxChunk = 32768;  // Below the limit of a grid's y extent.
+// Threads that the sum over points into the probe should have at least.
+constexpr std::int64_t kProbeSumThreads = 4 * 256 * 256;
+constexpr std::int64_t kMaxGroups = 64;
+
+// cudaMalloc hands out larger buffers in units of 2 MiB and smaller ones from shared units.
+constexpr std::int64_t kLargeUnit = 2 << 20;
+constexpr std::int64_t kSmallUnit = 512;
+constexpr std::int64_t kLargestSmall = 1 << 20;
+
+std::int64_t RoundUp(std::int64_t value, std::int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+// Adds up buffers as the allocator rounds them.
+class Account {
+ public:
+  void Add(std::int64_t count, std::int64_t element_bytes) {
+    const std::int64_t bytes = count * element_bytes;
+    if (bytes > kLargestSmall) {
+      large_ += RoundUp(bytes, kLargeUnit);
+    } else {
+      small_ += RoundUp(bytes, kSmallUnit);
+    }
+  }
+  std::int64_t Total() const { return large_ + RoundUp(small_, kLargeUnit); }
+
+ private:
+  std::int64_t large_ = 0;
+  std::int64_t small_ = 0;
+};
+
+}  // namespace
+
+std::int64_t MemoryPlan::TotalBytes() const {
+  Account account;
+  account.Add(frames, 1);
+  account.Add(exit_waves, sizeof(float2));
+  account.Add(work, sizeof(float2));
+  account.Add(fft_work, 1);
+  for (int i = 0; i < 2; ++i) account.Add(probe, sizeof(float2));
+  account.Add(probe_sums, sizeof(float2));
+  account.Add(probe_sums, sizeof(float));
+  for (int i = 0; i < 2; ++i) account.Add(object, sizeof(float2));  // Object and sums.
+  account.Add(object, sizeof(float));                               // Weights.
+  account.Add(object, sizeof(float2));                              // Snapshot.
+  account.Add(object, sizeof(float));
+  account.Add(probe, sizeof(float2));
+  account.Add(points, sizeof(DevicePoint));
+  account.Add(points, sizeof(std::int32_t));
+  account.Add(points, sizeof(EpieMaxima));
+  account.Add(fit_sums, sizeof(FitSums));
+  account.Add(fit_sums, sizeof(LikelihoodSums));
+  account.Add(deviation_sums, sizeof(DeviationSums));
+  account.Add(kFitBlocks, sizeof(FitPartial));
+  account.Add(kUpdateBlocks, sizeof(ChangeSums));
+  account.Add(1, sizeof(IterationState));
+  return account.Total();
+}
+
+MemoryPlan PlanMemory(const BackendConfig& config) {
+  MemoryPlan plan;
+  const std::int64_t capacity = config.capacity;
+  plan.frame_pixels = config.frame_shape.pixels();
+  plan.pieces = PiecesOf(plan.frame_pixels);
+  plan.chunk = static_cast<int>(
+      std::clamp<std::int64_t>(kChunkPixels / plan.frame_pixels, 1,
+                               std::min(std::max<std::int64_t>(capacity, 1), kMaxChunk)));
+  plan.groups = static_cast<int>(
+      std::clamp<std::int64_t>(kProbeSumThreads / plan.frame_pixels, 1, kMaxGroups));
+  plan.frame_bytes = plan.frame_pixels * StorageBytes(config.storage);
+  plan.frames = capacity * plan.frame_bytes;
+  plan.exit_waves = config.keeps_exit_waves ? capacity * plan.frame_pixels : 0;
+  plan.work = plan.chunk * plan.frame_pixels;
+  plan.probe = plan.frame_pixels;
+  plan.probe_sums = plan.groups * plan.frame_pixels;
+  plan.object = config.max_object_pixels;
+  plan.points = capacity;
+  plan.fit_sums = capacity * plan.pieces;
+  plan.deviation_sums = static_cast<std::int64_t>(plan.chunk) * plan.pieces;
+  return plan;
+}
+
+}  // namespace ptychoserve::cuda

@@ -1,0 +1,40 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_MEMORY_PLAN_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_MEMORY_PLAN_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/backend/backend.h"
+
+namespace ptychoserve::cuda {
+
+// What a session holds on the device: the one place where buffer sizes are decided, for the
+// estimate and for the allocation alike. Sizes are in elements.
+struct MemoryPlan {
+  std::int64_t frame_pixels = 0;
+  int pieces = 0;  // Of a frame, see kPiecePixels.
+  int chunk = 0;   // Frames transformed at once.
+  int groups = 0;  // Partial sums of the probe.
+
+  std::int64_t frame_bytes = 0;     // Of one frame.
+  std::int64_t frames = 0;          // Bytes [capacity, frame]
+  std::int64_t exit_waves = 0;      // [capacity, frame], or none.
+  std::int64_t work = 0;            // [chunk, frame]
+  std::int64_t fft_work = 0;        // Bytes.
+  std::int64_t probe = 0;           // [frame]; two of them.
+  std::int64_t probe_sums = 0;      // [groups, frame]
+  std::int64_t object = 0;          // [max_object_pixels]; object, sums, weights, snapshot.
+  std::int64_t points = 0;          // [capacity]
+  std::int64_t fit_sums = 0;        // [capacity, pieces]
+  std::int64_t deviation_sums = 0;  // [chunk, pieces]
+
+  // Bytes of device memory that all buffers take.
+  std::int64_t TotalBytes() const;
+};
+
+// Everything but fft_work, which cuFFT decides for `chunk`.
+MemoryPlan PlanMemory(const BackendConfig& config);
+
+}  // namespace ptychoserve::cuda
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_MEMORY_PLAN_H_

@@ -1,0 +1,63 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_UPDATE_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_UPDATE_H_
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "engine/algorithms/update.h"
+#include "engine/backend/cuda/device_types.h"
+
+// Object and probe from the sums over all points; see engine/algorithms/update.h. Launchers
+// enqueue on `stream`; errors show in cudaGetLastError.
+namespace ptychoserve::cuda {
+
+struct MaxWeightArgs {
+  const float* weights;  // [count], >= 0
+  std::int64_t count;
+  float* result;  // Holds 0 or more; becomes the maximum of itself and the weights.
+};
+void LaunchMaxWeight(const MaxWeightArgs& args, cudaStream_t stream);
+
+struct MergeProbeSumsArgs {
+  float2* sum;     // [groups, pixels]
+  float* weights;  // [groups, pixels]
+  int groups;
+  int pixels;
+  float* max_weight;  // As MaxWeightArgs::result, of the merged weights.
+};
+// Adds all groups into the first.
+void LaunchMergeProbeSums(const MergeProbeSumsArgs& args, cudaStream_t stream);
+
+enum class Rule {
+  kKeep,     // Values stay; they are only limited, checked and compared.
+  kReplace,  // ReplacedValue
+  kStep,     // SteppedValue
+};
+
+// Blocks of LaunchUpdate, each with its own partial sums.
+inline constexpr int kUpdateBlocks = 512;
+
+struct UpdateArgs {
+  Rule rule;
+  float2* values;          // In and out [count]
+  const float2* previous;  // The change is taken from here; null: from `values` before the rule.
+  const float2* sum;       // Numerators [count]; unused by kKeep.
+  const float* weights;    // Denominators [count]; unused by kKeep unless covered_only.
+  std::int64_t count;
+  bool covered_only;  // Values without a weight take no part in anything but the check.
+  // delta = absolute + relative * *max_weight, inertia = relative * *max_weight.
+  double absolute;
+  double relative;
+  const float* max_weight;
+  const double* step;  // Of kStep.
+  ObjectLimits<float> limits;
+  ChangeSums* partials;  // Scratch [kUpdateBlocks]
+  ChangeSums* change;    // Out.
+  int* non_finite;       // Set to 1 when a value is not finite.
+};
+void LaunchUpdate(const UpdateArgs& args, cudaStream_t stream);
+
+}  // namespace ptychoserve::cuda
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_UPDATE_H_
