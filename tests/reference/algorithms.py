@@ -1,0 +1,140 @@
+"""One iteration of each algorithm; every function changes `problem` and returns its metrics."""
+import numpy as np
+from model import fft2, ifft2
+
+
+def _norm(a):
+    return np.sqrt((np.abs(a) ** 2).sum())
+
+
+def _limit(values, amplitude, phase):
+    if amplitude is not None:
+        lowest, highest = amplitude
+        values = np.clip(np.abs(values), lowest, highest) * np.exp(1j * np.angle(values))
+    if phase is not None:
+        lowest, highest = phase
+        values = np.abs(values) * np.exp(1j * np.clip(np.angle(values), lowest, highest))
+    return values
+
+
+def _changed(old, new, where):
+    return _norm((new - old)[where]) / _norm(new[where])
+
+
+class Regulariser:
+    def __init__(self, relative=0.02, absolute=None):
+        self.relative, self.absolute = relative, absolute
+
+    def replace(self, old, num, den):
+        seen = den > 0
+        if self.absolute is None:
+            delta = self.relative * den.max()
+            new = (num + delta * old) / np.where(seen, den + delta, 1)
+        else:
+            new = num / np.where(seen, den + self.absolute, 1)
+        return np.where(seen, new, old)
+
+    def step(self, old, num, den, alpha):
+        seen = den > 0
+        delta = self.relative * den.max() if self.absolute is None else self.absolute
+        return np.where(seen, old + alpha * num / np.where(seen, den + delta, 1), old)
+
+
+def _object_sums(problem, waves):
+    num = np.zeros(problem.obj.shape, complex)
+    for j, wave in enumerate(waves):
+        problem.scatter(j, np.conj(problem.probe) * wave, num)
+    return num, problem.coverage()
+
+
+def _probe_sums(problem, waves):
+    num = sum(np.conj(problem.window(j)) * wave for j, wave in enumerate(waves))
+    den = sum(np.abs(problem.window(j)) ** 2 for j in range(len(problem)))
+    return num, den
+
+
+def difference_map(problem, waves, regulariser, beta=0.9, relaxation=0.8, sigma2=None,
+                   amplitude=None, phase=None, branches=None):
+    metrics = list(problem.errors())
+    for j in range(len(problem)):
+        p = problem.wave(j)
+        trial = fft2(2 * p - waves[j])
+        good, d = problem.trusted[j], problem.amplitude[j]
+        dev = np.where(good, np.abs(trial) - d, 0)
+        power = (dev ** 2).sum() / dev.size
+        tolerated = sigma2
+        if tolerated is None:
+            tolerated = relaxation * np.minimum(0.25, problem.counts[j])[good].sum() / dev.size
+        if branches is not None:
+            branches.append(power > tolerated)
+        if power > tolerated:
+            modulus = d + dev * np.sqrt(tolerated / power)
+            trial = np.where(good, modulus * np.exp(1j * np.angle(trial)), trial)
+        waves[j] = waves[j] + beta * (ifft2(trial) - p)
+
+    num, den = _object_sums(problem, waves)
+    old, seen = problem.obj, den > 0
+    new = regulariser.replace(old, num, den)
+    problem.obj = np.where(seen, _limit(new, amplitude, phase), old)
+    metrics.append(_changed(old, problem.obj, seen))
+
+    old = problem.probe
+    problem.probe = regulariser.replace(old, *_probe_sums(problem, waves))
+    metrics.append(_changed(old, problem.probe, slice(None)))
+    return metrics + [0.0]
+
+
+def ml_gradient(problem, regulariser, likelihood="poisson", epsilon=0.05, cap=5.0, step=1.0):
+    metrics = list(problem.errors())
+    waves = []
+    top = bottom = 0.0
+    for j in range(len(problem)):
+        psi = fft2(problem.wave(j))
+        good = problem.trusted[j]
+        if likelihood == "poisson":
+            model, data = np.abs(psi) ** 2, problem.counts[j]
+            g = np.where(good, np.minimum((data - model) / (model + epsilon), cap), 0)
+            top += (g ** 2 * model).sum()
+            bottom += (g ** 2 * (model + data)).sum()
+        else:
+            model, data = np.abs(psi), problem.amplitude[j]
+            g = np.where(good, np.minimum((data - model) / (model + epsilon), cap), 0)
+            top += (g * model * (data - model)).sum()
+            bottom += (g ** 2 * model ** 2).sum()
+        waves.append(ifft2(g * psi))
+    alpha = step * top / bottom
+    if likelihood != "poisson":
+        alpha /= 2  # Shared by object and probe.
+
+    num, den = _object_sums(problem, waves)
+    probe_num, probe_den = _probe_sums(problem, waves)
+    old = problem.obj
+    problem.obj = regulariser.step(old, num, den, alpha)
+    metrics.append(_changed(old, problem.obj, den > 0))
+    old = problem.probe
+    problem.probe = regulariser.step(old, probe_num, probe_den, alpha)
+    metrics.append(_changed(old, problem.probe, slice(None)))
+    return metrics + [alpha]
+
+
+def epie(problem, object_step=0.8, probe_step=0.8):
+    """The errors are those that each point meets in its turn."""
+    old_obj, old_probe, seen = problem.obj.copy(), problem.probe.copy(), problem.coverage() > 0
+    absolute = 0.0
+    relative = []
+    for j in range(len(problem)):
+        window = problem.window(j)
+        psi = fft2(problem.probe * window)
+        good, d = problem.trusted[j], problem.amplitude[j]
+        error = (np.abs(psi) - d)[good]
+        absolute += np.abs(error).sum()
+        relative.append((error ** 2).sum() / problem.counts[j].sum())
+        corrected = np.where(good, d * np.exp(1j * np.angle(psi)), psi)
+        delta = ifft2(corrected) - problem.probe * window
+        change = object_step * np.conj(problem.probe) * delta / np.max(np.abs(problem.probe) ** 2)
+        problem.probe = problem.probe + (
+            probe_step * np.conj(window) * delta / np.max(np.abs(window) ** 2))
+        problem.scatter(j, change, problem.obj)
+    return [absolute / problem.amplitude.sum(), np.sqrt(np.mean(relative)),
+            _changed(old_obj, problem.obj, seen),
+            _changed(old_probe, problem.probe, slice(None)), 0.0]

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Writes small random problems and what the engine must make of them:  make_references.py FOLDER"""
+import copy
+import pathlib
+import sys
+
+import numpy as np
+
+import algorithms
+from algorithms import Regulariser
+from model import Problem, fft2, ifft2
+
+ROWS, COLS = 12, 16          # Not square, so that mixed-up axes show.
+CANVAS = (36, 44)
+ITERATIONS = 2               # The second starts from a state without symmetry.
+
+
+def smooth(rng, shape, width):
+    """Complex noise, blurred over about `width` pixels, of unit mean square."""
+    noise = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+    ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1])[None, :]
+    noise = ifft2(fft2(noise) * np.exp(-2 * (np.pi * width) ** 2 * (ky ** 2 + kx ** 2)))
+    return noise / np.sqrt(np.mean(np.abs(noise) ** 2))
+
+
+def make_problem(rng):
+    """Noisy frames of a smooth object with untrusted pixels, and a wrong state to start from."""
+    windows = np.array([[0, 0, 0, 0], [1, 5, 0.25, 0.75], [2, 11, 0.5, 0], [9, 3, 0, 0.375],
+                        [10, 9, 0.9375, 0.0625], [11, 20, 0.125, 0.5], [20, 26, 0.3, 0.7]])
+    windows[:, 2:] = windows[:, 2:].astype(np.float32)  # As the engine holds them.
+    y, x = np.mgrid[:ROWS, :COLS]
+    envelope = np.exp(-((y - ROWS / 2) ** 2 + (x - COLS / 2) ** 2) / 18)
+    probe = 12 * envelope * smooth(rng, (ROWS, COLS), 1.5)
+    obj = np.exp(0.3 * smooth(rng, CANVAS, 2))
+    truth = Problem(np.ones((len(windows), ROWS, COLS)), windows, probe, obj)
+    frames = np.array([rng.poisson(np.abs(fft2(truth.wave(j))) ** 2)
+                       for j in range(len(windows))], float)
+    frames[rng.random(frames.shape) < 0.05] = -1
+    start_probe = probe * (1 + 0.2 * smooth(rng, probe.shape, 2))
+    start_obj = obj * (1 + 0.15 * smooth(rng, obj.shape, 1.5))
+    return Problem(frames, windows, start_probe.astype(np.complex64),
+                   start_obj.astype(np.complex64))
+
+
+def save(folder, **arrays):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", np.ascontiguousarray(array))
+
+
+def save_case(folder, problem, run):
+    """Runs ITERATIONS of `run(problem, waves)` and writes the state and the metrics of each."""
+    problem = copy.deepcopy(problem)
+    waves = [problem.wave(j) for j in range(len(problem))]
+    metrics = [run(problem, waves) for _ in range(ITERATIONS)]
+    save(folder, object=problem.obj, probe=problem.probe, waves=waves, metrics=metrics,
+         coverage=problem.coverage())
+
+
+def difference_map_cases(out, problem):
+    branches = []
+
+    def mixed(q, w):
+        return algorithms.difference_map(q, w, Regulariser(), sigma2=0.5, branches=branches)
+
+    save_case(out / "dm_sigma2", problem, mixed)
+    assert any(branches) and not all(branches), "both branches of the relaxation must be taken"
+    dm = algorithms.difference_map
+    save_case(out / "dm_default", problem, lambda q, w: dm(q, w, Regulariser()))
+    save_case(out / "dm_absolute", problem,
+              lambda q, w: dm(q, w, Regulariser(absolute=1e-3), beta=0.6, relaxation=0.3))
+    save_case(out / "dm_limits", problem,
+              lambda q, w: dm(q, w, Regulariser(), amplitude=(0.8, 1.1), phase=(-0.2, 0.1)))
+
+
+def probe_cases(out, problem, rng):
+    mean = np.array([np.where(t, a, 0) for a, t in zip(problem.amplitude, problem.trusted)]).mean(0)
+    mean = mean.astype(np.float32)
+    cold = np.fft.fftshift(np.fft.ifft2(mean.astype(float))) * np.sqrt(mean.size)
+
+    # Chosen so that some of the waves are evanescent.
+    wavelength, pixel_y, pixel_x, distance = 1e-9, 0.6e-9, 0.9e-9, 4e-9
+    fy = np.fft.fftfreq(ROWS, pixel_y)[:, None]
+    fx = np.fft.fftfreq(COLS, pixel_x)[None, :]
+    cos2 = 1 - (wavelength * fy) ** 2 - (wavelength * fx) ** 2
+    assert (cos2 < 0).any() and (cos2 > 0).any()
+    transfer = np.where(cos2 >= 0,
+                        np.exp(2j * np.pi * distance / wavelength * np.sqrt(np.maximum(cos2, 0))), 0)
+    save(out / "probe", mean=mean, cold=cold, propagated=ifft2(fft2(problem.probe) * transfer),
+         optics=[wavelength, pixel_y, pixel_x, distance])
+
+
+def main():
+    out = pathlib.Path(sys.argv[1])
+    rng = np.random.default_rng(20240607)
+    problem = make_problem(rng)
+    save(out / "problem", frames=problem.frames, windows=problem.windows, probe=problem.probe,
+         object=problem.obj, fit=problem.fit(), coverage=problem.coverage(),
+         waves=[problem.wave(j) for j in range(len(problem))])
+    difference_map_cases(out, problem)
+    ml = algorithms.ml_gradient
+    save_case(out / "ml_poisson", problem, lambda q, w: ml(q, Regulariser()))
+    save_case(out / "ml_gaussian", problem, lambda q, w: ml(q, Regulariser(), "gaussian"))
+    save_case(out / "ml_absolute", problem,
+              lambda q, w: ml(q, Regulariser(absolute=2.0), epsilon=0.5, cap=1.5, step=0.7))
+    save_case(out / "epie", problem, lambda q, w: algorithms.epie(q, 0.7, 0.4))
+    probe_cases(out, problem, rng)
+    (out / "complete").touch()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Forward model in double precision: the definitions, written out plainly."""
+import numpy as np
+
+
+def fft2(a):
+    return np.fft.fft2(a, norm="ortho")
+
+
+def ifft2(a):
+    return np.fft.ifft2(a, norm="ortho")
+
+
+class Problem:
+    """Frames with windows on an object canvas, and the state to start from.
+
+    frames   (points, rows, cols) float64 counts, zero frequency at [0, 0]; negative: untrusted
+    windows  (points, 4): row and column of the corner relative to the canvas, remainders
+    """
+
+    def __init__(self, frames, windows, probe, obj):
+        self.frames, self.windows = frames, windows
+        self.probe, self.obj = probe.astype(complex), obj.astype(complex)
+        self.trusted = frames >= 0
+        self.counts = np.where(self.trusted, frames, 0.0)
+        self.amplitude = np.sqrt(self.counts)
+
+    def __len__(self):
+        return len(self.frames)
+
+    def _corners(self, j):
+        """The four shifted windows of point j with their weights."""
+        row, col, fy, fx = self.windows[j]
+        rows, cols = self.probe.shape
+        for dy, wy in ((0, 1 - fy), (1, fy)):
+            for dx, wx in ((0, 1 - fx), (1, fx)):
+                y, x = int(row) + dy, int(col) + dx
+                yield (slice(y, y + rows), slice(x, x + cols)), wy * wx
+
+    def window(self, j, obj=None):
+        obj = self.obj if obj is None else obj
+        return sum(weight * obj[where] for where, weight in self._corners(j))
+
+    def scatter(self, j, image, out):
+        """Adds the adjoint of `window` applied to `image` to `out`."""
+        for where, weight in self._corners(j):
+            out[where] += weight * image
+
+    def wave(self, j):
+        return self.probe * self.window(j)
+
+    def coverage(self):
+        out = np.zeros(self.obj.shape)
+        for j in range(len(self)):
+            self.scatter(j, np.abs(self.probe) ** 2, out)
+        return out
+
+    def errors(self):
+        """R-factor and Fourier error of the present state."""
+        absolute = 0.0
+        relative = []
+        for j in range(len(self)):
+            e = (np.abs(fft2(self.wave(j))) - self.amplitude[j])[self.trusted[j]]
+            absolute += np.abs(e).sum()
+            relative.append((e ** 2).sum() / self.counts[j].sum())
+        return absolute / self.amplitude.sum(), np.sqrt(np.mean(relative))
+
+    def fit(self):
+        """R-factor, Fourier error, mean squared amplitude error, Poisson excess per half count pixel."""
+        gauss = nll = 0.0
+        pixels = nonzero = 0
+        for j in range(len(self)):
+            good = self.trusted[j]
+            model = np.abs(fft2(self.wave(j)))[good] ** 2
+            data = self.counts[j][good]
+            gauss += ((np.sqrt(model) - np.sqrt(data)) ** 2).sum()
+            log = np.where(data > 0, np.log(model + 1e-6), 0.0)
+            log_data = np.log(np.where(data > 0, data, 1.0))
+            nll += ((model + 1e-6 - data * log) - (data - data * log_data)).sum()
+            pixels += data.size
+            nonzero += (data > 0).sum()
+        return (*self.errors(), gauss / pixels, nll / (0.5 * nonzero))

@@ -1,0 +1,564 @@
+#ifndef PTYCHOSERVE_TESTS_UNIT_ENGINE_BACKEND_BACKEND_CONFORMANCE_H_
+#define PTYCHOSERVE_TESTS_UNIT_ENGINE_BACKEND_BACKEND_CONFORMANCE_H_
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/backend/backend.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/unit/engine/backend/reference_data.h"
+
+// What every device must do. A test program of one kind of device includes this once and says
+//
+//   INSTANTIATE_TEST_SUITE_P(Cpu, BackendConformance, ::testing::Values(DeviceFactory{...}));
+//   INSTANTIATE_TEST_SUITE_P(Cpu, BackendReference, ReferencesOn(DeviceFactory{...}), ...);
+
+namespace ptychoserve {
+
+struct DeviceFactory {
+  std::string name;
+  std::function<std::unique_ptr<Device>()> create;
+};
+inline void PrintTo(const DeviceFactory& factory, std::ostream* out) { *out << factory.name; }
+
+// Single precision against NumPy in double: relative, in the 2-norm.
+inline constexpr double kSinglePrecision = 1e-4;
+
+inline std::unique_ptr<Backend> NewBackend(Device& device, const BackendConfig& config) {
+  absl::StatusOr<std::unique_ptr<Backend>> backend = device.CreateBackend(config);
+  EXPECT_TRUE(backend.ok()) << backend.status();
+  return *std::move(backend);
+}
+
+inline Readback Read(Backend& backend) {
+  EXPECT_TRUE(backend.StartReadback().ok());
+  absl::StatusOr<std::optional<Readback>> result = backend.FinishReadback(/*wait=*/true);
+  EXPECT_TRUE(result.ok() && result->has_value());
+  return **std::move(result);
+}
+
+inline IterationMetrics Iterate(Backend& backend, const AlgorithmConfig& algorithm,
+                                const IterationOptions& options = {}) {
+  absl::StatusOr<IterationMetrics> metrics = backend.Iterate(algorithm, options);
+  EXPECT_TRUE(metrics.ok()) << metrics.status();
+  return *metrics;
+}
+
+inline std::vector<AlgorithmConfig> AllAlgorithms() {
+  MlGradientConfig gaussian;
+  gaussian.likelihood = Likelihood::kGaussian;
+  return {DifferenceMapConfig{}, MlGradientConfig{}, gaussian, EpieConfig{}};
+}
+
+// --- Against NumPy ---------------------------------------------------------------------------
+
+struct ReferenceOnDevice {
+  DeviceFactory device;
+  ReferenceCase reference;
+};
+inline void PrintTo(const ReferenceOnDevice& p, std::ostream* out) { PrintTo(p.reference, out); }
+
+inline std::vector<ReferenceOnDevice> ReferencesOn(const DeviceFactory& device) {
+  std::vector<ReferenceOnDevice> all;
+  for (ReferenceCase& reference : ReferenceCases()) all.push_back({device, std::move(reference)});
+  return all;
+}
+
+inline std::string ReferenceName(const ::testing::TestParamInfo<ReferenceOnDevice>& info) {
+  return info.param.reference.folder;
+}
+
+class BackendReference : public ::testing::TestWithParam<ReferenceOnDevice> {};
+
+TEST_P(BackendReference, IterationsEqualNumPy) {
+  const ReferenceCase& reference = GetParam().reference;
+  const std::string& folder = reference.folder;
+  const TestScan scan = ReferenceScan();
+  for (const FrameStorage storage : {FrameStorage::kU16, FrameStorage::kF32}) {
+    const auto device = GetParam().device.create();
+    const auto backend = NewBackend(*device, scan.Config(storage));
+    scan.Start(*backend, storage);
+    const std::vector<double> expected = ReferenceReals(folder + "/metrics");
+    ASSERT_EQ(expected.size(), 5 * kReferenceIterations);
+    for (int i = 0; i < kReferenceIterations; ++i) {
+      const IterationMetrics m = Iterate(*backend, reference.algorithm, reference.options);
+      const double* const e = &expected[5 * i];
+      EXPECT_NEAR(m.r_factor, e[0], kSinglePrecision * e[0]);
+      EXPECT_NEAR(m.fourier_error, e[1], kSinglePrecision * e[1]);
+      EXPECT_NEAR(m.object_change, e[2], kSinglePrecision * e[2]);
+      EXPECT_NEAR(m.probe_change, e[3], kSinglePrecision * e[3]);
+      EXPECT_NEAR(m.step, e[4], kSinglePrecision * e[4]);
+      EXPECT_TRUE(m.finite);
+    }
+    const Readback result = Read(*backend);
+    EXPECT_LT(RelativeError(result.object.data, ReferenceComplex(folder + "/object")),
+              kSinglePrecision);
+    EXPECT_LT(RelativeError(result.probe.data, ReferenceComplex(folder + "/probe")),
+              kSinglePrecision);
+    EXPECT_LT(RelativeError(result.coverage.data, ReferenceReals(folder + "/coverage")),
+              kSinglePrecision);
+    if (std::holds_alternative<DifferenceMapConfig>(reference.algorithm)) {
+      EXPECT_LT(RelativeError(backend->ReadExitWaves()->data, ReferenceComplex(folder + "/waves")),
+                kSinglePrecision);
+    }
+  }
+}
+
+// --- Behaviour -------------------------------------------------------------------------------
+
+class BackendConformance : public ::testing::TestWithParam<DeviceFactory> {
+ protected:
+  void SetUp() override { device_ = GetParam().create(); }
+
+  std::unique_ptr<Backend> Started(const TestScan& scan,
+                                   FrameStorage storage = FrameStorage::kU16) {
+    auto backend = NewBackend(*device_, scan.Config(storage));
+    scan.Start(*backend, storage);
+    return backend;
+  }
+
+  std::unique_ptr<Device> device_;
+};
+
+TEST_P(BackendConformance, DescribesItself) {
+  EXPECT_FALSE(device_->name().empty());
+  EXPECT_FALSE(device_->description().empty());
+  EXPECT_GT(device_->usable_bytes(), 0);
+  EXPECT_LE(device_->usable_bytes(), device_->total_bytes());
+}
+
+TEST_P(BackendConformance, EstimateGrowsWithWhatIsHeld) {
+  BackendConfig config = ReferenceScan().Config();
+  const std::int64_t base = device_->EstimateBytes(config);
+  const std::int64_t frame = config.frame_shape.pixels();
+  config.capacity += 1000;
+  // A frame in 16 bit and its exit wave in single precision.
+  EXPECT_GE(device_->EstimateBytes(config), base + 1000 * frame * (2 + 8));
+  config.keeps_exit_waves = false;
+  EXPECT_LT(device_->EstimateBytes(config), base + 1000 * frame * (2 + 8));
+}
+
+TEST_P(BackendConformance, StartsWithTheModelAsExitWavesAndItsCoverage) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = Started(scan);
+  EXPECT_LT(RelativeError(backend->ReadExitWaves()->data, ReferenceComplex("problem/waves")), 1e-6);
+  const Readback result = Read(*backend);
+  EXPECT_EQ(result.canvas, scan.canvas);
+  EXPECT_EQ(result.object.data, scan.object.data);
+  EXPECT_EQ(result.probe.data, scan.probe.data);
+  EXPECT_LT(RelativeError(result.coverage.data, ReferenceReals("problem/coverage")), 1e-6);
+}
+
+TEST_P(BackendConformance, EvaluatesAsNumPyAndChangesNothing) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = Started(scan);
+  const Readback before = Read(*backend);
+  const FitMetrics fit = *backend->Evaluate();
+  const std::vector<double> expected = ReferenceReals("problem/fit");
+  ASSERT_EQ(expected.size(), 4U);
+  EXPECT_NEAR(fit.r_factor, expected[0], kSinglePrecision * expected[0]);
+  EXPECT_NEAR(fit.fourier_error, expected[1], kSinglePrecision * expected[1]);
+  EXPECT_NEAR(fit.gaussian, expected[2], kSinglePrecision * expected[2]);
+  EXPECT_NEAR(fit.poisson_nll, expected[3], kSinglePrecision * expected[3]);
+  const Readback after = Read(*backend);
+  EXPECT_EQ(after.object.data, before.object.data);
+  EXPECT_EQ(after.probe.data, before.probe.data);
+}
+
+TEST_P(BackendConformance, MeanAmplitudeIsOverTheGivenSlotsOnly) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = Started(scan);
+  std::vector<std::int32_t> all;
+  for (const PointWindow& point : scan.points) all.push_back(point.slot);
+  const FloatImage mean = *backend->MeanAmplitude(all);
+  EXPECT_EQ(mean.shape, scan.frame_shape);
+  EXPECT_LT(RelativeError(mean.data, ReferenceReals("probe/mean")), 1e-6);
+
+  const std::int32_t one = 3;
+  const FloatImage single = *backend->MeanAmplitude({&one, 1});
+  const std::size_t pixels = single.data.size();
+  for (std::size_t i = 0; i < pixels; ++i) {
+    const float counts = scan.counts[one * pixels + i];
+    EXPECT_FLOAT_EQ(single.data[i], counts < 0 ? 0 : std::sqrt(counts));
+  }
+}
+
+TEST_P(BackendConformance, SameInputGivesTheSameBits) {
+  const TestScan scan = ReferenceScan();
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto first = Started(scan);
+    const auto second = Started(scan);
+    for (int i = 0; i < 3; ++i) {
+      const IterationMetrics a = Iterate(*first, algorithm);
+      const IterationMetrics b = Iterate(*second, algorithm);
+      EXPECT_EQ(a.r_factor, b.r_factor);
+      EXPECT_EQ(a.object_change, b.object_change);
+    }
+    EXPECT_EQ(Read(*first).object.data, Read(*second).object.data);
+    EXPECT_EQ(Read(*first).probe.data, Read(*second).probe.data);
+  }
+}
+
+TEST_P(BackendConformance, SessionsOnOneDeviceDoNotInfluenceEachOther) {
+  const TestScan scan = ReferenceScan();
+  const auto alone = Started(scan);
+  for (int i = 0; i < 3; ++i) Iterate(*alone, DifferenceMapConfig{});
+
+  const auto one = Started(scan);
+  const auto other = Started(scan);
+  for (int i = 0; i < 3; ++i) {
+    Iterate(*one, DifferenceMapConfig{});
+    Iterate(*other, EpieConfig{});
+  }
+  EXPECT_EQ(Read(*one).object.data, Read(*alone).object.data);
+  EXPECT_EQ(Read(*one).probe.data, Read(*alone).probe.data);
+}
+
+TEST_P(BackendConformance, WhatIsNotUpdatedKeepsItsBits) {
+  const TestScan scan = ReferenceScan();
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto frozen_probe = Started(scan);
+    const auto frozen_object = Started(scan);
+    for (int i = 0; i < 3; ++i) {
+      const IterationMetrics m =
+          Iterate(*frozen_probe, algorithm, {.update_object = true, .update_probe = false});
+      EXPECT_EQ(m.probe_change, 0);
+      EXPECT_GT(m.object_change, 0);
+      Iterate(*frozen_object, algorithm, {.update_object = false, .update_probe = true});
+    }
+    EXPECT_EQ(Read(*frozen_probe).probe.data, scan.probe.data);
+    EXPECT_NE(Read(*frozen_probe).object.data, scan.object.data);
+    EXPECT_EQ(Read(*frozen_object).object.data, scan.object.data);
+    EXPECT_NE(Read(*frozen_object).probe.data, scan.probe.data);
+  }
+}
+
+TEST_P(BackendConformance, UncoveredPixelsKeepTheirBitsWithAndWithoutLimits) {
+  const TestScan scan = ReferenceScan();
+  IterationOptions limits;
+  limits.amplitude_limits = AmplitudeLimits{0.9, 0.95};
+  limits.phase_limits = PhaseLimits{-0.01, 0.02};
+  for (const IterationOptions& options : {IterationOptions{}, limits}) {
+    for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+      const auto backend = Started(scan);
+      for (int i = 0; i < 2; ++i) Iterate(*backend, algorithm, options);
+      const Readback result = Read(*backend);
+      int uncovered = 0;
+      for (std::size_t i = 0; i < result.coverage.data.size(); ++i) {
+        if (result.coverage.data[i] != 0) continue;
+        EXPECT_EQ(result.object.data[i], scan.object.data[i]);
+        ++uncovered;
+      }
+      EXPECT_GT(uncovered, 0);
+    }
+  }
+}
+
+TEST_P(BackendConformance, LimitsHoldOnEveryCoveredPixel) {
+  const TestScan scan = ReferenceScan();
+  IterationOptions limits;
+  limits.amplitude_limits = AmplitudeLimits{0.8, 1.0};
+  limits.phase_limits = PhaseLimits{-0.2, 0.1};
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto backend = Started(scan);
+    Iterate(*backend, algorithm, limits);
+    const Readback result = Read(*backend);
+    for (std::size_t i = 0; i < result.coverage.data.size(); ++i) {
+      if (result.coverage.data[i] == 0) continue;
+      EXPECT_GE(std::abs(result.object.data[i]), 0.8 - 1e-6);
+      EXPECT_LE(std::abs(result.object.data[i]), 1.0 + 1e-6);
+      EXPECT_GE(std::arg(result.object.data[i]), -0.2 - 1e-6);
+      EXPECT_LE(std::arg(result.object.data[i]), 0.1 + 1e-6);
+    }
+  }
+}
+
+TEST_P(BackendConformance, LimitsOutOfReachChangeNoBit) {
+  const TestScan scan = ReferenceScan();
+  IterationOptions wide;
+  wide.amplitude_limits = AmplitudeLimits{0, 100};
+  wide.phase_limits = PhaseLimits{-4, 4};
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto limited = Started(scan);
+    const auto free = Started(scan);
+    Iterate(*limited, algorithm, wide);
+    Iterate(*free, algorithm);
+    EXPECT_EQ(Read(*limited).object.data, Read(*free).object.data);
+  }
+}
+
+TEST_P(BackendConformance, BothStoragesGiveTheSameResult) {
+  const TestScan scan = ReferenceScan();
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto u16 = Started(scan, FrameStorage::kU16);
+    const auto f32 = Started(scan, FrameStorage::kF32);
+    Iterate(*u16, algorithm);
+    Iterate(*f32, algorithm);
+    EXPECT_EQ(Read(*u16).object.data, Read(*f32).object.data);
+    EXPECT_EQ(Read(*u16).probe.data, Read(*f32).probe.data);
+  }
+}
+
+// A slot that is not active may hold anything: a frame of NaN, exit waves of NaN.
+TEST_P(BackendConformance, SlotsThatAreNotActiveAreNeverRead) {
+  const TestScan scan = ReferenceScan();
+  TestScan half = scan;
+  half.points.assign(scan.points.begin(), scan.points.begin() + 4);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    auto config = scan.Config(FrameStorage::kF32);
+    const auto clean = NewBackend(*device_, config);
+    half.Start(*clean, FrameStorage::kF32);
+
+    const auto poisoned = NewBackend(*device_, config);
+    scan.Start(*poisoned, FrameStorage::kF32);
+    const std::vector<float> bad(scan.frame_shape.pixels(), nan);
+    for (std::size_t i = half.points.size(); i < scan.points.size(); ++i) {
+      const FrameToLoad frame{scan.points[i].slot, reinterpret_cast<const std::byte*>(bad.data())};
+      ASSERT_TRUE(poisoned->LoadFrames({&frame, 1}).ok());
+    }
+    // Activated with a probe of NaN, the slots' exit waves become NaN as well.
+    ASSERT_TRUE(poisoned->SetActivePoints({}).ok());
+    ASSERT_TRUE(poisoned->SetProbe(ComplexStack(1, scan.frame_shape, {nan, nan})).ok());
+    ASSERT_TRUE(poisoned->SetActivePoints(std::span(scan.points).subspan(4)).ok());
+    ASSERT_TRUE(std::isnan(poisoned->ReadExitWaves()->data[0].real()));
+    ASSERT_TRUE(poisoned->SetProbe(scan.probe).ok());
+    ASSERT_TRUE(poisoned->SetActivePoints(half.points).ok());
+
+    for (int i = 0; i < 2; ++i) {
+      const IterationMetrics a = Iterate(*clean, algorithm);
+      const IterationMetrics b = Iterate(*poisoned, algorithm);
+      EXPECT_EQ(a.r_factor, b.r_factor);
+      EXPECT_TRUE(b.finite);
+    }
+    EXPECT_EQ(Read(*poisoned).object.data, Read(*clean).object.data);
+    EXPECT_EQ(Read(*poisoned).probe.data, Read(*clean).probe.data);
+  }
+}
+
+TEST_P(BackendConformance, ExitWavesStartWhenTheirPointBecomesActiveAndLastWhileItIs) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = Started(scan);
+  ASSERT_TRUE(backend->SetActivePoints(std::span(scan.points).first(3)).ok());
+  for (int i = 0; i < 2; ++i) Iterate(*backend, DifferenceMapConfig{});
+  const std::vector<Complex64> kept = backend->ReadExitWaves()->data;
+
+  // One point more, in front: the others keep their waves, the new one starts as P O.
+  std::vector<PointWindow> grown = {scan.points[5]};
+  grown.insert(grown.end(), scan.points.begin(), scan.points.begin() + 3);
+  ASSERT_TRUE(backend->SetActivePoints(grown).ok());
+  const std::vector<Complex64> waves = backend->ReadExitWaves()->data;
+  const auto pixels = static_cast<std::size_t>(scan.frame_shape.pixels());
+  EXPECT_EQ(std::vector(waves.begin() + pixels, waves.end()), kept);
+
+  const Readback now = Read(*backend);
+  TestScan expected = scan;
+  expected.points = {scan.points[5]};
+  expected.probe = now.probe;
+  expected.object = now.object;
+  const auto fresh = NewBackend(*device_, scan.Config());
+  expected.LoadFrame(*fresh, 0, FrameStorage::kU16);
+  expected.Start(*fresh);
+  EXPECT_EQ(std::vector(waves.begin(), waves.begin() + pixels), fresh->ReadExitWaves()->data);
+}
+
+TEST_P(BackendConformance, OrderOfPointsIsTheCallersAndOnlyRounds) {
+  const TestScan scan = ReferenceScan();
+  std::vector<PointWindow> reversed(scan.points.rbegin(), scan.points.rend());
+  for (const AlgorithmConfig& algorithm :
+       {AlgorithmConfig(DifferenceMapConfig{}), AlgorithmConfig(MlGradientConfig{})}) {
+    const auto forward = Started(scan);
+    const auto backward = Started(scan);
+    ASSERT_TRUE(backward->SetActivePoints(reversed).ok());
+    Iterate(*forward, algorithm);
+    Iterate(*backward, algorithm);
+    EXPECT_LT(RelativeError(Read(*backward).object.data, Read(*forward).object.data), 1e-5);
+  }
+}
+
+TEST_P(BackendConformance, CanvasMovesWithoutChangingWhatIsInside) {
+  const TestScan scan = ReferenceScan();
+  BackendConfig config = scan.Config();
+  const Region larger{scan.canvas.row - 6,
+                      scan.canvas.col - 2,
+                      {scan.canvas.shape.rows + 10, scan.canvas.shape.cols + 6}};
+  config.max_object_pixels = larger.shape.pixels();
+  const auto grown = NewBackend(*device_, config);
+  scan.Start(*grown);
+  ASSERT_TRUE(grown->SetCanvas(larger).ok());
+  const Readback moved = Read(*grown);
+  EXPECT_EQ(moved.canvas, larger);
+  for (int y = 0; y < larger.shape.rows; ++y) {
+    for (int x = 0; x < larger.shape.cols; ++x) {
+      const int row = y + larger.row - scan.canvas.row;
+      const int col = x + larger.col - scan.canvas.col;
+      const bool inside =
+          row >= 0 && row < scan.canvas.shape.rows && col >= 0 && col < scan.canvas.shape.cols;
+      const Complex64 expected =
+          inside ? scan.object.data[row * scan.canvas.shape.cols + col] : config.initial_object;
+      EXPECT_EQ(moved.object.data[y * larger.shape.cols + x], expected);
+    }
+  }
+
+  // Points, and so the iterations, stay where they are on the lattice.
+  const auto fixed = Started(scan);
+  Iterate(*grown, DifferenceMapConfig{});
+  Iterate(*fixed, DifferenceMapConfig{});
+  EXPECT_LT(RelativeError(Read(*grown).probe.data, Read(*fixed).probe.data), 1e-6);
+  ASSERT_TRUE(grown->SetCanvas(scan.canvas).ok());
+  EXPECT_LT(RelativeError(Read(*grown).object.data, Read(*fixed).object.data), 1e-6);
+}
+
+TEST_P(BackendConformance, FreshCanvasIsTheInitialObject) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = NewBackend(*device_, scan.Config());
+  ASSERT_TRUE(backend->SetCanvas(scan.canvas).ok());
+  EXPECT_THAT(Read(*backend).object.data, ::testing::Each(Complex64(0.9f, -0.1f)));
+}
+
+TEST_P(BackendConformance, ClearsTheRegionAndNothingElse) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = Started(scan);
+  // Reaches over the canvas's upper edge.
+  const Region region{scan.canvas.row - 3, scan.canvas.col + 4, {8, 5}};
+  ASSERT_TRUE(backend->ClearObject(region).ok());
+  const Readback result = Read(*backend);
+  for (int y = 0; y < scan.canvas.shape.rows; ++y) {
+    for (int x = 0; x < scan.canvas.shape.cols; ++x) {
+      const bool cleared = y < 5 && x >= 4 && x < 9;
+      const std::size_t i = y * scan.canvas.shape.cols + x;
+      EXPECT_EQ(result.object.data[i], cleared ? Complex64(0.9f, -0.1f) : scan.object.data[i]);
+    }
+  }
+}
+
+TEST_P(BackendConformance, ShiftMovesProbeObjectAndWavesTogether) {
+  TestScan scan = ReferenceScan();
+  // Dark edges, so that what wraps around carries nothing.
+  for (int y = 0; y < scan.frame_shape.rows; ++y) {
+    for (int x = 0; x < scan.frame_shape.cols; ++x) {
+      const bool edge =
+          y < 3 || y >= scan.frame_shape.rows - 3 || x < 3 || x >= scan.frame_shape.cols - 3;
+      if (edge) scan.probe.data[y * scan.frame_shape.cols + x] = 0;
+    }
+  }
+  scan.points.erase(scan.points.begin());  // Lies at the canvas's edge.
+  for (PointWindow& point : scan.points) point.slot -= 1;
+  scan.counts.erase(scan.counts.begin(), scan.counts.begin() + scan.frame_shape.pixels());
+
+  const auto backend = Started(scan);
+  Iterate(*backend, DifferenceMapConfig{}, {.update_object = true, .update_probe = false});
+  const FitMetrics before = *backend->Evaluate();
+  const Readback state = Read(*backend);
+  const std::vector<Complex64> waves = backend->ReadExitWaves()->data;
+
+  const int down = -2;
+  const int right = 3;
+  ASSERT_TRUE(backend->Shift(down, right).ok());
+  const FitMetrics after = *backend->Evaluate();
+  EXPECT_NEAR(after.r_factor, before.r_factor, 1e-5 * before.r_factor);
+  EXPECT_NEAR(after.poisson_nll, before.poisson_nll, 1e-5 * before.poisson_nll);
+
+  const Readback moved = Read(*backend);
+  const std::vector<Complex64> moved_waves = backend->ReadExitWaves()->data;
+  const auto [rows, cols] = scan.frame_shape;
+  for (int y = 0; y < rows; ++y) {
+    for (int x = 0; x < cols; ++x) {
+      const std::size_t to = ((y + down + rows) % rows) * cols + (x + right + cols) % cols;
+      EXPECT_EQ(moved.probe.data[to], state.probe.data[y * cols + x]);
+      EXPECT_EQ(moved_waves[rows * cols + to], waves[rows * cols + y * cols + x]);
+    }
+  }
+  const int width = scan.canvas.shape.cols;
+  EXPECT_EQ(moved.object.data[8 * width + 13], state.object.data[10 * width + 10]);
+  EXPECT_EQ(moved.object.data[8 * width + 2], scan.Config().initial_object);
+}
+
+TEST_P(BackendConformance, ReadbackIsOfTheMomentOfItsStart) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = Started(scan);
+  ASSERT_TRUE(backend->StartReadback().ok());
+  Iterate(*backend, DifferenceMapConfig{});
+  const Readback result = **backend->FinishReadback(/*wait=*/true);
+  EXPECT_EQ(result.object.data, scan.object.data);
+  EXPECT_EQ(result.probe.data, scan.probe.data);
+  EXPECT_NE(Read(*backend).object.data, scan.object.data);
+}
+
+TEST_P(BackendConformance, ReportsValuesThatAreNotFinite) {
+  const TestScan scan = ReferenceScan();
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto backend = Started(scan);
+    EXPECT_TRUE(Iterate(*backend, algorithm).finite);
+    ComplexStack object = scan.object;
+    object.data[500] = {0, std::numeric_limits<float>::infinity()};
+    ASSERT_TRUE(backend->SetObject(object).ok());
+    EXPECT_FALSE(Iterate(*backend, algorithm).finite);
+
+    const auto bad_probe = Started(scan);
+    ComplexStack probe = scan.probe;
+    probe.data[7] = {std::numeric_limits<float>::quiet_NaN(), 0};
+    ASSERT_TRUE(bad_probe->SetProbe(probe).ok());
+    EXPECT_FALSE(
+        Iterate(*bad_probe, algorithm, {.update_object = false, .update_probe = false}).finite);
+  }
+}
+
+TEST_P(BackendConformance, FramesWithoutACountAreHarmless) {
+  TestScan scan = ReferenceScan();
+  std::fill(scan.counts.begin(), scan.counts.end(), 0.0f);
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto backend = Started(scan);
+    for (int i = 0; i < 3; ++i) {
+      const IterationMetrics m = Iterate(*backend, algorithm);
+      EXPECT_TRUE(m.finite);
+      EXPECT_TRUE(std::isfinite(m.step));
+      EXPECT_EQ(m.r_factor, 0);
+      EXPECT_EQ(m.fourier_error, 0);
+    }
+  }
+}
+
+TEST_P(BackendConformance, NothingActiveChangesNothing) {
+  const TestScan scan = ReferenceScan();
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto backend = Started(scan);
+    ASSERT_TRUE(backend->SetActivePoints({}).ok());
+    const IterationMetrics m = Iterate(*backend, algorithm);
+    EXPECT_TRUE(m.finite);
+    EXPECT_EQ(m.r_factor, 0);
+    EXPECT_EQ(m.object_change, 0);
+    EXPECT_EQ(Read(*backend).object.data, scan.object.data);
+    EXPECT_EQ(Read(*backend).probe.data, scan.probe.data);
+  }
+}
+
+TEST_P(BackendConformance, WorksWithoutExitWavesUnlessTheAlgorithmNeedsThem) {
+  const TestScan scan = ReferenceScan();
+  BackendConfig config = scan.Config();
+  config.keeps_exit_waves = false;
+  const auto lean = NewBackend(*device_, config);
+  scan.Start(*lean);
+  const auto full = Started(scan);
+  Iterate(*lean, MlGradientConfig{});
+  Iterate(*full, MlGradientConfig{});
+  EXPECT_EQ(Read(*lean).object.data, Read(*full).object.data);
+  EXPECT_EQ(lean->Iterate(DifferenceMapConfig{}, {}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(lean->ReadExitWaves().status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_TESTS_UNIT_ENGINE_BACKEND_BACKEND_CONFORMANCE_H_

@@ -1,0 +1,189 @@
+#ifndef PTYCHOSERVE_TESTS_UNIT_ENGINE_BACKEND_REFERENCE_DATA_H_
+#define PTYCHOSERVE_TESTS_UNIT_ENGINE_BACKEND_REFERENCE_DATA_H_
+
+#include <cmath>
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/backend/backend.h"
+#include "engine/base/array.h"
+#include "engine/io/npy.h"
+#include "gtest/gtest.h"
+
+// Small problems and their solutions by NumPy; see tests/reference/make_references.py. They are
+// found in the build tree, or in $PTYCHOSERVE_REFERENCE_DIR.
+
+namespace ptychoserve {
+
+inline NpyArray ReferenceArray(const std::string& name) {
+  const char* moved = std::getenv("PTYCHOSERVE_REFERENCE_DIR");
+  const std::string folder = moved != nullptr ? moved : PTYCHOSERVE_REFERENCE_DIR;
+  absl::StatusOr<NpyArray> array = ReadNpy(folder + "/" + name + ".npy");
+  EXPECT_TRUE(array.ok()) << array.status();
+  return array.ok() ? *std::move(array) : NpyArray{};
+}
+
+inline std::vector<double> ReferenceReals(const std::string& name) {
+  absl::StatusOr<std::vector<double>> values = ReferenceArray(name).ToDouble();
+  EXPECT_TRUE(values.ok()) << name << ": " << values.status();
+  return values.ok() ? *std::move(values) : std::vector<double>{};
+}
+
+inline std::vector<std::complex<double>> ReferenceComplex(const std::string& name) {
+  absl::StatusOr<std::vector<std::complex<double>>> values = ReferenceArray(name).ToComplexDouble();
+  EXPECT_TRUE(values.ok()) << name << ": " << values.status();
+  return values.ok() ? *std::move(values) : std::vector<std::complex<double>>{};
+}
+
+// ‖actual - expected‖ / ‖expected‖; infinite unless both have the same, non-zero size.
+template <typename Actual, typename Expected>
+double RelativeError(const Actual& actual, const Expected& expected) {
+  if (std::size(actual) != std::size(expected) || std::size(actual) == 0) return INFINITY;
+  double difference = 0;
+  double norm = 0;
+  for (std::size_t i = 0; i < std::size(actual); ++i) {
+    const std::complex<double> a(actual[i]);
+    const std::complex<double> e(expected[i]);
+    difference += std::norm(a - e);
+    norm += std::norm(e);
+  }
+  return std::sqrt(difference / norm);
+}
+
+// A scan in memory with a state to start from; slot i holds frame i.
+struct TestScan {
+  Shape frame_shape;
+  Region canvas;
+  std::vector<float> counts;  // [frames, frame_shape]; negative: not to be trusted.
+  std::vector<PointWindow> points;
+  ComplexStack probe;
+  ComplexStack object;
+
+  int frames() const { return static_cast<int>(points.size()); }
+
+  BackendConfig Config(FrameStorage storage = FrameStorage::kU16) const {
+    BackendConfig config;
+    config.frame_shape = frame_shape;
+    config.storage = storage;
+    config.capacity = frames();
+    config.keeps_exit_waves = true;
+    config.max_object_pixels = canvas.shape.pixels();
+    config.initial_object = {0.9f, -0.1f};
+    return config;
+  }
+
+  // The pixels of frame `index` as `storage` holds them.
+  std::vector<std::byte> Pixels(int index, FrameStorage storage) const {
+    const auto pixels = static_cast<std::size_t>(frame_shape.pixels());
+    std::vector<std::byte> bytes(pixels * StorageBytes(storage));
+    for (std::size_t i = 0; i < pixels; ++i) {
+      const float value = counts[index * pixels + i];
+      if (storage == FrameStorage::kF32) {
+        const float stored = value < 0 ? kUnmeasuredF32 : value;
+        std::memcpy(&bytes[4 * i], &stored, 4);
+      } else {
+        const auto stored = value < 0 ? kUnmeasuredU16 : static_cast<std::uint16_t>(value);
+        std::memcpy(&bytes[2 * i], &stored, 2);
+      }
+    }
+    return bytes;
+  }
+
+  void LoadFrame(Backend& backend, int index, FrameStorage storage) const {
+    const std::vector<std::byte> bytes = Pixels(index, storage);
+    const FrameToLoad frame{points[index].slot, bytes.data()};
+    ASSERT_TRUE(backend.LoadFrames({&frame, 1}).ok());
+  }
+
+  // Brings a fresh backend of Config(storage) to the start.
+  void Start(Backend& backend, FrameStorage storage = FrameStorage::kU16) const {
+    ASSERT_TRUE(backend.SetCanvas(canvas).ok());
+    for (int i = 0; i < frames(); ++i) LoadFrame(backend, i, storage);
+    ASSERT_TRUE(backend.SetProbe(probe).ok());
+    ASSERT_TRUE(backend.SetObject(object).ok());
+    ASSERT_TRUE(backend.SetActivePoints(points).ok());
+  }
+};
+
+// The problem that the reference results are for.
+inline TestScan ReferenceScan() {
+  TestScan scan;
+  const NpyArray probe = ReferenceArray("problem/probe");
+  const NpyArray object = ReferenceArray("problem/object");
+  scan.frame_shape = {static_cast<int>(probe.shape.at(0)), static_cast<int>(probe.shape.at(1))};
+  // Somewhere on the lattice, on both sides of its origin.
+  scan.canvas = {
+      -7, 13, {static_cast<int>(object.shape.at(0)), static_cast<int>(object.shape.at(1))}};
+  scan.probe = ComplexStack(1, scan.frame_shape);
+  scan.object = ComplexStack(1, scan.canvas.shape);
+  const auto probe_values = ReferenceComplex("problem/probe");
+  const auto object_values = ReferenceComplex("problem/object");
+  scan.probe.data.assign(probe_values.begin(), probe_values.end());
+  scan.object.data.assign(object_values.begin(), object_values.end());
+  const std::vector<double> counts = ReferenceReals("problem/frames");
+  scan.counts.assign(counts.begin(), counts.end());
+  const std::vector<double> windows = ReferenceReals("problem/windows");
+  for (std::size_t i = 0; i + 3 < windows.size(); i += 4) {
+    scan.points.push_back({static_cast<std::int32_t>(i / 4),
+                           scan.canvas.row + static_cast<std::int32_t>(windows[i]),
+                           scan.canvas.col + static_cast<std::int32_t>(windows[i + 1]),
+                           static_cast<float>(windows[i + 2]), static_cast<float>(windows[i + 3])});
+  }
+  return scan;
+}
+
+// One set of reference results: NumPy's folder and the same thing in the engine's terms.
+struct ReferenceCase {
+  std::string folder;
+  AlgorithmConfig algorithm;
+  IterationOptions options;
+};
+
+inline constexpr int kReferenceIterations = 2;
+
+inline std::vector<ReferenceCase> ReferenceCases() {
+  std::vector<ReferenceCase> cases;
+  cases.push_back({"dm_default", DifferenceMapConfig{}, {}});
+
+  DifferenceMapConfig dm;
+  dm.sigma2 = 0.5;
+  cases.push_back({"dm_sigma2", dm, {}});
+
+  dm = {};
+  dm.beta = 0.6;
+  dm.relaxation = 0.3;
+  dm.regularisation.absolute = 1e-3;
+  cases.push_back({"dm_absolute", dm, {}});
+
+  IterationOptions limits;
+  limits.amplitude_limits = AmplitudeLimits{0.8, 1.1};
+  limits.phase_limits = PhaseLimits{-0.2, 0.1};
+  cases.push_back({"dm_limits", DifferenceMapConfig{}, limits});
+
+  MlGradientConfig ml;
+  cases.push_back({"ml_poisson", ml, {}});
+  ml.likelihood = Likelihood::kGaussian;
+  cases.push_back({"ml_gaussian", ml, {}});
+
+  ml = {};
+  ml.epsilon = 0.5;
+  ml.max_gradient = 1.5;
+  ml.step = 0.7;
+  ml.regularisation.absolute = 2.0;
+  cases.push_back({"ml_absolute", ml, {}});
+
+  cases.push_back({"epie", EpieConfig{0.7, 0.4}, {}});
+  return cases;
+}
+
+inline void PrintTo(const ReferenceCase& reference, std::ostream* out) { *out << reference.folder; }
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_TESTS_UNIT_ENGINE_BACKEND_REFERENCE_DATA_H_
