@@ -1,6 +1,7 @@
 #include "engine/frames/preprocess.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -42,49 +43,62 @@ float LargestTrustedFloat(const DetectorConfig& detector) {
   return trusted;
 }
 
-// What a run of pixels has seen. Counters are as wide as a run can be long.
+// Floats are handled as their bits: those of numbers >= 0 are ordered like the numbers, and integer
+// comparisons and reductions become vector code where those of floats must heed NaN.
+template <typename In>
+using Word = std::conditional_t<std::is_same_v<In, float>, std::uint32_t, In>;
+constexpr std::uint32_t kNegativeZero = std::bit_cast<std::uint32_t>(-0.0f);
+// Above it are infinity, NaN and all negative numbers.
+constexpr std::uint32_t kLargestFinite =
+    std::bit_cast<std::uint32_t>(std::numeric_limits<float>::max());
+
+bool IsCount(float value) {
+  return value >= 0.0f && value <= std::numeric_limits<float>::max();  // False for NaN.
+}
+
+// What the runs so far have seen.
 template <typename In>
 struct Seen {
   std::uint32_t untrusted = 0;
-  In any = 0;  // Larger than 0: a trusted pixel has a count.
-  bool valid = true;
+  Word<In> any = 0;  // Not 0: a trusted pixel has a count.
+  Word<In> invalid = 0;
 };
 
-// Copies `count` pixels from src[0], src[step], ... to out[0], out[1], .... `bad` is null or has a
-// flag for each.
+// Copies `count` pixels from src[0], src[step], ... to out[0], out[1], .... `bad` is null or has 0
+// or 1 for each. Without branches, so that constant steps become vector code.
 template <typename In, typename Out, int kStep, bool kMasked>
 inline void CopyRun(const std::byte* src, std::int64_t step, const std::uint8_t* bad,
-                    std::byte* out, int count, In limit, Seen<In>* seen) {
+                    std::byte* out, int count, Word<In> limit, Seen<In>* seen) {
   constexpr Out kUnmeasured = std::is_same_v<Out, float> ? static_cast<Out>(kUnmeasuredF32)
                                                          : static_cast<Out>(kUnmeasuredU16);
   std::uint32_t untrusted = 0;
-  In any = 0;
-  int invalid = 0;
+  Word<In> any = 0;
+  Word<In> invalid = 0;
   for (int i = 0; i < count; ++i) {
-    const In value = Load<In>(src, kStep != 0 ? i * kStep : i * step);
-    const bool masked = kMasked && bad[i] != 0;
-    const bool over = value > limit;
-    const bool use = !over && !masked;
+    auto value = Load<Word<In>>(src, kStep != 0 ? i * kStep : i * step);
+    const Word<In> unmasked = kMasked ? bad[i] ^ 1 : 1;
     if constexpr (std::is_same_v<In, float>) {
-      // False for NaN, too.
-      const bool is_count = value >= 0.0f && value <= std::numeric_limits<float>::max();
-      invalid |= static_cast<int>(!is_count && !masked);
-      any = use && value > any ? value : any;
-    } else {
-      any = static_cast<In>(any | (use ? value : In{0}));
+      value = value == kNegativeZero ? 0 : value;
+      invalid |= static_cast<Word<In>>(value > kLargestFinite) & unmasked;
     }
-    untrusted += static_cast<std::uint32_t>(over && !masked);
-    Store<Out>(out, i, use ? static_cast<Out>(value) : kUnmeasured);
+    const auto over = static_cast<Word<In>>(value > limit);
+    const bool use = (unmasked & (over ^ 1)) != 0;
+    untrusted += static_cast<std::uint32_t>(over & unmasked);
+    any = static_cast<Word<In>>(any | (use ? value : Word<In>{0}));
+    if constexpr (std::is_same_v<In, float>) {
+      Store(out, i, use ? value : std::bit_cast<std::uint32_t>(kUnmeasured));
+    } else {
+      Store(out, i, use ? static_cast<Out>(value) : kUnmeasured);
+    }
   }
   seen->untrusted += untrusted;
-  seen->any = std::max(seen->any, any);
-  seen->valid = seen->valid && invalid == 0;
+  seen->any = static_cast<Word<In>>(seen->any | any);
+  seen->invalid = static_cast<Word<In>>(seen->invalid | invalid);
 }
 
 template <typename In, typename Out, bool kMasked>
 inline void CopyRunAnyStep(const std::byte* src, std::int64_t step, const std::uint8_t* bad,
-                           std::byte* out, int count, In limit, Seen<In>* seen) {
-  // Constant steps let the compiler use vectors.
+                           std::byte* out, int count, Word<In> limit, Seen<In>* seen) {
   switch (step) {
     case 1:
       return CopyRun<In, Out, 1, kMasked>(src, step, bad, out, count, limit, seen);
@@ -157,12 +171,9 @@ FramePreprocessor::Result FramePreprocessor::Run(std::span<const std::byte> raw,
 
 template <typename In, typename Out>
 FramePreprocessor::Result FramePreprocessor::RunTyped(const std::byte* raw, std::byte* out) const {
-  In limit;
-  if constexpr (std::is_same_v<In, float>) {
-    limit = largest_trusted_f32_;
-  } else {
-    limit = static_cast<In>(largest_trusted_);
-  }
+  const auto limit = static_cast<Word<In>>(std::is_same_v<In, float>
+                                               ? std::bit_cast<std::uint32_t>(largest_trusted_f32_)
+                                               : largest_trusted_);
   Result result;
   Seen<In> seen;
   for (int row = 0; row < out_shape_.rows; ++row) {
@@ -180,8 +191,8 @@ FramePreprocessor::Result FramePreprocessor::RunTyped(const std::byte* raw, std:
     }
   }
   result.untrusted_pixels = seen.untrusted;
-  result.empty = !(seen.any > In{0});
-  if (!seen.valid) LocateBadPixel(raw, &result);
+  result.empty = seen.any == 0;
+  if (seen.invalid != 0) LocateBadPixel(raw, &result);
   return result;
 }
 
@@ -193,8 +204,7 @@ void FramePreprocessor::LocateBadPixel(const std::byte* raw, Result* result) con
         const std::int64_t at = row * static_cast<std::int64_t>(out_shape_.cols) + run.out_col + i;
         if (!bad_.empty() && bad_[static_cast<std::size_t>(at)] != 0) continue;
         const std::int64_t source = run.source + i * index_.col_step;
-        const float value = Load<float>(raw, source);
-        if (value >= 0.0f && value <= std::numeric_limits<float>::max()) continue;
+        if (IsCount(Load<float>(raw, source))) continue;
         result->bad_row = static_cast<int>(source / raw_shape_.cols);
         result->bad_col = static_cast<int>(source % raw_shape_.cols);
         return;
