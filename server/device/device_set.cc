@@ -1,0 +1,37 @@
+#include "server/device/device_set.h"
+
+#include <algorithm>
+
+#include "absl/status/status.h"
+#include "engine/solver/reconstruction.h"
+
+namespace ptychoserve::server {
+
+DeviceSet::DeviceSet(std::vector<std::unique_ptr<Device>> devices) {
+  for (std::unique_ptr<Device>& device : devices) {
+    devices_.push_back(std::make_unique<ServingDevice>(std::move(device)));
+  }
+}
+
+absl::StatusOr<DeviceSet::Placement> DeviceSet::Place(const ReconstructionConfig& config) {
+  const BackendConfig backend = Reconstruction::BackendConfigFor(config);
+  std::vector<ServingDevice*> order;
+  for (const auto& device : devices_) order.push_back(device.get());
+  std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
+    return a->memory.free_bytes() > b->memory.free_bytes();
+  });
+  absl::Status refusal = absl::InternalError("no device");
+  for (ServingDevice* device : order) {
+    auto memory = device->memory.Reserve(device->device->EstimateBytes(backend));
+    if (memory.ok()) return Placement{device, *std::move(memory)};
+    // The answer that counts is that of the device with the most room.
+    if (device == order.front()) refusal = memory.status();
+  }
+  return refusal;
+}
+
+void DeviceSet::Stop() {
+  for (const auto& device : devices_) device->worker.Stop();
+}
+
+}  // namespace ptychoserve::server

@@ -1,0 +1,51 @@
+#ifndef PTYCHOSERVE_SERVER_DEVICE_DEVICE_SET_H_
+#define PTYCHOSERVE_SERVER_DEVICE_DEVICE_SET_H_
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+#include "engine/config.h"
+#include "server/device/device_worker.h"
+#include "server/device/memory_admission.h"
+
+namespace ptychoserve::server {
+
+// A device in use: what it can do, who has reserved its memory, and the thread that drives it.
+struct ServingDevice {
+  explicit ServingDevice(std::unique_ptr<Device> device_in)
+      : device(std::move(device_in)),
+        memory(device->name(), device->usable_bytes()),
+        worker(device->name()) {}
+
+  const std::unique_ptr<Device> device;
+  MemoryAdmission memory;
+  DeviceWorker worker;
+};
+
+// The devices of this process. Thread-safe.
+class DeviceSet {
+ public:
+  explicit DeviceSet(std::vector<std::unique_ptr<Device>> devices);
+
+  struct Placement {
+    ServingDevice* device = nullptr;
+    MemoryAdmission::Reservation memory;
+  };
+  // Reserves memory for a session of `config` (valid and resolved) on the device with the most
+  // free memory on which it fits. Errors: kResourceExhausted with the bytes needed and free.
+  absl::StatusOr<Placement> Place(const ReconstructionConfig& config);
+
+  const std::vector<std::unique_ptr<ServingDevice>>& devices() const { return devices_; }
+  // Ends all workers.
+  void Stop();
+
+ private:
+  std::vector<std::unique_ptr<ServingDevice>> devices_;
+};
+
+}  // namespace ptychoserve::server
+
+#endif  // PTYCHOSERVE_SERVER_DEVICE_DEVICE_SET_H_

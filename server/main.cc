@@ -1,0 +1,58 @@
+#include <malloc.h>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "server/options.h"
+#include "server/server.h"
+#include "server/signals.h"
+#include "server/telemetry/log.h"
+
+namespace {
+
+namespace server = ptychoserve::server;
+
+// Beyond the orderly shutdown's own time-out.
+constexpr std::chrono::seconds kWatchdogMargin{5};
+
+// Message buffers come and go all the time. Giving their pages back to the kernel after each one
+// costs more than half of the receiving thread's time; blocks larger than any message, such as a
+// session's frames, are still mapped and unmapped.
+void TuneAllocator() {
+  constexpr int kTrimThreshold = 1 << 30;
+  constexpr int kMmapThreshold = 64 << 20;
+  constexpr int kOldMmapThreshold = 32 << 20;  // The largest that older libraries take.
+  constexpr int kTopPad = 64 << 20;
+  mallopt(M_TRIM_THRESHOLD, kTrimThreshold);
+  if (mallopt(M_MMAP_THRESHOLD, kMmapThreshold) == 0) mallopt(M_MMAP_THRESHOLD, kOldMmapThreshold);
+  mallopt(M_TOP_PAD, kTopPad);
+}
+
+int Fail(const absl::Status& status) {
+  std::fprintf(stderr, "ptychoserved: %s\n", std::string(status.message()).c_str());
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  TuneAllocator();
+  const server::ParsedOptions parsed = server::ParseOptions(argc, argv);
+  if (parsed.exit) return parsed.exit_code;
+  const server::ServerOptions& options = parsed.options;
+  if (const absl::Status log = server::InitLog(options.log_level, options.log_format); !log.ok()) {
+    return Fail(log);
+  }
+  server::SignalWatcher signals(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                    std::chrono::duration<double>(options.shutdown_timeout_s)) +
+                                kWatchdogMargin);
+  auto running = server::Server::Start(options);
+  if (!running.ok()) return Fail(running.status());
+  signals.Wait();
+  (*running)->Shutdown();
+  running->reset();  // Workers and sessions end while the watchdog still looks on.
+  signals.Done();
+  return 0;
+}

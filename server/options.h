@@ -1,0 +1,47 @@
+#ifndef PTYCHOSERVE_SERVER_OPTIONS_H_
+#define PTYCHOSERVE_SERVER_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace ptychoserve::server {
+
+// Everything that can be set from outside. Fixed once the server runs.
+struct ServerOptions {
+  std::string listen = "127.0.0.1:50051";  // HOST:PORT, port 0: a free one; or unix:PATH.
+  bool allow_insecure = false;             // Listen beyond this machine, without encryption.
+  std::string port_file;                   // The bound address is written here.
+  std::string device = "auto";             // auto, cpu, cuda, cuda:N.
+  int threads = 0;                         // Of the CPU device; 0: all cores.
+  std::uint64_t cpu_memory_limit = 0;      // Bytes; 0: three quarters of the memory.
+  int max_sessions = 64;
+  std::uint64_t max_message_bytes = 32 << 20;
+  std::uint64_t staging_bytes = 256 << 20;
+  int ingest_workers = 2;
+  double shutdown_timeout_s = 20;
+  std::string log_level = "info";
+  std::string log_format = "text";
+  bool reflection = true;
+};
+
+// What the command line asks for, besides running.
+struct ParsedOptions {
+  ServerOptions options;
+  bool exit = false;  // --help, --version, or an error: the text has been printed.
+  int exit_code = 0;
+};
+// Reads flags, then what they leave out from the flag file, then from PTYCHOSERVED_* variables.
+ParsedOptions ParseOptions(int argc, const char* const* argv);
+
+// Errors: kInvalidArgument naming the option that contradicts another or makes no sense.
+absl::Status CheckOptions(const ServerOptions& options);
+
+// Whether an address can be reached from this machine only.
+bool IsLocalAddress(absl::string_view listen);
+
+}  // namespace ptychoserve::server
+
+#endif  // PTYCHOSERVE_SERVER_OPTIONS_H_

@@ -1,0 +1,169 @@
+#ifndef PTYCHOSERVE_SERVER_PUBLISH_PUSH_STREAM_H_
+#define PTYCHOSERVE_SERVER_PUBLISH_PUSH_STREAM_H_
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "engine/base/mutex.h"
+#include "server/base/timer.h"
+#include "server/service/core.h"
+#include "server/service/errors.h"
+#include "server/service/stream_set.h"
+#include "server/session/session.h"
+
+namespace ptychoserve::server {
+
+// Common part of the calls that send messages to a reader for as long as it likes.
+//
+// Everything that happens (a write is done, the session has changed, a timer fires, the call is
+// cancelled, the server drains) only wakes the stream; woken, it takes its turn on the publish
+// pool, where it either writes the next message, waits, or finishes. So a turn is the only place
+// where the state of a stream changes, at most one write is in flight, a slow reader is asked
+// again when it has taken the last message, and nobody who wakes a stream waits for it.
+//
+// Calls end: a cancelled or drained stream finishes at its next turn, and a write that the reader
+// does not take within kWriteTimeout cancels the call. Owns itself until OnDone.
+template <typename Message>
+class PushStream : public grpc::ServerWriteReactor<Message>,
+                   public SessionListener,
+                   public Drainable,
+                   public std::enable_shared_from_this<PushStream<Message>> {
+ public:
+  static constexpr std::chrono::seconds kWriteTimeout{60};
+
+  void OnWriteDone(bool ok) final {
+    write_failed_ = write_failed_ || !ok;
+    writing_ = false;
+    Wake();
+  }
+  void OnCancel() final {
+    cancelled_ = true;
+    Wake();
+  }
+  void OnDone() final { self_.reset(); }
+  void OnSessionChange() final { Wake(); }
+  Kind kind() const final { return Kind::kPublish; }
+  void Drain() final {
+    drained_ = true;
+    Wake();
+  }
+
+ protected:
+  using Clock = std::chrono::steady_clock;
+
+  PushStream(Core& core, grpc::CallbackServerContext* context) : core_(core), context_(context) {}
+
+  // To be called once, by the factory of the derived class.
+  template <typename Derived>
+  static Derived* Launch(std::shared_ptr<Derived> stream) {
+    stream->self_ = stream;
+    stream->core_.streams.Add(stream);
+    stream->Wake();
+    return stream.get();
+  }
+
+  // What to do next.
+  struct Step {
+    enum Kind { kWrite, kWait, kFinish } kind = kWait;
+    std::optional<Clock::time_point> wake_at;  // For kWait: also without a change.
+    absl::Status status;                       // For kFinish.
+
+    static Step Write() { return {kWrite, std::nullopt, absl::OkStatus()}; }
+    static Step Wait() { return {kWait, std::nullopt, absl::OkStatus()}; }
+    static Step WaitUntil(Clock::time_point t) { return {kWait, t, absl::OkStatus()}; }
+    static Step Finish(absl::Status status) { return {kFinish, std::nullopt, std::move(status)}; }
+  };
+  // Runs on the publish pool while no write is in flight, never twice at a time. Fills in
+  // `message` (empty) when it answers kWrite.
+  virtual Step Next(Message& message) = 0;
+
+  Core& core_;
+
+ private:
+  void Wake() {
+    if (posted_.exchange(true)) return;
+    core_.publish.Post([self = this->shared_from_this()] {
+      self->posted_ = false;
+      self->Turn();
+    });
+  }
+
+  void WakeAfter(std::chrono::nanoseconds delay) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    timer_.After(delay, [weak = this->weak_from_this()] {
+      if (const auto self = weak.lock()) self->Wake();
+    });
+  }
+
+  void Turn() ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    if (finished_) return;
+    if (cancelled_) return FinishLocked(absl::CancelledError("the call was cancelled"));
+    if (writing_) {
+      const auto left = write_deadline_ - Clock::now();
+      if (left > Clock::duration::zero()) return WakeAfter(left);
+      context_->TryCancel();
+      return FinishLocked(absl::CancelledError("the reader takes nothing"));
+    }
+    if (write_failed_) return FinishLocked(absl::CancelledError("the reader is gone"));
+    message_.Clear();
+    Step step = Next(message_);
+    switch (step.kind) {
+      case Step::kWrite:
+        writing_ = true;
+        write_deadline_ = Clock::now() + kWriteTimeout;
+        WakeAfter(kWriteTimeout);
+        this->StartWrite(&message_);
+        break;
+      case Step::kWait:
+        if (drained_) return FinishLocked(Draining());
+        if (step.wake_at.has_value()) {
+          WakeAfter(*step.wake_at - Clock::now());
+        } else {
+          timer_.Cancel();
+        }
+        break;
+      case Step::kFinish:
+        FinishLocked(step.status);
+        break;
+    }
+  }
+
+  void FinishLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    finished_ = true;
+    timer_.Cancel();
+    this->Finish(ToGrpcStatus(status));
+  }
+
+  grpc::CallbackServerContext* const context_;  // Valid until OnDone.
+  std::shared_ptr<PushStream> self_;            // Released in OnDone.
+  std::atomic<bool> posted_ = false;
+  std::atomic<bool> writing_ = false;
+  std::atomic<bool> write_failed_ = false;
+  std::atomic<bool> cancelled_ = false;
+  std::atomic<bool> drained_ = false;
+
+  Mutex mu_;         // Held during a turn; not by gRPC's call-backs.
+  Message message_;  // Read by gRPC while a write is in flight.
+  Timer timer_ ABSL_GUARDED_BY(mu_);
+  Clock::time_point write_deadline_ ABSL_GUARDED_BY(mu_);
+  bool finished_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+// A call that is refused before it has begun.
+template <typename Message>
+class RefusedStream final : public grpc::ServerWriteReactor<Message> {
+ public:
+  explicit RefusedStream(const absl::Status& status) { this->Finish(ToGrpcStatus(status)); }
+  void OnDone() override { delete this; }
+};
+
+}  // namespace ptychoserve::server
+
+#endif  // PTYCHOSERVE_SERVER_PUBLISH_PUSH_STREAM_H_

@@ -1,0 +1,250 @@
+#include "server/publish/selection.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/service/convert.h"
+#include "server/service/errors.h"
+
+namespace ptychoserve::server {
+namespace {
+
+constexpr std::uint32_t kMaxDownsample = 64;
+constexpr std::int64_t kPointColumns = 3;
+constexpr std::int64_t kHistoryColumns = 8;
+
+const Complex64 kComplexNan{std::numeric_limits<float>::quiet_NaN(),
+                            std::numeric_limits<float>::quiet_NaN()};
+
+int CeilDiv(int a, int b) { return (a + b - 1) / b; }
+
+// Owned bytes of `values`, and the view of them.
+template <typename T>
+PreparedArray Own(const std::vector<T>& values) {
+  PreparedArray out;
+  out.owned.resize(values.size() * sizeof(T));
+  if (!values.empty()) std::memcpy(out.owned.data(), values.data(), out.owned.size());
+  out.bytes = out.owned;
+  return out;
+}
+
+template <typename T>
+PreparedArray View(const std::vector<T>& values) {
+  PreparedArray out;
+  out.bytes = {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
+  return out;
+}
+
+void Describe(v1::SnapshotHeader& header, v1::ArrayKind kind, v1::ArrayInfo::Element element,
+              std::initializer_list<std::int64_t> shape, std::size_t bytes) {
+  v1::ArrayInfo& info = *header.add_arrays();
+  info.set_kind(kind);
+  info.set_element(element);
+  for (const std::int64_t n : shape) info.add_shape(n);
+  info.set_bytes(static_cast<std::int64_t>(bytes));
+}
+
+// Mean over n x n blocks of `area` of an image with `stride` columns, over the pixels that
+// `use(index)` lets through; `none` where it lets none through.
+template <typename T, typename Sum, typename Use>
+std::vector<T> BlockMeans(const std::vector<T>& image, int stride, const Region& area, int n,
+                          T none, const Use& use) {
+  const int rows = CeilDiv(area.shape.rows, n);
+  const int cols = CeilDiv(area.shape.cols, n);
+  std::vector<Sum> sums(static_cast<std::size_t>(cols));
+  std::vector<int> counts(static_cast<std::size_t>(cols));
+  std::vector<T> out;
+  out.reserve(static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols));
+  for (int row = 0; row < rows; ++row) {
+    std::fill(sums.begin(), sums.end(), Sum{});
+    std::fill(counts.begin(), counts.end(), 0);
+    const int end = std::min((row + 1) * n, area.shape.rows);
+    for (int y = row * n; y < end; ++y) {
+      const std::size_t line =
+          static_cast<std::size_t>(area.row + y) * static_cast<std::size_t>(stride) +
+          static_cast<std::size_t>(area.col);
+      for (int x = 0; x < area.shape.cols; ++x) {
+        const std::size_t index = line + static_cast<std::size_t>(x);
+        if (!use(index)) continue;
+        const std::size_t block = static_cast<std::size_t>(x / n);
+        sums[block] += Sum(image[index]);
+        ++counts[block];
+      }
+    }
+    for (std::size_t block = 0; block < sums.size(); ++block) {
+      out.push_back(counts[block] == 0 ? none
+                                       : T(sums[block] / static_cast<double>(counts[block])));
+    }
+  }
+  return out;
+}
+
+PreparedArray PrepareObject(const Snapshot& snapshot, const Selection& selection,
+                            const Region& area) {
+  const int stride = snapshot.canvas.shape.cols;
+  const std::vector<Complex64>& object = snapshot.object.data;
+  const std::vector<float>& coverage = snapshot.coverage.data;
+  using Sum = std::complex<double>;
+  if (selection.uncovered_as_nan) {
+    const float peak = coverage.empty() ? 0 : *std::max_element(coverage.begin(), coverage.end());
+    const double limit = selection.coverage_threshold * static_cast<double>(peak);
+    return Own(BlockMeans<Complex64, Sum>(
+        object, stride, area, selection.downsample, kComplexNan,
+        [&](std::size_t i) { return static_cast<double>(coverage[i]) > limit; }));
+  }
+  if (selection.downsample == 1 && area.shape == snapshot.canvas.shape) return View(object);
+  return Own(BlockMeans<Complex64, Sum>(object, stride, area, selection.downsample, kComplexNan,
+                                        [](std::size_t) { return true; }));
+}
+
+PreparedArray PrepareCoverage(const Snapshot& snapshot, const Selection& selection,
+                              const Region& area) {
+  if (selection.downsample == 1 && area.shape == snapshot.canvas.shape) {
+    return View(snapshot.coverage.data);
+  }
+  return Own(BlockMeans<float, double>(snapshot.coverage.data, snapshot.canvas.shape.cols, area,
+                                       selection.downsample, 0.0f,
+                                       [](std::size_t) { return true; }));
+}
+
+PreparedArray PreparePoints(const Snapshot& snapshot, const Region& area) {
+  std::vector<double> values;
+  values.reserve(snapshot.points.size() * kPointColumns);
+  for (const SnapshotPoint& point : snapshot.points) {
+    values.insert(values.end(), {static_cast<double>(point.frame_id), point.row - area.row,
+                                 point.col - area.col});
+  }
+  return Own(values);
+}
+
+PreparedArray PrepareHistory(const std::vector<IterationRecord>& history) {
+  std::vector<double> values;
+  values.reserve(history.size() * kHistoryColumns);
+  for (const IterationRecord& r : history) {
+    values.insert(values.end(),
+                  {static_cast<double>(r.iteration), static_cast<double>(r.active_points),
+                   r.metrics.r_factor, r.metrics.fourier_error, r.metrics.object_change,
+                   r.metrics.probe_change, r.metrics.step, r.elapsed_s});
+  }
+  return Own(values);
+}
+
+}  // namespace
+
+bool Selection::wants(v1::ArrayKind kind) const {
+  return std::find(arrays.begin(), arrays.end(), kind) != arrays.end();
+}
+
+absl::StatusOr<Selection> ParseSelection(const v1::SnapshotSelection& selection) {
+  Selection out;
+  std::vector<FieldViolation> violations;
+  if (selection.arrays_size() > 0) out.arrays.clear();
+  for (int i = 0; i < selection.arrays_size(); ++i) {
+    const v1::ArrayKind kind = selection.arrays(i);
+    const std::string field = absl::StrCat("selection.arrays[", i, "]");
+    if (!v1::ArrayKind_IsValid(kind) || kind == v1::ARRAY_KIND_UNSPECIFIED) {
+      violations.push_back({field, absl::StrCat(static_cast<int>(kind),
+                                                "; allowed: OBJECT, PROBE, COVERAGE, POINTS, "
+                                                "HISTORY")});
+    } else if (out.wants(kind)) {
+      violations.push_back({field, "named twice; allowed: each array once"});
+    } else {
+      out.arrays.push_back(kind);
+    }
+    if (violations.size() > v1::ArrayKind_ARRAYSIZE) break;  // A long list is wrong anyway.
+  }
+  if (!v1::ObjectArea_IsValid(selection.area())) {
+    violations.push_back({"selection.area", absl::StrCat(static_cast<int>(selection.area()),
+                                                         "; allowed: SCANNED, CANVAS")});
+  }
+  out.whole_canvas = selection.area() == v1::OBJECT_AREA_CANVAS;
+  if (!v1::Uncovered_IsValid(selection.uncovered())) {
+    violations.push_back(
+        {"selection.uncovered",
+         absl::StrCat(static_cast<int>(selection.uncovered()), "; allowed: KEEP, NAN")});
+  }
+  out.uncovered_as_nan = selection.uncovered() == v1::UNCOVERED_NAN;
+  if (selection.has_coverage_threshold()) {
+    out.coverage_threshold = selection.coverage_threshold();
+    if (!(out.coverage_threshold >= 0 && out.coverage_threshold <= 1)) {
+      violations.push_back({"selection.coverage_threshold",
+                            absl::StrCat(out.coverage_threshold, "; allowed: 0..1")});
+    }
+  }
+  if (selection.downsample() > kMaxDownsample) {
+    violations.push_back({"selection.downsample",
+                          absl::StrCat(selection.downsample(), "; allowed: 1..", kMaxDownsample)});
+  } else if (selection.downsample() != 0) {
+    out.downsample = static_cast<int>(selection.downsample());
+  }
+  if (!violations.empty()) return InvalidFields(reason::kInvalidRequest, violations);
+  return out;
+}
+
+PreparedSnapshot Prepare(std::shared_ptr<const Snapshot> snapshot, const Selection& selection,
+                         const std::vector<IterationRecord>& history) {
+  PreparedSnapshot out;
+  out.snapshot = std::move(snapshot);
+  const Snapshot& s = *out.snapshot;
+  const Region area = selection.whole_canvas ? Region{0, 0, s.canvas.shape} : s.scanned;
+  const int n = selection.downsample;
+
+  v1::SnapshotHeader& header = out.header;
+  header.set_version(s.version);
+  header.set_iteration(s.iteration);
+  *header.mutable_time() = TimeToProto(s.time);
+  header.set_final(s.final);
+  header.set_pixel_size_y_m(s.pixel_size_y_m * n);
+  header.set_pixel_size_x_m(s.pixel_size_x_m * n);
+  // A pixel's coordinates are those of its centre; that of a block lies between its pixels.
+  const double block_centre = 0.5 * (n - 1);
+  header.set_origin_y_m((s.canvas.row + area.row + block_centre) * s.pixel_size_y_m);
+  header.set_origin_x_m((s.canvas.col + area.col + block_centre) * s.pixel_size_x_m);
+  header.mutable_area()->set_row(static_cast<std::uint32_t>(area.row));
+  header.mutable_area()->set_col(static_cast<std::uint32_t>(area.col));
+  header.mutable_area()->mutable_shape()->set_rows(static_cast<std::uint32_t>(area.shape.rows));
+  header.mutable_area()->mutable_shape()->set_cols(static_cast<std::uint32_t>(area.shape.cols));
+  header.mutable_canvas()->set_rows(static_cast<std::uint32_t>(s.canvas.shape.rows));
+  header.mutable_canvas()->set_cols(static_cast<std::uint32_t>(s.canvas.shape.cols));
+  *header.mutable_metrics() = MetricsToProto(s.metrics);
+
+  const std::int64_t rows = CeilDiv(area.shape.rows, n);
+  const std::int64_t cols = CeilDiv(area.shape.cols, n);
+  for (const v1::ArrayKind kind : selection.arrays) {
+    PreparedArray array;
+    switch (kind) {
+      case v1::ARRAY_KIND_OBJECT:
+        array = PrepareObject(s, selection, area);
+        Describe(header, kind, v1::ArrayInfo::ELEMENT_COMPLEX64, {rows, cols}, array.bytes.size());
+        break;
+      case v1::ARRAY_KIND_PROBE:
+        array = View(s.probe.data);
+        Describe(header, kind, v1::ArrayInfo::ELEMENT_COMPLEX64,
+                 {s.probe.modes, s.probe.shape.rows, s.probe.shape.cols}, array.bytes.size());
+        break;
+      case v1::ARRAY_KIND_COVERAGE:
+        array = PrepareCoverage(s, selection, area);
+        Describe(header, kind, v1::ArrayInfo::ELEMENT_FLOAT32, {rows, cols}, array.bytes.size());
+        break;
+      case v1::ARRAY_KIND_POINTS:
+        array = PreparePoints(s, area);
+        Describe(header, kind, v1::ArrayInfo::ELEMENT_FLOAT64,
+                 {static_cast<std::int64_t>(s.points.size()), kPointColumns}, array.bytes.size());
+        break;
+      case v1::ARRAY_KIND_HISTORY:
+        array = PrepareHistory(history);
+        Describe(header, kind, v1::ArrayInfo::ELEMENT_FLOAT64,
+                 {static_cast<std::int64_t>(history.size()), kHistoryColumns}, array.bytes.size());
+        break;
+      default:
+        continue;  // ParseSelection lets nothing else through.
+    }
+    out.arrays.push_back(std::move(array));
+  }
+  return out;
+}
+
+}  // namespace ptychoserve::server

@@ -1,0 +1,69 @@
+#include "server/publish/watch_snapshots.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/service/enums.h"
+
+namespace ptychoserve::server {
+namespace {
+
+constexpr std::uint32_t kMaxIntervalMs = 60'000;
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::SnapshotChunk>* WatchSnapshotsStream::Start(
+    Core& core, grpc::CallbackServerContext* context, const v1::WatchSnapshotsRequest& request) {
+  if (request.min_interval_ms() > kMaxIntervalMs) {
+    return new RefusedStream<v1::SnapshotChunk>(
+        InvalidField(reason::kInvalidRequest, "min_interval_ms",
+                     absl::StrCat(request.min_interval_ms(), "; allowed: 0..", kMaxIntervalMs)));
+  }
+  auto selection = ParseSelection(request.selection());
+  if (!selection.ok()) return new RefusedStream<v1::SnapshotChunk>(selection.status());
+  auto session = core.sessions.Get(request.name());
+  if (!session.ok()) return new RefusedStream<v1::SnapshotChunk>(session.status());
+  std::shared_ptr<WatchSnapshotsStream> stream(
+      new WatchSnapshotsStream(core, context, request, *std::move(selection), *std::move(session)));
+  stream->session_->AddListener(stream);
+  return Launch(std::move(stream));
+}
+
+WatchSnapshotsStream::WatchSnapshotsStream(Core& core, grpc::CallbackServerContext* context,
+                                           const v1::WatchSnapshotsRequest& request,
+                                           Selection selection, std::shared_ptr<Session> session)
+    : PushStream(core, context),
+      session_(std::move(session)),
+      selection_(std::move(selection)),
+      min_interval_(request.min_interval_ms()) {}
+
+WatchSnapshotsStream::Step WatchSnapshotsStream::Next(v1::SnapshotChunk& chunk) {
+  if (cursor_.Next(chunk)) return Step::Write();
+  Reconstruction& reconstruction = session_->reconstruction();
+  // Before the snapshot: then the snapshot that is seen with a final state is the last one.
+  const SessionState state = session_->state();
+  auto snapshot = reconstruction.latest_snapshot();
+  if (snapshot == nullptr || snapshot->version == sent_version_) {
+    if (IsFinal(state)) return Step::Finish(absl::OkStatus());
+    if (session_->deleted()) return Step::Finish(SessionDeleted(session_->name()));
+    return Step::Wait();
+  }
+  const Clock::time_point now = Clock::now();
+  if (now < next_at_ && !IsFinal(state)) return Step::WaitUntil(next_at_);
+  next_at_ = now + min_interval_;
+
+  PreparedSnapshot prepared =
+      Prepare(std::move(snapshot), selection_,
+              selection_.wants(v1::ARRAY_KIND_HISTORY) ? reconstruction.history()
+                                                       : std::vector<IterationRecord>());
+  prepared.header.set_state(ToProto(state));
+  // What had been there before the call began was not missed by it.
+  const std::int64_t version = prepared.header.version();
+  prepared.header.set_skipped(sent_version_ == 0 ? 0 : version - sent_version_ - 1);
+  sent_version_ = version;
+  cursor_ = SnapshotCursor(std::move(prepared));
+  cursor_.Next(chunk);
+  return Step::Write();
+}
+
+}  // namespace ptychoserve::server

@@ -1,0 +1,179 @@
+#include "server/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/base/version.h"
+#include "server/device/make_devices.h"
+#include "server/telemetry/log.h"
+
+namespace ptychoserve::server {
+namespace {
+
+// A chunk of a snapshot is 1 MiB; the largest answer is a page of sessions.
+constexpr int kMaxSendBytes = 64 << 20;
+constexpr int kMaxStreamsPerConnection = 256;
+constexpr int kMaxMetadataBytes = 16 << 10;
+constexpr int kHandshakeTimeoutMs = 10'000;
+constexpr int kKeepaliveTimeMs = 60'000;
+constexpr int kKeepaliveTimeoutMs = 20'000;
+// Clients ping every 30 s; the default of 300 s would turn them away with too_many_pings.
+constexpr int kMinPingIntervalMs = 15'000;
+
+CoreLimits LimitsFrom(const ServerOptions& options) {
+  CoreLimits limits;
+  limits.max_sessions = options.max_sessions;
+  limits.max_message_bytes = static_cast<std::int64_t>(options.max_message_bytes);
+  limits.staging_bytes = static_cast<std::int64_t>(options.staging_bytes);
+  limits.ingest_workers = options.ingest_workers;
+  return limits;
+}
+
+void SetPlugins(bool reflection) {
+  static std::once_flag once;  // gRPC keeps them for the process.
+  std::call_once(once, [reflection] {
+    grpc::EnableDefaultHealthCheckService(true);
+    if (reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  });
+}
+
+// Whole or not at all, for scripts that wait for the file.
+absl::Status WritePortFile(const std::string& path, const std::string& address) {
+  const std::string temporary = absl::StrCat(path, ".tmp");
+  {
+    std::ofstream file(temporary, std::ios::trunc);
+    file << address << "\n";
+    if (!file.flush()) {
+      return absl::InvalidArgumentError(absl::StrCat("--port-file: cannot write ", temporary));
+    }
+  }
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("--port-file: cannot write ", path));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+  PS_RETURN_IF_ERROR(CheckOptions(options));
+  PS_ASSIGN_OR_RETURN(auto devices, MakeDevices(options));
+  std::unique_ptr<Server> server(new Server(options, std::move(devices)));
+  for (const auto& serving : server->core_.devices.devices()) {
+    Log(LogLevel::kInfo, "device",
+        {{"name", serving->device->name()},
+         {"description", serving->device->description()},
+         {"usable_bytes", serving->memory.usable_bytes()}});
+  }
+  PS_RETURN_IF_ERROR(server->Listen());
+  if (!options.port_file.empty()) {
+    PS_RETURN_IF_ERROR(WritePortFile(options.port_file, server->address_));
+  }
+  Log(LogLevel::kInfo, absl::StrCat("listening on ", server->address_), {{"version", kVersion}});
+  return server;
+}
+
+Server::Server(const ServerOptions& options, std::vector<std::unique_ptr<Device>> devices)
+    : options_(options), core_(std::move(devices), LimitsFrom(options)), service_(core_) {}
+
+Server::~Server() { Shutdown(); }
+
+absl::Status Server::Listen() {
+  SetPlugins(options_.reflection);
+  grpc::ServerBuilder builder;
+  int port = -1;
+  builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&service_);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(options_.max_message_bytes));
+  builder.SetMaxSendMessageSize(kMaxSendBytes);
+  // Otherwise a second server could share the port silently and get half of the calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kMinPingIntervalMs);
+  grpc_ = builder.BuildAndStart();
+  const bool unix_socket = absl::StartsWith(options_.listen, "unix:");
+  if (grpc_ == nullptr || (!unix_socket && port <= 0)) {
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", options_.listen,
+                                               ": the address is in use, or not of this machine"));
+  }
+  address_ = unix_socket
+                 ? options_.listen
+                 : absl::StrCat(options_.listen.substr(0, options_.listen.rfind(':')), ":", port);
+  grpc_->GetHealthCheckService()->SetServingStatus(v1::Ptychoserve::service_full_name(), true);
+  return absl::OkStatus();
+}
+
+void Server::StopSessions(std::chrono::steady_clock::time_point deadline) {
+  struct Countdown {
+    Mutex mu;
+    CondVar done;
+    int left ABSL_GUARDED_BY(mu) = 0;
+  };
+  const auto countdown = std::make_shared<Countdown>();
+  for (const auto& session : core_.sessions.All()) {
+    session->reconstruction().Stop(/*abort=*/false).IgnoreError();  // It may have ended already.
+    {
+      MutexLock lock(countdown->mu);
+      ++countdown->left;
+    }
+    session->WhenRetired([countdown] {
+      MutexLock lock(countdown->mu);
+      --countdown->left;
+      countdown->done.NotifyAll();
+    });
+  }
+  MutexLock lock(countdown->mu);
+  while (countdown->left > 0) {
+    const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline - std::chrono::steady_clock::now());
+    if (rest <= std::chrono::milliseconds::zero()) {
+      Log(LogLevel::kWarning, "sessions did not stop in time", {{"sessions", countdown->left}});
+      return;
+    }
+    countdown->done.WaitFor(countdown->mu, rest);
+  }
+}
+
+void Server::Shutdown() {
+  if (grpc_ == nullptr) return;
+  const auto timeout = std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+      std::chrono::duration<double>(options_.shutdown_timeout_s));
+  const auto begin = std::chrono::steady_clock::now();
+  Log(LogLevel::kInfo, "shutting down",
+      {{"sessions", core_.sessions.All().size()}, {"streams", core_.streams.open()}});
+
+  grpc_->GetHealthCheckService()->Shutdown();  // Everything is NOT_SERVING from here on.
+  core_.sessions.Close();
+  core_.streams.DrainAll(Drainable::Kind::kIngest);
+  StopSessions(begin + timeout / 2);
+  // Watchers of a stopped session get its last snapshot and state, and end by themselves.
+  core_.streams.DrainAll(Drainable::Kind::kPublish);
+  const auto left = std::max(begin + timeout - std::chrono::steady_clock::now(),
+                             std::chrono::steady_clock::duration::zero());
+  // Cancels what has not finished by then; each reactor finishes when it is cancelled.
+  grpc_->Shutdown(std::chrono::system_clock::now() +
+                  std::chrono::duration_cast<std::chrono::system_clock::duration>(left));
+  grpc_->Wait();
+  grpc_.reset();
+  Log(LogLevel::kInfo, "stopped",
+      {{"seconds",
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()}});
+}
+
+}  // namespace ptychoserve::server

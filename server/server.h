@@ -1,0 +1,50 @@
+#ifndef PTYCHOSERVE_SERVER_SERVER_H_
+#define PTYCHOSERVE_SERVER_SERVER_H_
+
+#include <grpcpp/server.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/options.h"
+#include "server/service/core.h"
+#include "server/service/service.h"
+
+namespace ptychoserve::server {
+
+// The whole server in one process: devices, sessions, the gRPC service with health and
+// reflection. Start and Shutdown are for one thread; everything between is not its concern.
+class Server {
+ public:
+  // Listens and serves when it returns. Errors: kInvalidArgument for options, kUnavailable when
+  // the address cannot be bound, and those of the devices.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
+  // As Shutdown().
+  ~Server();
+
+  // As bound: "127.0.0.1:43210".
+  const std::string& address() const { return address_; }
+
+  // Ends in order: no longer healthy, no new work, input streams get their last acknowledgement,
+  // sessions stop with their results, watchers are sent the end. What has not ended after the
+  // options' time-out is cancelled. Idempotent.
+  void Shutdown();
+
+ private:
+  Server(const ServerOptions& options, std::vector<std::unique_ptr<Device>> devices);
+  absl::Status Listen();
+  // Stops all sessions; returns when they have left their devices, or at `deadline`.
+  void StopSessions(std::chrono::steady_clock::time_point deadline);
+
+  const ServerOptions options_;
+  Core core_;
+  Service service_;
+  std::unique_ptr<grpc::Server> grpc_;
+  std::string address_;
+};
+
+}  // namespace ptychoserve::server
+
+#endif  // PTYCHOSERVE_SERVER_SERVER_H_

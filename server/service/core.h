@@ -1,0 +1,58 @@
+#ifndef PTYCHOSERVE_SERVER_SERVICE_CORE_H_
+#define PTYCHOSERVE_SERVER_SERVICE_CORE_H_
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/backend/backend.h"
+#include "server/base/worker_pool.h"
+#include "server/device/device_set.h"
+#include "server/service/stream_set.h"
+#include "server/session/session_registry.h"
+
+namespace ptychoserve::server {
+
+struct CoreLimits {
+  int max_sessions = 64;
+  std::int64_t max_message_bytes = 32 << 20;
+  std::int64_t staging_bytes = 256 << 20;  // Per session.
+  int ingest_workers = 2;
+};
+
+// What all calls share. Every member is thread-safe. Outlives the gRPC server: the pools must
+// take tasks until the last call has finished, or that call would never finish.
+struct Core {
+  Core(std::vector<std::unique_ptr<Device>> devices_in, const CoreLimits& limits_in)
+      : limits(limits_in),
+        admin(1),
+        publish(kPublishThreads),
+        ingest(limits_in.ingest_workers),
+        devices(std::move(devices_in)),
+        sessions(limits_in.max_sessions) {}
+
+  // Stops what still runs, in the order in which it depends on each other.
+  ~Core() {
+    ingest.Stop();
+    admin.Stop();
+    devices.Stop();
+    publish.Stop();
+  }
+
+  static constexpr int kPublishThreads = 2;
+
+  const CoreLimits limits;
+  const std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+  WorkerPool admin;    // Creates and deletes sessions: device memory, one at a time.
+  WorkerPool publish;  // Snapshots, events: dashboards never take a detector's threads.
+  WorkerPool ingest;   // Decodes frames.
+  DeviceSet devices;
+  SessionRegistry sessions;
+  StreamSet streams;
+};
+
+}  // namespace ptychoserve::server
+
+#endif  // PTYCHOSERVE_SERVER_SERVICE_CORE_H_

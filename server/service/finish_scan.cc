@@ -1,0 +1,43 @@
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "server/service/enums.h"
+#include "server/service/errors.h"
+#include "server/service/handlers.h"
+#include "server/telemetry/log.h"
+
+namespace ptychoserve::server {
+namespace {
+
+absl::Status FinishScan(Core& core, const v1::FinishScanRequest& request, v1::Session& response) {
+  PS_ASSIGN_OR_RETURN(const auto session, core.sessions.Get(request.name()));
+  std::optional<std::int64_t> expected;
+  if (request.has_expected_frames()) {
+    expected = request.expected_frames();
+    if (*expected < 0) {
+      return InvalidField(reason::kInvalidRequest, "expected_frames",
+                          absl::StrCat(*expected, "; allowed: >= 0"));
+    }
+  }
+  const absl::Status finished = session->reconstruction().FinishScan(expected);
+  const SessionState state = session->state();
+  if (state == SessionState::kStopped || state == SessionState::kFailed) {
+    return SessionEnded(session->name(), StateName(state));
+  }
+  // A completed session has had its end of data: asking again changes nothing.
+  if (!finished.ok() && state != SessionState::kCompleted) return finished;
+  Log(LogLevel::kInfo, "scan finished", {{"session", session->id()}});
+  response = session->ToProto();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* HandleFinishScan(Core& core, grpc::CallbackServerContext* context,
+                                           const v1::FinishScanRequest* request,
+                                           v1::Session* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(FinishScan(core, *request, *response)));
+  return reactor;
+}
+
+}  // namespace ptychoserve::server

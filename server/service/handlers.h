@@ -1,0 +1,42 @@
+#ifndef PTYCHOSERVE_SERVER_SERVICE_HANDLERS_H_
+#define PTYCHOSERVE_SERVER_SERVICE_HANDLERS_H_
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include "ptychoserve/v1/service.pb.h"
+#include "server/service/core.h"
+
+namespace ptychoserve::server {
+
+// The unary calls, one file each: they translate, check and delegate. Each returns a reactor that
+// gRPC owns and that is finished here, on this thread or later.
+
+grpc::ServerUnaryReactor* HandleCreateSession(Core& core, grpc::CallbackServerContext* context,
+                                              const v1::CreateSessionRequest* request,
+                                              v1::Session* response);
+grpc::ServerUnaryReactor* HandleGetSession(Core& core, grpc::CallbackServerContext* context,
+                                           const v1::GetSessionRequest* request,
+                                           v1::Session* response);
+grpc::ServerUnaryReactor* HandleListSessions(Core& core, grpc::CallbackServerContext* context,
+                                             const v1::ListSessionsRequest* request,
+                                             v1::ListSessionsResponse* response);
+grpc::ServerUnaryReactor* HandleUpdateSession(Core& core, grpc::CallbackServerContext* context,
+                                              const v1::UpdateSessionRequest* request,
+                                              v1::Session* response);
+grpc::ServerUnaryReactor* HandleDeleteSession(Core& core, grpc::CallbackServerContext* context,
+                                              const v1::DeleteSessionRequest* request,
+                                              v1::DeleteSessionResponse* response);
+grpc::ServerUnaryReactor* HandleFinishScan(Core& core, grpc::CallbackServerContext* context,
+                                           const v1::FinishScanRequest* request,
+                                           v1::Session* response);
+grpc::ServerUnaryReactor* HandleStopSession(Core& core, grpc::CallbackServerContext* context,
+                                            const v1::StopSessionRequest* request,
+                                            v1::Session* response);
+grpc::ServerUnaryReactor* HandleGetServerInfo(Core& core, grpc::CallbackServerContext* context,
+                                              const v1::GetServerInfoRequest* request,
+                                              v1::ServerInfo* response);
+
+}  // namespace ptychoserve::server
+
+#endif  // PTYCHOSERVE_SERVER_SERVICE_HANDLERS_H_

@@ -1,0 +1,81 @@
+#ifndef PTYCHOSERVE_SERVER_SERVICE_SERVICE_H_
+#define PTYCHOSERVE_SERVER_SERVICE_SERVICE_H_
+
+#include "ptychoserve/v1/service.grpc.pb.h"
+#include "server/ingest/frame_stream.h"
+#include "server/ingest/position_stream.h"
+#include "server/publish/get_snapshot.h"
+#include "server/publish/watch_session.h"
+#include "server/publish/watch_snapshots.h"
+#include "server/service/handlers.h"
+
+namespace ptychoserve::server {
+
+// The service: each call goes to its own handler. Thread-safe. `core` outlives the gRPC server.
+class Service final : public v1::Ptychoserve::CallbackService {
+ public:
+  explicit Service(Core& core) : core_(core) {}
+
+  using Context = grpc::CallbackServerContext;
+  using Unary = grpc::ServerUnaryReactor;
+
+  Unary* CreateSession(Context* context, const v1::CreateSessionRequest* request,
+                       v1::Session* response) override {
+    return HandleCreateSession(core_, context, request, response);
+  }
+  Unary* GetSession(Context* context, const v1::GetSessionRequest* request,
+                    v1::Session* response) override {
+    return HandleGetSession(core_, context, request, response);
+  }
+  Unary* ListSessions(Context* context, const v1::ListSessionsRequest* request,
+                      v1::ListSessionsResponse* response) override {
+    return HandleListSessions(core_, context, request, response);
+  }
+  Unary* UpdateSession(Context* context, const v1::UpdateSessionRequest* request,
+                       v1::Session* response) override {
+    return HandleUpdateSession(core_, context, request, response);
+  }
+  Unary* DeleteSession(Context* context, const v1::DeleteSessionRequest* request,
+                       v1::DeleteSessionResponse* response) override {
+    return HandleDeleteSession(core_, context, request, response);
+  }
+  Unary* FinishScan(Context* context, const v1::FinishScanRequest* request,
+                    v1::Session* response) override {
+    return HandleFinishScan(core_, context, request, response);
+  }
+  Unary* StopSession(Context* context, const v1::StopSessionRequest* request,
+                     v1::Session* response) override {
+    return HandleStopSession(core_, context, request, response);
+  }
+  Unary* GetServerInfo(Context* context, const v1::GetServerInfoRequest* request,
+                       v1::ServerInfo* response) override {
+    return HandleGetServerInfo(core_, context, request, response);
+  }
+  grpc::ServerBidiReactor<v1::StreamFramesRequest, v1::IngestAck>* StreamFrames(
+      Context* context) override {
+    return FrameStream::Start(core_, context);
+  }
+  grpc::ServerBidiReactor<v1::StreamPositionsRequest, v1::IngestAck>* StreamPositions(
+      Context* context) override {
+    return PositionStream::Start(core_, context);
+  }
+  grpc::ServerWriteReactor<v1::SnapshotChunk>* GetSnapshot(
+      Context* context, const v1::GetSnapshotRequest* request) override {
+    return GetSnapshotStream::Start(core_, context, *request);
+  }
+  grpc::ServerWriteReactor<v1::SnapshotChunk>* WatchSnapshots(
+      Context* context, const v1::WatchSnapshotsRequest* request) override {
+    return WatchSnapshotsStream::Start(core_, context, *request);
+  }
+  grpc::ServerWriteReactor<v1::SessionEvent>* WatchSession(
+      Context* context, const v1::WatchSessionRequest* request) override {
+    return WatchSessionStream::Start(core_, context, *request);
+  }
+
+ private:
+  Core& core_;
+};
+
+}  // namespace ptychoserve::server
+
+#endif  // PTYCHOSERVE_SERVER_SERVICE_SERVICE_H_

@@ -1,0 +1,87 @@
+#include "server/service/convert.h"
+#include "server/service/enums.h"
+
+namespace ptychoserve::server {
+
+v1::IngestCounters CountersToProto(const IngestCounters& counters) {
+  v1::IngestCounters out;
+  out.set_received(counters.received);
+  out.set_accepted(counters.accepted);
+  for (std::size_t i = 0; i < counters.rejected.size(); ++i) {
+    if (counters.rejected[i] == 0) continue;
+    v1::Rejection& rejection = *out.add_rejections();
+    rejection.set_reason(ToProto(static_cast<Reject>(i)));
+    rejection.set_count(counters.rejected[i]);
+    rejection.set_first_frame_id(counters.first_rejected_id[i]);
+    rejection.set_detail(counters.first_detail[i]);
+  }
+  out.set_clamped(counters.clamped);
+  out.set_watermark(counters.watermark);
+  out.set_untrusted_pixels(counters.untrusted_pixels);
+  out.set_payload_bytes(counters.payload_bytes);
+  return out;
+}
+
+v1::IterationMetrics MetricsToProto(const IterationRecord& record) {
+  v1::IterationMetrics out;
+  out.set_iteration(record.iteration);
+  out.set_stage(static_cast<std::uint32_t>(record.stage));
+  out.set_active_points(record.active_points);
+  out.set_r_factor(record.metrics.r_factor);
+  out.set_fourier_error(record.metrics.fourier_error);
+  out.set_object_change(record.metrics.object_change);
+  out.set_probe_change(record.metrics.probe_change);
+  out.set_step(record.metrics.step);
+  out.set_seconds(record.seconds);
+  out.set_elapsed_s(record.elapsed_s);
+  out.set_coverage(record.coverage);
+  return out;
+}
+
+v1::FitMetrics FitToProto(const FitMetrics& fit) {
+  v1::FitMetrics out;
+  out.set_r_factor(fit.r_factor);
+  out.set_fourier_error(fit.fourier_error);
+  out.set_gaussian(fit.gaussian);
+  out.set_poisson_nll(fit.poisson_nll);
+  return out;
+}
+
+void ProgressToProto(const Progress& progress, v1::Session& session) {
+  session.set_state(ToProto(progress.state));
+  session.set_end_of_data(ToProto(progress.end_of_data));
+  session.set_completion(ToProto(progress.completion));
+  session.set_partial(progress.partial);
+  session.set_failure(progress.failure);
+  *session.mutable_frames() = CountersToProto(progress.frames);
+  *session.mutable_positions() = CountersToProto(progress.positions);
+  session.set_joined_points(progress.joined_points);
+  session.set_active_points(progress.active_points);
+  session.set_empty_frames(progress.empty_frames);
+  session.set_frames_without_position(progress.frames_without_position);
+  session.set_positions_without_frame(progress.positions_without_frame);
+  session.set_incomplete_encoder_frames(progress.incomplete_encoder_frames);
+  session.set_staged_frames(progress.staged_frames);
+  session.set_iteration(progress.iteration);
+  session.set_iterations_after_end(progress.iterations_after_end);
+  session.set_stage(static_cast<std::uint32_t>(progress.stage));
+  session.set_iterations_per_second(progress.iterations_per_second);
+  session.set_snapshot_version(progress.snapshot_version);
+  if (progress.last.has_value()) *session.mutable_metrics() = MetricsToProto(*progress.last);
+  if (progress.final_fit.has_value()) {
+    *session.mutable_final_fit() = FitToProto(*progress.final_fit);
+  }
+  session.set_device_bytes(progress.device_bytes);
+  session.mutable_warnings()->Assign(progress.warnings.begin(), progress.warnings.end());
+}
+
+google::protobuf::Timestamp TimeToProto(std::chrono::system_clock::time_point time) {
+  using std::chrono::duration_cast;
+  const auto since_epoch = duration_cast<std::chrono::nanoseconds>(time.time_since_epoch());
+  google::protobuf::Timestamp out;
+  out.set_seconds(std::chrono::floor<std::chrono::seconds>(since_epoch).count());
+  out.set_nanos(static_cast<int>(since_epoch.count() - out.seconds() * 1'000'000'000));
+  return out;
+}
+
+}  // namespace ptychoserve::server

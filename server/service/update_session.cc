@@ -1,0 +1,86 @@
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "server/service/convert.h"
+#include "server/service/enums.h"
+#include "server/service/errors.h"
+#include "server/service/handlers.h"
+
+namespace ptychoserve::server {
+namespace {
+
+// Copies what `path` names from `from` to `to`. False for a path that may not be changed.
+bool ApplyPath(absl::string_view path, const ReconstructionConfig& from, ReconstructionConfig& to) {
+  if (path == "config.run.max_iterations") {
+    to.run.max_iterations = from.run.max_iterations;
+  } else if (path == "config.run.it_ends_after") {
+    to.run.it_ends_after = from.run.it_ends_after;
+  } else if (path == "config.snapshots") {
+    to.snapshots = from.snapshots;
+  } else if (path == "config.snapshots.every_iterations") {
+    to.snapshots.every_iterations = from.snapshots.every_iterations;
+  } else if (path == "config.snapshots.min_interval_ms") {
+    to.snapshots.min_interval_ms = from.snapshots.min_interval_ms;
+  } else if (path == "config.snapshots.history") {
+    to.snapshots.history = from.snapshots.history;
+  } else if (path == "config.clear_region") {
+    to.clear_region = from.clear_region;
+  } else if (path == "config.clear_region.enabled") {
+    to.clear_region.enabled = from.clear_region.enabled;
+  } else if (path == "config.clear_region.min_pixels_per_point") {
+    to.clear_region.min_pixels_per_point = from.clear_region.min_pixels_per_point;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+absl::Status Update(Core& core, const v1::UpdateSessionRequest& request, v1::Session& response) {
+  PS_ASSIGN_OR_RETURN(const auto session, core.sessions.Get(request.session().name()));
+  if (request.update_mask().paths().empty()) {
+    return InvalidField(reason::kInvalidRequest, "update_mask", "empty; name the fields to change");
+  }
+  // Only the groups that can change are read; the rest of `session` is the client's copy.
+  v1::SessionConfig changed;
+  *changed.mutable_run() = request.session().config().run();
+  *changed.mutable_snapshots() = request.session().config().snapshots();
+  *changed.mutable_clear_region() = request.session().config().clear_region();
+  const EdgeConfig edge = ConfigFromProto(changed);
+  for (const FieldViolation& v : edge.violations) {
+    if (absl::StartsWith(v.field, "run.") || absl::StartsWith(v.field, "snapshots.") ||
+        absl::StartsWith(v.field, "clear_region.")) {
+      return InvalidField(reason::kInvalidRequest, absl::StrCat("session.config.", v.field),
+                          v.description);
+    }
+  }
+  ReconstructionConfig config = session->reconstruction().config();
+  for (const std::string& path : request.update_mask().paths()) {
+    if (!ApplyPath(path, edge.config, config)) {
+      return InvalidField(
+          reason::kInvalidRequest, "update_mask",
+          absl::StrCat("'", path.substr(0, 100), "' cannot be changed; see UpdateSessionRequest"));
+    }
+  }
+  const absl::Status updated =
+      session->reconstruction().UpdateSettings(config.run, config.snapshots, config.clear_region);
+  if (absl::IsFailedPrecondition(updated)) {
+    return SessionEnded(session->name(), StateName(session->state()));
+  }
+  PS_RETURN_IF_ERROR(updated);
+  response = session->ToProto();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* HandleUpdateSession(Core& core, grpc::CallbackServerContext* context,
+                                              const v1::UpdateSessionRequest* request,
+                                              v1::Session* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(Update(core, *request, *response)));
+  return reactor;
+}
+
+}  // namespace ptychoserve::server

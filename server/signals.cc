@@ -1,0 +1,78 @@
+#include "server/signals.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <ctime>
+
+#include "server/telemetry/log.h"
+
+namespace ptychoserve::server {
+namespace {
+
+constexpr int kSignalExitBase = 128;  // As shells report a process that a signal has ended.
+constexpr timespec kPoll{0, 50'000'000};
+
+sigset_t WatchedSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  return set;
+}
+
+}  // namespace
+
+SignalWatcher::SignalWatcher(std::chrono::milliseconds timeout) : timeout_(timeout) {
+  const sigset_t set = WatchedSignals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);  // A broken connection is an error of a write, no more.
+  thread_ = std::jthread([this] { Run(); });
+}
+
+SignalWatcher::~SignalWatcher() { Done(); }
+
+void SignalWatcher::Wait() {
+  MutexLock lock(mu_);
+  while (!signalled_) changed_.Wait(mu_);
+}
+
+void SignalWatcher::Done() {
+  {
+    MutexLock lock(mu_);
+    done_ = true;
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void SignalWatcher::Run() {
+  const sigset_t set = WatchedSignals();
+  std::chrono::steady_clock::time_point deadline;
+  bool first = true;
+  while (true) {
+    const int signal = sigtimedwait(&set, nullptr, &kPoll);
+    {
+      MutexLock lock(mu_);
+      if (done_) return;
+      if (signal > 0 && first) {
+        signalled_ = true;
+        changed_.NotifyAll();
+      }
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (signal > 0 && first) {
+      first = false;
+      deadline = now + timeout_;
+      Log(LogLevel::kInfo, "signal", {{"signal", signal == SIGINT ? "SIGINT" : "SIGTERM"}});
+    } else if (signal > 0) {
+      Log(LogLevel::kWarning, "second signal, leaving at once");
+      _exit(kSignalExitBase + signal);
+    } else if (!first && now > deadline) {
+      Log(LogLevel::kError, "the shutdown hangs, leaving at once");
+      _exit(kTimeoutExitCode);
+    }
+  }
+}
+
+}  // namespace ptychoserve::server
