@@ -5,8 +5,14 @@
 namespace ptychoserve {
 namespace {
 
-// True when R has stopped falling: the best of the last `window` values is hardly below the best
-// before them.
+// Iterations that the schedule's clock will have counted when the run ends; 0 when unknown.
+std::int64_t CountedTotal(const RunConfig& run) {
+  return run.schedule_clock == ScheduleClock::kAfterEndOfData ? run.it_ends_after
+                                                              : run.max_iterations;
+}
+
+}  // namespace
+
 bool OnPlateau(const Plateau& plateau, std::span<const double> r) {
   const std::size_t window = static_cast<std::size_t>(plateau.window);
   if (r.size() <= window) return false;
@@ -15,14 +21,6 @@ bool OnPlateau(const Plateau& plateau, std::span<const double> r) {
   const double recent = *std::min_element(split, r.end());
   return recent > before * (1.0 - plateau.min_relative_change);
 }
-
-// Iterations that the schedule's clock will have counted when the run ends; 0 when unknown.
-std::int64_t CountedTotal(const RunConfig& run) {
-  return run.schedule_clock == ScheduleClock::kAfterEndOfData ? run.it_ends_after
-                                                              : run.max_iterations;
-}
-
-}  // namespace
 
 int NextStage(const ReconstructionConfig& config, const RunStatus& status) {
   const int last = static_cast<int>(config.schedule.size()) - 1;

@@ -21,6 +21,10 @@ struct RunStatus {
   std::span<const double> stage_r;    // R-factors of the counted iterations of this stage.
 };
 
+// True when R has stopped falling: the best of the last `window` values is hardly below the best
+// of those before.
+bool OnPlateau(const Plateau& plateau, std::span<const double> r);
+
 // The stage of the next iteration: `status.stage`, or the one after it when that has ended.
 int NextStage(const ReconstructionConfig& config, const RunStatus& status);
 

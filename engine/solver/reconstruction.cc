@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "engine/base/status_macros.h"
 #include "engine/schedule/schedule.h"
 #include "engine/solver/solver.h"
@@ -17,6 +18,9 @@ constexpr std::size_t kHistoryLimit = 100'000;
 // The iteration rate is that of the last iterations, at most so many and so long ago.
 constexpr std::size_t kRateIterations = 100;
 constexpr std::chrono::seconds kRateWindow{3};
+// A run whose R has stopped falling this far above the noise is not going to get there.
+constexpr Plateau kStalled{.window = 20, .min_relative_change = 0.01};
+constexpr double kStalledAboveNoise = 2.5;
 
 double Seconds(std::chrono::nanoseconds d) { return std::chrono::duration<double>(d).count(); }
 
@@ -56,6 +60,7 @@ class Reconstruction::Impl {
   absl::Status Complete(Completion completion);
   absl::StatusOr<bool> PollSnapshot(bool wait, bool final);
   absl::Status IterateOnce(const Settings& settings);
+  void WarnIfStalled();
   absl::Status MaybeStartSnapshot(const SnapshotConfig& snapshots);
   void SetState(SessionState state);
   void Warn(std::string text);
@@ -74,6 +79,7 @@ class Reconstruction::Impl {
   std::int64_t stage_iterations = 0;
   std::int64_t clock_iterations = 0;
   std::vector<double> stage_r;
+  bool stall_warned = false;
   Clock::TimePoint first_iteration_time{};
   Clock::TimePoint last_snapshot_time{};
   std::optional<IterationRecord> last_record;
@@ -363,9 +369,27 @@ absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
                      "; the last snapshot is from before"));
     return absl::OkStatus();
   }
+  WarnIfStalled();
   PS_RETURN_IF_ERROR(MaybeStartSnapshot(settings.snapshots));
   options.on_progress();
   return absl::OkStatus();
+}
+
+void Reconstruction::Impl::WarnIfStalled() {
+  const double noise = solver->noise_r_factor();
+  {
+    MutexLock lock(mu);  // Earlier stages may wander; the next one is still to come.
+    if (stage + 1 < static_cast<int>(config.schedule.size())) return;
+  }
+  if (stall_warned || stage_r.empty() || stage_r.back() < kStalledAboveNoise * noise ||
+      !OnPlateau(kStalled, stage_r)) {
+    return;
+  }
+  stall_warned = true;
+  Warn(absl::StrFormat(
+      "stalled: R has stopped falling at %.3f in iteration %d, where noise alone would leave "
+      "about %.3f; check the geometry, or begin the schedule with the difference map",
+      stage_r.back(), iteration, noise));
 }
 
 absl::Status Reconstruction::Impl::MaybeStartSnapshot(const SnapshotConfig& cadence) {

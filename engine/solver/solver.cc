@@ -17,6 +17,18 @@ bool ById(const FrameStore::Point& a, const FrameStore::Point& b) {
   return a.frame_id < b.frame_id;
 }
 
+// Mean of |sqrt I - sqrt E[I]| for Poisson counts well above one; the root of the mean below.
+constexpr double kAmplitudeNoise = 0.4;
+
+double NoiseRFactor(const FloatImage& mean_amplitude) {
+  double noise = 0, signal = 0;
+  for (const float a : mean_amplitude.data) {
+    noise += std::min(kAmplitudeNoise, static_cast<double>(a));
+    signal += a;
+  }
+  return signal > 0 ? noise / signal : 0;
+}
+
 // Fraction of `area` (relative to the image) that has light.
 double CoveredFraction(const FloatImage& coverage, const Region& area) {
   if (coverage.data.empty()) return 0;
@@ -55,16 +67,14 @@ absl::StatusOr<bool> Solver::LoadStaged() {
 }
 
 absl::Status Solver::Start() {
-  ComplexStack probe = config_.probe.initial;
-  if (probe.modes == 0) {
-    std::sort(waiting_.begin(), waiting_.end(), ById);
-    std::vector<std::int32_t> slots;
-    for (const FrameStore::Point& p : waiting_) slots.push_back(p.slot);
-    PS_ASSIGN_OR_RETURN(const FloatImage mean, backend_->MeanAmplitude(slots));
-    probe = ProbeFromMeanAmplitude(mean);
-  }
-  probe = PropagateAngularSpectrum(probe, config_.probe.propagation_distance_m,
-                                   config_.optics.wavelength_m, pixel_size_);
+  std::sort(waiting_.begin(), waiting_.end(), ById);
+  std::vector<std::int32_t> slots;
+  for (const FrameStore::Point& p : waiting_) slots.push_back(p.slot);
+  PS_ASSIGN_OR_RETURN(const FloatImage mean, backend_->MeanAmplitude(slots));
+  noise_r_factor_ = NoiseRFactor(mean);
+  const ComplexStack probe = PropagateAngularSpectrum(
+      config_.probe.initial.modes > 0 ? config_.probe.initial : ProbeFromMeanAmplitude(mean),
+      config_.probe.propagation_distance_m, config_.optics.wavelength_m, pixel_size_);
   PS_RETURN_IF_ERROR(backend_->SetProbe(probe));
   started_ = true;
   return absl::OkStatus();

@@ -36,6 +36,8 @@ class Solver {
   // propagated if so configured. Once, before the first activation.
   absl::Status Start();
   bool started() const { return started_; }
+  // R-factor that shot noise alone would leave, estimated from the frames seen at the start.
+  double noise_r_factor() const { return noise_r_factor_; }
   // Makes all waiting points active. False when there were none.
   absl::StatusOr<bool> ActivateWaiting(const ClearRegionConfig& clear_region);
 
@@ -68,6 +70,7 @@ class Solver {
   std::unique_ptr<Backend> backend_;
   FrameStore& store_;
   bool started_ = false;
+  double noise_r_factor_ = 0;
   Region canvas_;
   std::vector<FrameStore::Point> waiting_;
   // In frame-id order. Shared with the snapshot under way, so replaced rather than changed.

@@ -15,18 +15,18 @@ namespace ptychoserve {
 // What a FakeBackend saw, and what it is to answer. Outlives the backend.
 struct FakeRecord {
   std::vector<std::int32_t> loaded_slots;
-  std::vector<std::size_t> active_counts;    // Of each SetActivePoints.
-  std::vector<PointWindow> active;           // Of the last one.
-  std::vector<AlgorithmConfig> algorithms;   // Of each iteration.
-  std::vector<IterationOptions> options;     // Of each iteration.
+  std::vector<std::size_t> active_counts;   // Of each SetActivePoints.
+  std::vector<PointWindow> active;          // Of the last one.
+  std::vector<AlgorithmConfig> algorithms;  // Of each iteration.
+  std::vector<IterationOptions> options;    // Of each iteration.
   std::vector<Region> cleared;
   Region canvas;
   int probes_set = 0;
   int evaluations = 0;
   int destroyed = 0;
-  std::optional<int> nan_at_iteration;       // 0-based.
+  std::optional<int> nan_at_iteration;  // 0-based.
   std::optional<int> fail_at_iteration;
-  bool hold_readback = false;                // FinishReadback(false) never has it.
+  bool hold_readback = false;  // FinishReadback(false) never has it.
   std::function<double(int)> r_factor = [](int) { return 0.5; };
 };
 
@@ -34,8 +34,7 @@ struct FakeRecord {
 // a snapshot can be matched with its iteration.
 class FakeBackend final : public Backend {
  public:
-  FakeBackend(const BackendConfig& config, FakeRecord& record)
-      : config_(config), record_(record) {}
+  FakeBackend(const BackendConfig& config, FakeRecord& record) : config_(config), record_(record) {}
   ~FakeBackend() override { ++record_.destroyed; }
 
   absl::Status SetCanvas(const Region& canvas) override {
@@ -47,8 +46,9 @@ class FakeBackend final : public Backend {
     return absl::OkStatus();
   }
   absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t>) override {
-    return FloatImage{config_.frame_shape,
-                      std::vector<float>(static_cast<std::size_t>(config_.frame_shape.pixels()), 1)};
+    return FloatImage{
+        config_.frame_shape,
+        std::vector<float>(static_cast<std::size_t>(config_.frame_shape.pixels()), 1)};
   }
   absl::Status SetProbe(const ComplexStack&) override {
     ++record_.probes_set;

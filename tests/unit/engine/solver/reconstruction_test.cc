@@ -246,8 +246,7 @@ TEST_F(ReconstructionTest, LimitsCanBeChangedWhileRunning) {
   RunTurns(10);
   ReconstructionConfig config = session_->config();
   config.run.max_iterations = 15;
-  ASSERT_TRUE(
-      session_->UpdateSettings(config.run, config.snapshots, config.clear_region).ok());
+  ASSERT_TRUE(session_->UpdateSettings(config.run, config.snapshots, config.clear_region).ok());
   RunTurns();
   EXPECT_EQ(progress().iteration, 15);
   EXPECT_EQ(session_->UpdateSettings(config.run, config.snapshots, config.clear_region).code(),
@@ -456,8 +455,7 @@ TEST_F(ReconstructionTest, AFinalSessionTakesNoInput) {
   RunTurns();
   ASSERT_EQ(progress().state, SessionState::kCompleted);
   FrameBatch batch;
-  EXPECT_EQ(session_->AddFrames(batch, 0).status().code(),
-            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(session_->AddFrames(batch, 0).status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(session_->AddPositions({}).code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE(session_->FinishScan(std::nullopt).ok()) << "FinishScan is idempotent";
 }
