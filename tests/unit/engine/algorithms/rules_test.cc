@@ -1,0 +1,144 @@
+// The rules for single pixels that all backends share, at the places where they branch.
+
+#include <cmath>
+#include <limits>
+
+#include "engine/algorithms/difference_map.h"
+#include "engine/algorithms/epie.h"
+#include "engine/algorithms/measurement.h"
+#include "engine/algorithms/ml_gradient.h"
+#include "engine/algorithms/update.h"
+#include "gtest/gtest.h"
+
+namespace ptychoserve {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+TEST(MeasurementTest, NegativeAndNanAreNotTrusted) {
+  EXPECT_TRUE(IsTrusted(0.0));
+  EXPECT_TRUE(IsTrusted(3.5));
+  EXPECT_FALSE(IsTrusted(-1.0));
+  EXPECT_FALSE(IsTrusted(kNan));
+}
+
+TEST(MeasurementTest, ShotNoiseIsAQuarterOrAllThereIs) {
+  EXPECT_EQ(ShotNoisePower(0.0), 0);
+  EXPECT_EQ(ShotNoisePower(0.1), 0.1);
+  EXPECT_EQ(ShotNoisePower(7.0), 0.25);
+}
+
+TEST(MeasurementTest, AmplitudeErrorIsZeroWhereUntrusted) {
+  EXPECT_DOUBLE_EQ(AmplitudeError(9.0, 5.0), 2);
+  EXPECT_DOUBLE_EQ(AmplitudeError(9.0, 1.0), 2);
+  EXPECT_EQ(AmplitudeError(-1.0, 5.0), 0);
+}
+
+TEST(DifferenceMapRuleTest, DeviationBelowTheToleranceIsKept) {
+  EXPECT_EQ(KeptDeviation(0.2, 0.2), 1);
+  EXPECT_EQ(KeptDeviation(0.1, 0.2), 1);
+  EXPECT_DOUBLE_EQ(KeptDeviation(0.8, 0.2), 0.5);
+  EXPECT_EQ(KeptDeviation(0.8, 0.0), 0);
+  EXPECT_EQ(KeptDeviation(0.0, 0.0), 1);
+}
+
+TEST(DifferenceMapRuleTest, ModulusMovesTowardsTheMeasuredOne) {
+  EXPECT_DOUBLE_EQ(RelaxedModulusFactor(16.0, 2.0, 0.0), 2);    // 4 / 2
+  EXPECT_DOUBLE_EQ(RelaxedModulusFactor(16.0, 2.0, 0.5), 1.5);  // (4 - 1) / 2
+  EXPECT_DOUBLE_EQ(RelaxedModulusFactor(16.0, 2.0, 1.0), 1);
+  EXPECT_EQ(RelaxedModulusFactor(-1.0, 2.0, 0.0), 1);  // Untrusted: as it is.
+  EXPECT_EQ(RelaxedModulusFactor(16.0, 0.0, 0.0), 0);  // No phase.
+}
+
+TEST(MlGradientRuleTest, PoissonGradientIsCappedAboveOnly) {
+  const auto term = PoissonGradient(6.0, 2.0, 0.0, 5.0);
+  EXPECT_DOUBLE_EQ(term.gradient, 2);
+  EXPECT_DOUBLE_EQ(term.step_numerator, 4 * 2.0);
+  EXPECT_DOUBLE_EQ(term.step_denominator, 4 * 8.0);
+  EXPECT_DOUBLE_EQ(PoissonGradient(100.0, 1.0, 0.0, 5.0).gradient, 5);
+  EXPECT_DOUBLE_EQ(PoissonGradient(0.0, 4.0, 1.0, 5.0).gradient, -0.8);
+  const auto untrusted = PoissonGradient(-1.0, 4.0, 1.0, 5.0);
+  EXPECT_EQ(untrusted.gradient, 0);
+  EXPECT_EQ(untrusted.step_numerator, 0);
+  EXPECT_EQ(untrusted.step_denominator, 0);
+}
+
+TEST(MlGradientRuleTest, GaussianGradientIsInAmplitudes) {
+  const auto term = GaussianGradient(9.0, 4.0, 0.0, 5.0);
+  EXPECT_DOUBLE_EQ(term.gradient, 0.5);
+  EXPECT_DOUBLE_EQ(term.step_numerator, 0.5 * 2 * 1);
+  EXPECT_DOUBLE_EQ(term.step_denominator, 0.25 * 4);
+  EXPECT_EQ(GaussianGradient(9.0, 0.01, 0.0, 5.0).gradient, 5);
+  EXPECT_EQ(GaussianGradient(-1.0, 4.0, 0.1, 5.0).gradient, 0);
+}
+
+TEST(MlGradientRuleTest, StepIsZeroWithoutCurvatureAndSharedWhenGaussian) {
+  MlGradientConfig config;
+  config.step = 0.5;
+  EXPECT_EQ(NewtonStep(config, 0, 0, true), 0);
+  EXPECT_DOUBLE_EQ(NewtonStep(config, 3, 4, true), 0.375);
+  config.likelihood = Likelihood::kGaussian;
+  EXPECT_DOUBLE_EQ(NewtonStep(config, 3, 4, false), 0.375);
+  EXPECT_DOUBLE_EQ(NewtonStep(config, 3, 4, true), 0.1875);
+}
+
+TEST(EpieRuleTest, CorrectionMovesTheModulusToTheMeasuredOne) {
+  EXPECT_DOUBLE_EQ(ModulusCorrectionFactor(9.0, 2.0), 0.5);
+  EXPECT_DOUBLE_EQ(ModulusCorrectionFactor(0.0, 2.0), -1);
+  EXPECT_EQ(ModulusCorrectionFactor(-1.0, 2.0), 0);
+  EXPECT_EQ(ModulusCorrectionFactor(9.0, 0.0), 0);
+}
+
+TEST(UpdateRuleTest, RelativeRegulariserHasInertiaAndAbsoluteHasNot) {
+  Regularisation config;
+  config.relative = 0.1;
+  const UpdateRule relative{MakeRegulariser(config, 50), std::nullopt};
+  EXPECT_DOUBLE_EQ(relative.Apply(2, 30, 5), (30 + 5 * 2) / (5.0 + 5));
+  config.absolute = 1;
+  const UpdateRule absolute{MakeRegulariser(config, 50), std::nullopt};
+  EXPECT_DOUBLE_EQ(absolute.Apply(2, 30, 5), 30 / 6.0);
+  const UpdateRule step{MakeRegulariser(config, 50), 0.5};
+  EXPECT_DOUBLE_EQ(step.Apply(2, 30, 5), 2 + 0.5 * 30 / 6.0);
+}
+
+TEST(UpdateRuleTest, WithoutLightTheOldValueStaysExactly) {
+  const double old = 0.1 + 1e-9;
+  Regularisation config;
+  EXPECT_EQ((UpdateRule{MakeRegulariser(config, 7), std::nullopt}.Apply(old, 0, 0)), old);
+  EXPECT_EQ((UpdateRule{MakeRegulariser(config, 0), std::nullopt}.Apply(old, 0, 0)), old);
+  EXPECT_EQ((UpdateRule{MakeRegulariser(config, 0), 0.5}.Apply(old, 0, 0)), old);
+  config.absolute = 0;
+  EXPECT_EQ((UpdateRule{MakeRegulariser(config, 7), std::nullopt}.Apply(old, 0, 0)), old);
+}
+
+struct Value {
+  double re, im;
+};
+Value Limited(const ObjectLimits<double>& limits, double re, double im) {
+  ApplyLimits(limits, re, im);
+  return {re, im};
+}
+
+TEST(LimitsTest, AmplitudeKeepsThePhase) {
+  const auto limits = MakeObjectLimits<double>(AmplitudeLimits{0.5, 2}, std::nullopt);
+  EXPECT_NEAR(Limited(limits, 3, -4).re, 1.2, 1e-15);
+  EXPECT_NEAR(Limited(limits, 3, -4).im, -1.6, 1e-15);
+  EXPECT_NEAR(Limited(limits, 0, 1e-300).im, 0.5, 1e-15);
+  EXPECT_EQ(Limited(limits, 0, 0).re, 0.5);  // No phase: phase 0.
+  EXPECT_EQ(Limited(limits, 0, 0).im, 0);
+  EXPECT_EQ(Limited(limits, 1, 1).re, 1);
+  EXPECT_TRUE(std::isnan(Limited(limits, kNan, 0).re));  // Not hidden.
+}
+
+TEST(LimitsTest, PhaseKeepsTheAmplitude) {
+  const auto limits = MakeObjectLimits<double>(std::nullopt, PhaseLimits{-1, 0.5});
+  const Value high = Limited(limits, 0, 2);
+  EXPECT_NEAR(std::atan2(high.im, high.re), 0.5, 1e-15);
+  EXPECT_NEAR(std::hypot(high.re, high.im), 2, 1e-15);
+  const Value low = Limited(limits, 0, -2);
+  EXPECT_NEAR(std::atan2(low.im, low.re), -1, 1e-15);
+  EXPECT_EQ(Limited(limits, 1, -0.5).im, -0.5);
+}
+
+}  // namespace
+}  // namespace ptychoserve
