@@ -1,1 +1,73 @@
-int main() { return 0; }
+#include <exception>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "client/cli/command.h"
+#include "client/cli/exit_codes.h"
+#include "client/cli/output.h"
+#include "engine/base/version.h"
+
+namespace {
+
+constexpr char kDescription[] =
+    "ptychoctl: drives ptychoserved, the service that reconstructs ptychography scans while they "
+    "are measured.";
+
+constexpr char kFooter[] = R"(
+Examples:
+  ptychoctl simulate scan.cxi                    make a scan of a known object
+  ptychoctl run scan.cxi --out result.cxi        stream it, watch it, fetch the result
+  ptychoctl list                                 sessions on the server
+  ptychoctl COMMAND --help                       everything about a command
+
+Exit codes:
+  0    done
+  1    the server refused or failed, or the network did
+  2    wrong usage, a bad file, or a setting that is not allowed
+  3    the session has failed
+  130  interrupted by Ctrl-C
+
+Environment:
+  PTYCHOSERVE_SERVER   HOST:PORT of the server, instead of --server)";
+
+// CLI11 writes its own help and errors; with --json on the command line, errors are JSON, too.
+int ReportParseError(const CLI::App& app, const CLI::ParseError& error, bool json) {
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);
+  const absl::Status status = absl::InvalidArgumentError(error.what());
+  return ptychoserve::cli::ReportError(status, json);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  namespace cli = ptychoserve::cli;
+  cli::Context context;
+  CLI::App app(kDescription, "ptychoctl");
+  app.footer(kFooter);
+  app.set_version_flag("--version", std::string(ptychoserve::kVersion));
+  app.require_subcommand(1);
+  cli::AddSimulate(app, context);
+  cli::AddRun(app, context);
+  cli::AddCreate(app, context);
+  cli::AddStream(app, context);
+  cli::AddWatch(app, context);
+  cli::AddSnapshot(app, context);
+  cli::AddList(app, context);
+  cli::AddGet(app, context);
+  cli::AddFinish(app, context);
+  cli::AddStop(app, context);
+  cli::AddDelete(app, context);
+  cli::AddUpdate(app, context);
+  cli::AddInfo(app, context);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    bool json = false;
+    for (int k = 1; k < argc; ++k) json = json || std::string(argv[k]) == "--json";
+    return ReportParseError(app, error, json);
+  } catch (const std::exception& error) {
+    return cli::ReportError(absl::InternalError(error.what()), context.json);
+  }
+  return context.exit_code;
+}

@@ -1,0 +1,154 @@
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/command.h"
+#include "client/cli/fault_plan.h"
+#include "client/cli/output.h"
+#include "engine/base/status_macros.h"
+#include "engine/io/cxi.h"
+#include "engine/simulation/simulation.h"
+
+namespace ptychoserve::cli {
+namespace {
+
+constexpr char kFooter[] = R"(
+Examples:
+  ptychoctl simulate scan.cxi
+  ptychoctl simulate scan.cxi --points 900 --frame 256 --pattern fermat --photons 1e6
+  ptychoctl simulate scan.cxi --dead-pixels 0.001 --lost 0.02
+
+The object, the probe and a plausible initial probe are written into the file; run compares with
+the object. Lost frames are left out of the file with their positions.)";
+
+struct SimulateOptions {
+  std::string path;
+  SimulationConfig config;
+  std::string pattern = "raster";
+  double lost = 0;
+};
+
+absl::Status Check(const SimulateOptions& options) {
+  const SimulationConfig& c = options.config;
+  if (c.points < 1) return absl::InvalidArgumentError("--points must be >= 1");
+  if (c.frame_side < 16 || c.frame_side % 2 != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--frame is ", c.frame_side, "; an even number >= 16 is allowed"));
+  }
+  if (!(c.overlap >= 0 && c.overlap <= 0.95)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--overlap is ", c.overlap, "; [0, 0.95] is allowed"));
+  }
+  if (!(c.photons >= 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--photons is ", c.photons, "; > 0, or 0 for no noise, is allowed"));
+  }
+  if (!(c.dead_pixel_fraction >= 0 && c.dead_pixel_fraction < 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--dead-pixels is ", c.dead_pixel_fraction, "; [0, 1) is allowed"));
+  }
+  if (!(c.wavelength_m > 0 && c.distance_m > 0 && c.detector_pixel_size_m > 0)) {
+    return absl::InvalidArgumentError("--wavelength, --distance and --pixel-size must be > 0");
+  }
+  if (!(options.lost >= 0 && options.lost < 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--lost is ", options.lost, "; [0, 1) is allowed"));
+  }
+  return absl::OkStatus();
+}
+
+CxiScanInfo InfoOf(const Simulation& simulation, std::span<const std::int64_t> frames) {
+  const SimulationConfig& config = simulation.config();
+  CxiScanInfo info;
+  info.frames = static_cast<std::int64_t>(frames.size());
+  info.frame_shape = {config.frame_side, config.frame_side};
+  info.dtype = DataType::kU16;
+  info.wavelength_m = config.wavelength_m;
+  info.distance_m = config.distance_m;
+  info.detector_pixel_size_y_m = config.detector_pixel_size_m;
+  info.detector_pixel_size_x_m = config.detector_pixel_size_m;
+  info.bad_pixels = simulation.bad_pixels();
+  for (const std::int64_t j : frames) {
+    info.x_m.push_back(simulation.x_m()[static_cast<std::size_t>(j)]);
+    info.y_m.push_back(simulation.y_m()[static_cast<std::size_t>(j)]);
+  }
+  info.title = absl::StrCat("Simulated scan, ", frames.size(), " frames, seed ", config.seed);
+  info.true_object = simulation.object();
+  info.true_probe = simulation.probe();
+  info.true_object_row = simulation.object_row();
+  info.true_object_col = simulation.object_col();
+  return info;
+}
+
+absl::Status Simulate(SimulateOptions options, const Context& context) {
+  PS_RETURN_IF_ERROR(Check(options));
+  SimulationConfig& config = options.config;
+  config.pattern =
+      options.pattern == "fermat" ? ScanPattern::kFermatSpiral : ScanPattern::kJitteredRaster;
+  if (config.photons == 0) config.photons = std::numeric_limits<double>::infinity();
+  const Simulation simulation(config);
+  FaultOptions losses;
+  losses.drop = options.lost;
+  losses.seed = config.seed;
+  const FeedPlan plan = MakeFeedPlan(simulation.points(), losses);
+  const CxiScanInfo info = InfoOf(simulation, plan.order);
+  PS_ASSIGN_OR_RETURN(const std::unique_ptr<CxiScanWriter> writer,
+                      CxiScanWriter::Create(options.path, info));
+  for (const std::int64_t j : plan.order) {
+    const std::vector<std::uint16_t> frame = simulation.Frame(static_cast<int>(j));
+    PS_RETURN_IF_ERROR(writer->Append(std::as_bytes(std::span(frame)), 1));
+  }
+  PS_RETURN_IF_ERROR(writer->WriteInitialProbe(simulation.initial_probe()));
+  PS_RETURN_IF_ERROR(writer->Close());
+  if (context.json) {
+    Json out;
+    out["path"] = options.path;
+    out["frames"] = info.frames;
+    out["lost"] = plan.dropped.size();
+    out["frame_shape"] = {config.frame_side, config.frame_side};
+    out["fast_axis_points"] = simulation.fast_axis_points();
+    out["object_shape"] = {info.true_object->shape.rows, info.true_object->shape.cols};
+    PrintLine(out.dump());
+  } else {
+    PrintLine(absl::StrCat("wrote ", options.path, ": ", info.frames, " frames of ",
+                           config.frame_side, " x ", config.frame_side, " pixels"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddSimulate(CLI::App& app, Context& context) {
+  auto options = std::make_shared<SimulateOptions>();
+  SimulationConfig& c = options->config;
+  CLI::App* command =
+      AddCommand(app, context, "simulate", "Write a scan of a known object", kFooter,
+                 [options, &context] { return BadInput(Simulate(*options, context)); });
+  command->add_option("out", options->path, "File to write, CXI")->required();
+  command->add_option("--points", c.points, "Frames")->capture_default_str();
+  command->add_option("--frame", c.frame_side, "Side of a frame in pixels, even")
+      ->capture_default_str();
+  command->add_option("--pattern", options->pattern, "Of the positions")
+      ->check(CLI::IsMember({"raster", "fermat"}))
+      ->capture_default_str();
+  command->add_option("--overlap", c.overlap, "Linear overlap of neighbouring beams")
+      ->capture_default_str();
+  command->add_option("--photons", c.photons, "Of the empty beam in a frame; 0: no noise")
+      ->capture_default_str();
+  command->add_option("--dead-pixels", c.dead_pixel_fraction, "Fraction of the detector")
+      ->capture_default_str();
+  command->add_option("--lost", options->lost, "Fraction of the frames that is lost")
+      ->capture_default_str();
+  command->add_option("--wavelength", c.wavelength_m, "Metres")->capture_default_str();
+  command->add_option("--distance", c.distance_m, "Sample to detector, metres")
+      ->capture_default_str();
+  command->add_option("--pixel-size", c.detector_pixel_size_m, "Of the detector, metres")
+      ->capture_default_str();
+  command->add_option("--seed", c.seed, "Of object, jitter and noise")->capture_default_str();
+}
+
+}  // namespace ptychoserve::cli

@@ -1,0 +1,229 @@
+#include "client/cli/result_files.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <unordered_map>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "client/cli/output.h"
+#include "engine/base/status_macros.h"
+#include "engine/io/npy.h"
+#include "engine/io/picture.h"
+#include "google/protobuf/util/json_util.h"
+
+namespace ptychoserve::cli {
+namespace {
+
+constexpr int kPictureGap = 8;
+constexpr int kMinComparedSide = 32;
+constexpr int kComparedBorder = 4;  // Pixels at each edge that are not compared.
+
+ComplexStack ToStack(const client::SnapshotArray<Complex64>& array) {
+  ComplexStack stack;
+  if (array.shape.size() < 2) return stack;
+  const std::size_t n = array.shape.size();
+  stack.modes = n == 3 ? static_cast<int>(array.shape[0]) : 1;
+  stack.shape = {static_cast<int>(array.shape[n - 2]), static_cast<int>(array.shape[n - 1])};
+  stack.data = array.values;
+  return stack;
+}
+
+ComplexStack Cut(const ComplexStack& image, const Region& region) {
+  ComplexStack out(1, region.shape);
+  for (int y = 0; y < region.shape.rows; ++y) {
+    const auto* row = image.data.data() +
+                      static_cast<std::int64_t>(region.row + y) * image.shape.cols + region.col;
+    std::copy(row, row + region.shape.cols,
+              out.data.begin() + static_cast<std::int64_t>(y) * region.shape.cols);
+  }
+  return out;
+}
+
+Region Intersect(const Region& a, const Region& b) {
+  const int row = std::max(a.row, b.row), col = std::max(a.col, b.col);
+  const int row_end = std::min(a.row + a.shape.rows, b.row + b.shape.rows);
+  const int col_end = std::min(a.col + a.shape.cols, b.col + b.shape.cols);
+  return {row, col, {std::max(0, row_end - row), std::max(0, col_end - col)}};
+}
+
+Region Moved(Region region, int rows, int cols) {
+  region.row += rows;
+  region.col += cols;
+  return region;
+}
+
+// The part of the object that the probe's centres span; all of it when there are no points.
+Region ScannedArea(const client::Snapshot& snapshot, const ComplexStack& object) {
+  const Region all{0, 0, object.shape};
+  if (snapshot.points.empty() || snapshot.probe.shape.size() != 3) return all;
+  const auto half_rows = static_cast<double>(snapshot.probe.shape[1]) / 2;
+  const auto half_cols = static_cast<double>(snapshot.probe.shape[2]) / 2;
+  const auto [top, bottom] =
+      std::minmax_element(snapshot.points.begin(), snapshot.points.end(),
+                          [](const auto& a, const auto& b) { return a.row < b.row; });
+  const auto [left, right] =
+      std::minmax_element(snapshot.points.begin(), snapshot.points.end(),
+                          [](const auto& a, const auto& b) { return a.col < b.col; });
+  const int row = static_cast<int>(std::lround(top->row + half_rows));
+  const int col = static_cast<int>(std::lround(left->col + half_cols));
+  const Region scanned{row,
+                       col,
+                       {static_cast<int>(std::lround(bottom->row + half_rows)) - row + 1,
+                        static_cast<int>(std::lround(right->col + half_cols)) - col + 1}};
+  return Intersect(scanned, all);
+}
+
+absl::Status WriteCxi(const std::string& path, const client::Snapshot& snapshot,
+                      const v1::Session& session) {
+  CxiResult result;
+  result.object = ToStack(snapshot.object);
+  result.probe = ToStack(snapshot.probe);
+  result.coverage.shape = result.object.shape;
+  result.coverage.data = snapshot.coverage.values;
+  const v1::SnapshotHeader& header = snapshot.header;
+  result.pixel_size_y_m = header.pixel_size_y_m();
+  result.pixel_size_x_m = header.pixel_size_x_m();
+  result.origin_y_m = header.origin_y_m();
+  result.origin_x_m = header.origin_x_m();
+  result.wavelength_m = session.config().optics().wavelength_m();
+  for (const client::SnapshotPoint& point : snapshot.points) {
+    result.frame_ids.push_back(point.frame_id);
+    result.window_row.push_back(point.row);
+    result.window_col.push_back(point.col);
+  }
+  result.metric_names.assign(client::kHistoryColumns.begin(), client::kHistoryColumns.end());
+  result.metrics = snapshot.history.values;
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  if (!google::protobuf::util::MessageToJsonString(session.config(), &result.config_json, options)
+           .ok()) {
+    return absl::InternalError("the session's configuration cannot be written as JSON");
+  }
+  Json state = ToJson(session);
+  state.erase("config");
+  result.session_json = state.dump();
+  return WriteCxiResult(path, result);
+}
+
+absl::Status WriteArrays(const std::string& path, const client::Snapshot& snapshot,
+                         const v1::Session& session, const CxiScanInfo* scan) {
+  std::vector<double> positions;
+  for (const WindowCorner& corner : WindowCorners(snapshot, session, scan)) {
+    positions.push_back(corner.row);
+    positions.push_back(corner.col);
+  }
+  const auto points = static_cast<std::int64_t>(positions.size() / 2);
+  std::vector<std::pair<std::string, NpyArray>> arrays = {
+      {"obj", NpyArray::FromComplex(snapshot.object.shape, snapshot.object.values)},
+      {"probe", NpyArray::FromComplex(snapshot.probe.shape, snapshot.probe.values)},
+      {"pos", NpyArray::FromDouble({points, 2}, positions)}};
+  if (!snapshot.coverage.empty()) {
+    arrays.emplace_back("coverage",
+                        NpyArray::FromFloat(snapshot.coverage.shape, snapshot.coverage.values));
+  }
+  return WriteNpz(path, arrays);
+}
+
+// Amplitude and phase of the scanned area.
+absl::Status WriteObjectPicture(const std::string& path, const client::Snapshot& snapshot) {
+  const ComplexStack object = ToStack(snapshot.object);
+  const ComplexStack scanned = Cut(object, ScannedArea(snapshot, object));
+  if (scanned.data.empty()) return absl::FailedPreconditionError("there is no object to draw");
+  return WritePng(path, SideBySide({AmplitudePicture(scanned.data.data(), scanned.shape),
+                                    PhasePicture(scanned.data.data(), scanned.shape)},
+                                   kPictureGap));
+}
+
+}  // namespace
+
+v1::SnapshotSelection FullSelection() {
+  v1::SnapshotSelection selection;
+  for (const v1::ArrayKind kind :
+       {v1::ARRAY_KIND_OBJECT, v1::ARRAY_KIND_PROBE, v1::ARRAY_KIND_COVERAGE, v1::ARRAY_KIND_POINTS,
+        v1::ARRAY_KIND_HISTORY}) {
+    selection.add_arrays(kind);
+  }
+  selection.set_area(v1::OBJECT_AREA_CANVAS);
+  return selection;
+}
+
+std::vector<WindowCorner> WindowCorners(const client::Snapshot& snapshot,
+                                        const v1::Session& session, const CxiScanInfo* scan) {
+  std::vector<WindowCorner> corners;
+  if (scan == nullptr) {
+    for (const client::SnapshotPoint& p : snapshot.points) corners.push_back({p.row, p.col});
+    return corners;
+  }
+  std::unordered_map<std::int64_t, WindowCorner> known;
+  for (const client::SnapshotPoint& p : snapshot.points) known[p.frame_id] = {p.row, p.col};
+  // The window is centred on the position: corner = (position - origin) / pixel size - size / 2.
+  const v1::SnapshotHeader& header = snapshot.header;
+  const v1::Scan& settings = session.config().scan();
+  const double y_sign = settings.y_sign() == 0 ? 1 : settings.y_sign();
+  const double x_sign = settings.x_sign() == 0 ? 1 : settings.x_sign();
+  const auto& probe = snapshot.probe.shape;
+  for (std::size_t k = 0; k < scan->x_m.size(); ++k) {
+    const auto found = known.find(static_cast<std::int64_t>(k));
+    if (found != known.end()) {
+      corners.push_back(found->second);
+      continue;
+    }
+    const double y = y_sign * (settings.swap_axes() ? scan->x_m[k] : scan->y_m[k]);
+    const double x = x_sign * (settings.swap_axes() ? scan->y_m[k] : scan->x_m[k]);
+    corners.push_back({(y - header.origin_y_m()) / header.pixel_size_y_m() - probe[1] / 2,
+                       (x - header.origin_x_m()) / header.pixel_size_x_m() - probe[2] / 2});
+  }
+  return corners;
+}
+
+absl::Status CheckResultPath(const std::string& path) {
+  for (const char* extension : {".cxi", ".h5", ".npz", ".png"}) {
+    if (absl::EndsWith(path, extension)) return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--out ", path, ": the name must end in .cxi, .h5, .npz or .png"));
+}
+
+absl::Status WriteResult(const std::string& path, const client::Snapshot& snapshot,
+                         const v1::Session& session, const CxiScanInfo* scan) {
+  PS_RETURN_IF_ERROR(CheckResultPath(path));
+  if (absl::EndsWith(path, ".npz")) return WriteArrays(path, snapshot, session, scan);
+  if (absl::EndsWith(path, ".png")) return WriteObjectPicture(path, snapshot);
+  return WriteCxi(path, snapshot, session);
+}
+
+absl::StatusOr<std::vector<std::string>> WritePictures(const std::string& stem,
+                                                       const client::Snapshot& snapshot) {
+  const std::string object_path = absl::StrCat(stem, "_object.png");
+  const std::string probe_path = absl::StrCat(stem, "_probe.png");
+  PS_RETURN_IF_ERROR(WriteObjectPicture(object_path, snapshot));
+  const ComplexStack probe = ToStack(snapshot.probe);
+  std::vector<Picture> modes;
+  for (int m = 0; m < probe.modes; ++m) {
+    modes.push_back(ComplexPicture(probe.data.data() + m * probe.shape.pixels(), probe.shape));
+  }
+  if (modes.empty()) return absl::FailedPreconditionError("there is no probe to draw");
+  PS_RETURN_IF_ERROR(WritePng(probe_path, SideBySide(modes, kPictureGap)));
+  return std::vector<std::string>{object_path, probe_path};
+}
+
+std::optional<ObjectError> ErrorAgainstTruth(const client::Snapshot& snapshot,
+                                             const CxiScanInfo& scan) {
+  if (!scan.true_object.has_value() || snapshot.points.empty()) return std::nullopt;
+  const ComplexStack object = ToStack(snapshot.object);
+  const v1::SnapshotHeader& header = snapshot.header;
+  // The object array's place on the lattice on which the truth is given, too.
+  const int row = static_cast<int>(std::lround(header.origin_y_m() / header.pixel_size_y_m()));
+  const int col = static_cast<int>(std::lround(header.origin_x_m() / header.pixel_size_x_m()));
+  const Region truth{scan.true_object_row, scan.true_object_col, scan.true_object->shape};
+  const Region common = Intersect(Moved(ScannedArea(snapshot, object), row, col), truth);
+  if (std::min(common.shape.rows, common.shape.cols) < kMinComparedSide) return std::nullopt;
+  return CompareObjects(Cut(object, Moved(common, -row, -col)),
+                        Cut(*scan.true_object, Moved(common, -truth.row, -truth.col)),
+                        kComparedBorder);
+}
+
+}  // namespace ptychoserve::cli

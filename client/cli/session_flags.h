@@ -1,0 +1,53 @@
+#ifndef PTYCHOSERVE_CLIENT_CLI_SESSION_FLAGS_H_
+#define PTYCHOSERVE_CLIENT_CLI_SESSION_FLAGS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/cli/schedule_flag.h"
+#include "engine/io/cxi.h"
+#include "ptychoserve/v1/config.pb.h"
+
+namespace ptychoserve::cli {
+
+// Shorthands for the common settings of a session.
+struct SessionFlags {
+  std::string session_id;
+  std::string config_file;
+  std::string probe;  // FILE[:dataset]
+  std::string schedule;
+  std::optional<std::uint32_t> iterations;
+  std::optional<std::uint32_t> max_iterations;
+  std::optional<std::uint32_t> min_points;
+  std::optional<std::uint32_t> capacity;
+  std::optional<std::uint32_t> probe_start;
+  std::optional<std::uint32_t> snapshot_every;
+  std::optional<double> idle_timeout_s;
+  bool frozen_probe = false;
+};
+
+void AddSessionFlags(CLI::App* command, SessionFlags& flags);
+
+// What a scan file tells: optics, frames, mask, positions' range.
+v1::SessionConfig ConfigFromScan(const CxiScanInfo& scan);
+
+// The probe of FILE or FILE:dataset, for ProbeSettings.initial. An .npy file, or HDF5 with the
+// dataset's path. Errors: kInvalidArgument, kNotFound, naming --probe.
+absl::StatusOr<v1::ComplexArray> ReadProbe(const std::string& file_and_dataset);
+
+// Puts a schedule and a number of iterations after the end of data into `config`. The number wins
+// over the sum of the schedule's stages; a last stage that would end before it goes on instead.
+void SetSchedule(const std::optional<ScheduleFlag>& schedule,
+                 const std::optional<std::uint32_t>& iterations, v1::SessionConfig& config);
+
+// The scan's settings (if there is a scan), over them the file's, over them the flags.
+// Errors, marked as bad input: those of the files and of the flags.
+absl::StatusOr<v1::SessionConfig> BuildConfig(const SessionFlags& flags, const CxiScanInfo* scan);
+
+}  // namespace ptychoserve::cli
+
+#endif  // PTYCHOSERVE_CLIENT_CLI_SESSION_FLAGS_H_

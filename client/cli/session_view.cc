@@ -1,0 +1,83 @@
+#include "client/cli/session_view.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "client/cli/output.h"
+#include "client/cli/progress_line.h"
+
+namespace ptychoserve::cli {
+namespace {
+
+constexpr char kRowFormat[] = "%-24s %-15s %8s %8s %8s %8s  %s";
+
+std::string CountersLine(const char* what, const v1::IngestCounters& counters) {
+  std::string line = absl::StrFormat("  %-10s %d received, %d accepted", what, counters.received(),
+                                     counters.accepted());
+  for (const v1::Rejection& r : counters.rejections()) {
+    absl::StrAppendFormat(
+        &line, ", %d %s (first %d: %s)", r.count(),
+        std::string(absl::StripPrefix(v1::RejectReason_Name(r.reason()), "REJECT_REASON_")),
+        r.first_frame_id(), r.detail());
+  }
+  return line + "\n";
+}
+
+}  // namespace
+
+std::string DescribeSession(const v1::Session& session) {
+  std::string out = absl::StrCat(session.name(), "  ", StateName(session.state()));
+  if (session.completion() != v1::COMPLETION_UNSPECIFIED) {
+    absl::StrAppend(&out, " by ", CompletionName(session.completion()));
+  }
+  if (session.end_of_data() != v1::END_OF_DATA_UNSPECIFIED) {
+    absl::StrAppend(&out, ", data ended by ", EndOfDataName(session.end_of_data()));
+  }
+  absl::StrAppend(&out, session.partial() ? ", partial\n" : "\n");
+  if (!session.failure().empty()) absl::StrAppend(&out, "  failure    ", session.failure(), "\n");
+  absl::StrAppend(&out, CountersLine("frames", session.frames()));
+  absl::StrAppend(&out, CountersLine("positions", session.positions()));
+  absl::StrAppendFormat(&out, "  points     %d joined, %d active\n", session.joined_points(),
+                        session.active_points());
+  absl::StrAppendFormat(&out, "  iterations %d, %d after the end of data, %.1f/s\n",
+                        session.iteration(), session.iterations_after_end(),
+                        session.iterations_per_second());
+  if (session.has_metrics()) {
+    const v1::IterationMetrics& m = session.metrics();
+    absl::StrAppendFormat(&out, "  metrics    R %.4f, Fourier error %.4f, object change %.2e\n",
+                          m.r_factor(), m.fourier_error(), m.object_change());
+  }
+  if (session.has_final_fit()) {
+    const v1::FitMetrics& fit = session.final_fit();
+    absl::StrAppendFormat(&out, "  final fit  R %.4f, Gaussian %.4f, Poisson NLL %.4f\n",
+                          fit.r_factor(), fit.gaussian(), fit.poisson_nll());
+  }
+  absl::StrAppendFormat(&out, "  snapshot   version %d, pixel %.3g x %.3g m\n",
+                        session.snapshot_version(), session.pixel_size_y_m(),
+                        session.pixel_size_x_m());
+  absl::StrAppendFormat(&out, "  device     %s, %.1f MiB", session.device(),
+                        static_cast<double>(session.device_bytes()) / (1 << 20));
+  for (const std::string& warning : session.warnings()) {
+    absl::StrAppend(&out, "\n  warning    ", warning);
+  }
+  return out;
+}
+
+std::string SessionRow(const v1::Session& session) {
+  return absl::StrFormat(
+      kRowFormat, std::string(absl::StripPrefix(session.name(), "sessions/")),
+      StateName(session.state()), absl::StrCat(session.frames().accepted()),
+      absl::StrCat(session.active_points()), absl::StrCat(session.iteration()),
+      session.has_metrics() ? absl::StrFormat("%.4f", session.metrics().r_factor()) : "-",
+      session.device());
+}
+
+std::string SessionRowHeader() {
+  return absl::StrFormat(kRowFormat, "SESSION", "STATE", "FRAMES", "POINTS", "ITER", "R", "DEVICE");
+}
+
+void PrintSession(const v1::Session& session, const Context& context) {
+  PrintLine(context.json ? ToJson(session).dump() : DescribeSession(session));
+}
+
+}  // namespace ptychoserve::cli

@@ -1,0 +1,21 @@
+#ifndef PTYCHOSERVE_CLIENT_CLI_SESSION_VIEW_H_
+#define PTYCHOSERVE_CLIENT_CLI_SESSION_VIEW_H_
+
+#include <string>
+
+#include "client/cli/command.h"
+#include "ptychoserve/v1/session.pb.h"
+
+namespace ptychoserve::cli {
+
+// A session in a few lines for people, without its configuration.
+std::string DescribeSession(const v1::Session& session);
+// One line of `ptychoctl list`.
+std::string SessionRow(const v1::Session& session);
+std::string SessionRowHeader();
+// Prints it: JSON with --json, else DescribeSession.
+void PrintSession(const v1::Session& session, const Context& context);
+
+}  // namespace ptychoserve::cli
+
+#endif  // PTYCHOSERVE_CLIENT_CLI_SESSION_VIEW_H_
