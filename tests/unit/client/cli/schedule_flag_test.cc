@@ -1,0 +1,56 @@
+#include "client/cli/schedule_flag.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace ptychoserve::cli {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(ScheduleFlag, ReadsStagesThatCountIterationsAndTheirSum) {
+  const auto schedule = ParseSchedule("dm:40,ml_grad:20,ml_gauss:5,epie:1");
+  ASSERT_TRUE(schedule.ok()) << schedule.status();
+  ASSERT_EQ(schedule->stages.size(), 4);
+  EXPECT_TRUE(schedule->stages[0].has_difference_map());
+  EXPECT_EQ(schedule->stages[0].iterations(), 40);
+  EXPECT_EQ(schedule->stages[1].ml_gradient().likelihood(), v1::LIKELIHOOD_POISSON);
+  EXPECT_EQ(schedule->stages[1].iterations(), 20);
+  EXPECT_EQ(schedule->stages[2].ml_gradient().likelihood(), v1::LIKELIHOOD_GAUSSIAN);
+  EXPECT_TRUE(schedule->stages[3].has_epie());
+  EXPECT_EQ(schedule->total_iterations, 66);
+}
+
+TEST(ScheduleFlag, ReadsFractionsAndPlateausWithoutASum) {
+  const auto schedule = ParseSchedule("dm:66.5%,epie:plateau,ml_grad");
+  ASSERT_TRUE(schedule.ok()) << schedule.status();
+  EXPECT_DOUBLE_EQ(schedule->stages[0].fraction(), 0.665);
+  EXPECT_TRUE(schedule->stages[1].has_plateau());
+  EXPECT_EQ(schedule->stages[2].until_case(), v1::Stage::UNTIL_NOT_SET);
+  EXPECT_FALSE(schedule->total_iterations.has_value());
+}
+
+struct BadSchedule {
+  const char* text;
+  const char* complaint;
+};
+class BadScheduleFlag : public ::testing::TestWithParam<BadSchedule> {};
+
+TEST_P(BadScheduleFlag, IsRefusedWithTheStageAndWhatIsAllowed) {
+  const auto schedule = ParseSchedule(GetParam().text);
+  ASSERT_EQ(schedule.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(schedule.status().message()), HasSubstr(GetParam().complaint));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, BadScheduleFlag,
+                         ::testing::Values(BadSchedule{"", "dm, ml_grad, ml_gauss or epie"},
+                                           BadSchedule{"raar:10", "stage \"raar:10\""},
+                                           BadSchedule{"dm:0", "iterations >= 1"},
+                                           BadSchedule{"dm:-3", "stage \"dm:-3\""},
+                                           BadSchedule{"dm:100%", "like 66%"},
+                                           BadSchedule{"dm:", "stage \"dm:\""},
+                                           BadSchedule{"dm,ml_grad:5", "only the last stage"},
+                                           BadSchedule{"dm:40,", "stage \"\""}));
+
+}  // namespace
+}  // namespace ptychoserve::cli
