@@ -14,7 +14,8 @@ namespace {
 
 // Waves in work at once: 32 MiB of them, which the second-level cache of the larger GPUs holds.
 constexpr std::int64_t kChunkPixels = 64 * 256 * 256;
-constexpr std::int64_t kMaxChunk = 32768;  // Below the limit of a grid's y extent.
+// Enough to fill a GPU whatever the frames' size, and below the limit of a grid's y extent.
+constexpr std::int64_t kMaxChunk = 512;
 // Threads that the sum over points into the probe should have at least.
 constexpr std::int64_t kProbeSumThreads = 4 * 256 * 256;
 constexpr std::int64_t kMaxGroups = 64;

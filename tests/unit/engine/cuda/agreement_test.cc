@@ -1,0 +1,157 @@
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "unit/engine/cuda/cuda_problem.h"
+
+// GPU against CPU from the same state, iteration by iteration.
+
+namespace ptychoserve {
+namespace {
+
+// Relative; what the two may differ by because both work in single precision.
+constexpr double kTolerance = 1e-4;
+constexpr int kIterations = 3;
+
+struct NamedAlgorithm {
+  std::string name;
+  AlgorithmConfig config;
+};
+
+std::vector<NamedAlgorithm> Algorithms() {
+  DifferenceMapConfig absolute_dm;
+  absolute_dm.beta = 0.75;
+  absolute_dm.sigma2 = 0.02;
+  absolute_dm.regularisation.absolute = 1e-3;
+  MlGradientConfig gaussian;
+  gaussian.likelihood = Likelihood::kGaussian;
+  gaussian.step = 0.7;
+  MlGradientConfig absolute_ml;
+  absolute_ml.regularisation.absolute = 1e-3;
+  return {{"DifferenceMap", DifferenceMapConfig{}},
+          {"DifferenceMapAbsolute", absolute_dm},
+          {"MlPoisson", MlGradientConfig{}},
+          {"MlGaussian", gaussian},
+          {"MlAbsolute", absolute_ml},
+          {"Epie", EpieConfig{}}};
+}
+
+struct NamedProblem {
+  std::string name;
+  ProblemOptions options;
+};
+
+std::vector<NamedProblem> Problems() {
+  return {
+      {"U16_64x64", {.frame_shape = {64, 64}, .points = 70}},
+      {"F32_96x80", {.frame_shape = {96, 80}, .points = 37, .storage = FrameStorage::kF32}},
+      {"U16_33x47", {.frame_shape = {33, 47}, .points = 5, .capacity = 9, .measured = true}},
+      {"F32_128x32", {.frame_shape = {128, 32}, .points = 1, .storage = FrameStorage::kF32}},
+  };
+}
+
+class Agreement : public testing::TestWithParam<std::tuple<NamedAlgorithm, NamedProblem>> {};
+
+TEST_P(Agreement, GpuEqualsCpuInEveryIteration) {
+  const auto& [algorithm, named_problem] = GetParam();
+  const Problem problem = MakeProblem(named_problem.options);
+  Deviations worst;
+  for (const IterationOptions& options :
+       {IterationOptions{}, IterationOptions{.update_object = true, .update_probe = false},
+        IterationOptions{.update_object = false, .update_probe = true},
+        IterationOptions{.amplitude_limits = AmplitudeLimits{0.7, 0.95},
+        .phase_limits = PhaseLimits{-0.8, 0.7}}}) {
+    const std::unique_ptr<Backend> gpu = MustCreate(FirstGpu(), problem.config);
+    const std::unique_ptr<Backend> cpu = MustCreate(ReferenceDevice(), problem.config);
+    ASSERT_EQ(Prepare(problem, *gpu), absl::OkStatus());
+    ASSERT_EQ(Prepare(problem, *cpu), absl::OkStatus());
+    for (int i = 0; i < kIterations; ++i) {
+      const absl::StatusOr<IterationMetrics> metrics = gpu->Iterate(algorithm.config, options);
+      const absl::StatusOr<IterationMetrics> reference = cpu->Iterate(algorithm.config, options);
+      ASSERT_EQ(metrics.status(), absl::OkStatus());
+      ASSERT_EQ(reference.status(), absl::OkStatus());
+      EXPECT_TRUE(metrics->finite);
+      EXPECT_GT(metrics->r_factor, 0);
+      absl::StatusOr<Deviations> deviations = Compare(*gpu, *cpu, /*exit_waves=*/true);
+      ASSERT_EQ(deviations.status(), absl::OkStatus());
+      deviations->Include(Compare(*metrics, *reference));
+      EXPECT_LE(deviations->Largest(), kTolerance)
+          << "iteration " << i << ": " << deviations->ToString();
+      worst.Include(*deviations);
+    }
+  }
+  std::printf("  largest deviations: %s\n", worst.ToString().c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(Cuda, Agreement,
+                         testing::Combine(testing::ValuesIn(Algorithms()),
+                                          testing::ValuesIn(Problems())),
+                         [](const testing::TestParamInfo<Agreement::ParamType>& info) {
+                           return std::get<0>(info.param).name + "_" + std::get<1>(info.param).name;
+                         });
+
+// More frames than are transformed at once, and a rest that no power of four divides.
+TEST(Chunks, AnyNumberOfFramesIsExact) {
+  const Problem problem = MakeProblem({.frame_shape = {256, 256}, .points = 150});
+  const std::unique_ptr<Backend> gpu = MustCreate(FirstGpu(), problem.config);
+  const std::unique_ptr<Backend> cpu = MustCreate(ReferenceDevice(), problem.config);
+  ASSERT_EQ(Prepare(problem, *gpu), absl::OkStatus());
+  ASSERT_EQ(Prepare(problem, *cpu), absl::OkStatus());
+  Deviations worst;
+  for (const AlgorithmConfig& algorithm :
+       {AlgorithmConfig(DifferenceMapConfig{}), AlgorithmConfig(MlGradientConfig{})}) {
+    const absl::StatusOr<IterationMetrics> metrics = gpu->Iterate(algorithm, {});
+    const absl::StatusOr<IterationMetrics> reference = cpu->Iterate(algorithm, {});
+    ASSERT_EQ(metrics.status(), absl::OkStatus());
+    ASSERT_EQ(reference.status(), absl::OkStatus());
+    absl::StatusOr<Deviations> deviations = Compare(*gpu, *cpu, /*exit_waves=*/true);
+    ASSERT_EQ(deviations.status(), absl::OkStatus());
+    deviations->Include(Compare(*metrics, *reference));
+    EXPECT_LE(deviations->Largest(), kTolerance) << deviations->ToString();
+    worst.Include(*deviations);
+  }
+  std::printf("  largest deviations: %s\n", worst.ToString().c_str());
+}
+
+TEST(Evaluate, GpuEqualsCpu) {
+  for (const NamedProblem& named : Problems()) {
+    SCOPED_TRACE(named.name);
+    const Problem problem = MakeProblem(named.options);
+    const std::unique_ptr<Backend> gpu = MustCreate(FirstGpu(), problem.config);
+    const std::unique_ptr<Backend> cpu = MustCreate(ReferenceDevice(), problem.config);
+    ASSERT_EQ(Prepare(problem, *gpu), absl::OkStatus());
+    ASSERT_EQ(Prepare(problem, *cpu), absl::OkStatus());
+    const absl::StatusOr<FitMetrics> fit = gpu->Evaluate();
+    const absl::StatusOr<FitMetrics> reference = cpu->Evaluate();
+    ASSERT_EQ(fit.status(), absl::OkStatus());
+    ASSERT_EQ(reference.status(), absl::OkStatus());
+    EXPECT_GT(reference->poisson_nll, 0);
+    EXPECT_LE(Deviation(fit->r_factor, reference->r_factor), kTolerance);
+    EXPECT_LE(Deviation(fit->fourier_error, reference->fourier_error), kTolerance);
+    EXPECT_LE(Deviation(fit->gaussian, reference->gaussian), kTolerance);
+    EXPECT_LE(Deviation(fit->poisson_nll, reference->poisson_nll), kTolerance);
+  }
+}
+
+TEST(MeanAmplitude, GpuEqualsCpu) {
+  for (const NamedProblem& named : Problems()) {
+    SCOPED_TRACE(named.name);
+    const Problem problem = MakeProblem(named.options);
+    const std::unique_ptr<Backend> gpu = MustCreate(FirstGpu(), problem.config);
+    const std::unique_ptr<Backend> cpu = MustCreate(ReferenceDevice(), problem.config);
+    ASSERT_EQ(Prepare(problem, *gpu), absl::OkStatus());
+    ASSERT_EQ(Prepare(problem, *cpu), absl::OkStatus());
+    std::vector<std::int32_t> slots;
+    for (const PointWindow& point : problem.points) slots.push_back(point.slot);
+    const absl::StatusOr<FloatImage> mean = gpu->MeanAmplitude(slots);
+    const absl::StatusOr<FloatImage> reference = cpu->MeanAmplitude(slots);
+    ASSERT_EQ(mean.status(), absl::OkStatus());
+    ASSERT_EQ(reference.status(), absl::OkStatus());
+    EXPECT_LE(Deviation(mean->data, reference->data), 1e-6);
+  }
+}
+
+}  // namespace
+}  // namespace ptychoserve
