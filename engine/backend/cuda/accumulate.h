@@ -5,8 +5,9 @@
 
 #include "engine/backend/cuda/device_types.h"
 
-// Sums over points into the object and the probe. Launchers enqueue on `stream`; errors show in
-// cudaGetLastError.
+// Sums over points into the object and the probe. Every sum has one owner that adds in the order
+// of the points, so results are the same bit for bit in every run. Launchers enqueue on `stream`;
+// errors show in cudaGetLastError.
 namespace ptychoserve::cuda {
 
 // Waves of a batch's points: by slot ([capacity, rows, cols]), or in the batch's order
@@ -16,24 +17,29 @@ struct Waves {
   bool by_slot;
 };
 
+// Pixels of the canvas' array.
+struct CanvasArea {
+  int row, col, rows, cols;
+};
+
 struct ObjectSumArgs {
   Batch batch;
   Canvas canvas;
+  CanvasArea area;  // Holds the batch's windows, one pixel beyond their far edges included.
   const float2* probe;
   Waves waves;
   float2* sum;  // [canvas.rows, canvas.cols]
 };
-// sum += Σ_j B_jᵀ(conj(P) w_j) with B_j the bilinear interpolation at point j. Adds in the order
-// in which the device gets to it, so the last bits differ from run to run.
+// sum += Σ_j B_jᵀ(conj(P) w_j) with B_j the bilinear interpolation at point j.
 void LaunchObjectSum(const ObjectSumArgs& args, cudaStream_t stream);
 
 struct CoverageArgs {
   Batch batch;
   Canvas canvas;
   const float2* probe;
-  float* sum;  // [canvas.rows, canvas.cols]
+  float* coverage;  // Out: [canvas.rows, canvas.cols]
 };
-// sum += Σ_j B_jᵀ|P|²; order as above.
+// coverage = Σ_j B_jᵀ|P|²
 void LaunchCoverage(const CoverageArgs& args, cudaStream_t stream);
 
 struct ProbeSumArgs {

@@ -30,9 +30,8 @@ namespace ptychoserve::cuda {
 // a snapshot to the host, which runs on a second stream while iterations go on. Within an
 // iteration the host only enqueues; it waits once, at the end, for the figures.
 //
-// Results agree with the CPU backend within rounding. Sums into the object are added atomically,
-// so their last bits depend on the order in which the GPU runs its blocks; everything else,
-// metrics included, is added in a fixed order.
+// Results agree with the CPU backend within rounding, and with themselves bit for bit: every sum
+// is added in a fixed order, that of the points.
 //
 // Where it is: cuda_backend.cc state and its changes; iterate.cc the algorithms; a .h/.cu pair
 // for each group of kernels.
@@ -112,6 +111,8 @@ class CudaBackend final : public Backend {
   // Totals of fit_sums_ into the state; the step is multiplied by `step_scale`.
   void ReduceFit(double step_scale, bool likelihood);
   absl::Status ClearSums();
+  // Adds conj(P) w of `batch`, which begins with point `first`, to object_sum_.
+  void SumIntoObject(const Batch& batch, int first, const Waves& waves);
   // Object or probe from its sums, and what has changed; `rule` kKeep only looks.
   void UpdateObject(Rule rule, const Regularisation& regularisation,
                     const IterationOptions& options);

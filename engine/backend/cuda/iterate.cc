@@ -1,6 +1,9 @@
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <span>
+#include <utility>
 #include <variant>
 
 #include "engine/algorithms/ml_gradient.h"
@@ -50,8 +53,7 @@ absl::Status CudaBackend::ForEachChunk(Step step) {
 
 absl::Status CudaBackend::EnsureCoverage() {
   if (coverage_valid_) return absl::OkStatus();
-  PS_RETURN_IF_ERROR(Clear(object_weights_.data(), canvas_pixels()));
-  if (point_count() > 0) {
+  if (canvas_pixels() > 0) {
     LaunchCoverage(
         {BatchOf(0, point_count()), canvas_view(), probe_.data(), object_weights_.data()},
         stream_.get());
@@ -120,6 +122,18 @@ absl::Status CudaBackend::ClearSums() {
   PS_RETURN_IF_ERROR(Clear(object_sum_.data(), canvas_pixels()));
   PS_RETURN_IF_ERROR(Clear(probe_sum_.data(), probe_sum_.size()));
   return Clear(probe_weights_.data(), probe_weights_.size());
+}
+
+void CudaBackend::SumIntoObject(const Batch& batch, int first, const Waves& waves) {
+  const auto windows = std::span(points_).subspan(static_cast<std::size_t>(first),
+                                                  static_cast<std::size_t>(batch.count));
+  const auto [top, bottom] = std::ranges::minmax(windows, {}, &PointWindow::row);
+  const auto [left, right] = std::ranges::minmax(windows, {}, &PointWindow::col);
+  const CanvasArea area{top.row - canvas_.row, left.col - canvas_.col,
+                        bottom.row - top.row + batch.rows + 1,
+                        right.col - left.col + batch.cols + 1};
+  LaunchObjectSum({batch, canvas_view(), area, probe_.data(), waves, object_sum_.data()},
+                  stream_.get());
 }
 
 // --- Updates ---------------------------------------------------------------------------------
@@ -210,10 +224,7 @@ absl::Status CudaBackend::RunDifferenceMap(const DifferenceMapConfig& config,
     LaunchExitWaveUpdate({batch, canvas_view(), probe_.data(), static_cast<float>(config.beta),
                           work_.data(), exit_waves_.data()},
                          stream_.get());
-    if (options.update_object) {
-      LaunchObjectSum({batch, canvas_view(), probe_.data(), exit_waves, object_sum_.data()},
-                      stream_.get());
-    }
+    if (options.update_object) SumIntoObject(batch, first, exit_waves);
     return absl::OkStatus();
   };
   PS_RETURN_IF_ERROR(ForEachChunk(step));
@@ -247,10 +258,7 @@ absl::Status CudaBackend::RunMlGradient(const MlGradientConfig& config,
                     .scale = unitary_},
                    stream_.get());
     PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), batch.count));
-    if (options.update_object) {
-      LaunchObjectSum({batch, canvas_view(), probe_.data(), gradients, object_sum_.data()},
-                      stream_.get());
-    }
+    if (options.update_object) SumIntoObject(batch, first, gradients);
     if (options.update_probe) {
       LaunchProbeSum(
           {batch, canvas_view(), gradients, plan_.groups, probe_sum_.data(), probe_weights_.data()},

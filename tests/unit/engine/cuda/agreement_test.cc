@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "unit/engine/cuda/cuda_problem.h"
+#include "tests/unit/engine/cuda/cuda_problem.h"
 
 // GPU against CPU from the same state, iteration by iteration.
 
@@ -85,12 +85,14 @@ TEST_P(Agreement, GpuEqualsCpuInEveryIteration) {
   std::printf("  largest deviations: %s\n", worst.ToString().c_str());
 }
 
+std::string NameOf(const testing::TestParamInfo<Agreement::ParamType>& parameter) {
+  return std::get<0>(parameter.param).name + "_" + std::get<1>(parameter.param).name;
+}
+
 INSTANTIATE_TEST_SUITE_P(Cuda, Agreement,
                          testing::Combine(testing::ValuesIn(Algorithms()),
                                           testing::ValuesIn(Problems())),
-                         [](const testing::TestParamInfo<Agreement::ParamType>& info) {
-                           return std::get<0>(info.param).name + "_" + std::get<1>(info.param).name;
-                         });
+                         NameOf);
 
 // More frames than are transformed at once, and a rest that no power of four divides.
 TEST(Chunks, AnyNumberOfFramesIsExact) {

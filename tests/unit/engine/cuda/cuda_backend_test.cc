@@ -11,7 +11,7 @@
 
 #include "engine/backend/cuda/cuda_device.h"
 #include "gtest/gtest.h"
-#include "unit/engine/cuda/cuda_problem.h"
+#include "tests/unit/engine/cuda/cuda_problem.h"
 
 namespace ptychoserve {
 namespace {
@@ -87,7 +87,7 @@ TEST(CudaBackend, SnapshotIsOfTheMomentItWasStarted) {
   const std::unique_ptr<Backend> gpu = MustCreate(FirstGpu(), problem.config);
   ASSERT_EQ(Prepare(problem, *gpu), absl::OkStatus());
   ASSERT_EQ(gpu->Iterate(DifferenceMapConfig{}, {}).status(), absl::OkStatus());
-  const absl::StatusOr<Readback> now = Read(*gpu);
+  const absl::StatusOr<Readback> now = ReadNow(*gpu);
   ASSERT_EQ(now.status(), absl::OkStatus());
 
   ASSERT_EQ(gpu->StartReadback(), absl::OkStatus());
@@ -103,7 +103,7 @@ TEST(CudaBackend, SnapshotIsOfTheMomentItWasStarted) {
   EXPECT_EQ((*later)->probe.data, now->probe.data);
   EXPECT_EQ((*later)->coverage.data, now->coverage.data);
 
-  const absl::StatusOr<Readback> after = Read(*gpu);
+  const absl::StatusOr<Readback> after = ReadNow(*gpu);
   ASSERT_EQ(after.status(), absl::OkStatus());
   EXPECT_NE(after->object.data, now->object.data);
   EXPECT_EQ(gpu->FinishReadback(true).status().code(), absl::StatusCode::kFailedPrecondition);
@@ -131,17 +131,17 @@ TEST(CudaBackend, FrozenPartsKeepEveryBit) {
   for (const AlgorithmConfig& algorithm :
        {AlgorithmConfig(DifferenceMapConfig{}), AlgorithmConfig(MlGradientConfig{}),
         AlgorithmConfig(EpieConfig{})}) {
-    const absl::StatusOr<Readback> start = Read(*gpu);
+    const absl::StatusOr<Readback> start = ReadNow(*gpu);
     ASSERT_EQ(start.status(), absl::OkStatus());
     ASSERT_EQ(gpu->Iterate(algorithm, {.update_object = true, .update_probe = false}).status(),
               absl::OkStatus());
-    const absl::StatusOr<Readback> frozen_probe = Read(*gpu);
+    const absl::StatusOr<Readback> frozen_probe = ReadNow(*gpu);
     ASSERT_EQ(frozen_probe.status(), absl::OkStatus());
     EXPECT_EQ(frozen_probe->probe.data, start->probe.data);
     EXPECT_NE(frozen_probe->object.data, start->object.data);
     ASSERT_EQ(gpu->Iterate(algorithm, {.update_object = false, .update_probe = true}).status(),
               absl::OkStatus());
-    const absl::StatusOr<Readback> frozen_object = Read(*gpu);
+    const absl::StatusOr<Readback> frozen_object = ReadNow(*gpu);
     ASSERT_EQ(frozen_object.status(), absl::OkStatus());
     EXPECT_EQ(frozen_object->object.data, frozen_probe->object.data);
     EXPECT_NE(frozen_object->probe.data, frozen_probe->probe.data);
@@ -173,7 +173,7 @@ TEST(CudaBackend, WithoutPointsNothingChanges) {
     EXPECT_EQ(metrics->r_factor, 0);
     EXPECT_TRUE(metrics->finite);
   }
-  const absl::StatusOr<Readback> readback = Read(*gpu);
+  const absl::StatusOr<Readback> readback = ReadNow(*gpu);
   ASSERT_EQ(readback.status(), absl::OkStatus());
   EXPECT_EQ(readback->object.data, problem.object.data);
   EXPECT_EQ(readback->probe.data, problem.probe.data);
@@ -203,7 +203,7 @@ TEST(CudaBackend, SessionsSideBySideDoNotInfluenceEachOther) {
     for (int i = 0; i < kIterations; ++i) {
       ASSERT_EQ(gpu->Iterate(MlGradientConfig{}, {}).status(), absl::OkStatus());
     }
-    absl::StatusOr<Readback> readback = Read(*gpu);
+    absl::StatusOr<Readback> readback = ReadNow(*gpu);
     ASSERT_EQ(readback.status(), absl::OkStatus());
     result = *std::move(readback);
   };

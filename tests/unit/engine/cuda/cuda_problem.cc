@@ -1,4 +1,4 @@
-#include "unit/engine/cuda/cuda_problem.h"
+#include "tests/unit/engine/cuda/cuda_problem.h"
 
 #include <algorithm>
 #include <cmath>
@@ -232,7 +232,7 @@ std::string Deviations::ToString() const {
                          object, probe, coverage, exit_waves, metrics);
 }
 
-absl::StatusOr<Readback> Read(Backend& backend) {
+absl::StatusOr<Readback> ReadNow(Backend& backend) {
   PS_RETURN_IF_ERROR(backend.StartReadback());
   PS_ASSIGN_OR_RETURN(std::optional<Readback> readback, backend.FinishReadback(/*wait=*/true));
   if (!readback.has_value()) return absl::InternalError("waited, but nothing arrived");
@@ -240,8 +240,8 @@ absl::StatusOr<Readback> Read(Backend& backend) {
 }
 
 absl::StatusOr<Deviations> Compare(Backend& backend, Backend& reference, bool exit_waves) {
-  PS_ASSIGN_OR_RETURN(const Readback a, Read(backend));
-  PS_ASSIGN_OR_RETURN(const Readback b, Read(reference));
+  PS_ASSIGN_OR_RETURN(const Readback a, ReadNow(backend));
+  PS_ASSIGN_OR_RETURN(const Readback b, ReadNow(reference));
   if (a.canvas != b.canvas) return absl::InternalError("the canvases differ");
   Deviations deviations;
   deviations.object = Deviation(a.object.data, b.object.data);

@@ -71,7 +71,7 @@ absl::StatusOr<Deviations> Compare(Backend& backend, Backend& reference, bool ex
 Deviations Compare(const IterationMetrics& metrics, const IterationMetrics& reference);
 
 // Object, probe and coverage as they are now.
-absl::StatusOr<Readback> Read(Backend& backend);
+absl::StatusOr<Readback> ReadNow(Backend& backend);
 
 }  // namespace ptychoserve
 

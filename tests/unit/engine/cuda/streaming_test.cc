@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "unit/engine/cuda/cuda_problem.h"
+#include "tests/unit/engine/cuda/cuda_problem.h"
 
 // A scan that grows while it is reconstructed. compute-sanitizer runs these tests too: frames
 // and exit waves of slots that were never loaded are uninitialised device memory.
@@ -207,7 +207,7 @@ TEST(Canvas, ClearedRegionsEqualCpu) {
     ASSERT_EQ(deviations.status(), absl::OkStatus());
     EXPECT_EQ(deviations->object, 0);
   }
-  const absl::StatusOr<Readback> readback = Read(*gpu);
+  const absl::StatusOr<Readback> readback = ReadNow(*gpu);
   ASSERT_EQ(readback.status(), absl::OkStatus());
   EXPECT_EQ(readback->object.data[0], problem.config.initial_object);
 }
