@@ -15,8 +15,9 @@ __device__ const float2* WaveOf(const Waves& waves, const DevicePoint& point, in
   return waves.data + static_cast<std::int64_t>(waves.by_slot ? point.slot : j) * pixels;
 }
 
-// Calls add(j, point, target) for every point j of the batch, in order, whose window touches
-// this thread's pixel (row, col) of the canvas, and returns whether there was one for the block.
+// Calls add(j, point, y, x) for every point j of the batch, in order, whose window touches this
+// thread's pixel of the canvas; (y, x) is the pixel within the window. Returns whether there was
+// a point for the block.
 // The points are first sorted out by tile, kThreads at a time.
 template <typename Add>
 __device__ bool ForEachTouchingPoint(const Batch& batch, const Canvas& canvas, int tile_row,
@@ -51,7 +52,7 @@ __device__ bool ForEachTouchingPoint(const Batch& batch, const Canvas& canvas, i
       const DevicePoint point = batch.points[j];
       const int y = row - (point.row - canvas.row), x = col - (point.col - canvas.col);
       if (y >= 0 && y <= batch.rows && x >= 0 && x <= batch.cols) {
-        add(j, point, y * (batch.cols + 1) + x);
+        add(j, point, y, x);
       }
     }
     any = any || total > 0;
@@ -66,9 +67,9 @@ __global__ void __launch_bounds__(kThreads) ObjectSumKernel(ObjectSumArgs args) 
   const int tile_col = args.area.col + blockIdx.x * kTileCols;
   float2 sum{0, 0};
   const bool any = ForEachTouchingPoint(
-      batch, args.canvas, tile_row, tile_col, [&](int j, const DevicePoint& point, int target) {
+      batch, args.canvas, tile_row, tile_col, [&](int j, const DevicePoint& point, int y, int x) {
         const float2* wave = WaveOf(args.waves, point, j, batch.rows * batch.cols);
-        sum = sum + AdjointAt(point, batch.rows, batch.cols, target, [&](int pixel) {
+        sum = sum + AdjointAt(point, batch.rows, batch.cols, y, x, [&](int pixel) {
                 return ConjProduct(args.probe[pixel], wave[pixel]);
               });
       });
@@ -85,9 +86,9 @@ __global__ void __launch_bounds__(kThreads) CoverageKernel(CoverageArgs args) {
   const int tile_col = blockIdx.x * kTileCols;
   float sum = 0;
   ForEachTouchingPoint(
-      batch, args.canvas, tile_row, tile_col, [&](int, const DevicePoint& point, int target) {
+      batch, args.canvas, tile_row, tile_col, [&](int, const DevicePoint& point, int y, int x) {
         const auto intensity = [&](int pixel) { return float2{Norm(args.probe[pixel]), 0.0f}; };
-        sum += AdjointAt(point, batch.rows, batch.cols, target, intensity).x;
+        sum += AdjointAt(point, batch.rows, batch.cols, y, x, intensity).x;
       });
   const int row = tile_row + threadIdx.x / kTileCols;
   const int col = tile_col + threadIdx.x % kTileCols;

@@ -63,7 +63,6 @@ absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(const BackendCo
 CudaBackend::CudaBackend(const BackendConfig& config, int ordinal)
     : config_(config), ordinal_(ordinal), plan_(PlanMemory(config)) {
   unitary_ = static_cast<float>(1.0 / std::sqrt(static_cast<double>(plan_.frame_pixels)));
-  slots_.resize(static_cast<std::size_t>(config.capacity));
 }
 
 CudaBackend::~CudaBackend() {
@@ -116,6 +115,7 @@ absl::Status CudaBackend::Allocate() {
                         PinnedBuffer<std::byte>::Create(staged_frames * plan_.frame_bytes));
     PS_ASSIGN_OR_RETURN(staging.copied, Event::Create());
   }
+  slots_.resize(static_cast<std::size_t>(config_.capacity));
   PS_RETURN_IF_ERROR(fft_.Bind(stream_.get(), fft_work_.data()));
   return CudaStatus(cudaMemsetAsync(probe_.data(), 0, probe_.size_bytes(), stream_.get()),
                     "cudaMemsetAsync");

@@ -7,6 +7,10 @@
 namespace ptychoserve::cuda {
 namespace {
 
+__host__ __device__ int TouchedPixels(const Batch& batch) {
+  return (batch.rows + 1) * (batch.cols + 1);
+}
+
 __global__ void __launch_bounds__(kThreads) EpieProductKernel(EpieProductArgs args) {
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   float probe_norm = 0, object_norm = 0;
@@ -53,15 +57,20 @@ __global__ void __launch_bounds__(kThreads) EpieProbeKernel(EpieUpdateArgs args)
 
 __global__ void __launch_bounds__(kThreads) EpieObjectKernel(EpieUpdateArgs args) {
   const Batch& batch = args.batch;
-  const int target = blockIdx.x * kThreads + threadIdx.x;
-  if (target >= TouchedPixels(batch.rows, batch.cols)) return;
+  const int touched = blockIdx.x * kThreads + threadIdx.x;
+  if (touched >= TouchedPixels(batch)) return;
   const DevicePoint point = batch.points[0];
-  const float2 value = AdjointAt(point, batch.rows, batch.cols, target, [&](int pixel) {
+  const int row = touched / (batch.cols + 1);
+  const int col = touched - row * (batch.cols + 1);
+  const float2 value = AdjointAt(point, batch.rows, batch.cols, row, col, [&](int pixel) {
     return ConjProduct(args.probe[pixel], args.delta[pixel]);
   });
   const float largest = args.maxima->probe;
   const float step = largest > 0 ? args.object_step / largest : 0.0f;
-  float2& object = args.canvas.object[TouchedIndex(args.canvas, point, batch.cols, target)];
+  float2& object =
+      args.canvas
+          .object[static_cast<std::int64_t>(point.row - args.canvas.row + row) * args.canvas.cols +
+                  (point.col - args.canvas.col + col)];
   object = object + step * value;
 }
 
@@ -86,8 +95,7 @@ void LaunchEpieProbe(const EpieUpdateArgs& args, cudaStream_t stream) {
 }
 
 void LaunchEpieObject(const EpieUpdateArgs& args, cudaStream_t stream) {
-  EpieObjectKernel<<<BlocksFor(TouchedPixels(args.batch.rows, args.batch.cols)), kThreads, 0,
-                     stream>>>(args);
+  EpieObjectKernel<<<BlocksFor(TouchedPixels(args.batch)), kThreads, 0, stream>>>(args);
 }
 
 }  // namespace ptychoserve::cuda
