@@ -1,0 +1,128 @@
+#include "server/session/session_registry.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <future>
+#include <string>
+
+#include "server/service/errors.h"
+#include "tests/unit/engine/solver/fake_device.h"
+#include "tests/unit/engine/test_config.h"
+
+namespace ptychoserve::server {
+namespace {
+
+class SessionRegistryTest : public testing::Test {
+ protected:
+  static std::vector<std::unique_ptr<Device>> OneDevice() {
+    std::vector<std::unique_ptr<Device>> devices;
+    devices.push_back(std::make_unique<FakeDevice>());
+    return devices;
+  }
+  ~SessionRegistryTest() override { devices_.Stop(); }
+
+  absl::StatusOr<SessionRegistry::Created> Create(const std::string& id, int capacity = 64) {
+    v1::SessionConfig requested;
+    requested.mutable_scan()->set_capacity(static_cast<std::uint32_t>(capacity));
+    return registry_.Create(id, requested, [&]() -> absl::StatusOr<std::shared_ptr<Session>> {
+      const ReconstructionConfig config = Resolve(SmallConfig());
+      auto placement = devices_.Place(config);
+      if (!placement.ok()) return placement.status();
+      return Session::Create(id, requested, config, *std::move(placement), 1 << 20, notify_);
+    });
+  }
+  std::vector<std::string> Ids(const SessionRegistry::Page& page) {
+    std::vector<std::string> ids;
+    for (const auto& session : page.sessions) ids.push_back(session->id());
+    return ids;
+  }
+
+  WorkerPool notify_{1};
+  DeviceSet devices_{OneDevice()};
+  SessionRegistry registry_{5};
+};
+
+TEST_F(SessionRegistryTest, CreatingAgainReturnsTheSameSession) {
+  const auto first = Create("a");
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_FALSE(first->existed);
+  const auto second = Create("a");
+  ASSERT_TRUE(second.ok());
+  EXPECT_TRUE(second->existed);
+  EXPECT_EQ(second->session, first->session);
+  EXPECT_EQ(Create("a", 65).status().code(), absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(SessionRegistryTest, LimitCountsSessionsThatAreThere) {
+  for (const char* id : {"a", "b", "c", "d", "e"}) ASSERT_TRUE(Create(id).ok());
+  const auto refused = Create("f");
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReasonOf(refused.status()), reason::kSessionLimit);
+  EXPECT_TRUE(Create("c").ok()) << "one that exists is no new one";
+  ASSERT_TRUE(registry_.Remove("sessions/c", /*force=*/true).ok());
+  EXPECT_TRUE(Create("f").ok());
+}
+
+TEST_F(SessionRegistryTest, PagesGoOnWhereTheyWereWhateverIsDeletedOrCreated) {
+  for (const char* id : {"b", "d", "f"}) ASSERT_TRUE(Create(id).ok());
+  auto page = registry_.List(2, "");
+  ASSERT_TRUE(page.ok());
+  EXPECT_THAT(Ids(*page), testing::ElementsAre("b", "d"));
+  const std::string token = page->next_page_token;
+  ASSERT_FALSE(token.empty());
+  ASSERT_TRUE(registry_.Remove("sessions/d", /*force=*/true).ok());
+  ASSERT_TRUE(Create("a").ok());
+  ASSERT_TRUE(Create("e").ok());
+  page = registry_.List(5, token);
+  ASSERT_TRUE(page.ok());
+  EXPECT_THAT(Ids(*page), testing::ElementsAre("e", "f"));
+  EXPECT_EQ(page->next_page_token, "");
+  EXPECT_EQ(registry_.List(5, "nonsense!").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(registry_.List(-1, "").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(SessionRegistryTest, ActiveSessionIsRemovedByForceOnly) {
+  ASSERT_TRUE(Create("a").ok());
+  const auto refused = registry_.Remove("sessions/a", /*force=*/false);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ReasonOf(refused.status()), reason::kSessionActive);
+  EXPECT_TRUE(registry_.Remove("sessions/a", /*force=*/true).ok());
+  EXPECT_EQ(registry_.Get("sessions/a").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(SessionRegistryTest, NamesAreChecked) {
+  for (const char* name : {"", "a", "sessions/", "sessions/A", "sessions/a/b", "sessions/a b"}) {
+    EXPECT_EQ(registry_.Get(name).status().code(), absl::StatusCode::kInvalidArgument) << name;
+  }
+  EXPECT_TRUE(CheckSessionId(std::string(63, 'x')).ok());
+  EXPECT_FALSE(CheckSessionId(std::string(64, 'x')).ok());
+  EXPECT_TRUE(CheckSessionId(MakeSessionId()).ok());
+  EXPECT_NE(MakeSessionId(), MakeSessionId());
+}
+
+TEST_F(SessionRegistryTest, ClosedRegistryCreatesNothing) {
+  registry_.Close();
+  EXPECT_EQ(Create("a").status().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(SessionRegistryTest, EndedSessionGivesItsMemoryBackAndKeepsItsRecord) {
+  const auto created = Create("a");
+  ASSERT_TRUE(created.ok());
+  const auto& memory = devices_.devices().front()->memory;
+  EXPECT_EQ(memory.reserved_bytes(), 1000);
+  std::promise<void> retired;
+  created->session->WhenRetired([&] { retired.set_value(); });
+  ASSERT_TRUE(created->session->reconstruction().Stop(/*abort=*/true).ok());
+  retired.get_future().wait();
+  EXPECT_EQ(memory.reserved_bytes(), 0);
+  const auto states = created->session->state_changes(0);
+  ASSERT_EQ(states.size(), 2u);
+  EXPECT_EQ(states[0].state, SessionState::kCreated);
+  EXPECT_EQ(states[1].state, SessionState::kStopped);
+  EXPECT_TRUE(registry_.Get("sessions/a").ok());
+  EXPECT_TRUE(created->session->ToProto().has_end_time());
+}
+
+}  // namespace
+}  // namespace ptychoserve::server
