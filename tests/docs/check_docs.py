@@ -45,7 +45,7 @@ def wrong_links(page):
 
 def unknown_tests():
     known = set()
-    for source in [*ROOT.glob("tests/**/*.cc"), *ROOT.glob("tests/**/*.cu")]:
+    for source in [path for end in ("cc", "h", "cu") for path in ROOT.glob(f"tests/**/*.{end}")]:
         text = source.read_text(encoding="utf-8")
         known |= {f"{suite}.{name}" for suite, name in TEST_IN_SOURCE.findall(text)}
     for source in ROOT.glob("tests/**/*.py"):
