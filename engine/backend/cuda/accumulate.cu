@@ -1,43 +1,48 @@
 #include "engine/backend/cuda/accumulate.h"
 
 #include "engine/backend/cuda/device_math.cuh"
-#include "engine/backend/cuda/window_adjoint.cuh"
 
 namespace ptychoserve::cuda {
 namespace {
 
-// Object pixels of one thread block, one per thread.
-constexpr int kTileCols = 32;
-constexpr int kTileRows = kThreads / kTileCols;
+// Object pixels of one thread block. Each warp owns kRowsPerWarp rows; its lane l looks at column
+// l - 1 of the tile, so that lane 0 only brings what its right neighbour needs.
 constexpr int kWarps = kThreads / kWarp;
+constexpr int kRowsPerWarp = 4;
+constexpr int kTileRows = kWarps * kRowsPerWarp;
+constexpr int kTileCols = kWarp - 1;
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+__device__ float FromLeft(float value) { return __shfl_up_sync(kAllLanes, value, 1); }
+__device__ float2 FromLeft(float2 value) { return {FromLeft(value.x), FromLeft(value.y)}; }
 
 __device__ const float2* WaveOf(const Waves& waves, const DevicePoint& point, int j, int pixels) {
   return waves.data + static_cast<std::int64_t>(waves.by_slot ? point.slot : j) * pixels;
 }
 
-// Calls add(j, point, y, x) for every point j of the batch, in order, whose window touches this
-// thread's pixel of the canvas; (y, x) is the pixel within the window. Returns whether there was
-// a point for the block.
-// The points are first sorted out by tile, kThreads at a time.
-template <typename Add>
-__device__ bool ForEachTouchingPoint(const Batch& batch, const Canvas& canvas, int tile_row,
-                                     int tile_col, Add add) {
+// Adds Bᵀ value to `sums`, for the points of the batch in their order, where value(j, point,
+// pixel) is an image of the frame's shape. Every thread of the block must take part; `sums` are
+// those of its column and its warp's rows. Returns whether any window touches the tile.
+template <typename T, typename Value>
+__device__ bool SumWindows(const Batch& batch, const Canvas& canvas, int tile_row, int tile_col,
+                           T (&sums)[kRowsPerWarp], Value value) {
   __shared__ int touching[kThreads];
   __shared__ int touching_by_warp[kWarps];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  const int row = tile_row + threadIdx.x / kTileCols;
-  const int col = tile_col + threadIdx.x % kTileCols;
+  const int first_row = tile_row + warp * kRowsPerWarp;
+  const int col = tile_col + lane - 1;
   bool any = false;
+  // Points are sorted out for the whole tile, kThreads at a time.
   for (int base = 0; base < batch.count; base += kThreads) {
     const int mine = base + threadIdx.x;
     bool touches = false;
     if (mine < batch.count) {
       const DevicePoint& point = batch.points[mine];
-      const int first_row = point.row - canvas.row, first_col = point.col - canvas.col;
-      touches = first_row < tile_row + kTileRows && first_row + batch.rows >= tile_row &&
-                first_col < tile_col + kTileCols && first_col + batch.cols >= tile_col;
+      const int top = point.row - canvas.row, left = point.col - canvas.col;
+      touches = top < tile_row + kTileRows && top + batch.rows >= tile_row &&
+                left < tile_col + kTileCols && left + batch.cols >= tile_col;
     }
-    const unsigned votes = __ballot_sync(0xffffffffu, touches);
+    const unsigned votes = __ballot_sync(kAllLanes, touches);
     if (lane == 0) touching_by_warp[warp] = __popc(votes);
     __syncthreads();
     int before = 0, total = 0;
@@ -50,9 +55,21 @@ __device__ bool ForEachTouchingPoint(const Batch& batch, const Canvas& canvas, i
     for (int k = 0; k < total; ++k) {
       const int j = touching[k];
       const DevicePoint point = batch.points[j];
-      const int y = row - (point.row - canvas.row), x = col - (point.col - canvas.col);
-      if (y >= 0 && y <= batch.rows && x >= 0 && x <= batch.cols) {
-        add(j, point, y, x);
+      const Bilinear w = BilinearOf(point);
+      const int y = first_row - (point.row - canvas.row), x = col - (point.col - canvas.col);
+      if (y + kRowsPerWarp <= 0 || y > batch.rows) continue;  // The same for the whole warp.
+      const auto at = [&](int row) {
+        const bool inside = row >= 0 && row < batch.rows && x >= 0 && x < batch.cols;
+        return inside ? value(j, point, row * batch.cols + x) : T{};
+      };
+      T above = at(y - 1);
+      T above_left = FromLeft(above);
+      for (int i = 0; i < kRowsPerWarp; ++i) {
+        const T here = at(y + i);
+        const T left = FromLeft(here);
+        sums[i] = sums[i] + w.w00 * here + w.w01 * left + w.w10 * above + w.w11 * above_left;
+        above = here;
+        above_left = left;
       }
     }
     any = any || total > 0;
@@ -61,39 +78,39 @@ __device__ bool ForEachTouchingPoint(const Batch& batch, const Canvas& canvas, i
   return any;
 }
 
+// Calls store(place in an array of the canvas' shape, i) for the pixels of this thread.
+template <typename Store>
+__device__ void ForEachOwnPixel(const Canvas& canvas, int tile_row, int tile_col, Store store) {
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  const int col = tile_col + lane - 1;
+  if (lane == 0 || col >= canvas.cols) return;
+  for (int i = 0; i < kRowsPerWarp; ++i) {
+    const int row = tile_row + warp * kRowsPerWarp + i;
+    if (row < canvas.rows) store(static_cast<std::int64_t>(row) * canvas.cols + col, i);
+  }
+}
+
 __global__ void __launch_bounds__(kThreads) ObjectSumKernel(ObjectSumArgs args) {
-  const Batch& batch = args.batch;
+  const int pixels = args.batch.rows * args.batch.cols;
   const int tile_row = args.area.row + blockIdx.y * kTileRows;
   const int tile_col = args.area.col + blockIdx.x * kTileCols;
-  float2 sum{0, 0};
-  const bool any = ForEachTouchingPoint(
-      batch, args.canvas, tile_row, tile_col, [&](int j, const DevicePoint& point, int y, int x) {
-        const float2* wave = WaveOf(args.waves, point, j, batch.rows * batch.cols);
-        sum = sum + AdjointAt(point, batch.rows, batch.cols, y, x, [&](int pixel) {
-                return ConjProduct(args.probe[pixel], wave[pixel]);
-              });
-      });
-  const int row = tile_row + threadIdx.x / kTileCols;
-  const int col = tile_col + threadIdx.x % kTileCols;
-  if (!any || row >= args.canvas.rows || col >= args.canvas.cols) return;
-  float2& total = args.sum[static_cast<std::int64_t>(row) * args.canvas.cols + col];
-  total = total + sum;
+  float2 sums[kRowsPerWarp] = {};
+  const auto value = [&](int j, const DevicePoint& point, int pixel) {
+    return ConjProduct(args.probe[pixel], WaveOf(args.waves, point, j, pixels)[pixel]);
+  };
+  if (!SumWindows(args.batch, args.canvas, tile_row, tile_col, sums, value)) return;
+  ForEachOwnPixel(args.canvas, tile_row, tile_col,
+                  [&](std::int64_t at, int i) { args.sum[at] = args.sum[at] + sums[i]; });
 }
 
 __global__ void __launch_bounds__(kThreads) CoverageKernel(CoverageArgs args) {
-  const Batch& batch = args.batch;
   const int tile_row = blockIdx.y * kTileRows;
   const int tile_col = blockIdx.x * kTileCols;
-  float sum = 0;
-  ForEachTouchingPoint(
-      batch, args.canvas, tile_row, tile_col, [&](int, const DevicePoint& point, int y, int x) {
-        const auto intensity = [&](int pixel) { return float2{Norm(args.probe[pixel]), 0.0f}; };
-        sum += AdjointAt(point, batch.rows, batch.cols, y, x, intensity).x;
-      });
-  const int row = tile_row + threadIdx.x / kTileCols;
-  const int col = tile_col + threadIdx.x % kTileCols;
-  if (row >= args.canvas.rows || col >= args.canvas.cols) return;
-  args.coverage[static_cast<std::int64_t>(row) * args.canvas.cols + col] = sum;
+  float sums[kRowsPerWarp] = {};
+  SumWindows(args.batch, args.canvas, tile_row, tile_col, sums,
+             [&](int, const DevicePoint&, int pixel) { return Norm(args.probe[pixel]); });
+  ForEachOwnPixel(args.canvas, tile_row, tile_col,
+                  [&](std::int64_t at, int i) { args.coverage[at] = sums[i]; });
 }
 
 __global__ void __launch_bounds__(kThreads) ProbeSumKernel(ProbeSumArgs args) {

@@ -2,11 +2,11 @@
 
 #include "engine/algorithms/epie.h"
 #include "engine/backend/cuda/frame_pieces.cuh"
-#include "engine/backend/cuda/window_adjoint.cuh"
 
 namespace ptychoserve::cuda {
 namespace {
 
+// A window of [rows, cols] touches (rows + 1) x (cols + 1) object pixels.
 __host__ __device__ int TouchedPixels(const Batch& batch) {
   return (batch.rows + 1) * (batch.cols + 1);
 }
@@ -53,6 +53,21 @@ __global__ void __launch_bounds__(kThreads) EpieProbeKernel(EpieUpdateArgs args)
   const float largest = args.maxima->object;
   const float step = largest > 0 ? args.probe_step / largest : 0.0f;
   args.new_probe[pixel] = args.probe[pixel] + step * ConjProduct(object, args.delta[pixel]);
+}
+
+// At the window's object pixel (row, col), 0 <= row <= rows and 0 <= col <= cols: the sum over
+// the frame pixels that it takes part in of weight * value(pixel).
+template <typename Value>
+__device__ float2 AdjointAt(const DevicePoint& point, int rows, int cols, int row, int col,
+                            Value value) {
+  const Bilinear w = BilinearOf(point);
+  const int pixel = row * cols + col;
+  float2 sum{0, 0};
+  if (row < rows && col < cols) sum = sum + w.w00 * value(pixel);
+  if (row < rows && col > 0) sum = sum + w.w01 * value(pixel - 1);
+  if (row > 0 && col < cols) sum = sum + w.w10 * value(pixel - cols);
+  if (row > 0 && col > 0) sum = sum + w.w11 * value(pixel - cols - 1);
+  return sum;
 }
 
 __global__ void __launch_bounds__(kThreads) EpieObjectKernel(EpieUpdateArgs args) {

@@ -1,6 +1,9 @@
 #include <cstdio>
 #include <memory>
+#include <ostream>
 #include <string>
+#include <tuple>
+#include <variant>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -19,6 +22,7 @@ struct NamedAlgorithm {
   std::string name;
   AlgorithmConfig config;
 };
+void PrintTo(const NamedAlgorithm& algorithm, std::ostream* out) { *out << algorithm.name; }
 
 std::vector<NamedAlgorithm> Algorithms() {
   DifferenceMapConfig absolute_dm;
@@ -42,6 +46,7 @@ struct NamedProblem {
   std::string name;
   ProblemOptions options;
 };
+void PrintTo(const NamedProblem& problem, std::ostream* out) { *out << problem.name; }
 
 std::vector<NamedProblem> Problems() {
   return {
@@ -56,7 +61,15 @@ class Agreement : public testing::TestWithParam<std::tuple<NamedAlgorithm, Named
 
 TEST_P(Agreement, GpuEqualsCpuInEveryIteration) {
   const auto& [algorithm, named_problem] = GetParam();
-  const Problem problem = MakeProblem(named_problem.options);
+  ProblemOptions problem_options = named_problem.options;
+  // Point after point, ePIE amplifies rounding exponentially on counts that fit no object: there
+  // double and single precision on the CPU part as well.
+  constexpr int kMaxInconsistentPoints = 8;
+  if (std::holds_alternative<EpieConfig>(algorithm.config) &&
+      problem_options.points > kMaxInconsistentPoints) {
+    problem_options.measured = true;
+  }
+  const Problem problem = MakeProblem(problem_options);
   Deviations worst;
   for (const IterationOptions& options :
        {IterationOptions{}, IterationOptions{.update_object = true, .update_probe = false},
@@ -82,7 +95,7 @@ TEST_P(Agreement, GpuEqualsCpuInEveryIteration) {
       worst.Include(*deviations);
     }
   }
-  std::printf("  largest deviations: %s\n", worst.ToString().c_str());
+  std::printf("  largest deviations: %s: %s\n", algorithm.name.c_str(), worst.ToString().c_str());
 }
 
 std::string NameOf(const testing::TestParamInfo<Agreement::ParamType>& parameter) {

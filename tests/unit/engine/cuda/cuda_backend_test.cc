@@ -219,9 +219,8 @@ TEST(CudaBackend, SessionsSideBySideDoNotInfluenceEachOther) {
     }
   }
   for (std::size_t session = 0; session < kSessions; ++session) {
-    // Sums into the object are added in no fixed order, so not to the last bit.
-    EXPECT_LE(Deviation(together[session].object.data, alone[session].object.data), 1e-5);
-    EXPECT_LE(Deviation(together[session].probe.data, alone[session].probe.data), 1e-5);
+    EXPECT_EQ(together[session].object.data, alone[session].object.data);
+    EXPECT_EQ(together[session].probe.data, alone[session].probe.data);
   }
 }
 

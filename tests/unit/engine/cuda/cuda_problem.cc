@@ -161,6 +161,10 @@ Problem MakeProblem(const ProblemOptions& options) {
     }
     problem.frames[static_cast<std::size_t>(point.slot)] = Store(counts, options.storage);
   }
+  if (options.measured) {
+    std::uniform_real_distribution<float> phase_error(-0.3f, 0.3f);
+    for (Complex64& value : problem.object.data) value *= std::polar(1.0f, phase_error(rng));
+  }
   return problem;
 }
 
@@ -256,12 +260,16 @@ absl::StatusOr<Deviations> Compare(Backend& backend, Backend& reference, bool ex
 }
 
 Deviations Compare(const IterationMetrics& metrics, const IterationMetrics& reference) {
+  const auto of_change = [](double a, double b) {
+    constexpr double kSmallest = 0.01;
+    return std::abs(a - b) / std::max(b, kSmallest);
+  };
   Deviations deviations;
   deviations.metrics = std::max(
       {Deviation(metrics.r_factor, reference.r_factor),
        Deviation(metrics.fourier_error, reference.fourier_error),
-       Deviation(metrics.object_change, reference.object_change),
-       Deviation(metrics.probe_change, reference.probe_change),
+       of_change(metrics.object_change, reference.object_change),
+       of_change(metrics.probe_change, reference.probe_change),
        Deviation(metrics.step, reference.step),
        metrics.finite == reference.finite ? 0.0 : std::numeric_limits<double>::infinity()});
   return deviations;

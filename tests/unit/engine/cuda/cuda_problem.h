@@ -26,7 +26,8 @@ struct ProblemOptions {
   FrameStorage storage = FrameStorage::kU16;
   bool keeps_exit_waves = true;
   bool untrusted_pixels = true;
-  // Counts of a noisy measurement of the object; else counts that fit no object at all.
+  // Counts of a noisy measurement of an object that differs somewhat from the problem's; else
+  // counts that fit no object at all.
   bool measured = false;
   unsigned seed = 1;
 };
@@ -54,7 +55,8 @@ double Deviation(std::span<const Complex64> a, std::span<const Complex64> refere
 double Deviation(std::span<const float> a, std::span<const float> reference);
 double Deviation(double a, double reference);
 
-// Largest deviations between two backends, and of figures between two iterations.
+// Largest deviations between two backends, and of figures between two iterations. Changes below
+// one per cent are differences of nearly equal numbers, and are compared as if they were that.
 struct Deviations {
   double object = 0;
   double probe = 0;
