@@ -46,8 +46,7 @@ class PositionBatching {
   };
 
   static std::size_t Payload(const Item& item) {
-    return (item.x.size() + item.y.size()) * sizeof(double) +
-           item.frame_ids.size() * sizeof(std::int64_t);
+    return (item.x.size() + item.y.size()) * sizeof(double);  // Ids do not count: ingest.proto.
   }
   static std::int64_t Count(const Item& item) { return static_cast<std::int64_t>(item.x.size()); }
   // As FrameBatching::Fill; encoder samples go one item a message.

@@ -61,7 +61,7 @@ TEST(PositionBatching, JoinsPositionsAndKeepsEncoderSamplesApart) {
   std::deque<PositionBatching::Item> queue = {Position(7), Position(8), samples, Position(9)};
   const PositionBatching batching;
   v1::StreamPositionsRequest first, second, third;
-  EXPECT_EQ(batching.Fill(queue, 1000, first), 48);
+  EXPECT_EQ(batching.Fill(queue, 1000, first), 32);  // 16 bytes a position, ids apart.
   EXPECT_EQ(first.batch().first_frame_id(), 7);
   EXPECT_THAT(first.batch().frame_ids(), IsEmpty());
   EXPECT_THAT(first.batch().x_m(), ElementsAre(3.5, 4.0));
