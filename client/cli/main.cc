@@ -3,6 +3,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "client/cli/command.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/output.h"
@@ -34,7 +35,8 @@ Environment:
 // CLI11 writes its own help and errors; with --json on the command line, errors are JSON, too.
 int ReportParseError(const CLI::App& app, const CLI::ParseError& error, bool json) {
   if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);
-  const absl::Status status = absl::InvalidArgumentError(error.what());
+  const absl::Status status =
+      absl::InvalidArgumentError(absl::StrCat(error.what(), "; see ptychoctl --help"));
   return ptychoserve::cli::ReportError(status, json);
 }
 

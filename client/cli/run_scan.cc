@@ -1,10 +1,12 @@
 #include "client/cli/run_scan.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +16,7 @@
 #include "client/cli/progress_line.h"
 #include "client/cli/result_files.h"
 #include "client/cli/session_monitor.h"
+#include "client/cli/session_view.h"
 #include "engine/base/status_macros.h"
 
 namespace ptychoserve::cli {
@@ -143,8 +146,10 @@ class ScanRun {
                                 truth_->complex_error, truth_->phase_rms_rad));
     }
     for (const v1::Rejection& r : final_.frames().rejections()) {
-      PrintLine(absl::StrFormat("frames not taken: %d %s, the first is frame %d: %s", r.count(),
-                                v1::RejectReason_Name(r.reason()), r.first_frame_id(), r.detail()));
+      PrintLine("frames not taken: " + DescribeRejection(r));
+    }
+    for (const v1::Rejection& r : final_.positions().rejections()) {
+      PrintLine("positions not taken: " + DescribeRejection(r));
     }
     for (const std::string& warning : final_.warnings()) PrintLine("warning: " + warning);
     for (const std::string& path : written_) PrintLine("wrote " + path);

@@ -15,15 +15,19 @@ std::string CountersLine(const char* what, const v1::IngestCounters& counters) {
   std::string line = absl::StrFormat("  %-10s %d received, %d accepted", what, counters.received(),
                                      counters.accepted());
   for (const v1::Rejection& r : counters.rejections()) {
-    absl::StrAppendFormat(
-        &line, ", %d %s (first %d: %s)", r.count(),
-        std::string(absl::StripPrefix(v1::RejectReason_Name(r.reason()), "REJECT_REASON_")),
-        r.first_frame_id(), r.detail());
+    absl::StrAppend(&line, ", ", DescribeRejection(r));
   }
   return line + "\n";
 }
 
 }  // namespace
+
+std::string DescribeRejection(const v1::Rejection& rejection) {
+  const std::string reason(
+      absl::StripPrefix(v1::RejectReason_Name(rejection.reason()), "REJECT_REASON_"));
+  return absl::StrCat(rejection.count(), " ", reason, " (first: frame ", rejection.first_frame_id(),
+                      rejection.detail().empty() ? "" : ", ", rejection.detail(), ")");
+}
 
 std::string DescribeSession(const v1::Session& session) {
   std::string out = absl::StrCat(session.name(), "  ", StateName(session.state()));

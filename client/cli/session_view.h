@@ -10,6 +10,8 @@ namespace ptychoserve::cli {
 
 // A session in a few lines for people, without its configuration.
 std::string DescribeSession(const v1::Session& session);
+// "9 DUPLICATE (first: frame 96)", with the server's explanation when there is one.
+std::string DescribeRejection(const v1::Rejection& rejection);
 // One line of `ptychoctl list`.
 std::string SessionRow(const v1::Session& session);
 std::string SessionRowHeader();
