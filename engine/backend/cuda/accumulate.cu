@@ -8,7 +8,7 @@ namespace {
 // Object pixels of one thread block. Each warp owns kRowsPerWarp rows; its lane l looks at column
 // l - 1 of the tile, so that lane 0 only brings what its right neighbour needs.
 constexpr int kWarps = kThreads / kWarp;
-constexpr int kRowsPerWarp = 4;
+constexpr int kRowsPerWarp = 3;
 constexpr int kTileRows = kWarps * kRowsPerWarp;
 constexpr int kTileCols = kWarp - 1;
 constexpr unsigned kAllLanes = 0xffffffffu;
@@ -26,7 +26,11 @@ __device__ const float2* WaveOf(const Waves& waves, const DevicePoint& point, in
 template <typename T, typename Value>
 __device__ bool SumWindows(const Batch& batch, const Canvas& canvas, int tile_row, int tile_col,
                            T (&sums)[kRowsPerWarp], Value value) {
-  __shared__ int touching[kThreads];
+  struct Touching {
+    DevicePoint point;
+    int index;  // Within the batch.
+  };
+  __shared__ Touching touching[kThreads];
   __shared__ int touching_by_warp[kWarps];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const int first_row = tile_row + warp * kRowsPerWarp;
@@ -36,8 +40,9 @@ __device__ bool SumWindows(const Batch& batch, const Canvas& canvas, int tile_ro
   for (int base = 0; base < batch.count; base += kThreads) {
     const int mine = base + threadIdx.x;
     bool touches = false;
+    DevicePoint point;
     if (mine < batch.count) {
-      const DevicePoint& point = batch.points[mine];
+      point = batch.points[mine];
       const int top = point.row - canvas.row, left = point.col - canvas.col;
       touches = top < tile_row + kTileRows && top + batch.rows >= tile_row &&
                 left < tile_col + kTileCols && left + batch.cols >= tile_col;
@@ -50,25 +55,30 @@ __device__ bool SumWindows(const Batch& batch, const Canvas& canvas, int tile_ro
       if (w < warp) before += touching_by_warp[w];
       total += touching_by_warp[w];
     }
-    if (touches) touching[before + __popc(votes & ((1u << lane) - 1))] = mine;
+    if (touches) touching[before + __popc(votes & ((1u << lane) - 1))] = {point, mine};
     __syncthreads();
+#pragma unroll 2
     for (int k = 0; k < total; ++k) {
-      const int j = touching[k];
-      const DevicePoint point = batch.points[j];
-      const Bilinear w = BilinearOf(point);
-      const int y = first_row - (point.row - canvas.row), x = col - (point.col - canvas.col);
+      const Touching& one = touching[k];
+      const Bilinear w = BilinearOf(one.point);
+      const int y = first_row - (one.point.row - canvas.row);
+      const int x = col - (one.point.col - canvas.col);
       if (y + kRowsPerWarp <= 0 || y > batch.rows) continue;  // The same for the whole warp.
-      const auto at = [&](int row) {
+      // Outside the frame, pixel 0 is read and dropped: without branches all loads wait together.
+      T rows[kRowsPerWarp + 1];
+#pragma unroll
+      for (int i = 0; i <= kRowsPerWarp; ++i) {
+        const int row = y - 1 + i;
         const bool inside = row >= 0 && row < batch.rows && x >= 0 && x < batch.cols;
-        return inside ? value(j, point, row * batch.cols + x) : T{};
-      };
-      T above = at(y - 1);
-      T above_left = FromLeft(above);
+        const T read = value(one.index, one.point, inside ? row * batch.cols + x : 0);
+        rows[i] = inside ? read : T{};
+      }
+      T above_left = FromLeft(rows[0]);
+#pragma unroll
       for (int i = 0; i < kRowsPerWarp; ++i) {
-        const T here = at(y + i);
-        const T left = FromLeft(here);
-        sums[i] = sums[i] + w.w00 * here + w.w01 * left + w.w10 * above + w.w11 * above_left;
-        above = here;
+        const T left = FromLeft(rows[i + 1]);
+        sums[i] =
+            sums[i] + w.w00 * rows[i + 1] + w.w01 * left + w.w10 * rows[i] + w.w11 * above_left;
         above_left = left;
       }
     }
@@ -122,8 +132,9 @@ __global__ void __launch_bounds__(kThreads) ProbeSumKernel(ProbeSumArgs args) {
   const int col = pixel - row * batch.cols;
   float2 sum{0, 0};
   float weight = 0;
+#pragma unroll 4
   for (int j = blockIdx.y; j < batch.count; j += args.groups) {
-    const DevicePoint point = batch.points[j];
+    const DevicePoint point = PointOf(batch, j);
     const float2 object = ObjectAt(args.canvas, point, BilinearOf(point), row, col);
     sum = sum + ConjProduct(object, WaveOf(args.waves, point, j, pixels)[pixel]);
     weight += Norm(object);

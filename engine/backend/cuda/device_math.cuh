@@ -34,31 +34,46 @@ __device__ inline Bilinear BilinearOf(const DevicePoint& point) {
   return {(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x};
 }
 
+// The reads below go past the coherent cache: nothing that they read is written by the kernels
+// that use them, and so the compiler may have several under way across stores.
+__device__ inline DevicePoint PointOf(const Batch& batch, int j) {
+  const DevicePoint& point = batch.points[j];
+  return {__ldg(&point.slot), __ldg(&point.row), __ldg(&point.col), __ldg(&point.frac_row),
+          __ldg(&point.frac_col)};
+}
+
 // O_j at `row`, `col` of the window of `point`.
 __device__ inline float2 ObjectAt(const Canvas& canvas, const DevicePoint& point, const Bilinear& w,
                                   int row, int col) {
   const float2* at = canvas.object +
                      static_cast<std::int64_t>(point.row - canvas.row + row) * canvas.cols +
                      (point.col - canvas.col + col);
-  const float2 o00 = at[0], o01 = at[1], o10 = at[canvas.cols], o11 = at[canvas.cols + 1];
+  const float2 o00 = __ldg(at), o01 = __ldg(at + 1);
+  const float2 o10 = __ldg(at + canvas.cols), o11 = __ldg(at + canvas.cols + 1);
   return {w.w00 * o00.x + w.w01 * o01.x + w.w10 * o10.x + w.w11 * o11.x,
           w.w00 * o00.y + w.w01 * o01.y + w.w10 * o10.y + w.w11 * o11.y};
 }
 
-// Sums of one value per thread over a block of kThreads, in a fixed order; valid in thread 0.
-// `scratch` is shared memory of kThreads / kWarp elements. Synchronises the block.
-__device__ inline double BlockSum(double value, double* scratch) {
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) {
-    value += __shfl_down_sync(0xffffffffu, value, offset);
+// Sums of kCount values per thread over a block of kThreads, in a fixed order; valid in thread 0.
+// Every thread must take part. Synchronises the block.
+template <int kCount>
+__device__ void BlockSums(double (&values)[kCount]) {
+  __shared__ double by_warp[kThreads / kWarp][kCount];
+  __syncthreads();  // What an earlier call left has been read.
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    for (int offset = kWarp / 2; offset > 0; offset /= 2) {
+      values[i] += __shfl_down_sync(0xffffffffu, values[i], offset);
+    }
+    if (threadIdx.x % kWarp == 0) by_warp[threadIdx.x / kWarp][i] = values[i];
   }
-  __syncthreads();  // The scratch of a previous sum has been read.
-  if (threadIdx.x % kWarp == 0) scratch[threadIdx.x / kWarp] = value;
   __syncthreads();
-  double sum = 0;
-  if (threadIdx.x == 0) {
-    for (int warp = 0; warp < kThreads / kWarp; ++warp) sum += scratch[warp];
+  if (threadIdx.x != 0) return;
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    values[i] = 0;
+    for (int warp = 0; warp < kThreads / kWarp; ++warp) values[i] += by_warp[warp][i];
   }
-  return sum;
 }
 
 // The larger of two non-negative values; NaN when one is NaN.

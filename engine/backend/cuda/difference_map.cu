@@ -20,11 +20,10 @@ __global__ void __launch_bounds__(kThreads) DeviationKernel(ModulusArgs args, co
     power += static_cast<double>(error) * error;
     noise += ShotNoisePower(counts);
   });
-  __shared__ double scratch[kThreads / kWarp];
-  power = BlockSum(power, scratch);
-  noise = BlockSum(noise, scratch);
+  double sums[] = {power, noise};
+  BlockSums(sums);
   if (threadIdx.x == 0) {
-    args.deviations[static_cast<std::int64_t>(j) * gridDim.x + blockIdx.x] = {power, noise};
+    args.deviations[static_cast<std::int64_t>(j) * gridDim.x + blockIdx.x] = {sums[0], sums[1]};
   }
 }
 

@@ -5,28 +5,31 @@
 namespace ptychoserve::cuda {
 namespace {
 
-// Grid of one thread per pixel of a frame (x) and one row of blocks per point (y). The y extent
-// of a grid is limited, so points are strided.
+// Points that one thread handles, so that several loads are under way at a time.
+constexpr int kPointsPerThread = 4;
 constexpr int kMaxGridRows = 32768;
 
+// One thread per pixel of a frame (x); points are dealt to the rows of blocks (y).
 dim3 PixelGrid(const Batch& batch, int points) {
   const int blocks = BlocksFor(static_cast<std::int64_t>(batch.rows) * batch.cols);
-  return dim3(blocks, points < kMaxGridRows ? points : kMaxGridRows);
+  const int rows = (points + kPointsPerThread - 1) / kPointsPerThread;
+  return dim3(blocks, rows < kMaxGridRows ? rows : kMaxGridRows);
 }
 
 __device__ float2 ProductAt(const Canvas& canvas, const float2* probe, const DevicePoint& point,
                             int cols, int pixel) {
   const int row = pixel / cols;
   const int col = pixel - row * cols;
-  return Product(probe[pixel], ObjectAt(canvas, point, BilinearOf(point), row, col));
+  return Product(__ldg(probe + pixel), ObjectAt(canvas, point, BilinearOf(point), row, col));
 }
 
 __global__ void __launch_bounds__(kThreads) ProductKernel(ProductArgs args) {
   const int pixels = args.batch.rows * args.batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
+#pragma unroll kPointsPerThread
   for (int j = blockIdx.y; j < args.batch.count; j += gridDim.y) {
-    const DevicePoint point = args.batch.points[j];
+    const DevicePoint point = PointOf(args.batch, j);
     const float2 product = ProductAt(args.canvas, args.probe, point, args.batch.cols, pixel);
     args.out[static_cast<std::int64_t>(j) * pixels + pixel] = args.scale * product;
   }
@@ -37,11 +40,13 @@ __global__ void __launch_bounds__(kThreads) ReflectionKernel(ReflectionArgs args
   const int pixels = batch.rows * batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
+#pragma unroll kPointsPerThread
   for (int j = blockIdx.y; j < batch.count; j += gridDim.y) {
-    const DevicePoint point = batch.points[j];
+    const DevicePoint point = PointOf(batch, j);
     const float2 product =
         ProductAt(args.product.canvas, args.product.probe, point, batch.cols, pixel);
-    const float2 exit = args.exit_waves[static_cast<std::int64_t>(point.slot) * pixels + pixel];
+    const float2 exit =
+        __ldg(args.exit_waves + static_cast<std::int64_t>(point.slot) * pixels + pixel);
     args.product.out[static_cast<std::int64_t>(j) * pixels + pixel] =
         args.product.scale * (2.0f * product - exit);
   }
@@ -62,12 +67,13 @@ __global__ void __launch_bounds__(kThreads) ExitWaveUpdateKernel(ExitWaveUpdateA
   const int pixels = args.batch.rows * args.batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
+#pragma unroll kPointsPerThread
   for (int j = blockIdx.y; j < args.batch.count; j += gridDim.y) {
-    const DevicePoint point = args.batch.points[j];
+    const DevicePoint point = PointOf(args.batch, j);
     const float2 product = ProductAt(args.canvas, args.probe, point, args.batch.cols, pixel);
     args.exit_waves[static_cast<std::int64_t>(point.slot) * pixels + pixel] =
         (2.0f - args.beta) * product +
-        args.correction[static_cast<std::int64_t>(j) * pixels + pixel];
+        __ldg(args.correction + static_cast<std::int64_t>(j) * pixels + pixel);
   }
 }
 

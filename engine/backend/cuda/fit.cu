@@ -38,12 +38,9 @@ __global__ void __launch_bounds__(kThreads) FitKernel(FitArgs args, const Pixel*
   const std::int64_t piece = static_cast<std::int64_t>(j) * gridDim.x + blockIdx.x;
   StoreBlockSum(sums, &args.fit[piece]);
   if constexpr (kLikelihood) {
-    __shared__ double scratch[kThreads / kWarp];
-    LikelihoodSums total;
-    total.trusted = BlockSum(likelihood.trusted, scratch);
-    total.non_zero = BlockSum(likelihood.non_zero, scratch);
-    total.excess = BlockSum(likelihood.excess, scratch);
-    if (threadIdx.x == 0) args.likelihood[piece] = total;
+    double v[] = {likelihood.trusted, likelihood.non_zero, likelihood.excess};
+    BlockSums(v);
+    if (threadIdx.x == 0) args.likelihood[piece] = {v[0], v[1], v[2]};
   }
 }
 
@@ -62,6 +59,18 @@ __device__ void Add(const LikelihoodSums& from, LikelihoodSums& to) {
   to.excess += from.excess;
 }
 
+__device__ void StoreBlockSum(const FitPartial& sums, FitPartial* result) {
+  StoreBlockSum(sums.fit, &result->fit);
+  double v[] = {sums.likelihood.trusted, sums.likelihood.non_zero, sums.likelihood.excess,
+                sums.squared_errors, sums.lit_frames};
+  BlockSums(v);
+  if (threadIdx.x == 0) {
+    result->likelihood = {v[0], v[1], v[2]};
+    result->squared_errors = v[3];
+    result->lit_frames = v[4];
+  }
+}
+
 // One thread per point, so that each frame's error ratio is formed from its own sums.
 __global__ void __launch_bounds__(kThreads) ReduceFitKernel(ReduceFitArgs args) {
   FitPartial mine{};
@@ -78,36 +87,25 @@ __global__ void __launch_bounds__(kThreads) ReduceFitKernel(ReduceFitArgs args) 
       mine.lit_frames += 1;
     }
   }
-  FitPartial* result = &args.partials[blockIdx.x];
-  StoreBlockSum(mine.fit, &result->fit);
-  __shared__ double scratch[kThreads / kWarp];
-  const double trusted = BlockSum(mine.likelihood.trusted, scratch);
-  const double non_zero = BlockSum(mine.likelihood.non_zero, scratch);
-  const double excess = BlockSum(mine.likelihood.excess, scratch);
-  const double squared_errors = BlockSum(mine.squared_errors, scratch);
-  const double lit_frames = BlockSum(mine.lit_frames, scratch);
-  if (threadIdx.x == 0) {
-    result->likelihood = {trusted, non_zero, excess};
-    result->squared_errors = squared_errors;
-    result->lit_frames = lit_frames;
-  }
+  StoreBlockSum(mine, &args.partials[blockIdx.x]);
 }
 
-__global__ void FinishFitKernel(ReduceFitArgs args) {
+// One block; one thread per partial sum.
+__global__ void __launch_bounds__(kThreads) FinishFitKernel(ReduceFitArgs args) {
+  static_assert(kFitBlocks <= kThreads);
   FitPartial total{};
-  for (int block = 0; block < kFitBlocks; ++block) {
-    Add(args.partials[block].fit, total.fit);
-    Add(args.partials[block].likelihood, total.likelihood);
-    total.squared_errors += args.partials[block].squared_errors;
-    total.lit_frames += args.partials[block].lit_frames;
-  }
-  args.state->fit = total.fit;
-  args.state->likelihood = total.likelihood;
-  args.state->squared_errors = total.squared_errors;
-  args.state->lit_frames = total.lit_frames;
-  args.state->step = total.fit.step_denominator > 0
-                         ? args.step_scale * total.fit.step_numerator / total.fit.step_denominator
-                         : 0.0;
+  if (threadIdx.x < kFitBlocks) total = args.partials[threadIdx.x];
+  __shared__ FitPartial sum;
+  StoreBlockSum(total, &sum);
+  if (threadIdx.x != 0) return;
+  IterationState& state = *args.state;
+  state.fit = sum.fit;
+  state.likelihood = sum.likelihood;
+  state.squared_errors = sum.squared_errors;
+  state.lit_frames = sum.lit_frames;
+  state.step = sum.fit.step_denominator > 0
+                   ? args.step_scale * sum.fit.step_numerator / sum.fit.step_denominator
+                   : 0.0;
 }
 
 }  // namespace
@@ -125,7 +123,7 @@ void LaunchFit(const FitArgs& args, cudaStream_t stream) {
 
 void LaunchReduceFit(const ReduceFitArgs& args, cudaStream_t stream) {
   ReduceFitKernel<<<kFitBlocks, kThreads, 0, stream>>>(args);
-  FinishFitKernel<<<1, 1, 0, stream>>>(args);
+  FinishFitKernel<<<1, kThreads, 0, stream>>>(args);
 }
 
 }  // namespace ptychoserve::cuda

@@ -17,6 +17,7 @@ __device__ void ForEachPixelOfPiece(const Batch& batch, Fn fn) {
   const int pixels = batch.rows * batch.cols;
   const int begin = blockIdx.x * kPiecePixels;
   const int end = min(begin + kPiecePixels, pixels);
+#pragma unroll 4
   for (int pixel = begin + threadIdx.x; pixel < end; pixel += kThreads) fn(pixel);
 }
 
@@ -37,15 +38,10 @@ __device__ inline void AddFit(float counts, float modulus, FitSums& sums) {
 
 // The sum over the block into `*result`, by thread 0.
 __device__ inline void StoreBlockSum(const FitSums& sums, FitSums* result) {
-  __shared__ double scratch[kThreads / kWarp];
-  FitSums total;
-  total.abs_deviation = BlockSum(sums.abs_deviation, scratch);
-  total.amplitude = BlockSum(sums.amplitude, scratch);
-  total.squared_deviation = BlockSum(sums.squared_deviation, scratch);
-  total.intensity = BlockSum(sums.intensity, scratch);
-  total.step_numerator = BlockSum(sums.step_numerator, scratch);
-  total.step_denominator = BlockSum(sums.step_denominator, scratch);
-  if (threadIdx.x == 0) *result = total;
+  double v[] = {sums.abs_deviation, sums.amplitude,      sums.squared_deviation,
+                sums.intensity,     sums.step_numerator, sums.step_denominator};
+  BlockSums(v);
+  if (threadIdx.x == 0) *result = {v[0], v[1], v[2], v[3], v[4], v[5]};
 }
 
 }  // namespace ptychoserve::cuda

@@ -65,10 +65,9 @@ __global__ void __launch_bounds__(kThreads) UpdateKernel(UpdateArgs args) {
     if (value.x != old.x || value.y != old.y) args.values[i] = value;
     if (!Finite(value)) *args.non_finite = 1;
   }
-  __shared__ double scratch[kThreads / kWarp];
-  squared_change = BlockSum(squared_change, scratch);
-  squared_norm = BlockSum(squared_norm, scratch);
-  if (threadIdx.x == 0) args.partials[blockIdx.x] = {squared_change, squared_norm};
+  double sums[] = {squared_change, squared_norm};
+  BlockSums(sums);
+  if (threadIdx.x == 0) args.partials[blockIdx.x] = {sums[0], sums[1]};
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -78,10 +77,9 @@ __global__ void __launch_bounds__(kThreads)
     squared_change += partials[i].squared_change;
     squared_norm += partials[i].squared_norm;
   }
-  __shared__ double scratch[kThreads / kWarp];
-  squared_change = BlockSum(squared_change, scratch);
-  squared_norm = BlockSum(squared_norm, scratch);
-  if (threadIdx.x == 0) *result = {squared_change, squared_norm};
+  double sums[] = {squared_change, squared_norm};
+  BlockSums(sums);
+  if (threadIdx.x == 0) *result = {sums[0], sums[1]};
 }
 
 }  // namespace
