@@ -105,7 +105,10 @@ CudaDeviceList CudaDevices(const CudaDeviceOptions& options) {
   int count = 0;
   if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
     (void)cudaGetLastError();
-    list.reason = absl::StrCat("no GPU can be used: ", cudaGetErrorString(error));
+    // Also what the runtime says when there is no driver at all.
+    list.reason = error == cudaErrorInsufficientDriver
+                      ? "the NVIDIA driver is missing, or older than this CUDA runtime needs"
+                      : absl::StrCat("no GPU can be used: ", cudaGetErrorString(error));
     return list;
   }
   if (count == 0) list.reason = "this machine has no GPU";
