@@ -16,6 +16,8 @@ TEST_IN_SOURCE = re.compile(r"^\s*(?:TYPED_)?TEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\s
 PYTHON_TEST = re.compile(r"^\s*def (test_\w+)\(", re.MULTILINE)
 # Tests are named in docs/testing.md as `Suite.Name` or `test_name`.
 TEST_IN_PAGE = re.compile(r"`(\w+\.\w+|test_\w+)`")
+# In docs/errors.md, where fields have dots as well, by the suite's name.
+TEST_IN_ERRORS = re.compile(r"`([A-Z]\w*Test\.\w+)`")
 
 
 def anchor(heading):
@@ -43,13 +45,18 @@ def wrong_links(page):
             yield f"{page.relative_to(ROOT)}: {link}: there is no such heading"
 
 
-def unknown_tests():
+def known_tests():
     known = set()
     for source in [path for end in ("cc", "h", "cu") for path in ROOT.glob(f"tests/**/*.{end}")]:
         text = source.read_text(encoding="utf-8")
         known |= {f"{suite}.{name}" for suite, name in TEST_IN_SOURCE.findall(text)}
     for source in ROOT.glob("tests/**/*.py"):
         known |= set(PYTHON_TEST.findall(source.read_text(encoding="utf-8")))
+    return known
+
+
+def unknown_tests():
+    known = known_tests()
     page = ROOT / "docs" / "testing.md"
     table = [line for line in page.read_text(encoding="utf-8").splitlines()
              if line.startswith("| A")]
@@ -62,6 +69,11 @@ def unknown_tests():
         for name in named:
             if name not in known:
                 yield f"{page.relative_to(ROOT)}: {name}: there is no such test"
+    errors = ROOT / "docs" / "errors.md"
+    if errors.exists():
+        for name in TEST_IN_ERRORS.findall(errors.read_text(encoding="utf-8")):
+            if name not in known:
+                yield f"{errors.relative_to(ROOT)}: {name}: there is no such test"
 
 
 def main():
