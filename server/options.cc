@@ -73,6 +73,10 @@ void AddOptions(CLI::App& app, ServerOptions& o) {
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Range(kMinMessageBytes, kMaxStagingBytes))
       ->group("Sessions");
+  add("--open-timeout-s", o.open_timeout_s, "PTYCHOSERVED_OPEN_TIMEOUT_S",
+      "Seconds that an input stream has to say which session it is for")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->group("Sessions");
   add("--ingest-workers", o.ingest_workers, "PTYCHOSERVED_INGEST_WORKERS",
       "Threads that decode and prepare frames, for all sessions")
       ->check(CLI::Range(1, 256))

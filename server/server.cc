@@ -3,6 +3,8 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/server_builder_option.h>
+#include <grpcpp/impl/server_builder_plugin.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -36,16 +38,27 @@ CoreLimits LimitsFrom(const ServerOptions& options) {
   limits.max_message_bytes = static_cast<std::int64_t>(options.max_message_bytes);
   limits.staging_bytes = static_cast<std::int64_t>(options.staging_bytes);
   limits.ingest_workers = options.ingest_workers;
+  limits.open_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::duration<double>(options.open_timeout_s));
   return limits;
 }
 
-void SetPlugins(bool reflection) {
+void SetPlugins() {
   static std::once_flag once;  // gRPC keeps them for the process.
-  std::call_once(once, [reflection] {
+  std::call_once(once, [] {
     grpc::EnableDefaultHealthCheckService(true);
-    if (reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   });
 }
+
+// gRPC's shared library turns reflection on by being loaded, so that it has to be taken out.
+class WithoutReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins, [](const auto& p) { return p->name() == "proto_server_reflection"; });
+  }
+};
 
 // Whole or not at all, for scripts that wait for the file.
 absl::Status WritePortFile(const std::string& path, const std::string& address) {
@@ -89,8 +102,9 @@ Server::Server(const ServerOptions& options, std::vector<std::unique_ptr<Device>
 Server::~Server() { Shutdown(); }
 
 absl::Status Server::Listen() {
-  SetPlugins(options_.reflection);
+  SetPlugins();
   grpc::ServerBuilder builder;
+  if (!options_.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   int port = -1;
   builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(&service_);

@@ -445,6 +445,13 @@ absl::Status FrameStore::AddEncoderSamples(const EncoderBatch& batch) {
     Impl::Count(s.positions, Reject::kNonFinite, added.first_bad_frame, added.non_finite_samples,
                 absl::StrCat("encoder sample of frame ", added.first_bad_frame, " is not finite"));
   }
+  if (added.refused_samples > 0) {
+    Impl::Count(s.positions, Reject::kOverCapacity, first_frame, added.refused_samples,
+                absl::StrCat("encoder samples from index ", batch.first_sample,
+                             " on: the index is beyond all frame ids, or ",
+                             EncoderAssembler::kMaxIncompleteFrames,
+                             " frames wait for their samples already"));
+  }
   for (const EncoderAssembler::Position& p : added.complete) {
     s.AddPosition(p.frame_id, p.y_m, p.x_m);
   }

@@ -21,12 +21,13 @@ IngestStream<Request>* IngestStream<Request>::Launch(std::shared_ptr<IngestStrea
   stream->self_ = stream;
   {
     MutexLock lock(stream->mu_);
-    stream->timeout_.After(kFirstMessageTimeout, [weak = stream->weak_from_this()] {
+    const std::chrono::milliseconds limit = stream->core_.limits.open_timeout;
+    stream->timeout_.After(limit, [weak = stream->weak_from_this(), limit] {
       const auto self = weak.lock();
       if (self == nullptr) return;
       self->OnTimeout(State::kOpening,
-                      WithReason(absl::DeadlineExceededError(absl::StrCat(
-                                     "no OpenStream within ", kFirstMessageTimeout.count(), " s")),
+                      WithReason(absl::DeadlineExceededError(
+                                     absl::StrCat("no OpenStream within ", limit.count(), " ms")),
                                  reason::kFirstMessageTimeout));
     });
     stream->ReadLocked();

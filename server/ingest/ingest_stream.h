@@ -41,7 +41,6 @@ class IngestStream : public grpc::ServerBidiReactor<Request, v1::IngestAck>,
                      public Drainable,
                      public std::enable_shared_from_this<IngestStream<Request>> {
  public:
-  static constexpr std::chrono::seconds kFirstMessageTimeout{10};
   static constexpr std::chrono::seconds kLastAckTimeout{10};
 
   ~IngestStream() override = default;

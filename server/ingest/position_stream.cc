@@ -1,5 +1,6 @@
 #include "server/ingest/position_stream.h"
 
+#include "absl/strings/strip.h"
 #include "engine/base/status_macros.h"
 #include "server/ingest/batch_check.h"
 #include "server/service/errors.h"
@@ -21,7 +22,12 @@ absl::StatusOr<bool> PositionStream::Feed(Reconstruction& reconstruction,
     }
     case v1::StreamPositionsRequest::kEncoderSamples: {
       PS_ASSIGN_OR_RETURN(const EncoderBatch batch, CheckEncoderSamples(request.encoder_samples()));
-      PS_RETURN_IF_ERROR(reconstruction.AddEncoderSamples(batch));
+      const absl::Status added = reconstruction.AddEncoderSamples(batch);
+      if (absl::IsInvalidArgument(added)) {
+        return InvalidField(reason::kProtocolViolation, "encoder_samples",
+                            absl::StripPrefix(added.message(), "encoder_samples: "));
+      }
+      PS_RETURN_IF_ERROR(added);
       return true;
     }
     default:

@@ -44,8 +44,11 @@ WatchSnapshotsStream::Step WatchSnapshotsStream::Next(v1::SnapshotChunk& chunk) 
   const SessionState state = session_->state();
   auto snapshot = reconstruction.latest_snapshot();
   if (snapshot == nullptr || snapshot->version == sent_version_) {
+    // A session that is deleted while it runs leaves no final snapshot: its watchers are told why.
+    if (session_->deleted() && !sent_final_) {
+      return Step::Finish(SessionDeleted(session_->name()));
+    }
     if (IsFinal(state)) return Step::Finish(absl::OkStatus());
-    if (session_->deleted()) return Step::Finish(SessionDeleted(session_->name()));
     return Step::Wait();
   }
   const Clock::time_point now = Clock::now();
@@ -61,6 +64,7 @@ WatchSnapshotsStream::Step WatchSnapshotsStream::Next(v1::SnapshotChunk& chunk) 
   const std::int64_t version = prepared.header.version();
   prepared.header.set_skipped(sent_version_ == 0 ? 0 : version - sent_version_ - 1);
   sent_version_ = version;
+  sent_final_ = prepared.header.final();
   cursor_ = SnapshotCursor(std::move(prepared));
   cursor_.Next(chunk);
   return Step::Write();

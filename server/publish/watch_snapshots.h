@@ -29,6 +29,7 @@ class WatchSnapshotsStream final : public PushStream<v1::SnapshotChunk> {
   const std::chrono::milliseconds min_interval_;
 
   std::int64_t sent_version_ = 0;
+  bool sent_final_ = false;
   Clock::time_point next_at_{};  // Not before, unless the session has ended.
   SnapshotCursor cursor_;
 };

@@ -20,6 +20,7 @@ struct CoreLimits {
   std::int64_t max_message_bytes = 32 << 20;
   std::int64_t staging_bytes = 256 << 20;  // Per session.
   int ingest_workers = 2;
+  std::chrono::milliseconds open_timeout{10'000};  // For the first message of an input stream.
 };
 
 // What all calls share. Every member is thread-safe. Outlives the gRPC server: the pools must

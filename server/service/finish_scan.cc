@@ -19,12 +19,10 @@ absl::Status FinishScan(Core& core, const v1::FinishScanRequest& request, v1::Se
     }
   }
   const absl::Status finished = session->reconstruction().FinishScan(expected);
-  const SessionState state = session->state();
-  if (state == SessionState::kStopped || state == SessionState::kFailed) {
-    return SessionEnded(session->name(), StateName(state));
+  if (absl::IsFailedPrecondition(finished)) {
+    return SessionEnded(session->name(), StateName(session->state()));
   }
-  // A completed session has had its end of data: asking again changes nothing.
-  if (!finished.ok() && state != SessionState::kCompleted) return finished;
+  PS_RETURN_IF_ERROR(finished);
   Log(LogLevel::kInfo, "scan finished", {{"session", session->id()}});
   response = session->ToProto();
   return absl::OkStatus();

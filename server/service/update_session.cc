@@ -1,4 +1,6 @@
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -62,6 +64,10 @@ absl::Status Update(Core& core, const v1::UpdateSessionRequest& request, v1::Ses
           reason::kInvalidRequest, "update_mask",
           absl::StrCat("'", path.substr(0, 100), "' cannot be changed; see UpdateSessionRequest"));
     }
+  }
+  if (std::vector<FieldViolation> violations = Validate(config); !violations.empty()) {
+    for (FieldViolation& v : violations) v.field = absl::StrCat("session.config.", v.field);
+    return InvalidFields(reason::kInvalidRequest, violations);
   }
   const absl::Status updated =
       session->reconstruction().UpdateSettings(config.run, config.snapshots, config.clear_region);
