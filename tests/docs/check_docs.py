@@ -16,8 +16,6 @@ TEST_IN_SOURCE = re.compile(r"^\s*(?:TYPED_)?TEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\s
 PYTHON_TEST = re.compile(r"^\s*def (test_\w+)\(", re.MULTILINE)
 # Tests are named in docs/testing.md as `Suite.Name` or `test_name`.
 TEST_IN_PAGE = re.compile(r"`(\w+\.\w+|test_\w+)`")
-# In docs/errors.md, where fields have dots as well, by the suite's name.
-TEST_IN_ERRORS = re.compile(r"`([A-Z]\w*Test\.\w+)`")
 
 
 def anchor(heading):
@@ -69,11 +67,28 @@ def unknown_tests():
         for name in named:
             if name not in known:
                 yield f"{page.relative_to(ROOT)}: {name}: there is no such test"
-    errors = ROOT / "docs" / "errors.md"
-    if errors.exists():
-        for name in TEST_IN_ERRORS.findall(errors.read_text(encoding="utf-8")):
-            if name not in known:
-                yield f"{errors.relative_to(ROOT)}: {name}: there is no such test"
+    yield from errors_and_tests(known)
+
+
+def errors_and_tests(known):
+    """Every row of bad input names a test that exists, and every such test has a row."""
+    page = ROOT / "docs" / "errors.md"
+    text = page.read_text(encoding="utf-8").partition("## Bad input")[2]
+    rows = [line for line in text.splitlines()
+            if line.startswith("| ") and not line.startswith("| Input |")]
+    named = set()
+    for row in rows:
+        tests = TEST_IN_PAGE.findall(row.split("|")[-2])
+        if not tests:
+            yield f"{page.relative_to(ROOT)}: {row.split('|')[1].strip()}: no test is named"
+        named |= set(tests)
+    tested = {f"{suite}.{name}"
+              for source in ROOT.glob("tests/integration/bad_*_test.cc")
+              for suite, name in TEST_IN_SOURCE.findall(source.read_text(encoding="utf-8"))}
+    for name in sorted(named - known):
+        yield f"{page.relative_to(ROOT)}: {name}: there is no such test"
+    for name in sorted(tested - named):
+        yield f"{page.relative_to(ROOT)}: {name}: tested, but not in the table"
 
 
 def main():
