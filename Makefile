@@ -52,10 +52,13 @@ SOURCES := $(shell git ls-files '*.cc' '*.h' '*.cu' '*.cuh' 2>/dev/null)
 format:  ## Format all sources
 	@clang-format -i $(SOURCES)
 
-lint: configure  ## Check the format and run clang-tidy on engine, server and client
+lint: packages  ## Check the format, Clang's thread-safety analysis, and clang-tidy
+	@command -v clang-tidy clang++ clang-format > /dev/null || \
+	  { echo 'make lint needs: apt-get install clang clang-format clang-tidy'; exit 1; }
 	@clang-format --dry-run -Werror $(SOURCES)
+	@cmake --preset lint > /dev/null && cmake --build --preset lint -j $(JOBS)
 	@git ls-files 'engine/*.cc' 'server/*.cc' 'client/*.cc' | grep -v backend/cuda \
-	  | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
+	  | xargs -P $(JOBS) -n 4 clang-tidy -p build/lint --quiet
 
 gpu-bundle: build  ## One self-contained folder that runs all GPU tests on another machine
 	@tests/gpu/make_bundle.sh $(BUILD) $(BUILD)/gpu-bundle

@@ -118,17 +118,31 @@ absl::StatusOr<bool> Solver::ActivateWaiting(const ClearRegionConfig& clear_regi
   active_ = std::move(active);
   waiting_.clear();
 
+  PS_RETURN_IF_ERROR(backend_->SetActivePoints(ActiveWindows()));
+  return true;
+}
+
+std::vector<PointWindow> Solver::ActiveWindows() const {
   std::vector<PointWindow> windows;
   windows.reserve(active_->size());
   for (const FrameStore::Point& p : *active_) {
-    windows.push_back({p.slot, p.window.row, p.window.col, p.window.frac_row, p.window.frac_col});
+    windows.push_back(
+        {p.slot, p.window.row, p.window.col, p.window.frac_row, p.window.frac_col});
   }
-  PS_RETURN_IF_ERROR(backend_->SetActivePoints(windows));
-  return true;
+  return windows;
+}
+
+absl::Status Solver::RestartExitWaves() {
+  PS_RETURN_IF_ERROR(backend_->SetActivePoints({}));
+  return backend_->SetActivePoints(ActiveWindows());
 }
 
 absl::StatusOr<IterationMetrics> Solver::Iterate(const AlgorithmConfig& algorithm,
                                                  std::int64_t iteration) {
+  // Exit waves have not followed what another algorithm did to object and probe since.
+  const bool needs_waves = std::holds_alternative<DifferenceMapConfig>(algorithm);
+  if (needs_waves && waves_are_stale_) PS_RETURN_IF_ERROR(RestartExitWaves());
+  waves_are_stale_ = !needs_waves;
   IterationOptions options;
   options.update_object = iteration >= config_.object.start_update;
   options.update_probe = !config_.probe.frozen && iteration >= config_.probe.start_update;

@@ -61,6 +61,8 @@ class Solver {
     std::shared_ptr<const std::vector<FrameStore::Point>> points;
   };
   absl::Status Recentre();
+  std::vector<PointWindow> ActiveWindows() const;
+  absl::Status RestartExitWaves();
   // Region of new points' windows, on the absolute lattice.
   Region WindowsOf(const std::vector<FrameStore::Point>& points) const;
 
@@ -71,6 +73,7 @@ class Solver {
   FrameStore& store_;
   bool started_ = false;
   double noise_r_factor_ = 0;
+  bool waves_are_stale_ = false;
   Region canvas_;
   std::vector<FrameStore::Point> waiting_;
   // In frame-id order. Shared with the snapshot under way, so replaced rather than changed.

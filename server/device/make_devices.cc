@@ -5,27 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/backend/cpu/cpu_device.h"
-#include "server/telemetry/log.h"
-#ifdef PTYCHOSERVE_WITH_CUDA
 #include "engine/backend/cuda/cuda_device.h"
-#endif
+#include "server/telemetry/log.h"
 
 namespace ptychoserve::server {
 namespace {
-
-struct Gpus {
-  std::vector<std::unique_ptr<Device>> devices;
-  std::string reason;  // Why some or all are missing.
-};
-
-Gpus FindGpus() {
-#ifdef PTYCHOSERVE_WITH_CUDA
-  CudaDeviceList found = CudaDevices();
-  return {std::move(found.devices), std::move(found.reason)};
-#else
-  return {{}, "this is a CPU-only build"};
-#endif
-}
 
 std::unique_ptr<Device> MakeCpu(const ServerOptions& options) {
   CpuDeviceOptions cpu;
@@ -39,7 +23,7 @@ std::unique_ptr<Device> MakeCpu(const ServerOptions& options) {
 absl::StatusOr<std::vector<std::unique_ptr<Device>>> MakeDevices(const ServerOptions& options) {
   std::vector<std::unique_ptr<Device>> out;
   if (options.device != "cpu") {
-    Gpus gpus = FindGpus();
+    CudaDeviceList gpus = CudaDevices();
     for (std::unique_ptr<Device>& gpu : gpus.devices) {
       const bool wanted =
           options.device == "auto" || options.device == "cuda" || options.device == gpu->name();

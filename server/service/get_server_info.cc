@@ -1,3 +1,4 @@
+#include "engine/backend/cuda/cuda_device.h"
 #include "engine/base/version.h"
 #include "server/service/handlers.h"
 
@@ -7,11 +8,7 @@ grpc::ServerUnaryReactor* HandleGetServerInfo(Core& core, grpc::CallbackServerCo
                                               const v1::GetServerInfoRequest*,
                                               v1::ServerInfo* response) {
   response->set_version(kVersion);
-#ifdef PTYCHOSERVE_WITH_CUDA
-  response->set_build("cuda");
-#else
-  response->set_build("cpu-only");
-#endif
+  response->set_build(BuiltWithCuda() ? "cuda" : "cpu-only");
   const auto sessions = core.sessions.All();
   for (const auto& serving : core.devices.devices()) {
     v1::Device& device = *response->add_devices();

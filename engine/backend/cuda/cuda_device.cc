@@ -124,4 +124,6 @@ CudaDeviceList CudaDevices(const CudaDeviceOptions& options) {
   return list;
 }
 
+bool BuiltWithCuda() { return true; }
+
 }  // namespace ptychoserve

@@ -8,7 +8,7 @@
 
 #include "engine/backend/backend.h"
 
-// Part of the library only when PTYCHOSERVE_WITH_CUDA is defined; the header needs no CUDA.
+// The header needs no CUDA. In a CPU-only build there are no GPUs, and the reason says so.
 namespace ptychoserve {
 
 struct CudaDeviceOptions {
@@ -26,6 +26,9 @@ struct CudaDeviceList {
 // so on. Without a GPU or a driver the list is empty. The devices are thread-safe; a backend is
 // used by one thread at a time, and may outlive its device.
 CudaDeviceList CudaDevices(const CudaDeviceOptions& options = {});
+
+// Whether the CUDA backend is part of this build.
+bool BuiltWithCuda();
 
 }  // namespace ptychoserve
 

@@ -295,6 +295,20 @@ TEST_F(ReconstructionTest, StagesCanBeCountedFromTheStart) {
   EXPECT_EQ(progress().stage, 1);
 }
 
+TEST_F(ReconstructionTest, ADifferenceMapThatFollowsAnotherAlgorithmStartsItsExitWavesAnew) {
+  ReconstructionConfig config = Config();
+  config.run.schedule_clock = ScheduleClock::kFromStart;
+  StageConfig dm{.algorithm = DifferenceMapConfig{}}, ml{.algorithm = MlGradientConfig{}};
+  dm.iterations = 2;
+  ml.iterations = 2;
+  config.schedule = {dm, ml, {.algorithm = DifferenceMapConfig{}}};
+  Start(config);
+  Send(0, 8);
+  RunTurns(8);
+  // Activated once; then taken out and put back before the second difference map, once.
+  EXPECT_THAT(record().active_counts, ElementsAre(8, 0, 8));
+}
+
 TEST_F(ReconstructionTest, UpdatesBeginWhenConfiguredAndAFrozenProbeNever) {
   ReconstructionConfig config = Config();
   config.object.start_update = 1;
