@@ -1,10 +1,16 @@
 #include "client/cli/command.h"
 
+#include <cstdlib>
 #include <utility>
 
 #include "client/cli/output.h"
 
 namespace ptychoserve::cli {
+
+std::string DefaultServer() {
+  const char* server = std::getenv("PTYCHOSERVE_SERVER");
+  return server != nullptr && *server != '\0' ? server : "127.0.0.1:50051";
+}
 
 absl::StatusOr<std::unique_ptr<client::Client>> Context::Connect() const {
   return client::Client::Connect(server);
@@ -26,7 +32,6 @@ CLI::App* AddCommand(CLI::App& app, Context& context, const std::string& name,
 
 void AddServerOption(CLI::App* command, Context& context) {
   command->add_option("--server,-s", context.server, "Where ptychoserved listens, HOST:PORT")
-      ->envname("PTYCHOSERVE_SERVER")
       ->capture_default_str();
 }
 

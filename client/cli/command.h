@@ -12,9 +12,13 @@
 
 namespace ptychoserve::cli {
 
+// $PTYCHOSERVE_SERVER, else this machine. Not left to CLI11, which would let the environment
+// replace what one command was given on behalf of the other commands.
+std::string DefaultServer();
+
 // What every command has.
 struct Context {
-  std::string server = "127.0.0.1:50051";
+  std::string server = DefaultServer();
   bool json = false;
   int exit_code = 0;
 

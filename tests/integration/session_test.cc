@@ -236,8 +236,8 @@ TEST_F(SessionLifeTest, EndedSessionIsDeletedWithoutForce) {
 
 TEST_F(SessionLifeTest, EndedSessionHoldsNoDeviceMemory) {
   const std::int64_t before = api().Info().value.devices(0).reserved_bytes();
-  const v1::Session session = RunScan(SmallScan(), 2);
-  EXPECT_EQ(session.device_bytes(), 0);
+  RunScan(SmallScan(), 2);
+  api().Await(Name(), [](const v1::Session& s) { return s.device_bytes() == 0; });
   EXPECT_EQ(api().Info().value.devices(0).reserved_bytes(), before);
   EXPECT_FALSE(api().Snapshot(Name()).value.object.empty());
 }
