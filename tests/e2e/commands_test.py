@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Every command of ptychoctl against a real server, and what it says when something is wrong.
+
+    commands_test.py BUILD_DIR [unittest arguments]
+"""
+import json
+import os
+
+import h5py
+import harness
+import numpy as np
+
+
+class CommandsTest(harness.EndToEndTest):
+    def test_tour_of_a_session(self):
+        info = self.json("info")
+        self.assertEqual(info["devices"][0]["name"], "cpu")
+
+        created = self.json("create", "--session", "tour", "--scan", self.scan, "--probe",
+                            f"{self.scan}:{harness.PROBE}", "--schedule", "dm:8,ml_grad:4")
+        self.assertEqual(created["name"], "sessions/tour")
+        self.assertEqual(created["config"]["run"]["it_ends_after"], 12)
+        self.assertEqual([s["name"] for s in self.json("list")["sessions"]], ["sessions/tour"])
+        self.assertIn("tour", self.ok("list"))
+
+        # Positions first, then the frames: they are joined by id.
+        self.json("stream", "tour", self.scan, "--positions-only")
+        waiting = self.json("get", "tour")
+        self.assertEqual(waiting["positions_without_frame"], 100)
+        self.json("update", "tour", "--snapshot-history", 4, "--iterations", 10)
+        sent = self.json("stream", "tour", self.scan, "--frames-only", "--finish")
+        self.assertEqual(sent["sent"]["frames"], 100)
+
+        events = [json.loads(line) for line in self.ok("watch", "tour", "--json").splitlines()]
+        self.assertEqual(events[-1]["session"]["state"], "SESSION_STATE_COMPLETED")
+        session = self.json("get", "tour")
+        self.assertEqual(session["iterations_after_end"], 10)
+        self.assertEqual(session["config"]["snapshots"]["history"], 4)
+        self.assertIn("COMPLETED", self.ok("get", "tour"))
+        self.json("finish", "tour")  # Once more: nothing happens.
+        self.assertEqual(self.refused(1, "stop", "tour")["reason"], "SESSION_ENDED")
+
+        npz, png = self.path("now.npz"), self.path("now.png")
+        header = self.json("snapshot", "tour", "--out", npz, "--out", png)
+        self.assertTrue(header["final"])
+        self.assertEqual(header["version"], session["snapshot_version"])
+        self.assertTrue(np.isfinite(np.load(npz)["obj"]).all())
+        self.assertGreater(min(harness.picture_size(png)), 16)
+        self.assertTrue(self.json("snapshot", "tour", "--newer-than", header["version"])
+                        ["unchanged"])
+
+        self.json("delete", "tour")
+        self.assertEqual(self.json("list")["sessions"], [])
+
+    def test_session_that_runs_is_stopped_or_deleted_by_force(self):
+        self.json("create", "--session", "endless", "--scan", self.scan, "--iterations", 1000000)
+        self.json("stream", "endless", self.scan, "--finish")
+        self.assertEqual(self.refused(1, "delete", "endless")["reason"], "SESSION_ACTIVE")
+        self.assertEqual(self.json("stop", "endless")["state"], "SESSION_STATE_STOPPED")
+        self.json("delete", "endless")
+        self.json("create", "--session", "endless", "--scan", self.scan)
+        self.json("delete", "endless", "--force")
+
+    def test_dry_run_creates_nothing(self):
+        planned = self.json("create", "--scan", self.scan, "--dry-run")
+        self.assertGreater(planned["device_bytes"], 0)
+        self.assertEqual(self.json("list")["sessions"], [])
+
+    def test_bad_input_on_this_side(self):
+        empty = self.path("empty.cxi")
+        with h5py.File(empty, "w"):
+            pass
+        for arguments in (("run", self.path("missing.cxi")),
+                          ("run", empty),
+                          ("run", __file__),
+                          ("run", self.scan, "--schedule", "nonsense:5"),
+                          ("run", self.scan, "--probe", self.path("missing.npy")),
+                          ("run", self.scan, "--probe", f"{self.scan}:/no/such/dataset"),
+                          ("run", self.scan, "--out", "result.jpeg"),
+                          ("run", self.scan, "--drop", "1.5"),
+                          ("run", self.scan, "--encoding", "zip"),
+                          ("run", self.scan, "--no-such-flag"),
+                          ("create", "--config", self.path("missing.textproto")),
+                          ("simulate", self.path("s.cxi"), "--frame", "33"),
+                          ("simulate", "/no/such/folder/s.cxi", "--points", "4"),
+                          ("no-such-command",),
+                          ()):
+            with self.subTest(arguments=arguments):
+                self.assertTrue(self.refused(2, *arguments)["message"])
+
+    def test_settings_that_the_server_refuses_are_named(self):
+        config = self.path("bad.textproto")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write("object { padding_px: 1 } snapshots { history: 100 }")
+        error = self.refused(2, "run", self.scan, "--config", config)
+        self.assertEqual(error["code"], "INVALID_ARGUMENT")
+        self.assertEqual(error["reason"], "INVALID_CONFIG")
+        self.assertEqual([f["field"] for f in error["fields"]],
+                         ["object.padding_px", "snapshots.history"])
+
+    def test_session_unknown(self):
+        for arguments in (("get", "nobody"), ("finish", "nobody"), ("stop", "nobody"),
+                          ("delete", "nobody"), ("snapshot", "nobody"), ("watch", "nobody"),
+                          ("update", "nobody", "--iterations", "5"),
+                          ("stream", "nobody", self.scan)):
+            with self.subTest(arguments=arguments):
+                error = self.refused(1, *arguments)
+                self.assertEqual(error["code"], "NOT_FOUND")
+                self.assertEqual(error["reason"], "SESSION_NOT_FOUND")
+
+    def test_id_that_is_taken(self):
+        self.json("create", "--session", "taken", "--scan", self.scan)
+        error = self.refused(1, "run", self.scan, "--session", "taken", "--iterations", 7)
+        self.assertEqual(error["reason"], "SESSION_EXISTS")
+        self.json("delete", "taken", "--force")
+
+    def test_no_server(self):
+        # The flag comes before the environment, which names the server that is there.
+        error = self.refused(1, "info", "--server", "127.0.0.1:1")
+        self.assertEqual(error["code"], "UNAVAILABLE")
+        self.assertIn("127.0.0.1:1", error["message"])
+
+    def test_server_from_flag_and_environment(self):
+        bare = {k: v for k, v in os.environ.items() if k != "PTYCHOSERVE_SERVER"}
+        for env, flags in ((bare, ("--server", self.server.address)),
+                           ({**bare, "PTYCHOSERVE_SERVER": self.server.address}, ()),
+                           ({**bare, "PTYCHOSERVE_SERVER": "127.0.0.1:1"},
+                            ("-s", self.server.address))):
+            done = self.ctl("info", *flags, env=env)
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_help_has_examples(self):
+        self.assertIn("Examples", self.ok("--help"))
+        for command in ("simulate", "run", "create", "stream", "watch", "snapshot", "list", "get",
+                        "finish", "stop", "delete", "update", "info"):
+            self.assertIn("Example", self.ok(command, "--help"))
+
+
+if __name__ == "__main__":
+    harness.main()
