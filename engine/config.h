@@ -36,10 +36,10 @@ enum class Orientation {
 };
 
 struct OpticsConfig {
-  double wavelength_m = 0;            // > 0.
-  double distance_m = 0;              // Sample to detector, > 0.
-  double detector_pixel_size_y_m = 0; // Row pitch of the frame as it arrives, > 0.
-  double detector_pixel_size_x_m = 0; // Column pitch of the frame as it arrives, > 0.
+  double wavelength_m = 0;             // > 0.
+  double distance_m = 0;               // Sample to detector, > 0.
+  double detector_pixel_size_y_m = 0;  // Row pitch of the frame as it arrives, > 0.
+  double detector_pixel_size_x_m = 0;  // Column pitch of the frame as it arrives, > 0.
 };
 
 // Finds the beam in the first frames and crops around it, once, without losing a frame.
@@ -89,27 +89,31 @@ struct ScanBounds {
 };
 
 struct ScanConfig {
-  int expected_points = 0;    // 0: unknown; else that many joined frames are the end of data.
-  int capacity = 0;           // Frames held. 0: expected_points, or 8192 when that is unknown.
+  int expected_points = 0;  // 0: unknown; else that many joined frames are the end of data.
+  int capacity = 0;         // Frames held. 0: expected_points, or 8192 when that is unknown.
   OverCapacity over_capacity = OverCapacity::kReject;
   std::optional<ScanBounds> bounds;  // Fixes the canvas. Unset: it grows with the positions.
   OutOfCanvas out_of_canvas = OutOfCanvas::kReject;
   int y_sign = 1;  // -1 when the stage coordinate runs against the beam on the sample.
   int x_sign = 1;
-  bool swap_axes = false;       // The sent x is the sample's y and the other way round.
-  int fast_axis_points = 0;     // Points of one fast line; 0: unknown.
+  bool swap_axes = false;    // The sent x is the sample's y and the other way round.
+  int fast_axis_points = 0;  // Points of one fast line; 0: unknown.
   std::int64_t first_frame_id = 0;
   std::optional<EncoderConfig> encoder;
 };
 
-struct AmplitudeLimits { double min = 0, max = 0; };  // 0 <= min <= max.
-struct PhaseLimits { double min_rad = 0, max_rad = 0; };
+struct AmplitudeLimits {
+  double min = 0, max = 0;
+};  // 0 <= min <= max.
+struct PhaseLimits {
+  double min_rad = 0, max_rad = 0;
+};
 
 struct ObjectConfig {
   double initial_amplitude = 1.0;
   double initial_phase_rad = 0.0;
-  int padding_px = 4;                           // Added to the canvas in each axis, 2..1024.
-  std::int64_t max_pixels = 16 * 1024 * 1024;   // Bound of a growing canvas.
+  int padding_px = 4;                          // Added to the canvas in each axis, 2..1024.
+  std::int64_t max_pixels = 16 * 1024 * 1024;  // Bound of a growing canvas.
   std::optional<AmplitudeLimits> amplitude_limits;
   std::optional<PhaseLimits> phase_limits;
   int start_update = 0;  // First iteration that changes the object.
@@ -148,9 +152,9 @@ enum class Likelihood { kPoisson, kGaussian };
 // Guizar-Sicairos, New J. Phys. 14, 063004 (2012), eqs. 4-10.
 struct MlGradientConfig {
   Likelihood likelihood = Likelihood::kPoisson;
-  double epsilon = 0.05;       // Counts (Poisson) or sqrt(counts) (Gaussian) added below.
-  double max_gradient = 5.0;   // Cap on the relative gradient g.
-  double step = 1.0;           // Multiplies the Newton step, (0, 2].
+  double epsilon = 0.05;      // Counts (Poisson) or sqrt(counts) (Gaussian) added below.
+  double max_gradient = 5.0;  // Cap on the relative gradient g.
+  double step = 1.0;          // Multiplies the Newton step, (0, 2].
   Regularisation regularisation;
 };
 

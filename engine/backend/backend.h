@@ -71,10 +71,10 @@ struct FitMetrics {
 
 // Object, probe and coverage of one and the same iteration.
 struct Readback {
-  Region canvas;           // On the absolute lattice.
-  ComplexStack object;     // [1, canvas.shape]
-  ComplexStack probe;      // [modes, frame_shape]
-  FloatImage coverage;     // canvas.shape, Σ_j |P(r - r_j)|² over active points, photons.
+  Region canvas;        // On the absolute lattice.
+  ComplexStack object;  // [1, canvas.shape]
+  ComplexStack probe;   // [modes, frame_shape]
+  FloatImage coverage;  // canvas.shape, Σ_j |P(r - r_j)|² over active points, photons.
 };
 
 // The arithmetic and the state of one session: frames, exit waves, object, probe.

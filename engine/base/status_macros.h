@@ -5,10 +5,9 @@
 #include "absl/status/statusor.h"
 
 // Returns from the enclosing function when `expr`, an absl::Status, is an error.
-#define PS_RETURN_IF_ERROR(expr)                          \
-  do {                                                    \
-    if (absl::Status ps_status = (expr); !ps_status.ok()) \
-      return ps_status;                                   \
+#define PS_RETURN_IF_ERROR(expr)                                            \
+  do {                                                                      \
+    if (absl::Status ps_status = (expr); !ps_status.ok()) return ps_status; \
   } while (false)
 
 // Evaluates `expr`, an absl::StatusOr<T>; returns its error, or moves its value into `lhs`.
@@ -17,8 +16,8 @@
 
 #define PS_CONCAT_INNER_(a, b) a##b
 #define PS_CONCAT_(a, b) PS_CONCAT_INNER_(a, b)
-#define PS_ASSIGN_OR_RETURN_IMPL_(status_or, lhs, expr) \
-  auto status_or = (expr);                              \
+#define PS_ASSIGN_OR_RETURN_IMPL_(status_or, lhs, expr)      \
+  auto status_or = (expr);                                   \
   if (!status_or.ok()) return std::move(status_or).status(); \
   lhs = *std::move(status_or)
 

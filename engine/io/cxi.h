@@ -20,8 +20,8 @@ namespace ptychoserve {
 struct CxiScanInfo {
   std::int64_t frames = 0;
   Shape frame_shape;
-  DataType dtype = DataType::kU16;       // 64-bit and signed integers read as u32 when they fit.
-  double wavelength_m = 0;               // From source_1/wavelength, else source_1/energy (J).
+  DataType dtype = DataType::kU16;  // 64-bit and signed integers read as u32 when they fit.
+  double wavelength_m = 0;          // From source_1/wavelength, else source_1/energy (J).
   double distance_m = 0;
   double detector_pixel_size_y_m = 0, detector_pixel_size_x_m = 0;
   std::vector<std::uint8_t> bad_pixels;  // frame_shape, 1 = bad; empty when there is no mask.
@@ -75,9 +75,9 @@ class CxiScanWriter {
 // A reconstruction, as it is written to a CXI file: object in image_1, probe, positions,
 // coverage, metrics, the full effective configuration and the software's version.
 struct CxiResult {
-  ComplexStack object;               // [1, rows, cols]
-  ComplexStack probe;                // [modes, rows, cols]
-  FloatImage coverage;               // Object's shape, photons.
+  ComplexStack object;  // [1, rows, cols]
+  ComplexStack probe;   // [modes, rows, cols]
+  FloatImage coverage;  // Object's shape, photons.
   double pixel_size_y_m = 0, pixel_size_x_m = 0;
   double origin_y_m = 0, origin_x_m = 0;  // Sample coordinates of object[0, 0].
   double wavelength_m = 0;

@@ -219,7 +219,8 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
     }();
     if (solver->waiting_points() >= StartThreshold(now) ||
         (all_loaded && solver->waiting_points() > 0)) {
-      PS_RETURN_IF_ERROR(solver->Start());
+      PS_ASSIGN_OR_RETURN(std::string warning, solver->Start());
+      if (!warning.empty()) Warn(std::move(warning));
       SetState(SessionState::kReconstructing);
     } else if (all_loaded) {
       End(SessionState::kFailed, Completion::kFailed,

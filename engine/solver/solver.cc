@@ -1,9 +1,12 @@
 #include "engine/solver/solver.h"
 
 #include <algorithm>
+#include <cmath>
+#include <complex>
 #include <iterator>
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "engine/base/status_macros.h"
 #include "engine/probe/probe.h"
 
@@ -17,6 +20,9 @@ bool ById(const FrameStore::Point& a, const FrameStore::Point& b) {
   return a.frame_id < b.frame_id;
 }
 
+// An initial probe whose power differs more than this from the frames' counts is warned of.
+constexpr double kProbePowerFactor = 10;
+
 // Mean of |sqrt I - sqrt E[I]| for Poisson counts well above one; the root of the mean below.
 constexpr double kAmplitudeNoise = 0.4;
 
@@ -27,6 +33,19 @@ double NoiseRFactor(const FloatImage& mean_amplitude) {
     signal += a;
   }
   return signal > 0 ? noise / signal : 0;
+}
+
+// The difference map finds the scale of object and probe by itself, the other algorithms hardly.
+std::string ProbePowerWarning(const ComplexStack& probe, const FloatImage& mean_amplitude) {
+  double photons = 0, counts = 0;
+  for (const Complex64 p : probe.data) photons += std::norm(std::complex<double>(p));
+  for (const float a : mean_amplitude.data) counts += static_cast<double>(a) * a;
+  const double ratio = photons / counts;
+  if (ratio < kProbePowerFactor && ratio > 1 / kProbePowerFactor) return {};
+  return absl::StrFormat(
+      "probe.initial carries %.3g photons, but the frames hold about %.3g counts; scale its "
+      "amplitude by %.3g, or begin the schedule with the difference map",
+      photons, counts, std::sqrt(1 / ratio));
 }
 
 // Fraction of `area` (relative to the image) that has light.
@@ -66,7 +85,7 @@ absl::StatusOr<bool> Solver::LoadStaged() {
   return !frames.empty() || !points.empty();
 }
 
-absl::Status Solver::Start() {
+absl::StatusOr<std::string> Solver::Start() {
   std::sort(waiting_.begin(), waiting_.end(), ById);
   std::vector<std::int32_t> slots;
   for (const FrameStore::Point& p : waiting_) slots.push_back(p.slot);
@@ -77,7 +96,7 @@ absl::Status Solver::Start() {
       config_.probe.propagation_distance_m, config_.optics.wavelength_m, pixel_size_);
   PS_RETURN_IF_ERROR(backend_->SetProbe(probe));
   started_ = true;
-  return absl::OkStatus();
+  return config_.probe.initial.modes > 0 ? ProbePowerWarning(probe, mean) : std::string();
 }
 
 Region Solver::WindowsOf(const std::vector<FrameStore::Point>& points) const {
@@ -126,8 +145,7 @@ std::vector<PointWindow> Solver::ActiveWindows() const {
   std::vector<PointWindow> windows;
   windows.reserve(active_->size());
   for (const FrameStore::Point& p : *active_) {
-    windows.push_back(
-        {p.slot, p.window.row, p.window.col, p.window.frac_row, p.window.frac_col});
+    windows.push_back({p.slot, p.window.row, p.window.col, p.window.frac_row, p.window.frac_col});
   }
   return windows;
 }

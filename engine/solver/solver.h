@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -34,7 +35,8 @@ class Solver {
 
   // Sets the initial probe: the given one, or one made from the waiting points' frames;
   // propagated if so configured. Once, before the first activation.
-  absl::Status Start();
+  // Returns a warning in words when the given probe does not fit the counts; empty otherwise.
+  absl::StatusOr<std::string> Start();
   bool started() const { return started_; }
   // R-factor that shot noise alone would leave, estimated from the frames seen at the start.
   double noise_r_factor() const { return noise_r_factor_; }

@@ -53,6 +53,23 @@ TEST(Streaming, GradientAloneFromAColdStartIsReportedAsStalled) {
   EXPECT_THAT(session->progress().warnings, ::testing::Contains(::testing::HasSubstr("stalled")));
 }
 
+TEST(Streaming, AProbeThatIsFarTooWeakIsWarnedOf) {
+  const Phantom& phantom = SmallPhantom();
+  for (const float scale : {1.0f, 0.01f}) {
+    ReconstructionConfig config = phantom.Config();
+    config.probe.initial = phantom.simulation.probe();
+    for (Complex64& p : config.probe.initial.data) p *= scale;
+    config.run.it_ends_after = 1;
+    const auto session = phantom.Run(config);
+    if (scale < 1) {
+      EXPECT_THAT(session->progress().warnings,
+                  ::testing::Contains(::testing::HasSubstr("probe.initial carries")));
+    } else {
+      EXPECT_THAT(session->progress().warnings, ::testing::IsEmpty());
+    }
+  }
+}
+
 TEST(Streaming, RowsThatArriveWhileItIteratesEndNearTheAllAtOnceResult) {
   const Phantom& phantom = SmallPhantom();
   const int line = phantom.simulation.fast_axis_points();
