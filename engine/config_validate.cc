@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kMinRawSide = 8, kMaxRawSide = 8192;
 constexpr int kMinEngineSide = 8, kMaxEngineSide = 4096;
+constexpr double kMaxHeldBytes = 1 << 30;  // Of whole frames.
 constexpr int kMaxAutoCentreFrames = 1024;
 constexpr int kMaxPoints = 16777216;
 constexpr int kMaxSamplesPerFrame = 65536;
@@ -148,6 +149,12 @@ void CheckCropping(const DetectorConfig& detector, Checker& check) {
     CheckEngineSide("auto_centre.crop_shape.rows", centre.crop_shape.rows, oriented.rows, check);
     CheckEngineSide("auto_centre.crop_shape.cols", centre.crop_shape.cols, oriented.cols, check);
     check.Integer("auto_centre.frames", centre.frames, 1, kMaxAutoCentreFrames);
+    check.Check(static_cast<double>(centre.frames) *
+                        static_cast<double>(detector.frame_shape.pixels()) *
+                        DataTypeBytes(detector.dtype) <=
+                    kMaxHeldBytes,
+                "auto_centre.frames",
+                "so many whole frames would have to be held back; at most 1 GiB of them");
     check.Open("auto_centre.threshold", centre.threshold, 0, 1);
   }
   if (!detector.crop.has_value() && !detector.auto_centre.has_value()) {

@@ -16,6 +16,7 @@ class IdRanges {
   bool Insert(std::int64_t id);
   bool Contains(std::int64_t id) const;
   std::int64_t size() const { return size_; }
+  std::size_t ranges() const { return ranges_.size(); }
   // The largest w such that all of [first, w] is in the set; first - 1 when `first` is not.
   std::int64_t ContiguousFrom(std::int64_t first) const;
   // Gaps between `first` and the largest id, as closed ranges, at most `limit` of them.

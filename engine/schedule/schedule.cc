@@ -70,6 +70,6 @@ EndOfData CheckEndOfData(const ReconstructionConfig& config, const InputStatus& 
   return EndOfData::kNone;
 }
 
-int StartThreshold(const ReconstructionConfig& config) { return config.run.min_points_to_start; }
+int StartThreshold(const RunConfig& run) { return run.min_points_to_start; }
 
 }  // namespace ptychoserve

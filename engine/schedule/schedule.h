@@ -35,15 +35,15 @@ Completion CheckCompletion(const RunConfig& run, const RunStatus& status);
 struct InputStatus {
   bool finish_asked = false;
   std::int64_t joined_points = 0;
-  bool store_full = false;
-  double idle_s = 0;  // Since the last input was accepted or the session began.
+  bool store_full = false;  // And each of its frames has its position.
+  double idle_s = 0;        // Since the last input was accepted or the session began.
   bool any_input = false;
 };
 // The rule by which the data have ended; kNone: not yet. An idle time-out needs some input.
 EndOfData CheckEndOfData(const ReconstructionConfig& config, const InputStatus& input);
 
 // Points that must be active before iterations start while data arrive.
-int StartThreshold(const ReconstructionConfig& config);
+int StartThreshold(const RunConfig& run);
 
 }  // namespace ptychoserve
 

@@ -31,6 +31,11 @@ enum class SessionState {
 };
 constexpr bool IsFinal(SessionState s) { return s >= SessionState::kCompleted; }
 
+struct StateChange {
+  SessionState state = SessionState::kCreated;
+  std::chrono::system_clock::time_point time;
+};
+
 enum class EndOfData { kNone, kFinishScan, kExpectedPoints, kIdleTimeout, kCapacity };
 
 enum class Completion { kNone, kItEndsAfter, kMaxIterations, kStopped, kFailed };

@@ -39,7 +39,8 @@ class Reconstruction::Impl {
         store(resolved, options.staging_bytes),
         created(options.clock->Now()),
         config(std::move(resolved)) {
-    shown.state = SessionState::kCreated;
+    MutexLock lock(mu);
+    EnterLocked(SessionState::kCreated);
   }
 
   // Copies of the settings that may change while running.
@@ -50,6 +51,7 @@ class Reconstruction::Impl {
   };
 
   bool RunTurn();
+  void EnterLocked(SessionState state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   void NoteInput(bool accepted);
   absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   static absl::Status Ended(SessionState state);
@@ -57,6 +59,8 @@ class Reconstruction::Impl {
   // ---- Worker thread only -------------------------------------------------------------------
   absl::StatusOr<bool> Advance();
   void RecogniseEndOfData(const FrameStore::Status& input);
+  // Compares what FinishScan announced with what came, once nothing more can come.
+  void CheckExpectedFrames(std::int64_t accepted);
   absl::Status Complete(Completion completion);
   absl::StatusOr<bool> PollSnapshot(bool wait, bool final);
   absl::Status IterateOnce(const Settings& settings);
@@ -90,6 +94,7 @@ class Reconstruction::Impl {
   mutable Mutex mu;
   ReconstructionConfig config ABSL_GUARDED_BY(mu);
   Progress shown ABSL_GUARDED_BY(mu);  // What the worker last said; input totals are added.
+  std::vector<StateChange> states ABSL_GUARDED_BY(mu);
   std::deque<IterationRecord> history ABSL_GUARDED_BY(mu);
   std::deque<std::shared_ptr<const Snapshot>> snapshots ABSL_GUARDED_BY(mu);
   std::int64_t versions ABSL_GUARDED_BY(mu) = 0;
@@ -115,6 +120,11 @@ absl::Status Reconstruction::Impl::CheckOpen() const {
   return IsFinal(shown.state) ? Ended(shown.state) : absl::OkStatus();
 }
 
+void Reconstruction::Impl::EnterLocked(SessionState state) {
+  shown.state = state;
+  states.push_back({state, std::chrono::system_clock::now()});
+}
+
 void Reconstruction::Impl::NoteInput(bool accepted) {
   bool changed = false;
   if (accepted) {
@@ -122,7 +132,7 @@ void Reconstruction::Impl::NoteInput(bool accepted) {
     last_input = options.clock->Now();
     any_input = true;
     if (shown.state == SessionState::kCreated) {
-      shown.state = SessionState::kReceiving;
+      EnterLocked(SessionState::kReceiving);
       changed = true;
     }
   }
@@ -136,7 +146,7 @@ void Reconstruction::Impl::SetState(SessionState state) {
   {
     MutexLock lock(mu);
     if (shown.state == state) return;
-    shown.state = state;
+    EnterLocked(state);
   }
   options.on_progress();
 }
@@ -154,7 +164,7 @@ void Reconstruction::Impl::End(SessionState state, Completion completion, std::s
   solver.reset();  // Frees the device; results live on in the snapshots.
   {
     MutexLock lock(mu);
-    shown.state = state;
+    EnterLocked(state);
     shown.completion = completion;
     shown.failure = std::move(failure);
     shown.iterations_per_second = 0;
@@ -212,12 +222,9 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   }
   const FrameStore::Status input = store.status();
   const bool all_loaded = closed && input.staged_frames == 0;
+  if (all_loaded) CheckExpectedFrames(input.frames.accepted);
   if (!solver->started()) {
-    const ReconstructionConfig now = [this] {
-      MutexLock lock(mu);
-      return config;
-    }();
-    if (solver->waiting_points() >= StartThreshold(now) ||
+    if (solver->waiting_points() >= StartThreshold(settings.run) ||
         (all_loaded && solver->waiting_points() > 0)) {
       PS_ASSIGN_OR_RETURN(std::string warning, solver->Start());
       if (!warning.empty()) Warn(std::move(warning));
@@ -253,9 +260,8 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
 void Reconstruction::Impl::RecogniseEndOfData(const FrameStore::Status& input) {
   InputStatus status;
   status.joined_points = input.joined_points;
-  status.store_full = input.full;
+  status.store_full = input.full && input.frames_without_position == 0;
   EndOfData reason = EndOfData::kNone;
-  std::string warning;
   for (; store_warnings < input.warnings.size(); ++store_warnings) {
     Warn(input.warnings[store_warnings]);
   }
@@ -268,14 +274,20 @@ void Reconstruction::Impl::RecogniseEndOfData(const FrameStore::Status& input) {
     reason = CheckEndOfData(config, status);
     if (reason == EndOfData::kNone) return;
     shown.end_of_data = reason;
-    if (expected_frames && *expected_frames != input.frames.accepted) {
-      warning = absl::StrCat("FinishScan expected ", *expected_frames, " frames; ",
-                             input.frames.accepted, " were accepted");
-    }
   }
   store.Close();
-  if (!warning.empty()) Warn(std::move(warning));
   options.on_progress();
+}
+
+void Reconstruction::Impl::CheckExpectedFrames(std::int64_t accepted) {
+  std::optional<std::int64_t> expected;
+  {
+    MutexLock lock(mu);
+    expected = std::exchange(expected_frames, std::nullopt);
+  }
+  if (expected && *expected != accepted) {
+    Warn(absl::StrCat("FinishScan expected ", *expected, " frames; ", accepted, " were accepted"));
+  }
 }
 
 absl::Status Reconstruction::Impl::Complete(Completion completion) {
@@ -447,9 +459,9 @@ absl::StatusOr<int> Reconstruction::AddFrames(const FrameBatch& batch, int begin
     MutexLock lock(impl_->mu);
     PS_RETURN_IF_ERROR(impl_->CheckOpen());
   }
-  const std::int64_t before = impl_->store.accepted_frames();
+  const std::int64_t before = impl_->store.inputs_taken();
   const int end = impl_->store.AddFrames(batch, begin);
-  impl_->NoteInput(impl_->store.accepted_frames() != before);
+  impl_->NoteInput(impl_->store.inputs_taken() != before);
   return end;
 }
 
@@ -462,9 +474,9 @@ absl::Status Reconstruction::AddPositions(const PositionBatch& batch) {
     MutexLock lock(impl_->mu);
     PS_RETURN_IF_ERROR(impl_->CheckOpen());
   }
-  const std::int64_t before = impl_->store.accepted_positions();
+  const std::int64_t before = impl_->store.inputs_taken();
   impl_->store.AddPositions(batch);
-  impl_->NoteInput(impl_->store.accepted_positions() != before);
+  impl_->NoteInput(impl_->store.inputs_taken() != before);
   return absl::OkStatus();
 }
 
@@ -473,23 +485,14 @@ absl::Status Reconstruction::AddEncoderSamples(const EncoderBatch& batch) {
     MutexLock lock(impl_->mu);
     PS_RETURN_IF_ERROR(impl_->CheckOpen());
   }
+  const std::int64_t before = impl_->store.inputs_taken();
   PS_RETURN_IF_ERROR(impl_->store.AddEncoderSamples(batch));
-  impl_->NoteInput(true);
+  impl_->NoteInput(impl_->store.inputs_taken() != before);
   return absl::OkStatus();
 }
 
 std::int64_t Reconstruction::free_staging_bytes() const {
   return impl_->store.free_staging_bytes();
-}
-
-std::int64_t Reconstruction::engine_frame_bytes() const {
-  return impl_->store.engine_frame_bytes();
-}
-
-IngestCounters Reconstruction::frame_counters() const { return impl_->store.frame_counters(); }
-
-IngestCounters Reconstruction::position_counters() const {
-  return impl_->store.position_counters();
 }
 
 absl::Status Reconstruction::FinishScan(std::optional<std::int64_t> expected_frames) {
@@ -516,28 +519,37 @@ absl::Status Reconstruction::Stop(bool abort) {
   return absl::OkStatus();
 }
 
-absl::Status Reconstruction::UpdateSettings(const RunConfig& run, const SnapshotConfig& snapshots,
-                                            const ClearRegionConfig& clear_region) {
+absl::StatusOr<std::vector<FieldViolation>> Reconstruction::UpdateSettings(
+    const std::function<void(ReconstructionConfig&)>& change) {
   {
     MutexLock lock(impl_->mu);
     PS_RETURN_IF_ERROR(impl_->CheckOpen());
     ReconstructionConfig changed = impl_->config;
-    changed.run = run;
-    changed.snapshots = snapshots;
-    changed.clear_region = clear_region;
-    if (const auto violations = Validate(changed); !violations.empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(violations[0].field, ": ", violations[0].description));
-    }
-    impl_->config = std::move(changed);
+    change(changed);
+    std::vector<FieldViolation> violations = Validate(changed);
+    if (!violations.empty()) return violations;
+    impl_->config.run = changed.run;
+    impl_->config.snapshots = changed.snapshots;
+    impl_->config.clear_region = changed.clear_region;
   }
   impl_->options.on_work();
-  return absl::OkStatus();
+  return std::vector<FieldViolation>();
 }
 
 ReconstructionConfig Reconstruction::config() const {
   MutexLock lock(impl_->mu);
   return impl_->config;
+}
+
+SessionState Reconstruction::state() const {
+  MutexLock lock(impl_->mu);
+  return impl_->shown.state;
+}
+
+std::vector<StateChange> Reconstruction::state_changes(std::size_t from) const {
+  MutexLock lock(impl_->mu);
+  from = std::min(from, impl_->states.size());
+  return {impl_->states.begin() + static_cast<std::ptrdiff_t>(from), impl_->states.end()};
 }
 
 Progress Reconstruction::progress() const {

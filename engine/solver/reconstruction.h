@@ -64,10 +64,6 @@ class Reconstruction {
   absl::Status AddEncoderSamples(const EncoderBatch& batch);
   // Bytes of staging memory that are free now.
   std::int64_t free_staging_bytes() const;
-  std::int64_t engine_frame_bytes() const;
-  // Input totals of the session; cheaper than progress().
-  IngestCounters frame_counters() const;
-  IngestCounters position_counters() const;
 
   // End of data; idempotent. `expected_frames`, when given, is compared with what has arrived
   // and a difference is reported as a warning.
@@ -75,12 +71,16 @@ class Reconstruction {
   // Ends the session with its present result. `abort` gives up the iteration under way's
   // snapshot; otherwise a last snapshot is taken. Errors: kFailedPrecondition when final.
   absl::Status Stop(bool abort);
-  // Replaces the settings that may change while running: run, snapshots, clear_region.
-  // Errors: kInvalidArgument naming the field, kFailedPrecondition when final.
-  absl::Status UpdateSettings(const RunConfig& run, const SnapshotConfig& snapshots,
-                              const ClearRegionConfig& clear_region);
+  // Lets `change` edit a copy of the configuration, under a lock: be quick. What it did to run,
+  // snapshots and clear_region is taken over, unless the result is not valid: then nothing
+  // changes, and the violations are returned. Errors: kFailedPrecondition when final.
+  absl::StatusOr<std::vector<FieldViolation>> UpdateSettings(
+      const std::function<void(ReconstructionConfig&)>& change);
 
   ReconstructionConfig config() const;
+  SessionState state() const;  // Cheaper than progress().
+  // Changes of state in order, the first one to kCreated, from number `from` on.
+  std::vector<StateChange> state_changes(std::size_t from) const;
   Progress progress() const;
   std::vector<IterationRecord> history() const;             // At most the last 100 000 iterations.
   std::shared_ptr<const Snapshot> latest_snapshot() const;  // Null before the first.

@@ -168,14 +168,18 @@ absl::StatusOr<IterationMetrics> Solver::Iterate(const AlgorithmConfig& algorith
   options.phase_limits = config_.object.phase_limits;
   PS_ASSIGN_OR_RETURN(const IterationMetrics metrics, backend_->Iterate(algorithm, options));
   const int every = config_.probe.recentre_every;
-  if (metrics.finite && options.update_probe && every > 0 && (iteration + 1) % every == 0 &&
-      !pending_) {
+  if (metrics.finite && options.update_probe && every > 0 && (iteration + 1) % every == 0) {
     PS_RETURN_IF_ERROR(Recentre());
   }
   return metrics;
 }
 
 absl::Status Solver::Recentre() {
+  // There is one read-back at a time; a recentring that waited for its turn would come at an
+  // iteration that depends on timing.
+  if (pending_) {
+    PS_ASSIGN_OR_RETURN(parked_, FinishSnapshot(/*wait=*/true));
+  }
   PS_RETURN_IF_ERROR(backend_->StartReadback());
   PS_ASSIGN_OR_RETURN(const auto readback, backend_->FinishReadback(/*wait=*/true));
   const CentreOffset offset = OffsetToCentre(readback->probe);
@@ -185,15 +189,12 @@ absl::Status Solver::Recentre() {
 
 absl::Status Solver::StartSnapshot(const IterationRecord& record) {
   PS_RETURN_IF_ERROR(backend_->StartReadback());
-  Region scanned = store_.scanned();
-  const Region canvas = store_.canvas();
-  scanned.row += canvas.row;
-  scanned.col += canvas.col;
-  pending_ = Pending{record, scanned, active_};
+  pending_ = Pending{record, store_.scanned(), active_};
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Snapshot>> Solver::FinishSnapshot(bool wait) {
+  if (parked_ != nullptr) return std::move(parked_);
   PS_ASSIGN_OR_RETURN(std::optional<Readback> readback, backend_->FinishReadback(wait));
   if (!readback) return nullptr;
   auto snapshot = std::make_unique<Snapshot>();
@@ -209,8 +210,8 @@ absl::StatusOr<std::unique_ptr<Snapshot>> Solver::FinishSnapshot(bool wait) {
   Region& area = pending_->scanned_absolute;
   const int row_end = std::min(area.row + area.shape.rows, canvas.row + canvas.shape.rows);
   const int col_end = std::min(area.col + area.shape.cols, canvas.col + canvas.shape.cols);
-  area.row = std::clamp(area.row, canvas.row, row_end - 1);
-  area.col = std::clamp(area.col, canvas.col, col_end - 1);
+  area.row = std::min(std::max(area.row, canvas.row), row_end - 1);
+  area.col = std::min(std::max(area.col, canvas.col), col_end - 1);
   snapshot->scanned = {
       area.row - canvas.row, area.col - canvas.col, {row_end - area.row, col_end - area.col}};
   snapshot->points.reserve(pending_->points->size());

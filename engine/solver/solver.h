@@ -50,7 +50,7 @@ class Solver {
 
   // Begins to copy the present state; `record` is that of the last iteration.
   absl::Status StartSnapshot(const IterationRecord& record);
-  bool snapshot_under_way() const { return pending_.has_value(); }
+  bool snapshot_under_way() const { return pending_.has_value() || parked_ != nullptr; }
   // The snapshot begun last, once it has arrived; null while it has not, unless `wait`. Version
   // and time are left to the caller.
   absl::StatusOr<std::unique_ptr<Snapshot>> FinishSnapshot(bool wait);
@@ -81,6 +81,7 @@ class Solver {
   // In frame-id order. Shared with the snapshot under way, so replaced rather than changed.
   std::shared_ptr<const std::vector<FrameStore::Point>> active_;
   std::optional<Pending> pending_;
+  std::unique_ptr<Snapshot> parked_;  // Had to arrive before a recentring.
 };
 
 }  // namespace ptychoserve

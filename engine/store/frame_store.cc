@@ -18,6 +18,7 @@ namespace {
 constexpr std::int64_t kPendingPositionsPerSlot = 8;
 constexpr std::int64_t kPendingPositionsBase = 65536;
 constexpr int kMinStagedFrames = 2;
+constexpr std::size_t kMaxRefusedRanges = 65536;
 
 std::string ShapeText(Shape s) { return absl::StrCat(s.rows, " x ", s.cols); }
 
@@ -95,6 +96,7 @@ struct FrameStore::Impl {
   std::vector<Staged> taken ABSL_GUARDED_BY(mu);
   std::vector<Point> new_points ABSL_GUARDED_BY(mu);
   std::vector<std::function<void()>> waiting ABSL_GUARDED_BY(mu);
+  bool buffer_returned ABSL_GUARDED_BY(mu) = false;  // By a frame that was abandoned.
   bool closed ABSL_GUARDED_BY(mu) = false;
 
   IngestCounters frames ABSL_GUARDED_BY(mu);
@@ -102,6 +104,7 @@ struct FrameStore::Impl {
   IdRanges frame_ids ABSL_GUARDED_BY(mu);  // Accounted for: accepted or refused.
   IdRanges position_ids ABSL_GUARDED_BY(mu);
   std::int64_t joined ABSL_GUARDED_BY(mu) = 0;
+  std::int64_t inputs_taken ABSL_GUARDED_BY(mu) = 0;
   std::int64_t empty_frames ABSL_GUARDED_BY(mu) = 0;
   std::vector<std::string> warnings ABSL_GUARDED_BY(mu);
 
@@ -115,15 +118,20 @@ struct FrameStore::Impl {
     counters.rejected[r] += n;
     counters.received += n;
   }
+  // A refused id counts for the watermark, unless there are so many gaps that keeping them apart
+  // would cost memory without end.
+  void Account(IdRanges& ids, std::int64_t id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (id >= first_id && !closed && ids.ranges() < kMaxRefusedRanges) ids.Insert(id);
+  }
   void RefuseFrame(Reject reason, std::int64_t id, std::string detail)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     Count(frames, reason, id, 1, std::move(detail));
-    if (id >= first_id) frame_ids.Insert(id);
+    Account(frame_ids, id);
   }
   void RefusePosition(Reject reason, std::int64_t id, std::string detail)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     Count(positions, reason, id, 1, std::move(detail));
-    if (id >= first_id) position_ids.Insert(id);
+    Account(position_ids, id);
   }
 
   bool HasSlot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
@@ -152,6 +160,11 @@ struct FrameStore::Impl {
     if (!r.empty) new_points.push_back({id, r.slot, r.window});
   }
 
+  void NoteJoined(const Record& r) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    ++joined;
+    if (r.empty) ++empty_frames;
+  }
+
   // The outcome of preparing a reserved frame.
   void Commit(std::int64_t id, std::int32_t slot, Buffer pixels,
               const FramePreprocessor::Result& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
@@ -162,8 +175,7 @@ struct FrameStore::Impl {
     ++frames.accepted;
     frames.untrusted_pixels += result.untrusted_pixels;
     frame_ids.Insert(id);
-    if (r.empty) ++empty_frames;
-    if (r.has_position) ++joined;
+    if (r.has_position) NoteJoined(r);
     staged.push_back({id, slot, std::move(pixels)});
   }
   void Abandon(std::int64_t id, std::int32_t slot, Buffer pixels, Reject reason, std::string detail)
@@ -176,6 +188,7 @@ struct FrameStore::Impl {
     }
     returned_slots.push_back(slot);
     free_buffers.push_back(std::move(pixels));
+    buffer_returned = true;
     RefuseFrame(reason, id, std::move(detail));
   }
   // Commits or abandons, as `result` says.
@@ -281,7 +294,8 @@ struct FrameStore::Impl {
     ++positions.received;
     ++positions.accepted;
     position_ids.Insert(id);
-    if (r.has_frame) ++joined;
+    ++inputs_taken;
+    if (r.has_frame) NoteJoined(r);
     if (r.loaded) AddPoint(id, r);
   }
 
@@ -322,6 +336,17 @@ FrameStore::FrameStore(const ReconstructionConfig& config, std::int64_t staging_
 FrameStore::~FrameStore() = default;
 
 int FrameStore::AddFrames(const FrameBatch& batch, int begin) {
+  const int end = TakeFrames(batch, begin);
+  std::vector<std::function<void()>> ready;
+  {
+    MutexLock lock(impl_->mu);
+    if (std::exchange(impl_->buffer_returned, false)) ready.swap(impl_->waiting);
+  }
+  for (const auto& f : ready) f();
+  return end;
+}
+
+int FrameStore::TakeFrames(const FrameBatch& batch, int begin) {
   Impl& s = *impl_;
   if (auto wrong = s.CheckBatch(batch)) {
     MutexLock lock(s.mu);
@@ -373,6 +398,7 @@ int FrameStore::AddFrames(const FrameBatch& batch, int begin) {
       slot = s.AcquireSlot();
       pixels = s.AcquireBuffer();
       s.records[id].slot = slot;
+      ++s.inputs_taken;
       preprocessor = s.preprocessor;
       ++s.reserved;
     }
@@ -402,7 +428,10 @@ int FrameStore::AddFrames(const FrameBatch& batch, int begin) {
       // Frames with a NaN must not spoil the mean; they are refused with the others.
       if (AllFinite(raw, batch.dtype)) s.auto_centre->Add(raw);
       s.held.push_back({id, slot, std::move(pixels), {raw.begin(), raw.end()}});
-      const int wanted = std::min(s.config.detector.auto_centre->frames, s.config.scan.capacity);
+      int wanted = std::min(s.config.detector.auto_centre->frames, s.config.scan.capacity);
+      if (const int expected = s.config.scan.expected_points; expected > 0) {
+        wanted = std::min(wanted, expected);
+      }
       if (static_cast<int>(s.held.size()) >= wanted || s.closed) s.FixCrop();
     }
   }
@@ -545,7 +574,7 @@ FrameStore::Status FrameStore::status() const {
   status.incomplete_encoder_frames = s.encoder ? s.encoder->incomplete_frames() : 0;
   status.staged_frames =
       static_cast<std::int64_t>(s.staged.size() + s.taken.size() + s.held.size()) + s.reserved;
-  status.full = !s.HasSlot();
+  status.full = !s.HasSlot() && s.reserved == 0;
   status.warnings = s.warnings;
   return status;
 }
@@ -560,14 +589,9 @@ IngestCounters FrameStore::position_counters() const {
   return impl_->PositionCounters();
 }
 
-std::int64_t FrameStore::accepted_frames() const {
+std::int64_t FrameStore::inputs_taken() const {
   MutexLock lock(impl_->mu);
-  return impl_->frames.accepted;
-}
-
-std::int64_t FrameStore::accepted_positions() const {
-  MutexLock lock(impl_->mu);
-  return impl_->positions.accepted;
+  return impl_->inputs_taken;
 }
 
 Region FrameStore::canvas() const {
@@ -577,7 +601,10 @@ Region FrameStore::canvas() const {
 
 Region FrameStore::scanned() const {
   MutexLock lock(impl_->mu);
-  return impl_->grid.scanned();
+  Region area = impl_->grid.scanned();
+  area.row += impl_->grid.canvas().row;
+  area.col += impl_->grid.canvas().col;
+  return area;
 }
 
 }  // namespace ptychoserve

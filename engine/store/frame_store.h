@@ -83,21 +83,23 @@ class FrameStore {
     std::int64_t positions_without_frame = 0;
     std::int64_t incomplete_encoder_frames = 0;
     std::int64_t staged_frames = 0;     // Not yet on the device, held-back ones included.
-    bool full = false;                  // Every slot is taken.
+    bool full = false;                  // Every slot holds a frame.
     std::vector<std::string> warnings;  // Such as a beam not found, a crop that was moved.
   };
   Status status() const;
   // Cheaper than status().
   IngestCounters frame_counters() const;
   IngestCounters position_counters() const;
-  std::int64_t accepted_frames() const;
-  std::int64_t accepted_positions() const;
+  // Grows with every frame and position that is taken in, those held back included.
+  std::int64_t inputs_taken() const;
 
-  // Present canvas and scanned area; see ObjectGrid.
+  // Present canvas and scanned area, both on the absolute lattice; see ObjectGrid.
   Region canvas() const;
   Region scanned() const;
 
  private:
+  int TakeFrames(const FrameBatch& batch, int begin);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
   std::int64_t engine_frame_bytes_ = 0;

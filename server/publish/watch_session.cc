@@ -46,7 +46,7 @@ WatchSessionStream::Step WatchSessionStream::Next(v1::SessionEvent& event) {
   if (!begun_) {
     // The first event tells the present state; what came before is not told event by event.
     begun_ = true;
-    const auto changes = session_->state_changes(0);
+    const auto changes = session_->reconstruction().state_changes(0);
     states_ = changes.size() - 1;
     warnings_ = session_->reconstruction().progress().warnings.size();
   }
@@ -62,10 +62,10 @@ WatchSessionStream::Step WatchSessionStream::Next(v1::SessionEvent& event) {
 }
 
 bool WatchSessionStream::NextState(v1::SessionEvent& event) {
-  const std::vector<Session::StateChange> changes = session_->state_changes(states_);
+  const std::vector<StateChange> changes = session_->reconstruction().state_changes(states_);
   if (changes.empty()) return false;
   ++states_;
-  const Session::StateChange& change = changes.front();
+  const StateChange& change = changes.front();
   event.set_kind(v1::SessionEvent::KIND_STATE);
   *event.mutable_time() = TimeToProto(change.time);
   *event.mutable_session() = session_->ToProto(/*with_config=*/false);

@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "engine/base/status_macros.h"
 #include "server/service/convert.h"
 #include "server/service/enums.h"
@@ -39,6 +40,20 @@ bool ApplyPath(absl::string_view path, const ReconstructionConfig& from, Reconst
   return true;
 }
 
+// Whether `field`, a path below SessionConfig, is named by the mask: itself, what contains it, or
+// something within it.
+bool IsMasked(const google::protobuf::FieldMask& mask, absl::string_view field) {
+  for (const std::string& path : mask.paths()) {
+    absl::string_view masked = path;
+    if (!absl::ConsumePrefix(&masked, "config.")) continue;
+    if (masked == field || absl::StartsWith(masked, absl::StrCat(field, ".")) ||
+        absl::StartsWith(field, absl::StrCat(masked, "."))) {
+      return true;
+    }
+  }
+  return false;
+}
+
 absl::Status Update(Core& core, const v1::UpdateSessionRequest& request, v1::Session& response) {
   PS_ASSIGN_OR_RETURN(const auto session, core.sessions.Get(request.session().name()));
   if (request.update_mask().paths().empty()) {
@@ -51,30 +66,32 @@ absl::Status Update(Core& core, const v1::UpdateSessionRequest& request, v1::Ses
   *changed.mutable_clear_region() = request.session().config().clear_region();
   const EdgeConfig edge = ConfigFromProto(changed);
   for (const FieldViolation& v : edge.violations) {
-    if (absl::StartsWith(v.field, "run.") || absl::StartsWith(v.field, "snapshots.") ||
-        absl::StartsWith(v.field, "clear_region.")) {
+    if (IsMasked(request.update_mask(), v.field)) {
       return InvalidField(reason::kInvalidRequest, absl::StrCat("session.config.", v.field),
                           v.description);
     }
   }
-  ReconstructionConfig config = session->reconstruction().config();
+  ReconstructionConfig scratch;
   for (const std::string& path : request.update_mask().paths()) {
-    if (!ApplyPath(path, edge.config, config)) {
+    if (!ApplyPath(path, edge.config, scratch)) {
       return InvalidField(
           reason::kInvalidRequest, "update_mask",
           absl::StrCat("'", path.substr(0, 100), "' cannot be changed; see UpdateSessionRequest"));
     }
   }
-  if (std::vector<FieldViolation> violations = Validate(config); !violations.empty()) {
-    for (FieldViolation& v : violations) v.field = absl::StrCat("session.config.", v.field);
-    return InvalidFields(reason::kInvalidRequest, violations);
-  }
-  const absl::Status updated =
-      session->reconstruction().UpdateSettings(config.run, config.snapshots, config.clear_region);
-  if (absl::IsFailedPrecondition(updated)) {
+  auto violations = session->reconstruction().UpdateSettings([&](ReconstructionConfig& config) {
+    for (const std::string& path : request.update_mask().paths()) {
+      ApplyPath(path, edge.config, config);
+    }
+  });
+  if (absl::IsFailedPrecondition(violations.status())) {
     return SessionEnded(session->name(), StateName(session->state()));
   }
-  PS_RETURN_IF_ERROR(updated);
+  PS_RETURN_IF_ERROR(violations.status());
+  if (!violations->empty()) {
+    for (FieldViolation& v : *violations) v.field = absl::StrCat("session.config.", v.field);
+    return InvalidFields(reason::kInvalidRequest, *violations);
+  }
   response = session->ToProto();
   return absl::OkStatus();
 }

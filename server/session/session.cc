@@ -40,8 +40,7 @@ Session::Session(std::string id, v1::SessionConfig requested, DeviceSet::Placeme
       create_time_(std::chrono::system_clock::now()),
       device_(*placement.device),
       notify_(notify),
-      memory_(std::move(placement.memory)),
-      states_{{SessionState::kCreated, create_time_}} {}
+      memory_(std::move(placement.memory)) {}
 
 Session::~Session() {
   // The device's memory goes first, then the claim to it.
@@ -59,9 +58,10 @@ v1::Session Session::ToProto(bool with_config) const {
   out.set_device(device_.device->name());
   out.set_pixel_size_y_m(pixel_size_.y_m);
   out.set_pixel_size_x_m(pixel_size_.x_m);
+  const StateChange last = reconstruction_->state_changes(0).back();
+  if (IsFinal(last.state)) *out.mutable_end_time() = TimeToProto(last.time);
   MutexLock lock(mu_);
   out.set_device_bytes(memory_.bytes());
-  if (IsFinal(states_.back().state)) *out.mutable_end_time() = TimeToProto(states_.back().time);
   return out;
 }
 
@@ -69,12 +69,6 @@ void Session::AddListener(std::weak_ptr<SessionListener> listener) {
   MutexLock lock(mu_);
   std::erase_if(listeners_, [](const auto& l) { return l.expired(); });
   listeners_.push_back(std::move(listener));
-}
-
-std::vector<Session::StateChange> Session::state_changes(std::size_t from) const {
-  MutexLock lock(mu_);
-  from = std::min(from, states_.size());
-  return {states_.begin() + static_cast<std::ptrdiff_t>(from), states_.end()};
 }
 
 void Session::WhenRetired(std::function<void()> done) {
@@ -91,13 +85,6 @@ void Session::WhenRetired(std::function<void()> done) {
 void Session::MarkDeleted() {
   deleted_ = true;
   PostObserve();
-}
-
-bool Session::RunTurn() {
-  const bool did_something = reconstruction_->RunTurn();
-  // Here, not only when the pool gets to it, so that no short-lived state is missed.
-  if (did_something) RecordState();
-  return did_something;
 }
 
 void Session::Retire() {
@@ -134,15 +121,7 @@ void Session::PostObserve() {
   });
 }
 
-void Session::RecordState() {
-  // Read under the lock, so that two threads cannot write changes down in the wrong order.
-  MutexLock lock(mu_);
-  const SessionState now = state();
-  if (now != states_.back().state) states_.push_back({now, std::chrono::system_clock::now()});
-}
-
 void Session::Observe() {
-  RecordState();
   std::vector<std::shared_ptr<SessionListener>> listeners;
   {
     MutexLock lock(mu_);

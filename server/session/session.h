@@ -23,8 +23,8 @@ namespace ptychoserve::server {
 
 namespace v1 = ::ptychoserve::v1;
 
-// Told that a session has changed in some way. Called often and by one thread for all listeners:
-// note it down and return.
+// Told that a session has changed in some way. Called often, and by several threads: note it down
+// and return.
 class SessionListener {
  public:
   virtual ~SessionListener() = default;
@@ -35,8 +35,7 @@ class SessionListener {
 // reservation and watchers. Thread-safe.
 //
 // Changes travel one way and never hold up the device worker: the engine raises a flag and posts
-// one task to the `notify` pool; that task reads the progress, writes changes of state into the
-// session's log, and tells the listeners, who post work of their own.
+// one task to the `notify` pool; that task tells the listeners, who post work of their own.
 class Session final : public DeviceTask, public std::enable_shared_from_this<Session> {
  public:
   // `id` as in the API, `requested` as the client sent it, `config` the same, checked and resolved.
@@ -54,19 +53,12 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   Reconstruction& reconstruction() { return *reconstruction_; }
   const Reconstruction& reconstruction() const { return *reconstruction_; }
 
-  SessionState state() const { return reconstruction_->progress().state; }
+  SessionState state() const { return reconstruction_->state(); }
   // The resource; the configuration is left out on request, it can be large.
   v1::Session ToProto(bool with_config = true) const;
 
   // Listeners are held weakly and dropped when they are gone.
   void AddListener(std::weak_ptr<SessionListener> listener);
-
-  struct StateChange {
-    SessionState state = SessionState::kCreated;
-    std::chrono::system_clock::time_point time;
-  };
-  // Changes of state in order, the first one kCreated, from number `from` on.
-  std::vector<StateChange> state_changes(std::size_t from) const;
 
   // Runs `done` once the session has ended and left the device; at once if it has.
   void WhenRetired(std::function<void()> done);
@@ -78,7 +70,7 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   std::atomic<int>& open_frame_streams() { return open_frame_streams_; }
 
   // DeviceTask, for the device worker only.
-  bool RunTurn() override;
+  bool RunTurn() override { return reconstruction_->RunTurn(); }
   bool ended() const override { return IsFinal(state()); }
   void Retire() override;
 
@@ -87,9 +79,7 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
           WorkerPool& notify);
   // Something has changed: have Observe run, once for any number of changes.
   void PostObserve();
-  // Writes down a change of state, if there was one.
-  void RecordState() ABSL_LOCKS_EXCLUDED(mu_);
-  // RecordState, then tells the listeners.
+  // Tells the listeners.
   void Observe() ABSL_LOCKS_EXCLUDED(mu_);
 
   const std::string id_;
@@ -108,7 +98,6 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
 
   mutable Mutex mu_;
   MemoryAdmission::Reservation memory_ ABSL_GUARDED_BY(mu_);
-  std::vector<StateChange> states_ ABSL_GUARDED_BY(mu_);
   std::vector<std::weak_ptr<SessionListener>> listeners_ ABSL_GUARDED_BY(mu_);
   bool retired_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<std::function<void()>> when_retired_ ABSL_GUARDED_BY(mu_);

@@ -26,6 +26,7 @@ struct FakeRecord {
   int destroyed = 0;
   std::optional<int> nan_at_iteration;  // 0-based.
   std::optional<int> fail_at_iteration;
+  int readbacks_waited_for = 0;
   bool hold_readback = false;  // FinishReadback(false) never has it.
   std::function<double(int)> r_factor = [](int) { return 0.5; };
 };
@@ -91,6 +92,7 @@ class FakeBackend final : public Backend {
     return absl::OkStatus();
   }
   absl::StatusOr<std::optional<Readback>> FinishReadback(bool wait) override {
+    record_.readbacks_waited_for += wait;
     if (record_.hold_readback && !wait) return std::optional<Readback>();
     return std::exchange(readback_, std::nullopt);
   }

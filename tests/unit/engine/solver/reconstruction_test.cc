@@ -223,6 +223,59 @@ TEST_F(ReconstructionTest, AFullStoreEndsTheSessionOnlyWhenConfigured) {
   }
 }
 
+TEST_F(ReconstructionTest, AFullStoreWaitsForThePositionsOfItsFrames) {
+  ReconstructionConfig config = Config();
+  config.scan.capacity = 9;
+  config.scan.over_capacity = OverCapacity::kEndScan;
+  Start(config);
+  SendFrames(0, 9);
+  RunTurns(20);
+  EXPECT_EQ(progress().end_of_data, EndOfData::kNone);
+  SendPositions(0, 9);
+  RunTurns();
+  EXPECT_EQ(progress().end_of_data, EndOfData::kCapacity);
+  EXPECT_EQ(progress().active_points, 9);
+}
+
+TEST_F(ReconstructionTest, AutoCentreLooksAtNoMoreFramesThanAreExpected) {
+  ReconstructionConfig config = Config();
+  config.detector.auto_centre = AutoCentreConfig{.crop_shape = {kSide, kSide}, .frames = 64};
+  config.scan.expected_points = 8;
+  Start(config);
+  Send(0, 4);
+  EXPECT_EQ(progress().state, SessionState::kReceiving) << "frames held back are input";
+  Send(4, 4);
+  RunTurns();
+  EXPECT_EQ(progress().end_of_data, EndOfData::kExpectedPoints);
+  EXPECT_EQ(progress().active_points, 8);
+}
+
+TEST_F(ReconstructionTest, RecentringComesAtItsIterationWhateverTheReadBackDoes) {
+  record().hold_readback = true;
+  ReconstructionConfig config = Config();
+  config.probe.recentre_every = 5;
+  config.probe.start_update = 0;
+  config.probe.initial = ComplexStack(1, {kSide, kSide}, Complex64(0));
+  config.probe.initial.data[0] = Complex64(16);
+  Start(config);
+  Send(0, 8);
+  RunTurns(12);
+  EXPECT_EQ(record().readbacks_waited_for, 4);  // Twice a snapshot, then the probe.
+  EXPECT_EQ(progress().snapshot_version, 2);
+}
+
+TEST_F(ReconstructionTest, EveryChangeOfStateIsWrittenDown) {
+  Start(Config());
+  Send(0, 8);
+  ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+  RunTurns();
+  std::vector<SessionState> states;
+  for (const StateChange& c : session_->state_changes(0)) states.push_back(c.state);
+  EXPECT_THAT(states, ElementsAre(SessionState::kCreated, SessionState::kReceiving,
+                                  SessionState::kReconstructing, SessionState::kRefining,
+                                  SessionState::kCompleted));
+}
+
 TEST_F(ReconstructionTest, MaxIterationsEndsTheRunWhileDataStillArrive) {
   ReconstructionConfig config = Config();
   config.run.max_iterations = 7;
@@ -244,23 +297,22 @@ TEST_F(ReconstructionTest, LimitsCanBeChangedWhileRunning) {
   Start(Config());
   Send(0, 8);
   RunTurns(10);
-  ReconstructionConfig config = session_->config();
-  config.run.max_iterations = 15;
-  ASSERT_TRUE(session_->UpdateSettings(config.run, config.snapshots, config.clear_region).ok());
+  const auto change = [](ReconstructionConfig& c) { c.run.max_iterations = 15; };
+  const auto violations = session_->UpdateSettings(change);
+  ASSERT_TRUE(violations.ok() && violations->empty());
   RunTurns();
   EXPECT_EQ(progress().iteration, 15);
-  EXPECT_EQ(session_->UpdateSettings(config.run, config.snapshots, config.clear_region).code(),
+  EXPECT_EQ(session_->UpdateSettings(change).status().code(),
             absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(ReconstructionTest, ABadLiveSettingIsRefusedAndChangesNothing) {
   Start(Config());
-  ReconstructionConfig config = session_->config();
-  config.snapshots.history = 0;
-  const absl::Status status =
-      session_->UpdateSettings(config.run, config.snapshots, config.clear_region);
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("snapshots.history"));
+  const auto violations =
+      session_->UpdateSettings([](ReconstructionConfig& c) { c.snapshots.history = 0; });
+  ASSERT_TRUE(violations.ok());
+  ASSERT_EQ(violations->size(), 1u);
+  EXPECT_EQ((*violations)[0].field, "snapshots.history");
   EXPECT_EQ(session_->config().snapshots.history, 1);
 }
 

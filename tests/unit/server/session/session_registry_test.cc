@@ -116,7 +116,7 @@ TEST_F(SessionRegistryTest, EndedSessionGivesItsMemoryBackAndKeepsItsRecord) {
   ASSERT_TRUE(created->session->reconstruction().Stop(/*abort=*/true).ok());
   retired.get_future().wait();
   EXPECT_EQ(memory.reserved_bytes(), 0);
-  const auto states = created->session->state_changes(0);
+  const auto states = created->session->reconstruction().state_changes(0);
   ASSERT_EQ(states.size(), 2u);
   EXPECT_EQ(states[0].state, SessionState::kCreated);
   EXPECT_EQ(states[1].state, SessionState::kStopped);
