@@ -1,5 +1,7 @@
 #include "server/options.h"
 
+#include <arpa/inet.h>
+
 #include <CLI/CLI.hpp>
 
 #include "absl/strings/match.h"
@@ -138,7 +140,11 @@ bool IsLocalAddress(absl::string_view listen) {
   absl::string_view host;
   int port = 0;
   if (!SplitHostPort(listen, host, port)) return false;
-  return host == "localhost" || host == "::1" || absl::StartsWith(host, "127.");
+  if (host == "localhost" || host == "::1") return true;
+  // A name may begin with "127.", too.
+  in_addr address;
+  return absl::StartsWith(host, "127.") &&
+         inet_pton(AF_INET, std::string(host).c_str(), &address) == 1;
 }
 
 absl::Status CheckOptions(const ServerOptions& options) {

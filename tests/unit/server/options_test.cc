@@ -51,7 +51,8 @@ TEST(Options, OtherMachinesOnlyWhenAskedFor) {
     options.listen = local;
     EXPECT_TRUE(CheckOptions(options).ok()) << local;
   }
-  for (const char* open : {"0.0.0.0:5", "[::]:5", "10.0.0.1:5", "host.example:5"}) {
+  for (const char* open :
+       {"0.0.0.0:5", "[::]:5", "10.0.0.1:5", "host.example:5", "127.example.org:5"}) {
     options.listen = open;
     options.allow_insecure = false;
     EXPECT_THAT(std::string(CheckOptions(options).message()),
