@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -88,10 +89,16 @@ class PushStream : public grpc::ServerWriteReactor<Message>,
 
  private:
   void Wake() {
-    if (posted_.exchange(true)) return;
+    if (wakes_.fetch_add(1) == 0) PostTurn();
+  }
+
+  // One turn for all that has been noted until it begins, and another one if more comes meanwhile:
+  // a long turn holds one thread of the pool, however often the stream is woken.
+  void PostTurn() {
     core_.publish.Post([self = this->shared_from_this()] {
-      self->posted_ = false;
+      const std::uint64_t seen = self->wakes_;
       self->Turn();
+      if (self->wakes_.fetch_sub(seen) != seen) self->PostTurn();
     });
   }
 
@@ -143,7 +150,7 @@ class PushStream : public grpc::ServerWriteReactor<Message>,
 
   grpc::CallbackServerContext* const context_;  // Valid until OnDone.
   std::shared_ptr<PushStream> self_;            // Released in OnDone.
-  std::atomic<bool> posted_ = false;
+  std::atomic<std::uint64_t> wakes_ = 0;        // Not yet dealt with; a turn is due while > 0.
   std::atomic<bool> writing_ = false;
   std::atomic<bool> write_failed_ = false;
   std::atomic<bool> cancelled_ = false;

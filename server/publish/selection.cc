@@ -47,6 +47,19 @@ void Describe(v1::SnapshotHeader& header, v1::ArrayKind kind, v1::ArrayInfo::Ele
   info.set_bytes(static_cast<std::int64_t>(bytes));
 }
 
+// The pixels of `area` of an image with `stride` columns.
+template <typename T>
+std::vector<T> CopyArea(const std::vector<T>& image, int stride, const Region& area) {
+  std::vector<T> out;
+  out.reserve(static_cast<std::size_t>(area.shape.rows) *
+              static_cast<std::size_t>(area.shape.cols));
+  for (int y = 0; y < area.shape.rows; ++y) {
+    const auto row = image.begin() + static_cast<std::ptrdiff_t>(area.row + y) * stride + area.col;
+    out.insert(out.end(), row, row + area.shape.cols);
+  }
+  return out;
+}
+
 // Mean over n x n blocks of `area` of an image with `stride` columns, over the pixels that
 // `use(index)` lets through; `none` where it lets none through.
 template <typename T, typename Sum, typename Use>
@@ -96,6 +109,7 @@ PreparedArray PrepareObject(const Snapshot& snapshot, const Selection& selection
         [&](std::size_t i) { return static_cast<double>(coverage[i]) > limit; }));
   }
   if (selection.downsample == 1 && area.shape == snapshot.canvas.shape) return View(object);
+  if (selection.downsample == 1) return Own(CopyArea(object, stride, area));
   return Own(BlockMeans<Complex64, Sum>(object, stride, area, selection.downsample, kComplexNan,
                                         [](std::size_t) { return true; }));
 }
@@ -104,6 +118,9 @@ PreparedArray PrepareCoverage(const Snapshot& snapshot, const Selection& selecti
                               const Region& area) {
   if (selection.downsample == 1 && area.shape == snapshot.canvas.shape) {
     return View(snapshot.coverage.data);
+  }
+  if (selection.downsample == 1) {
+    return Own(CopyArea(snapshot.coverage.data, snapshot.canvas.shape.cols, area));
   }
   return Own(BlockMeans<float, double>(snapshot.coverage.data, snapshot.canvas.shape.cols, area,
                                        selection.downsample, 0.0f,
