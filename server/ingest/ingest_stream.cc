@@ -82,6 +82,7 @@ void IngestStream<Request>::OpenLocked() {
   }
   if (uses_staging()) ++session_->open_frame_streams();
   session_->AddListener(this->weak_from_this());
+  if (session_->deleted()) return FinishLocked(SessionDeleted(session_->name()));
   Log(LogLevel::kDebug, "input stream opened",
       {{"session", session_->id()}, {"peer", context_->peer()}});
   state_ = State::kReading;
@@ -115,6 +116,10 @@ void IngestStream<Request>::Work() {
 
 template <typename Request>
 bool IngestStream<Request>::AfterFeedLocked(const absl::StatusOr<bool>& fed) {
+  if (session_->deleted()) {
+    CloseLocked(SessionDeleted(session_->name()));
+    return false;
+  }
   if (!fed.ok()) {
     CloseLocked(absl::IsFailedPrecondition(fed.status()) && ReasonOf(fed.status()).empty()
                     ? SessionEnded(session_->name(), StateName(session_->state()))
@@ -201,7 +206,13 @@ template <typename Request>
 void IngestStream<Request>::OnSessionChange() {
   if (!session_->ended()) return;
   MutexLock lock(mu_);
-  if (told_end_ || state_ >= State::kClosing) return;
+  if (state_ >= State::kClosing) return;
+  if (session_->deleted()) {
+    // A batch under way is finished first; see AfterFeedLocked.
+    if (state_ != State::kWorking) CloseLocked(SessionDeleted(session_->name()));
+    return;
+  }
+  if (told_end_) return;
   told_end_ = true;
   acks_.Owe();
   if (!writing_) WriteAckLocked();

@@ -13,6 +13,8 @@
 namespace ptychoserve::integration {
 namespace {
 
+using grpc::StatusCode;
+
 constexpr int kIterations = 8;
 
 class IngestTest : public ServerTest {
@@ -307,6 +309,23 @@ TEST_F(IngestTest, StreamIsToldThatItsSessionHasEnded) {
   ASSERT_THAT(api().Stop(name).status, IsOk());
   EXPECT_TRUE(frames.AwaitAck(
       [](const v1::IngestAck& ack) { return ack.state() == v1::SESSION_STATE_STOPPED; }));
+}
+
+TEST_F(IngestTest, StreamsEndWhenTheirSessionIsDeleted) {
+  const TestScan& scan = SmallScan();
+  const std::string live = Create(scan.StreamingConfig(kIterations), "live");
+  const std::string ended = Create(scan.StreamingConfig(kIterations), "ended");
+  FrameInput to_live(api(), live);
+  PositionInput to_ended(api(), ended);
+  ASSERT_TRUE(to_live.AwaitBatches(0));
+  ASSERT_TRUE(to_ended.AwaitBatches(0));
+  ASSERT_THAT(api().Stop(ended).status, IsOk());
+  ASSERT_TRUE(to_ended.AwaitAck(
+      [](const v1::IngestAck& ack) { return ack.state() == v1::SESSION_STATE_STOPPED; }));
+  EXPECT_THAT(api().Delete(live, /*force=*/true), IsOk());
+  EXPECT_THAT(api().Delete(ended), IsOk());
+  EXPECT_THAT(to_live.Status(), FailsWith(StatusCode::NOT_FOUND, "SESSION_DELETED"));
+  EXPECT_THAT(to_ended.Status(), FailsWith(StatusCode::NOT_FOUND, "SESSION_DELETED"));
 }
 
 // ---- Back-pressure ---------------------------------------------------------------------------
