@@ -27,6 +27,7 @@ struct WriterOptions {
 // What a writer has done so far.
 struct WriterReport {
   std::int64_t items = 0;          // Pushed: frames, positions or encoder samples.
+  std::int64_t sent_items = 0;     // Of these, in messages sent.
   std::int64_t batches = 0;        // Messages sent.
   std::int64_t payload_bytes = 0;  // Sent.
   v1::IngestAck last_ack;          // With the session's counters; the final one after Close.

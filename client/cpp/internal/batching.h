@@ -13,7 +13,7 @@
 namespace ptychoserve::client::internal {
 
 // Makes messages of frames. How a writer sends its kind of items is told by such a class:
-// Request, Item, Payload, Count and Fill.
+// Request, Item, Payload, Count (of an item and of a message's items) and Fill.
 class FrameBatching {
  public:
   using Request = v1::StreamFramesRequest;
@@ -26,6 +26,7 @@ class FrameBatching {
   // Bytes that count against the granted credit.
   static std::size_t Payload(const Item& item) { return item.data.size(); }
   static std::int64_t Count(const Item&) { return 1; }
+  static std::int64_t Count(const Request& request) { return request.batch().count(); }
   // Moves items from the front of `queue`, which is not empty, into `request`: the first in any
   // case, then as many as keep the payload within `limit`. Returns the payload.
   std::size_t Fill(std::deque<Item>& queue, std::size_t limit, Request& request) const;
@@ -49,6 +50,9 @@ class PositionBatching {
     return (item.x.size() + item.y.size()) * sizeof(double);  // Ids do not count: ingest.proto.
   }
   static std::int64_t Count(const Item& item) { return static_cast<std::int64_t>(item.x.size()); }
+  static std::int64_t Count(const Request& request) {
+    return request.batch().x_m_size() + request.encoder_samples().x_counts_size();
+  }
   // As FrameBatching::Fill; encoder samples go one item a message.
   std::size_t Fill(std::deque<Item>& queue, std::size_t limit, Request& request) const;
 };

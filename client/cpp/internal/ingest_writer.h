@@ -43,8 +43,7 @@ inline void StartStream(
 // and channel. gRPC's own threads must not, for the last channel's end joins them. Thread-safe.
 template <class Batching>
 class IngestWriter final
-    : public grpc::ClientBidiReactor<typename Batching::Request, v1::IngestAck>,
-      public std::enable_shared_from_this<IngestWriter<Batching>> {
+    : public grpc::ClientBidiReactor<typename Batching::Request, v1::IngestAck> {
  public:
   using Request = typename Batching::Request;
   using Item = typename Batching::Item;
@@ -67,11 +66,7 @@ class IngestWriter final
     for (;;) {
       if (finished_) return EndedLocked();
       if (closing_) return absl::FailedPreconditionError("the writer is closed");
-      if (bytes > max_payload_) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("an item of ", bytes, " bytes; the server takes messages of up to ",
-                         max_payload_, " bytes of payload"));
-      }
+      if (bytes > max_payload_) return TooLargeLocked(bytes);
       if (waiting_bytes_ == 0 || waiting_bytes_ + bytes <= options_.queue_bytes) break;
       if (!WaitUntil(deadline)) {
         return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", waiting_bytes_,
@@ -130,11 +125,19 @@ class IngestWriter final
     return report_;
   }
 
-  // Ends the call at once and waits until no callback runs any more.
+  // Ends the call at once and waits until no callback runs any more, that of the alarm included.
   void Cancel() {
+    std::unique_ptr<grpc::Alarm> alarm;
+    {
+      MutexLock lock(mu_);
+      if (!finished_) context_.TryCancel();
+      while (!finished_) cv_.Wait(mu_);
+      alarm = std::move(alarm_);
+    }
+    alarm
+        .reset();  // Has a callback that still waits run at once; without the lock, which it takes.
     MutexLock lock(mu_);
-    if (!finished_) context_.TryCancel();
-    while (!finished_) cv_.Wait(mu_);
+    while (lingering_) cv_.Wait(mu_);
   }
 
   // The error by which the call has ended; OK while it lives and after a clean Close.
@@ -173,7 +176,10 @@ class IngestWriter final
     opened_ = true;
     granted_ = std::max(granted_, ack_.granted_bytes());
     if (ack_.max_message_bytes() > kItemOverhead) {
-      max_payload_ = ack_.max_message_bytes() - kItemOverhead;
+      const std::size_t allowed = ack_.max_message_bytes() - kItemOverhead;
+      const bool less = allowed < max_payload_;
+      max_payload_ = allowed;
+      if (less) CheckQueue();
     }
     report_.last_ack = ack_;
     MaybeWrite();
@@ -183,7 +189,7 @@ class IngestWriter final
 
   void OnDone(const grpc::Status& status) override {
     MutexLock lock(mu_);
-    status_ = FromGrpc(status);
+    status_ = refused_.ok() ? FromGrpc(status) : refused_;
     finished_ = true;
     cv_.NotifyAll();
   }
@@ -214,6 +220,24 @@ class IngestWriter final
     if (!held_) return;
     held_ = false;
     this->RemoveHold();
+  }
+
+  absl::Status TooLargeLocked(std::size_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return absl::InvalidArgumentError(absl::StrCat("an item of ", bytes,
+                                                   " bytes; the server takes messages of up to ",
+                                                   max_payload_, " bytes of payload"));
+  }
+
+  // Ends the call if something was pushed, before the limit was known, that cannot be sent.
+  void CheckQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    for (const Item& item : queue_) {
+      const std::size_t bytes = Batching::Payload(item);
+      if (bytes <= max_payload_) continue;
+      refused_ = TooLargeLocked(bytes);
+      context_.TryCancel();
+      Break();
+      return;
+    }
   }
 
   bool AllAcknowledged() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -262,6 +286,7 @@ class IngestWriter final
     in_flight_bytes_ = batching_.Fill(queue_, std::min(credit, target), request_);
     queued_bytes_ -= in_flight_bytes_;
     report_.payload_bytes += static_cast<std::int64_t>(in_flight_bytes_);
+    report_.sent_items += Batching::Count(request_);
     ++report_.batches;
     writing_ = true;
     this->StartWrite(&request_);
@@ -272,9 +297,7 @@ class IngestWriter final
     lingering_ = true;
     alarm_ = std::make_unique<grpc::Alarm>();
     alarm_->Set(std::chrono::system_clock::now() + options_.linger,
-                [weak = this->weak_from_this()](bool) {
-                  if (const auto self = weak.lock()) self->OnLinger();
-                });
+                [this](bool) { OnLinger(); });  // Cancel waits for it.
   }
 
   void OnLinger() {
@@ -282,6 +305,7 @@ class IngestWriter final
     lingering_ = false;
     urgent_ = true;
     MaybeWrite();
+    cv_.NotifyAll();
   }
 
   const std::shared_ptr<v1::Ptychoserve::Stub> stub_;
@@ -307,6 +331,7 @@ class IngestWriter final
   bool lingering_ ABSL_GUARDED_BY(mu_) = false;  // alarm_ is set.
   bool closing_ ABSL_GUARDED_BY(mu_) = false;
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status refused_ ABSL_GUARDED_BY(mu_);  // Why this side has ended the call, if it did.
   absl::Status status_ ABSL_GUARDED_BY(mu_);
   WriterReport report_ ABSL_GUARDED_BY(mu_);
 };

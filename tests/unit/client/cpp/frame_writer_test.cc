@@ -87,6 +87,7 @@ TEST(FrameWriter, DeliversEveryFrameOnceAndReportsTheFinalCounters) {
   const auto report = writer->Close(kLong);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->items, 300);
+  EXPECT_EQ(report->sent_items, 300);
   EXPECT_EQ(report->payload_bytes, 300 * kFrameBytes);
   EXPECT_EQ(report->last_ack.counters().accepted(), 300);
   std::int64_t next = 0;
@@ -231,6 +232,8 @@ TEST(FrameWriter, GivesUpClosingAtTheDeadline) {
   const auto report = writer->Close(milliseconds(50));
   EXPECT_EQ(report.status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_THAT(std::string(report.status().message()), HasSubstr("128 bytes were not sent"));
+  EXPECT_EQ(writer->report().items, 1);
+  EXPECT_EQ(writer->report().sent_items, 0);
 }
 
 TEST(FrameWriter, HandsOverEachAcknowledgement) {
@@ -264,6 +267,54 @@ TEST(FrameWriter, RefusesAFrameLargerThanTheServerTakes) {
   const absl::Status status = writer->Push(0, std::vector<std::byte>(large.raw_bytes()));
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()), HasSubstr("4194304"));
+}
+
+TEST(FrameWriter, EndsWithTheSizesWhenAFrameTurnsOutToBeTooLarge) {
+  FakeService service;
+  std::mutex mu;
+  std::condition_variable cv;
+  bool pushed = false;
+  service.frames = [&](FakeService::FrameStream* stream) {
+    v1::StreamFramesRequest request;
+    stream->Read(&request);
+    {
+      std::unique_lock lock(mu);
+      cv.wait(lock, [&] { return pushed; });
+    }
+    stream->Write(Ack(0, 0, 1 << 24));  // Tells the limit.
+    while (stream->Read(&request)) {
+    }
+    return grpc::Status::OK;
+  };
+  const auto client = Connect(service);
+  const FrameFormat large{v1::DATA_TYPE_U32, 1024, 1024, v1::ENCODING_RAW};
+  const auto writer = client->OpenFrameWriter("s", large);
+  EXPECT_TRUE(writer->Push(0, std::vector<std::byte>(large.raw_bytes())).ok());
+  {
+    std::lock_guard lock(mu);
+    pushed = true;
+  }
+  cv.notify_all();
+  const absl::Status status = writer->Flush(kLong);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("4194304"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr(std::to_string(kMaxMessage - 4096)));
+  EXPECT_EQ(writer->Close(kLong).status(), status);
+}
+
+TEST(FrameWriter, CanBeDestroyedWhileFramesWaitForCompany) {
+  FakeService service;
+  std::vector<v1::FrameBatch> batches;
+  std::atomic<bool> overrun = false;
+  service.frames = [&](auto* stream) { return TakeAll(stream, 1 << 20, batches, overrun); };
+  for (const milliseconds linger : {milliseconds(1), kLong}) {
+    const auto client = Connect(service);
+    WriterOptions options;
+    options.linger = linger;
+    const auto writer = client->OpenFrameWriter("s", kFormat, options);
+    ASSERT_TRUE(writer->Flush(kLong).ok());
+    EXPECT_TRUE(writer->Push(0, Frame(0)).ok());
+  }
 }
 
 }  // namespace
