@@ -38,7 +38,8 @@ absl::Status Stream(StreamOptions options, const Context& context) {
   std::vector<std::int64_t> ids(static_cast<std::size_t>((*scan)->info().frames));
   std::iota(ids.begin(), ids.end(), 0);
   PS_RETURN_IF_ERROR(feeder->Send(ids));
-  PS_ASSIGN_OR_RETURN(const FeedReport report, feeder->Close());
+  PS_RETURN_IF_ERROR(feeder->Close());
+  const FeedReport report = feeder->report();
   absl::StatusOr<v1::Session> session =
       options.finish ? client->FinishScan(options.session) : client->GetSession(options.session);
   PS_RETURN_IF_ERROR(session.status());

@@ -129,7 +129,7 @@ absl::StatusOr<std::unique_ptr<Feeder>> Feeder::Open(client::Client& client,
 }
 
 absl::Status Feeder::Send(std::span<const std::int64_t> frame_ids) {
-  if (report_.frames == 0) start_ = steady_clock::now();
+  if (!start_.has_value()) start_ = steady_clock::now();
   for (const std::int64_t id : frame_ids) {
     if (Interrupted()) return absl::CancelledError("interrupted");
     PS_RETURN_IF_ERROR(SendPosition(id));
@@ -147,7 +147,6 @@ absl::Status Feeder::SendPosition(std::int64_t id) {
   const auto k = static_cast<std::size_t>(id);
   if (!options_.positions || position_sent_[k]) return absl::OkStatus();
   position_sent_[k] = true;
-  ++report_.positions;
   client::PositionWriter& writer = *position_writer_;
   return Persist(
       [&] {
@@ -160,8 +159,8 @@ absl::Status Feeder::SendFrame(std::int64_t id) {
   PS_RETURN_IF_ERROR(BadInput(scan_.ReadFrames(id, 1, frame_)));
   Pace();
   client::FrameWriter& writer =
-      *frame_writers_[static_cast<std::size_t>(report_.frames) % frame_writers_.size()];
-  ++report_.frames;
+      *frame_writers_[static_cast<std::size_t>(frames_) % frame_writers_.size()];
+  ++frames_;
   std::vector<std::byte> encoded;
   std::span<const std::byte> bytes = frame_;
   if (encoding_ != Encoding::kRaw) {
@@ -175,8 +174,8 @@ absl::Status Feeder::SendFrame(std::int64_t id) {
 // Waits until the next frame is due.
 void Feeder::Pace() {
   if (options_.rate <= 0) return;
-  const std::chrono::duration<double> due(static_cast<double>(report_.frames) / options_.rate);
-  const auto when = start_ + std::chrono::duration_cast<steady_clock::duration>(due);
+  const std::chrono::duration<double> due(static_cast<double>(frames_) / options_.rate);
+  const auto when = *start_ + std::chrono::duration_cast<steady_clock::duration>(due);
   while (!Interrupted() && steady_clock::now() < when) {
     std::this_thread::sleep_until(std::min(when, steady_clock::now() + kSlice));
   }
@@ -192,17 +191,29 @@ absl::Status Feeder::Flush() {
                  [&] { return position_writer_->status(); });
 }
 
-absl::StatusOr<FeedReport> Feeder::Close() {
+absl::Status Feeder::Close() {
   PS_RETURN_IF_ERROR(Flush());
   for (const auto& writer : frame_writers_) {
-    PS_ASSIGN_OR_RETURN(const client::WriterReport report, writer->Close(kCloseTimeout));
-    report_.payload_bytes += report.payload_bytes;
+    PS_RETURN_IF_ERROR(writer->Close(kCloseTimeout).status());
   }
   if (position_writer_ != nullptr) {
     PS_RETURN_IF_ERROR(position_writer_->Close(kCloseTimeout).status());
   }
-  report_.seconds = std::chrono::duration<double>(steady_clock::now() - start_).count();
-  return report_;
+  end_ = steady_clock::now();
+  return absl::OkStatus();
+}
+
+FeedReport Feeder::report() const {
+  FeedReport out;
+  for (const auto& writer : frame_writers_) {
+    const client::WriterReport report = writer->report();
+    out.frames += report.sent_items;
+    out.payload_bytes += report.payload_bytes;
+  }
+  if (position_writer_ != nullptr) out.positions = position_writer_->report().sent_items;
+  const auto end = end_.has_value() ? *end_ : steady_clock::now();
+  if (start_.has_value()) out.seconds = std::chrono::duration<double>(end - *start_).count();
+  return out;
 }
 
 }  // namespace ptychoserve::cli

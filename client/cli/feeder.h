@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -55,7 +56,9 @@ class Feeder {
   // Waits until the server has dealt with all that was sent.
   absl::Status Flush();
   // Ends the streams.
-  absl::StatusOr<FeedReport> Close();
+  absl::Status Close();
+  // What has gone out so far, whether or not the streams live.
+  FeedReport report() const;
 
  private:
   Feeder(CxiScanReader& scan, const FeedOptions& options, Encoding encoding);
@@ -69,9 +72,9 @@ class Feeder {
   std::vector<std::unique_ptr<client::FrameWriter>> frame_writers_;
   std::unique_ptr<client::PositionWriter> position_writer_;
   std::vector<bool> position_sent_;
-  std::vector<std::byte> frame_;  // Being sent.
-  std::chrono::steady_clock::time_point start_;
-  FeedReport report_;
+  std::vector<std::byte> frame_;                                      // Being sent.
+  std::optional<std::chrono::steady_clock::time_point> start_, end_;  // Set by Send and Close.
+  std::int64_t frames_ = 0;                                           // Handed to the writers.
 };
 
 }  // namespace ptychoserve::cli

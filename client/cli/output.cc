@@ -22,6 +22,7 @@ using google::protobuf::Message;
 using google::protobuf::Reflection;
 
 constexpr char kBadInputUrl[] = "ptychoctl/bad-input";
+constexpr char kKeptSessionUrl[] = "ptychoctl/kept-session";
 
 // JSON has no NaN and no infinity.
 Json Number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
@@ -90,6 +91,12 @@ absl::Status BadInput(const absl::Status& status) {
   return out;
 }
 
+absl::Status KeptSession(const absl::Status& status, const std::string& name) {
+  absl::Status out = status;
+  if (!out.ok()) out.SetPayload(kKeptSessionUrl, absl::Cord(name));
+  return out;
+}
+
 int ExitCodeFor(const absl::Status& status) {
   if (status.ok()) return kExitOk;
   if (status.GetPayload(kBadInputUrl).has_value() || absl::IsInvalidArgument(status)) {
@@ -117,6 +124,9 @@ std::string ErrorLine(const absl::Status& status) {
     absl::StrAppend(&line, "; try again in ", *details.retry_after_s, " s");
   }
   if (!details.hint.empty()) absl::StrAppend(&line, " (hint: ", details.hint, ")");
+  if (const auto kept = status.GetPayload(kKeptSessionUrl); kept.has_value()) {
+    absl::StrAppend(&line, "; ", std::string(*kept), " is kept on the server");
+  }
   return absl::StrReplaceAll(line, {{"\n", " "}});
 }
 
@@ -140,6 +150,9 @@ Json ErrorJson(const absl::Status& status) {
   if (!details.metadata.empty()) error["metadata"] = details.metadata;
   if (details.retry_after_s.has_value()) error["retry_after_s"] = *details.retry_after_s;
   if (!details.hint.empty()) error["hint"] = details.hint;
+  if (const auto kept = status.GetPayload(kKeptSessionUrl); kept.has_value()) {
+    error["kept_session"] = std::string(*kept);
+  }
   error["exit_code"] = ExitCodeFor(status);
   Json out;
   out["error"] = std::move(error);

@@ -18,11 +18,14 @@ Json ToJson(const google::protobuf::Message& message);
 
 // Marks an error as one of the input on this side: a file, a flag. OK stays OK.
 absl::Status BadInput(const absl::Status& status);
+// Adds to an error that the session of this name has been left on the server. OK stays OK.
+absl::Status KeptSession(const absl::Status& status, const std::string& name);
 // The exit code for an error: kExitBadInput for what BadInput has marked and for
 // kInvalidArgument, kExitInterrupted for kCancelled, else kExitServerError.
 int ExitCodeFor(const absl::Status& status);
 
-// One line: code, message, each field that was wrong, what ran out, the hint.
+// One line: code, message, each field that was wrong, what ran out, the hint, the session that was
+// kept.
 std::string ErrorLine(const absl::Status& status);
 // {"error": {"code", "reason", "message", "fields", "hint", ...}}.
 Json ErrorJson(const absl::Status& status);

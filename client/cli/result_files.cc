@@ -1,8 +1,12 @@
 #include "client/cli/result_files.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <filesystem>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 
@@ -185,6 +189,19 @@ absl::Status CheckResultPath(const std::string& path) {
   }
   return absl::InvalidArgumentError(
       absl::StrCat("--out ", path, ": the name must end in .cxi, .h5, .npz or .png"));
+}
+
+absl::Status CheckDirectory(const std::string& option, const std::string& path) {
+  const std::string directory = path.empty() ? "." : path;
+  std::error_code error;
+  if (!std::filesystem::is_directory(directory, error)) {
+    return absl::InvalidArgumentError(absl::StrCat(option, ": there is no directory ", directory));
+  }
+  if (access(directory.c_str(), W_OK | X_OK) != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(option, ": the directory ", directory, " cannot be written to"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status WriteResult(const std::string& path, const client::Snapshot& snapshot,

@@ -29,6 +29,9 @@ std::vector<WindowCorner> WindowCorners(const client::Snapshot& snapshot,
 
 // What stands in the way of writing to `path`: nothing for .cxi, .h5, .npz and .png.
 absl::Status CheckResultPath(const std::string& path);
+// What stands in the way of writing into the directory `path` ("" is the working directory), as
+// kInvalidArgument naming `option`.
+absl::Status CheckDirectory(const std::string& option, const std::string& path);
 // Writes a result in the format of the extension: .cxi or .h5 everything, .npz the arrays obj,
 // probe, pos and coverage, .png the object. `scan` may be null.
 absl::Status WriteResult(const std::string& path, const client::Snapshot& snapshot,

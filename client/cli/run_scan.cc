@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -23,9 +25,14 @@ namespace ptychoserve::cli {
 namespace {
 
 using std::chrono::milliseconds;
+using std::chrono::steady_clock;
 
 constexpr milliseconds kPollAfterStop{50};
 constexpr int kPollsAfterStop = 600;
+constexpr milliseconds kPollStaged{1};
+// Frames that are on their way to the device and do not move for so long are being held there,
+// until more of them have come.
+constexpr milliseconds kHeld{2'000};
 
 absl::Status Check(const RunOptions& options) {
   PS_RETURN_IF_ERROR(CheckFaults(options.faults));
@@ -41,8 +48,20 @@ absl::Status Check(const RunOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("--poll is ", options.poll_ms, " ms; >= 0 is allowed"));
   }
-  for (const std::string& path : options.outputs) PS_RETURN_IF_ERROR(CheckResultPath(path));
-  return absl::OkStatus();
+  // Before there is a result that could not be written.
+  for (const std::string& path : options.outputs) {
+    PS_RETURN_IF_ERROR(CheckResultPath(path));
+    PS_RETURN_IF_ERROR(CheckDirectory(absl::StrCat("--out ", path),
+                                      std::filesystem::path(path).parent_path().string()));
+  }
+  if (options.pictures.empty()) return absl::OkStatus();
+  std::error_code error;
+  std::filesystem::create_directories(options.pictures, error);
+  if (error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--pictures ", options.pictures, ": ", error.message()));
+  }
+  return CheckDirectory("--pictures", options.pictures);
 }
 
 // One run of a scan, from the session's creation to its end.
@@ -51,10 +70,17 @@ class ScanRun {
   ScanRun(const RunOptions& options, client::Client& client, CxiScanReader& scan)
       : options_(options), client_(client), scan_(scan) {}
 
+  // kAlreadyExists when the session is there and has a history: its result would not be this
+  // scan's.
   absl::Status Create() {
     PS_ASSIGN_OR_RETURN(const v1::SessionConfig config,
                         BuildConfig(options_.session, &scan_.info()));
     PS_ASSIGN_OR_RETURN(created_, client_.CreateSession(options_.session.session_id, config));
+    if (created_.state() != v1::SESSION_STATE_CREATED) {
+      return absl::AlreadyExistsError(
+          absl::StrCat(created_.name(), " exists and is ", StateName(created_.state()),
+                       "; choose another id with --session, or delete it"));
+    }
     SessionMonitor::Options monitor;
     monitor.poll = milliseconds(options_.poll_ms);
     monitor.show_progress = !options_.quiet;
@@ -67,6 +93,7 @@ class ScanRun {
   // Streams the scan and waits for the session's end. kCancelled on Ctrl-C.
   absl::Status Run() {
     absl::Status status = Stream();
+    if (feeder_ != nullptr) fed_ = feeder_->report();
     // A session may end by its own rules before all is sent.
     if (!status.ok() && !absl::IsCancelled(status)) {
       PS_ASSIGN_OR_RETURN(const v1::Session session, monitor_->Refresh());
@@ -80,13 +107,19 @@ class ScanRun {
   absl::Status Stop() {
     const auto stopped =
         client_.StopSession(created_.name(), v1::StopSessionRequest::MODE_AFTER_ITERATION);
-    if (!stopped.ok() && !absl::IsFailedPrecondition(stopped.status())) return stopped.status();
+    // It may have ended already; and where the answer is late, the state tells.
+    if (!stopped.ok() && !absl::IsFailedPrecondition(stopped.status()) &&
+        !absl::IsDeadlineExceeded(stopped.status())) {
+      return stopped.status();
+    }
     for (int k = 0; k < kPollsAfterStop; ++k) {
-      PS_ASSIGN_OR_RETURN(const v1::Session session, monitor_->Refresh());
-      if (IsFinal(session.state())) break;
+      const absl::StatusOr<v1::Session> session = monitor_->Refresh();
+      if (!session.ok() && !absl::IsDeadlineExceeded(session.status())) return session.status();
+      if (session.ok() && IsFinal(session->state())) return absl::OkStatus();
       std::this_thread::sleep_for(kPollAfterStop);
     }
-    return absl::OkStatus();
+    return absl::DeadlineExceededError(
+        absl::StrCat(created_.name(), " was stopped and has not ended"));
   }
 
   // Fetches the result and writes it to where it was asked for.
@@ -111,6 +144,11 @@ class ScanRun {
       std::fprintf(stderr, "ptychoctl: the session was not deleted: %s\n",
                    ErrorLine(status).c_str());
     }
+  }
+
+  // The error, and that the session is still there with what it has reached.
+  absl::Status Kept(const absl::Status& status) const {
+    return absl::IsNotFound(status) ? status : KeptSession(status, created_.name());
   }
 
   v1::SessionState state() const { return final_.state(); }
@@ -157,36 +195,46 @@ class ScanRun {
 
  private:
   absl::Status Stream() {
-    PS_ASSIGN_OR_RETURN(const std::unique_ptr<Feeder> feeder,
-                        Feeder::Open(client_, created_.name(), scan_, options_.feed));
+    PS_ASSIGN_OR_RETURN(feeder_, Feeder::Open(client_, created_.name(), scan_, options_.feed));
     plan_ = MakeFeedPlan(scan_.info().frames, options_.faults);
     for (int k = 0; k < options_.chunks; ++k) {
-      PS_RETURN_IF_ERROR(feeder->Send(Part(plan_.order, k, options_.chunks)));
+      PS_RETURN_IF_ERROR(feeder_->Send(Part(plan_.order, k, options_.chunks)));
       if (k + 1 < options_.chunks && options_.iterations_between > 0) {
-        PS_RETURN_IF_ERROR(feeder->Flush());
+        PS_RETURN_IF_ERROR(feeder_->Flush());
         PS_RETURN_IF_ERROR(Iterate());
       }
     }
     // The stage was there, even where the detector lost the frame.
-    PS_RETURN_IF_ERROR(feeder->SendPositions(plan_.dropped));
-    PS_ASSIGN_OR_RETURN(fed_, feeder->Close());
+    PS_RETURN_IF_ERROR(feeder_->SendPositions(plan_.dropped));
+    PS_RETURN_IF_ERROR(feeder_->Close());
     return client_.FinishScan(created_.name()).status();
   }
 
   // Waits for some iterations on what has arrived, if that is enough to start.
   absl::Status Iterate() {
-    absl::StatusOr<v1::Session> now = monitor_->Refresh();
-    while (now.ok() && now->staged_frames() > 0 && !IsFinal(now->state())) {
+    const auto least = static_cast<std::int64_t>(created_.config().run().min_points_to_start());
+    std::tuple<std::int64_t, std::int64_t, std::int64_t> before;
+    auto moved = steady_clock::now();
+    for (;;) {
+      PS_ASSIGN_OR_RETURN(const v1::Session now, monitor_->Refresh());
+      if (IsFinal(now.state())) return absl::OkStatus();
       if (Interrupted()) return absl::CancelledError("interrupted");
-      std::this_thread::sleep_for(milliseconds(1));
-      now = monitor_->Refresh();
+      const bool iterating = now.active_points() > 0;
+      if (now.staged_frames() == 0) {
+        if (iterating) break;
+        if (now.joined_points() - now.empty_frames() < least) return absl::OkStatus();
+      }
+      const std::tuple state(now.staged_frames(), now.joined_points(), now.active_points());
+      if (state != before) {
+        before = state;
+        moved = steady_clock::now();
+      } else if (steady_clock::now() - moved >= kHeld) {
+        if (iterating) break;
+        return absl::OkStatus();
+      }
+      std::this_thread::sleep_for(kPollStaged);
     }
-    PS_RETURN_IF_ERROR(now.status());
-    const v1::RunRules& rules = created_.config().run();
-    if (now->joined_points() < static_cast<std::int64_t>(rules.min_points_to_start())) {
-      return absl::OkStatus();
-    }
-    const std::int64_t until = now->iteration() + options_.iterations_between;
+    const std::int64_t until = monitor_->latest().iteration() + options_.iterations_between;
     return monitor_->WaitFor(
         [until](const v1::Session& s) { return s.iteration() >= until || IsFinal(s.state()); });
   }
@@ -198,12 +246,6 @@ class ScanRun {
       if (std::find(stems.begin(), stems.end(), stem) == stems.end()) stems.push_back(stem);
     }
     if (!options_.pictures.empty()) {
-      std::error_code error;
-      std::filesystem::create_directories(options_.pictures, error);
-      if (error) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("--pictures ", options_.pictures, ": ", error.message()));
-      }
       const std::filesystem::path name = std::filesystem::path(options_.scan_path).stem();
       stems = {(std::filesystem::path(options_.pictures) / name).string()};
     }
@@ -220,6 +262,7 @@ class ScanRun {
   v1::Session created_;  // With the effective configuration.
   v1::Session final_;
   FeedPlan plan_;
+  std::unique_ptr<Feeder> feeder_;
   FeedReport fed_;
   std::optional<ObjectError> truth_;
   std::vector<std::string> written_;
@@ -240,8 +283,8 @@ absl::Status RunScan(const RunOptions& options, Context& context) {
   const bool interrupted = absl::IsCancelled(status) && Interrupted();
   if (interrupted) status = run.Stop();
   if (status.ok()) status = run.Fetch();
+  if (!status.ok()) return run.Kept(status);
   run.Delete();
-  PS_RETURN_IF_ERROR(status);
   if (context.json) {
     PrintLine(run.Summary().dump());
   } else {

@@ -4,6 +4,7 @@
     run_test.py BUILD_DIR [unittest arguments]
 """
 import json
+import os
 import signal
 import subprocess
 import time
@@ -15,6 +16,9 @@ import numpy as np
 # Relative error of the complex object against the truth. A scan of 100 frames of 1e6 photons is
 # found to 0.02 to 0.04; a reconstruction that has gone wrong is beyond 0.2.
 GOOD = 0.08
+
+# Frames are held until 60 have come, more than half of the scan.
+HELD = "detector { auto_centre { frames: 60 crop_shape { rows: 64 cols: 64 } } }\n"
 
 
 class RunTest(harness.EndToEndTest):
@@ -159,6 +163,50 @@ class RunTest(harness.EndToEndTest):
         self.assertEqual(summary["state"], "SESSION_STATE_STOPPED")
         self.assertTrue(np.isfinite(np.load(npz)["obj"]).all())
         self.assertEqual(self.refused(1, "get", "interrupted")["reason"], "SESSION_NOT_FOUND")
+
+    def test_result_that_cannot_be_written_stays_on_the_server(self):
+        taken = self.path("taken.npz")
+        os.mkdir(taken)
+        error = self.refused(2, "run", self.scan, "--session", "taken", "--iterations", 3,
+                             "--quiet", "--out", taken)
+        self.assertEqual(error["kept_session"], "sessions/taken")
+        self.assertEqual(self.json("get", "taken")["state"], "SESSION_STATE_COMPLETED")
+        # The same once more is not taken for a new run.
+        again = self.refused(1, "run", self.scan, "--session", "taken", "--iterations", 3,
+                             "--quiet")
+        self.assertEqual(again["code"], "ALREADY_EXISTS")
+        self.assertIn("sessions/taken exists and is COMPLETED", again["message"])
+        self.assertNotIn("kept_session", again)
+        self.json("delete", "taken")
+
+    def test_directories_are_checked_before_the_run(self):
+        error = self.refused(2, "run", self.scan, "--out", self.path("nowhere/r.npz"))
+        self.assertIn("there is no directory", error["message"])
+        self.refused(2, "run", self.scan, "--pictures", f"{self.scan}/pictures")
+        self.assertEqual(self.json("list")["sessions"], [])
+
+    def test_session_that_ends_by_its_own_rules_says_what_was_sent(self):
+        config = self.path("short.textproto")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write("run { max_iterations: 2 min_points_to_start: 10 }\n")
+        summary = self.json("run", self.scan, "--config", config, "--rate", 40, "--quiet")
+        self.assertEqual(summary["completion"], "COMPLETION_MAX_ITERATIONS")
+        sent = summary["sent"]
+        self.assertTrue(10 <= sent["frames"] < 100, sent)
+        self.assertGreaterEqual(sent["frames"], summary["frames"]["received"])
+        self.assertGreaterEqual(sent["positions"], summary["positions"]["received"])
+        self.assertGreater(sent["payload_bytes"], 0)
+        self.assertGreater(sent["seconds"], 0)
+
+    def test_parts_that_cannot_be_iterated_on_hold_nothing_up(self):
+        config = self.path("centre.textproto")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(HELD)
+        summary = self.json("run", self.scan, "--probe", f"{self.scan}:{harness.PROBE}",
+                            "--config", config, "--chunks", 2, "--iterations-between", 2,
+                            "--iterations", 3, "--quiet")
+        self.assertEqual(summary["state"], "SESSION_STATE_COMPLETED", summary["failure"])
+        self.assertEqual(summary["active_points"], 100)
 
     def test_failed_session_has_an_exit_code_of_its_own(self):
         scan = self.path("dark.cxi")

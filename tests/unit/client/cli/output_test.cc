@@ -44,6 +44,13 @@ TEST(ErrorLine, StaysOneLineAndDoesNotRepeatTheMessage) {
             "NOT_FOUND: no session sessions/x");
 }
 
+TEST(ErrorLine, TellsThatTheSessionIsKept) {
+  const absl::Status error = KeptSession(absl::InternalError("disk full"), "sessions/x");
+  EXPECT_EQ(ErrorLine(error), "INTERNAL: disk full; sessions/x is kept on the server");
+  EXPECT_EQ(ErrorJson(error)["error"]["kept_session"], "sessions/x");
+  EXPECT_FALSE(ErrorJson(absl::InternalError("disk full"))["error"].contains("kept_session"));
+}
+
 TEST(ErrorJson, CarriesReasonFieldsAndMetadata) {
   const Json error = ErrorJson(WrongField())["error"];
   EXPECT_EQ(error["code"], "INVALID_ARGUMENT");
