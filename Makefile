@@ -3,7 +3,9 @@
 
 BUILD   ?= build
 JOBS    ?= $(shell nproc)
-# Further arguments of ctest for the sanitizer targets, such as -R FrameStore.
+# For the sanitizer targets: further arguments of cmake, such as -DPTYCHOSERVE_SERVER=OFF, and of
+# ctest, such as -R FrameStore.
+CMAKE_ARGS ?=
 CTEST_ARGS ?=
 PACKAGES := $(shell sed -e 's/\#.*//' -e '/^[[:space:]]*$$/d' docker/packages.txt)
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -41,10 +43,10 @@ test: build  ## Build and run all tests
 	@tests/run_tests.sh $(BUILD)
 
 asan: packages  ## All CPU tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@cmake --preset asan && cmake --build --preset asan -j $(JOBS) && tests/run_tests.sh build/asan $(CTEST_ARGS)
+	@cmake --preset asan $(CMAKE_ARGS) && cmake --build --preset asan -j $(JOBS) && tests/run_tests.sh build/asan $(CTEST_ARGS)
 
 tsan: packages  ## The tests without gRPC under ThreadSanitizer
-	@cmake --preset tsan && cmake --build --preset tsan -j $(JOBS) && tests/run_tests.sh build/tsan $(CTEST_ARGS)
+	@cmake --preset tsan $(CMAKE_ARGS) && cmake --build --preset tsan -j $(JOBS) && tests/run_tests.sh build/tsan $(CTEST_ARGS)
 
 check-all: test asan tsan lint  ## Everything: tests, sanitizers, format, static analysis
 
