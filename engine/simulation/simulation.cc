@@ -89,10 +89,13 @@ Simulation::Simulation(const SimulationConfig& config) : config_(config) {
                               : JitteredRaster(config.points, config.seed);
   fast_axis_points_ = scan.fast_axis_points;
   const double step_px = (1 - config.overlap) * n / kBeamsPerFrame;
+  const auto in_pixels = [&](double steps) {
+    return config.whole_pixels ? std::round(steps * step_px) : steps * step_px;
+  };
   std::vector<double> y_px, x_px;
   for (std::size_t j = 0; j < scan.y.size(); ++j) {
-    y_px.push_back(scan.y[j] * step_px);
-    x_px.push_back(scan.x[j] * step_px);
+    y_px.push_back(in_pixels(scan.y[j]));
+    x_px.push_back(in_pixels(scan.x[j]));
     y_m_.push_back(y_px.back() * pixel);
     x_m_.push_back(x_px.back() * pixel);
   }

@@ -21,7 +21,8 @@ struct SimulationConfig {
   int points = 400;      // 1..1e6. Raster: rounded down to a full rectangle rows x cols.
   int frame_side = 128;  // Pixels, even, 16..4096.
   ScanPattern pattern = ScanPattern::kJitteredRaster;
-  double overlap = 0.7;  // Linear overlap of neighbouring beams, [0, 0.95].
+  double overlap = 0.7;       // Linear overlap of neighbouring beams, [0, 0.95].
+  bool whole_pixels = false;  // Positions are rounded to whole pixels of the object.
   // In the empty beam, per frame. Infinity: no noise, counts are the intensities of 1e7 photons,
   // rounded.
   double photons = 1e7;

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Collects everything that the tests on a GPU machine need into one folder: the programs, their
-# shared libraries, the expected results and run_gpu_tests.sh. That machine needs the NVIDIA
-# driver, a CUDA toolkit with cuFFT and compute-sanitizer, and a C++ runtime at least as new as
-# the one here; none of this project's packages.
+# shared libraries, the expected results, run_gpu_tests.sh and run_bench.sh. That machine needs
+# the NVIDIA driver, a CUDA toolkit with cuFFT and compute-sanitizer, and a C++ runtime at least
+# as new as the one here; none of this project's packages.
 # Usage: tests/gpu/make_bundle.sh BUILD_DIR OUT_DIR
 set -euo pipefail
 build=$(realpath "$1")
@@ -11,7 +11,7 @@ here=$(dirname "$(realpath "$0")")
 readonly limit_mib=60
 
 # Whatever of these has been built; the first is what the bundle is for.
-programs=(cuda_tests cuda_iteration_bench polling_bench ptychoserved ptychoctl)
+programs=(cuda_tests bench_engine polling_bench ptychoserved ptychoctl)
 # Come with the GPU machine: the C and C++ runtime, the driver, the CUDA toolkit.
 readonly from_system='^(linux-vdso|ld-linux-x86-64|libc|libm|libdl|libpthread|librt|libresolv|libstdc\+\+|libgcc_s|libcuda|libcufft|libcudart|libnvJitLink)\.so'
 
@@ -35,7 +35,7 @@ for program in "${programs[@]}"; do
   done < <(ldd "$build/bin/$program" | awk '$2 == "=>" { print $1, $3 }')
 done
 cp -r "$build/tests/reference/data" "$out/reference"
-cp "$here/run_gpu_tests.sh" "$out/"
+cp "$here/run_gpu_tests.sh" "$here/run_bench.sh" "$out/"
 [[ -d $here/e2e ]] && cp -r "$here/e2e" "$out/"
 
 size_mib=$(du -sm "$out" | cut -f1)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs all GPU tests of the bundle that this script lies in and ends with one line:
-# N passed, N failed. Logs go to LOG_DIR.
+# N passed, N failed. Logs go to LOG_DIR. With BENCH=0 in the environment nothing is measured.
 # Usage: run_gpu_tests.sh [LOG_DIR]
 set -uo pipefail
 cd "$(dirname "$(realpath "$0")")" || exit 1
@@ -60,7 +60,12 @@ else
   result "compute-sanitizer" 1 "$logs/sanitizer.log"
 fi
 
-[[ -x bin/cuda_iteration_bench ]] && bin/cuda_iteration_bench | tee "$logs/bench.log"
+# The time of an iteration; run_bench.sh has the full table.
+if [[ ${BENCH:-1} != 0 && -x bin/bench_engine ]]; then
+  bin/bench_engine --algorithms dm,ml_grad,epie --json "$logs/bench.json" > "$logs/bench.log" 2>&1
+  result "bench_engine" $? "$logs/bench.log"
+  cat "$logs/bench.log"
+fi
 
 # Scripts that exercise server and client end to end; each says so by its exit status.
 for script in e2e/*.sh; do
