@@ -17,6 +17,7 @@
 #include "engine/algorithms/measurement.h"
 #include "engine/backend/cpu/forward_model.h"
 #include "engine/backend/cpu/lane_sums.h"
+#include "engine/backend/point_checks.h"
 #include "engine/base/status_macros.h"
 
 namespace ptychoserve {
@@ -41,11 +42,6 @@ struct Extents {
         work_counts(threads * frame) {}
   std::int64_t slots, frame, frame_bytes, exit_waves, chunk_waves, object, work_waves, work_counts;
 };
-
-std::string Describe(const Region& r) {
-  return absl::StrFormat("rows %d..%d, columns %d..%d", r.row, r.row + r.shape.rows - 1, r.col,
-                         r.col + r.shape.cols - 1);
-}
 
 // Cyclic shift: out[(y + rows) mod n, (x + cols) mod n] = in[y, x].
 template <typename T>
@@ -139,20 +135,6 @@ auto CpuBackend<Real>::chunk_wave(int index) -> Complex* {
 // --- Canvas and object -----------------------------------------------------------------------
 
 template <typename Real>
-absl::Status CpuBackend<Real>::CheckInside(const PointWindow& p, const Region& canvas) const {
-  // One pixel beyond the far edges takes part in the interpolation.
-  const Shape frame = config_.frame_shape;
-  if (p.row >= canvas.row && p.col >= canvas.col &&
-      std::int64_t{p.row} + frame.rows + 1 <= std::int64_t{canvas.row} + canvas.shape.rows &&
-      std::int64_t{p.col} + frame.cols + 1 <= std::int64_t{canvas.col} + canvas.shape.cols) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrFormat(
-      "the window of slot %d (%s) and one pixel beyond it must lie inside the canvas (%s)", p.slot,
-      Describe({p.row, p.col, frame}), Describe(canvas)));
-}
-
-template <typename Real>
 absl::Status CpuBackend<Real>::SetCanvas(const Region& canvas) {
   if (canvas.shape.rows < 1 || canvas.shape.cols < 1 ||
       canvas.shape.pixels() > config_.max_object_pixels) {
@@ -160,7 +142,7 @@ absl::Status CpuBackend<Real>::SetCanvas(const Region& canvas) {
         absl::StrFormat("a canvas of %d x %d is not within 1 and %d pixels", canvas.shape.rows,
                         canvas.shape.cols, config_.max_object_pixels));
   }
-  for (const PointWindow& point : points_) PS_RETURN_IF_ERROR(CheckInside(point, canvas));
+  PS_RETURN_IF_ERROR(CheckInside(points_, config_.frame_shape, canvas));
   MoveObject(canvas_, canvas);
   canvas_ = canvas;
   return absl::OkStatus();
@@ -303,17 +285,9 @@ absl::Status CpuBackend<Real>::CheckLoaded(std::int32_t slot) const {
 
 template <typename Real>
 absl::Status CpuBackend<Real>::SetActivePoints(std::span<const PointWindow> points) {
-  std::vector<std::int32_t> slots;
-  slots.reserve(points.size());
-  for (const PointWindow& point : points) {
-    PS_RETURN_IF_ERROR(CheckLoaded(point.slot));
-    PS_RETURN_IF_ERROR(CheckInside(point, canvas_));
-    slots.push_back(point.slot);
-  }
-  std::sort(slots.begin(), slots.end());
-  if (const auto twice = std::adjacent_find(slots.begin(), slots.end()); twice != slots.end()) {
-    return absl::InvalidArgumentError(absl::StrFormat("slot %d is given twice", *twice));
-  }
+  for (const PointWindow& point : points) PS_RETURN_IF_ERROR(CheckLoaded(point.slot));
+  PS_RETURN_IF_ERROR(CheckInside(points, config_.frame_shape, canvas_));
+  PS_RETURN_IF_ERROR(CheckSlotsDiffer(points));
 
   points_.assign(points.begin(), points.end());
   if (config_.keeps_exit_waves) {

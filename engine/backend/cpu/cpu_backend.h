@@ -104,7 +104,6 @@ class CpuBackend final : public Backend {
   Complex* exit_wave_data(int slot) { return &exit_waves_[slot * frame_pixels_]; }
   Complex* chunk_wave(int index);
   absl::Status CheckLoaded(std::int32_t slot) const;
-  absl::Status CheckInside(const PointWindow& point, const Region& canvas) const;
   // Copies what canvases `from` and `to` share; the rest of `to` becomes initial_object.
   void MoveObject(const Region& from, const Region& to);
   // The object pixel at a window's corner.

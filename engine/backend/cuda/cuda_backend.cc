@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <string>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "engine/backend/cuda/canvas.h"
 #include "engine/backend/cuda/cuda_status.h"
 #include "engine/backend/cuda/exit_waves.h"
+#include "engine/backend/point_checks.h"
 #include "engine/base/status_macros.h"
 
 namespace ptychoserve::cuda {
@@ -21,11 +21,6 @@ constexpr std::int64_t kStagingBytes = 4 << 20;
 static_assert(sizeof(float2) == sizeof(Complex64));
 
 float2 ToFloat2(Complex64 value) { return {value.real(), value.imag()}; }
-
-std::string Describe(const Region& r) {
-  return absl::StrFormat("rows %d..%d, columns %d..%d", r.row, r.row + r.shape.rows - 1, r.col,
-                         r.col + r.shape.cols - 1);
-}
 
 int Modulo(int value, int n) { return (value % n + n) % n; }
 
@@ -143,19 +138,6 @@ Batch CudaBackend::BatchOf(int first, int count) const {
 
 // --- Canvas and object -----------------------------------------------------------------------
 
-absl::Status CudaBackend::CheckInside(const PointWindow& p, const Region& canvas) const {
-  // One pixel beyond the far edges takes part in the interpolation.
-  const Shape frame = config_.frame_shape;
-  if (p.row >= canvas.row && p.col >= canvas.col &&
-      std::int64_t{p.row} + frame.rows + 1 <= std::int64_t{canvas.row} + canvas.shape.rows &&
-      std::int64_t{p.col} + frame.cols + 1 <= std::int64_t{canvas.col} + canvas.shape.cols) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrFormat(
-      "the window of slot %d (%s) and one pixel beyond it must lie inside the canvas (%s)", p.slot,
-      Describe({p.row, p.col, frame}), Describe(canvas)));
-}
-
 absl::Status CudaBackend::SetCanvas(const Region& canvas) {
   if (canvas.shape.rows < 1 || canvas.shape.cols < 1 ||
       canvas.shape.pixels() > config_.max_object_pixels) {
@@ -163,7 +145,7 @@ absl::Status CudaBackend::SetCanvas(const Region& canvas) {
         absl::StrFormat("a canvas of %d x %d is not within 1 and %d pixels", canvas.shape.rows,
                         canvas.shape.cols, config_.max_object_pixels));
   }
-  for (const PointWindow& point : points_) PS_RETURN_IF_ERROR(CheckInside(point, canvas));
+  PS_RETURN_IF_ERROR(CheckInside(points_, config_.frame_shape, canvas));
   PS_RETURN_IF_ERROR(UseDevice());
   const Canvas from = canvas_view();
   const Canvas to = {object_sum_.data(), canvas.row, canvas.col, canvas.shape.rows,
@@ -328,17 +310,9 @@ absl::StatusOr<FloatImage> CudaBackend::MeanAmplitude(std::span<const std::int32
 }
 
 absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
-  std::vector<std::int32_t> slots;
-  slots.reserve(points.size());
-  for (const PointWindow& point : points) {
-    PS_RETURN_IF_ERROR(CheckLoaded(point.slot));
-    PS_RETURN_IF_ERROR(CheckInside(point, canvas_));
-    slots.push_back(point.slot);
-  }
-  std::sort(slots.begin(), slots.end());
-  if (const auto twice = std::adjacent_find(slots.begin(), slots.end()); twice != slots.end()) {
-    return absl::InvalidArgumentError(absl::StrFormat("slot %d is given twice", *twice));
-  }
+  for (const PointWindow& point : points) PS_RETURN_IF_ERROR(CheckLoaded(point.slot));
+  PS_RETURN_IF_ERROR(CheckInside(points, config_.frame_shape, canvas_));
+  PS_RETURN_IF_ERROR(CheckSlotsDiffer(points));
 
   PS_RETURN_IF_ERROR(UseDevice());
   points_.assign(points.begin(), points.end());

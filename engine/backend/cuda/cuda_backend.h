@@ -86,7 +86,6 @@ class CudaBackend final : public Backend {
   Batch BatchOf(int first, int count) const;
   std::int64_t canvas_pixels() const { return canvas_.shape.pixels(); }
 
-  absl::Status CheckInside(const PointWindow& point, const Region& canvas) const;
   absl::Status CheckLoaded(std::int32_t slot) const;
   // Into indices_.
   absl::Status UploadIndices(std::span<const std::int32_t> indices);

@@ -1,0 +1,49 @@
+#include "engine/backend/point_checks.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+
+namespace ptychoserve {
+namespace {
+
+std::string Describe(const Region& r) {
+  return absl::StrFormat("rows %d..%d, columns %d..%d", r.row, r.row + r.shape.rows - 1, r.col,
+                         r.col + r.shape.cols - 1);
+}
+
+}  // namespace
+
+absl::Status CheckInside(std::span<const PointWindow> points, const Shape& frame_shape,
+                         const Region& canvas) {
+  for (const PointWindow& p : points) {
+    // One pixel beyond the far edges takes part in the interpolation.
+    if (p.row >= canvas.row && p.col >= canvas.col &&
+        std::int64_t{p.row} + frame_shape.rows + 1 <=
+            std::int64_t{canvas.row} + canvas.shape.rows &&
+        std::int64_t{p.col} + frame_shape.cols + 1 <=
+            std::int64_t{canvas.col} + canvas.shape.cols) {
+      continue;
+    }
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the window of slot %d (%s) and one pixel beyond it must lie inside the canvas (%s)",
+        p.slot, Describe({p.row, p.col, frame_shape}), Describe(canvas)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSlotsDiffer(std::span<const PointWindow> points) {
+  std::vector<std::int32_t> slots;
+  slots.reserve(points.size());
+  for (const PointWindow& point : points) slots.push_back(point.slot);
+  std::sort(slots.begin(), slots.end());
+  if (const auto twice = std::adjacent_find(slots.begin(), slots.end()); twice != slots.end()) {
+    return absl::InvalidArgumentError(absl::StrFormat("slot %d is given twice", *twice));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ptychoserve
