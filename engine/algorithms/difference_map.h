@@ -14,10 +14,13 @@
 // trusted pixels and power = Σ dev² / N, the deviation is scaled down to the tolerated power
 // sigma2, and left alone when it is below. Thibault et al., Ultramicroscopy 109, 338 (2009);
 // Giewekemeyer et al., PNAS 107, 529 (2010).
+//
+// The power is that of the point's iteration before, so that one pass over T both measures and
+// relaxes it; a point that has just become active keeps nothing of the deviation.
 
 namespace ptychoserve {
 
-// Part of the deviation that is kept, (0, 1].
+// Part of the deviation that the next iteration keeps, [0, 1].
 template <typename Real>
 PS_HOST_DEVICE inline Real KeptDeviation(Real power, Real sigma2) {
   using std::sqrt;

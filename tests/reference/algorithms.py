@@ -53,8 +53,9 @@ def _probe_sums(problem, waves):
     return num, den
 
 
-def difference_map(problem, waves, regulariser, beta=0.9, relaxation=0.8, sigma2=None,
-                   amplitude=None, phase=None, branches=None):
+def difference_map(problem, waves, kept, regulariser, beta=0.9, relaxation=0.8, sigma2=None,
+                   amplitude=None, phase=None):
+    """`kept[j]` is the part of the deviation that is left in frame j; it is set anew for the next."""
     metrics = list(problem.errors())
     for j in range(len(problem)):
         p = problem.wave(j)
@@ -65,11 +66,9 @@ def difference_map(problem, waves, regulariser, beta=0.9, relaxation=0.8, sigma2
         tolerated = sigma2
         if tolerated is None:
             tolerated = relaxation * np.minimum(0.25, problem.counts[j])[good].sum() / dev.size
-        if branches is not None:
-            branches.append(power > tolerated)
-        if power > tolerated:
-            modulus = d + dev * np.sqrt(tolerated / power)
-            trial = np.where(good, modulus * np.exp(1j * np.angle(trial)), trial)
+        modulus = d + dev * kept[j]
+        trial = np.where(good, modulus * np.exp(1j * np.angle(trial)), trial)
+        kept[j] = np.sqrt(min(1, tolerated / power))
         waves[j] = waves[j] + beta * (ifft2(trial) - p)
 
     num, den = _object_sums(problem, waves)

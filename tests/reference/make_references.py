@@ -12,7 +12,7 @@ from model import Problem, fft2, ifft2
 
 ROWS, COLS = 12, 16          # Not square, so that mixed-up axes show.
 CANVAS = (36, 44)
-ITERATIONS = 2               # The second starts from a state without symmetry.
+ITERATIONS = 3               # The first without a past, the others from a state without symmetry.
 
 
 def smooth(rng, shape, width):
@@ -49,28 +49,30 @@ def save(folder, **arrays):
 
 
 def save_case(folder, problem, run):
-    """Runs ITERATIONS of `run(problem, waves)` and writes the state and the metrics of each."""
+    """Runs ITERATIONS of `run(problem, waves, kept)`, writes the metrics of each and the state."""
     problem = copy.deepcopy(problem)
     waves = [problem.wave(j) for j in range(len(problem))]
-    metrics = [run(problem, waves) for _ in range(ITERATIONS)]
+    kept = np.zeros(len(problem))
+    metrics = [run(problem, waves, kept) for _ in range(ITERATIONS)]
     save(folder, object=problem.obj, probe=problem.probe, waves=waves, metrics=metrics,
          coverage=problem.coverage())
 
 
 def difference_map_cases(out, problem):
-    branches = []
+    used = []
+    dm = algorithms.difference_map
 
-    def mixed(q, w):
-        return algorithms.difference_map(q, w, Regulariser(), sigma2=0.5, branches=branches)
+    def mixed(q, w, kept):
+        used.extend(kept)
+        return dm(q, w, kept, Regulariser(), sigma2=0.5)
 
     save_case(out / "dm_sigma2", problem, mixed)
-    assert any(branches) and not all(branches), "both branches of the relaxation must be taken"
-    dm = algorithms.difference_map
-    save_case(out / "dm_default", problem, lambda q, w: dm(q, w, Regulariser()))
+    assert {0, 1} < set(used), "nothing, a part and all of the deviation must be kept somewhere"
+    save_case(out / "dm_default", problem, lambda q, w, k: dm(q, w, k, Regulariser()))
     save_case(out / "dm_absolute", problem,
-              lambda q, w: dm(q, w, Regulariser(absolute=1e-3), beta=0.6, relaxation=0.3))
+              lambda q, w, k: dm(q, w, k, Regulariser(absolute=1e-3), beta=0.6, relaxation=0.3))
     save_case(out / "dm_limits", problem,
-              lambda q, w: dm(q, w, Regulariser(), amplitude=(0.8, 1.1), phase=(-0.2, 0.1)))
+              lambda q, w, k: dm(q, w, k, Regulariser(), amplitude=(0.8, 1.1), phase=(-0.2, 0.1)))
 
 
 def probe_cases(out, problem, rng):
@@ -99,11 +101,11 @@ def main():
          waves=[problem.wave(j) for j in range(len(problem))])
     difference_map_cases(out, problem)
     ml = algorithms.ml_gradient
-    save_case(out / "ml_poisson", problem, lambda q, w: ml(q, Regulariser()))
-    save_case(out / "ml_gaussian", problem, lambda q, w: ml(q, Regulariser(), "gaussian"))
+    save_case(out / "ml_poisson", problem, lambda q, w, k: ml(q, Regulariser()))
+    save_case(out / "ml_gaussian", problem, lambda q, w, k: ml(q, Regulariser(), "gaussian"))
     save_case(out / "ml_absolute", problem,
-              lambda q, w: ml(q, Regulariser(absolute=2.0), epsilon=0.5, cap=1.5, step=0.7))
-    save_case(out / "epie", problem, lambda q, w: algorithms.epie(q, 0.7, 0.4))
+              lambda q, w, k: ml(q, Regulariser(absolute=2.0), epsilon=0.5, cap=1.5, step=0.7))
+    save_case(out / "epie", problem, lambda q, w, k: algorithms.epie(q, 0.7, 0.4))
     probe_cases(out, problem, rng)
     (out / "complete").touch()
 

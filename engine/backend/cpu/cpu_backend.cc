@@ -293,7 +293,9 @@ absl::Status CpuBackend<Real>::SetActivePoints(std::span<const PointWindow> poin
   if (config_.keeps_exit_waves) {
     pool_.ParallelFor(point_count(), [&](std::int64_t i, int) {
       const PointWindow& point = points_[i];
-      if (!slots_[point.slot].active) ModelWave(point, exit_wave_data(point.slot));
+      if (slots_[point.slot].active) return;
+      ModelWave(point, exit_wave_data(point.slot));
+      slots_[point.slot].kept_deviation = 0;
     });
   }
   for (Slot& slot : std::span(slots_.data(), slots_.size())) slot.active = false;

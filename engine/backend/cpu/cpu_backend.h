@@ -72,9 +72,10 @@ class CpuBackend final : public Backend {
   struct Slot {
     bool loaded = false;
     bool active = false;
-    double sum_amplitude = 0;  // Σ √I over trusted pixels.
-    double sum_counts = 0;     // Σ I over trusted pixels.
-    double shot_noise = 0;     // Expected mean squared amplitude error, per pixel of the frame.
+    double sum_amplitude = 0;   // Σ √I over trusted pixels.
+    double sum_counts = 0;      // Σ I over trusted pixels.
+    double shot_noise = 0;      // Expected mean squared amplitude error, per pixel of the frame.
+    double kept_deviation = 0;  // Of the next difference map; 0 when a point becomes active.
   };
   // Sums over the trusted pixels of one frame.
   struct FrameErrors {
@@ -117,17 +118,19 @@ class CpuBackend final : public Backend {
                                  const IterationOptions& options);
   IterationMetrics MlGradient(const MlGradientConfig& config, const IterationOptions& options);
   IterationMetrics Epie(const EpieConfig& config, const IterationOptions& options);
-  FrameErrors UpdateExitWave(const PointWindow& point, const DifferenceMapConfig& config,
-                             Workspace work);
+  void UpdateExitWave(const PointWindow& point, const DifferenceMapConfig& config, Workspace work);
   FrameErrors LikelihoodGradient(const PointWindow& point, const MlGradientConfig& config,
                                  Workspace work, Complex* gradient);
   FrameErrors EpieStep(const PointWindow& point, const EpieConfig& config,
                        const IterationOptions& options, Workspace work);
   // Σ | |Ψ| - √I | and its square over the trusted pixels.
   FrameErrors AmplitudeErrors(const Complex* spectrum, const Real* counts) const;
-  // R-factor and Fourier error from the active points' `errors_`.
-  double RFactor() const;
-  double FourierError() const;
+  // Fills in the fit of every `stride`-th active point, in `errors_`.
+  void MeasureFit(int stride);
+  int fit_stride() const { return FitSampleStride(point_count()); }
+  // R-factor and Fourier error from the `errors_` of every `stride`-th active point.
+  double RFactor(int stride) const;
+  double FourierError(int stride) const;
 
   // The wave of the i-th active point.
   using WaveOf = absl::FunctionRef<const Complex*(int)>;

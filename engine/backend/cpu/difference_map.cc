@@ -1,22 +1,25 @@
 #include "engine/algorithms/difference_map.h"
 
+#include <array>
 #include <cstdint>
 
 #include "engine/algorithms/update.h"
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/cpu/forward_model.h"
+#include "engine/backend/cpu/lane_sums.h"
 
 namespace ptychoserve {
 
 template <typename Real>
 IterationMetrics CpuBackend<Real>::DifferenceMap(const DifferenceMapConfig& config,
                                                  const IterationOptions& options) {
-  pool_.ParallelFor(point_count(), [&](std::int64_t i, int worker) {
-    errors_[i] = UpdateExitWave(points_[i], config, workspace(worker));
-  });
+  MeasureFit(fit_stride());
   IterationMetrics metrics;
-  metrics.r_factor = RFactor();
-  metrics.fourier_error = FourierError();
+  metrics.r_factor = RFactor(fit_stride());
+  metrics.fourier_error = FourierError(fit_stride());
+  pool_.ParallelFor(point_count(), [&](std::int64_t i, int worker) {
+    UpdateExitWave(points_[i], config, workspace(worker));
+  });
 
   const auto wave_of = [&](int i) -> const Complex* { return exit_wave_data(points_[i].slot); };
   const auto rule = [&](double max_denominator) {
@@ -36,8 +39,8 @@ IterationMetrics CpuBackend<Real>::DifferenceMap(const DifferenceMapConfig& conf
 }
 
 template <typename Real>
-auto CpuBackend<Real>::UpdateExitWave(const PointWindow& point, const DifferenceMapConfig& config,
-                                      Workspace work) -> FrameErrors {
+void CpuBackend<Real>::UpdateExitWave(const PointWindow& point, const DifferenceMapConfig& config,
+                                      Workspace work) {
   const auto beta = static_cast<Real>(config.beta);
   Complex* const model = work.first;
   Complex* const trial = work.second;
@@ -49,20 +52,21 @@ auto CpuBackend<Real>::UpdateExitWave(const PointWindow& point, const Difference
     wave[i] -= beta * model[i];
   }
 
-  fft_.Forward(model);
-  const FrameErrors errors = AmplitudeErrors(model, work.counts);
-
   fft_.Forward(trial);
-  const double power =
-      AmplitudeErrors(trial, work.counts).squared / static_cast<double>(frame_pixels_);
-  const double sigma2 = config.sigma2.value_or(config.relaxation * slots_[point.slot].shot_noise);
-  const auto kept = static_cast<Real>(KeptDeviation(power, sigma2));
-  for (std::int64_t i = 0; i < frame_pixels_; ++i) {
-    trial[i] *= RelaxedModulusFactor(work.counts[i], Amplitude(trial[i]), kept);
-  }
+  Slot& slot = slots_[point.slot];
+  const auto kept = static_cast<Real>(slot.kept_deviation);
+  const auto [squared] =
+      LaneSums<1, Real>(frame_pixels_, [&](std::int64_t i) -> std::array<Real, 1> {
+        const Real amplitude = Amplitude(trial[i]);
+        const Real error = AmplitudeError(work.counts[i], amplitude);
+        trial[i] *= RelaxedModulusFactor(work.counts[i], amplitude, kept);
+        return {error * error};
+      });
+  const double power = squared / static_cast<double>(frame_pixels_);
+  const double sigma2 = config.sigma2.value_or(config.relaxation * slot.shot_noise);
+  slot.kept_deviation = KeptDeviation(power, sigma2);
   fft_.Inverse(trial);
   for (std::int64_t i = 0; i < frame_pixels_; ++i) wave[i] += beta * trial[i];
-  return errors;
 }
 
 template IterationMetrics CpuBackend<float>::DifferenceMap(const DifferenceMapConfig&,

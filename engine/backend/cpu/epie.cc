@@ -20,8 +20,8 @@ IterationMetrics CpuBackend<Real>::Epie(const EpieConfig& config, const Iteratio
     errors_[i] = EpieStep(points_[i], config, options, workspace(0));
   }
   IterationMetrics metrics;
-  metrics.r_factor = RFactor();
-  metrics.fourier_error = FourierError();
+  metrics.r_factor = RFactor(fit_stride());
+  metrics.fourier_error = FourierError(fit_stride());
 
   if (options.update_object) {
     const auto limits = MakeObjectLimits<Real>(options.amplitude_limits, options.phase_limits);

@@ -40,10 +40,23 @@ auto CpuBackend<Real>::AmplitudeErrors(const Complex* spectrum, const Real* coun
 }
 
 template <typename Real>
-double CpuBackend<Real>::RFactor() const {
+void CpuBackend<Real>::MeasureFit(int stride) {
+  const int count = (point_count() + stride - 1) / stride;
+  pool_.ParallelFor(count, [&](std::int64_t index, int worker) {
+    const std::int64_t i = index * stride;
+    const Workspace work = workspace(worker);
+    LoadCounts(points_[i].slot, work.counts);
+    ModelWave(points_[i], work.first);
+    fft_.Forward(work.first);
+    errors_[i] = AmplitudeErrors(work.first, work.counts);
+  });
+}
+
+template <typename Real>
+double CpuBackend<Real>::RFactor(int stride) const {
   double errors = 0;
   double amplitudes = 0;
-  for (int i = 0; i < point_count(); ++i) {
+  for (int i = 0; i < point_count(); i += stride) {
     errors += errors_[i].absolute;
     amplitudes += slots_[points_[i].slot].sum_amplitude;
   }
@@ -52,10 +65,10 @@ double CpuBackend<Real>::RFactor() const {
 
 // Frames without a count have no relative error and are left out.
 template <typename Real>
-double CpuBackend<Real>::FourierError() const {
+double CpuBackend<Real>::FourierError(int stride) const {
   double sum = 0;
   int frames = 0;
-  for (int i = 0; i < point_count(); ++i) {
+  for (int i = 0; i < point_count(); i += stride) {
     const double counts = slots_[points_[i].slot].sum_counts;
     if (counts <= 0) continue;
     sum += errors_[i].squared / counts;
@@ -97,8 +110,8 @@ absl::StatusOr<FitMetrics> CpuBackend<Real>::Evaluate() {
     squared += errors_[i].squared;
   }
   FitMetrics metrics;
-  metrics.r_factor = RFactor();
-  metrics.fourier_error = FourierError();
+  metrics.r_factor = RFactor(/*stride=*/1);
+  metrics.fourier_error = FourierError(/*stride=*/1);
   if (total.trusted > 0) metrics.gaussian = squared / static_cast<double>(total.trusted);
   if (total.nonzero > 0) {
     metrics.poisson_nll = total.poisson / (0.5 * static_cast<double>(total.nonzero));
@@ -108,8 +121,9 @@ absl::StatusOr<FitMetrics> CpuBackend<Real>::Evaluate() {
 
 #define PS_INSTANTIATE_(Real)                                                                      \
   template auto CpuBackend<Real>::AmplitudeErrors(const Complex*, const Real*) const->FrameErrors; \
-  template double CpuBackend<Real>::RFactor() const;                                               \
-  template double CpuBackend<Real>::FourierError() const;                                          \
+  template void CpuBackend<Real>::MeasureFit(int);                                                 \
+  template double CpuBackend<Real>::RFactor(int) const;                                            \
+  template double CpuBackend<Real>::FourierError(int) const;                                       \
   template absl::StatusOr<FitMetrics> CpuBackend<Real>::Evaluate();
 PS_INSTANTIATE_(float)
 PS_INSTANTIATE_(double)

@@ -25,8 +25,8 @@ IterationMetrics CpuBackend<Real>::MlGradient(const MlGradientConfig& config,
     if (options.update_probe) AddToProbeSums(begin, end, wave_of);
   }
   IterationMetrics metrics;
-  metrics.r_factor = RFactor();
-  metrics.fourier_error = FourierError();
+  metrics.r_factor = RFactor(fit_stride());
+  metrics.fourier_error = FourierError(fit_stride());
 
   double numerator = 0;
   double denominator = 0;

@@ -1,5 +1,6 @@
 // The rules for single pixels that all backends share, at the places where they branch.
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -8,6 +9,7 @@
 #include "engine/algorithms/measurement.h"
 #include "engine/algorithms/ml_gradient.h"
 #include "engine/algorithms/update.h"
+#include "engine/backend/backend.h"
 #include "gtest/gtest.h"
 
 namespace ptychoserve {
@@ -32,6 +34,22 @@ TEST(MeasurementTest, AmplitudeErrorIsZeroWhereUntrusted) {
   EXPECT_DOUBLE_EQ(AmplitudeError(9.0, 5.0), 2);
   EXPECT_DOUBLE_EQ(AmplitudeError(9.0, 1.0), 2);
   EXPECT_EQ(AmplitudeError(-1.0, 5.0), 0);
+}
+
+TEST(FitSampleTest, IsEvenAndOfLimitedSize) {
+  EXPECT_EQ(FitSampleStride(0), 1);
+  EXPECT_EQ(FitSampleStride(1), 1);
+  EXPECT_EQ(FitSampleStride(128), 1);
+  EXPECT_EQ(FitSampleStride(129), 2);
+  EXPECT_EQ(FitSampleStride(256), 2);
+  EXPECT_EQ(FitSampleStride(257), 3);
+  EXPECT_EQ(FitSampleStride(516), 5);
+  for (int points = 1; points < 2000; ++points) {
+    const int stride = FitSampleStride(points);
+    const int sampled = (points + stride - 1) / stride;
+    EXPECT_LE(sampled, kFitSamplePoints) << points;
+    EXPECT_GE(sampled, std::min(points, kFitSamplePoints / 2)) << points;
+  }
 }
 
 TEST(DifferenceMapRuleTest, DeviationBelowTheToleranceIsKept) {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -371,6 +372,99 @@ TEST_P(BackendConformance, ExitWavesStartWhenTheirPointBecomesActiveAndLastWhile
   expected.LoadFrame(*fresh, 0, FrameStorage::kU16);
   expected.Start(*fresh);
   EXPECT_EQ(std::vector(waves.begin(), waves.begin() + pixels), fresh->ReadExitWaves()->data);
+}
+
+// A new point's first difference map knows no deviation of an earlier one; the old points' do.
+TEST_P(BackendConformance, NewPointsTakeTheExactModulusAndOldOnesGoOn) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = Started(scan);
+  ASSERT_TRUE(backend->SetActivePoints(std::span(scan.points).first(3)).ok());
+  for (int i = 0; i < 2; ++i) Iterate(*backend, DifferenceMapConfig{});
+  std::vector<PointWindow> grown = {scan.points[5]};
+  grown.insert(grown.end(), scan.points.begin(), scan.points.begin() + 3);
+  ASSERT_TRUE(backend->SetActivePoints(grown).ok());
+
+  TestScan state = scan;
+  const Readback now = Read(*backend);
+  state.probe = now.probe;
+  state.object = now.object;
+  const auto fresh = Started(state);
+  ASSERT_TRUE(fresh->SetActivePoints(grown).ok());
+  const auto pixels = static_cast<std::size_t>(scan.frame_shape.pixels());
+  const auto wave = [&](Backend& of, int point) {
+    const std::vector<Complex64> waves = of.ReadExitWaves()->data;
+    return std::vector(waves.begin() + point * pixels, waves.begin() + (point + 1) * pixels);
+  };
+  const std::vector<Complex64> new_point = wave(*fresh, 0);
+
+  Iterate(*backend, DifferenceMapConfig{});
+  Iterate(*fresh, DifferenceMapConfig{});
+  EXPECT_LT(RelativeError(wave(*backend, 0), wave(*fresh, 0)), 1e-6);
+  EXPECT_GT(RelativeError(wave(*fresh, 0), new_point), 1e-3);
+
+  // Whoever has been away is new.
+  ASSERT_TRUE(backend->SetActivePoints({}).ok());
+  ASSERT_TRUE(backend->SetActivePoints(grown).ok());
+  const Readback then = Read(*backend);
+  state.probe = then.probe;
+  state.object = then.object;
+  const auto fresh_again = Started(state);
+  ASSERT_TRUE(fresh_again->SetActivePoints(grown).ok());
+  for (int i = 0; i < 2; ++i) {
+    Iterate(*backend, DifferenceMapConfig{});
+    Iterate(*fresh_again, DifferenceMapConfig{});
+    EXPECT_LT(RelativeError(backend->ReadExitWaves()->data, fresh_again->ReadExitWaves()->data),
+              1e-6);
+  }
+}
+
+// With 300 points the sample is every third; Evaluate is always about all that are active.
+TEST_P(BackendConformance, FitOfAnIterationIsThatOfTheSample) {
+  TestScan scan = RepeatedScan(300);
+  const auto pixels = static_cast<std::size_t>(scan.frame_shape.pixels());
+  std::vector<PointWindow> sample;
+  for (std::size_t i = 0; i < scan.points.size(); i += 3) {
+    sample.push_back(scan.points[i]);
+    // Fits worse than the others.
+    for (float& counts : std::span(scan.counts).subspan(i * pixels, pixels)) {
+      if (counts > 0) counts *= 2;
+    }
+  }
+  const auto all = Started(scan);
+  const FitMetrics full = *all->Evaluate();
+  ASSERT_TRUE(all->SetActivePoints(sample).ok());
+  const FitMetrics expected = *all->Evaluate();
+  ASSERT_GT(std::abs(full.r_factor - expected.r_factor), 0.01 * expected.r_factor);
+  ASSERT_GT(std::abs(full.fourier_error - expected.fourier_error), 0.01 * expected.fourier_error);
+
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto backend = Started(scan);
+    // For ePIE the state must not change from point to point.
+    const bool update = !std::holds_alternative<EpieConfig>(algorithm);
+    const IterationMetrics m =
+        Iterate(*backend, algorithm, {.update_object = update, .update_probe = update});
+    EXPECT_NEAR(m.r_factor, expected.r_factor, 1e-5 * expected.r_factor);
+    EXPECT_NEAR(m.fourier_error, expected.fourier_error, 1e-5 * expected.fourier_error);
+  }
+  const auto untouched = Started(scan);
+  Iterate(*untouched, DifferenceMapConfig{}, {.update_object = false, .update_probe = false});
+  EXPECT_NEAR(untouched->Evaluate()->r_factor, full.r_factor, 1e-5 * full.r_factor);
+}
+
+// A sample of the figures, not of the iteration: with 300 points, each one's wave moves on.
+TEST_P(BackendConformance, TheSampleLeavesNoPointOut) {
+  const TestScan scan = RepeatedScan(300);
+  const auto backend = Started(scan);
+  const std::vector<Complex64> before = backend->ReadExitWaves()->data;
+  Iterate(*backend, DifferenceMapConfig{});
+  const std::vector<Complex64> after = backend->ReadExitWaves()->data;
+  const auto pixels = static_cast<std::size_t>(scan.frame_shape.pixels());
+  for (std::size_t i = 0; i < scan.points.size(); ++i) {
+    EXPECT_GT(RelativeError(std::span(after).subspan(i * pixels, pixels),
+                            std::span(before).subspan(i * pixels, pixels)),
+              1e-3)
+        << "point " << i;
+  }
 }
 
 TEST_P(BackendConformance, OrderOfPointsIsTheCallersAndOnlyRounds) {

@@ -138,6 +138,24 @@ inline TestScan ReferenceScan() {
   return scan;
 }
 
+// The reference frames again and again, `frames` in all, each time in other places.
+inline TestScan RepeatedScan(int frames) {
+  TestScan scan = ReferenceScan();
+  const std::vector<PointWindow> points = scan.points;
+  const std::vector<float> counts = scan.counts;
+  const auto count = static_cast<int>(points.size());
+  scan.counts.clear();
+  scan.points.clear();
+  for (int i = 0; i < frames; ++i) {
+    PointWindow point = points[(i + i / count) % count];
+    point.slot = i;
+    scan.points.push_back(point);
+    const auto frame = counts.begin() + i % count * scan.frame_shape.pixels();
+    scan.counts.insert(scan.counts.end(), frame, frame + scan.frame_shape.pixels());
+  }
+  return scan;
+}
+
 // One set of reference results: NumPy's folder and the same thing in the engine's terms.
 struct ReferenceCase {
   std::string folder;
@@ -145,7 +163,7 @@ struct ReferenceCase {
   IterationOptions options;
 };
 
-inline constexpr int kReferenceIterations = 2;
+inline constexpr int kReferenceIterations = 3;
 
 inline std::vector<ReferenceCase> ReferenceCases() {
   std::vector<ReferenceCase> cases;

@@ -1,10 +1,14 @@
 #include "engine/backend/cpu/cpu_backend.h"
 
+#include <algorithm>
+#include <cmath>
+#include <complex>
 #include <memory>
 #include <vector>
 
 #include "engine/backend/cpu/cpu_device.h"
 #include "engine/base/thread_pool.h"
+#include "engine/fft/fft.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/unit/engine/backend/reference_data.h"
@@ -54,6 +58,49 @@ TEST_P(DoublePrecision, EqualsNumPyToRounding) {
       const std::span wave(waves.data() + i * pixels, pixels);
       EXPECT_LT(RelativeError(backend->exit_wave(i), wave), kTolerance) << "point " << i;
     }
+  }
+}
+
+// What the difference map made of |T|, recovered from the exit waves before and after it.
+TEST(CpuBackendTest, DifferenceMapRelaxesByTheDeviationOfTheIterationBefore) {
+  TestScan scan = ReferenceScan();
+  scan.points.resize(1);  // Probe and object stay, so that P O is the first exit wave.
+  scan.counts.resize(scan.frame_shape.pixels());
+  DifferenceMapConfig config;
+  config.sigma2 = 0.3;
+  ThreadPool pool(1);
+  const auto backend = Started<double>(scan, pool, 1);
+  const auto copy = [&] {
+    const auto wave = backend->exit_wave(0);
+    return std::vector<std::complex<double>>(wave.begin(), wave.end());
+  };
+  const Fft2D<double> fft(scan.frame_shape);
+  const std::size_t pixels = scan.counts.size();
+  const std::vector<std::complex<double>> model = copy();
+  std::vector<std::complex<double>> before = model;
+  double kept = 0;
+  for (int iteration = 0; iteration < 4; ++iteration) {
+    ASSERT_TRUE(backend->Iterate(config, {.update_object = false, .update_probe = false}).ok());
+    const std::vector<std::complex<double>> after = copy();
+    std::vector<std::complex<double>> trial(pixels), relaxed(pixels);
+    for (std::size_t i = 0; i < pixels; ++i) {
+      trial[i] = 2.0 * model[i] - before[i];
+      relaxed[i] = (after[i] - before[i]) / config.beta + model[i];
+    }
+    fft.Forward(trial.data());
+    fft.Forward(relaxed.data());
+    double power = 0;
+    for (std::size_t i = 0; i < pixels; ++i) {
+      const double counts = scan.counts[i];
+      const double deviation = counts < 0 ? 0 : std::abs(trial[i]) - std::sqrt(counts);
+      const double expected =
+          counts < 0 ? std::abs(trial[i]) : std::sqrt(counts) + kept * deviation;
+      EXPECT_NEAR(std::abs(relaxed[i]), expected, 1e-9) << "pixel " << i << ", " << iteration;
+      power += deviation * deviation / static_cast<double>(pixels);
+    }
+    kept = std::sqrt(std::min(1.0, *config.sigma2 / power));
+    EXPECT_GT(kept, 0.05);
+    before = after;
   }
 }
 
