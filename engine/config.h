@@ -103,10 +103,14 @@ struct ScanConfig {
 };
 
 struct AmplitudeLimits {
-  double min = 0, max = 0;
-};  // 0 <= min <= max.
+  double min = 0, max = 0;  // 0 <= min <= max.
+
+  bool operator==(const AmplitudeLimits&) const = default;
+};
 struct PhaseLimits {
   double min_rad = 0, max_rad = 0;
+
+  bool operator==(const PhaseLimits&) const = default;
 };
 
 struct ObjectConfig {
@@ -133,6 +137,8 @@ struct Regularisation {
   double relative = 0.02;
   // Absolute, as older engines do: Σ P*ψ / (Σ |P|² + absolute). Replaces `relative` when set.
   std::optional<double> absolute;
+
+  bool operator==(const Regularisation&) const = default;
 };
 
 // Difference map, Thibault et al., Ultramicroscopy 109, 338 (2009), eqs. 7-9, with the relaxed
@@ -144,6 +150,8 @@ struct DifferenceMapConfig {
   // Absolute tolerated mean squared amplitude deviation; replaces `relaxation` when set.
   std::optional<double> sigma2;
   Regularisation regularisation;
+
+  bool operator==(const DifferenceMapConfig&) const = default;
 };
 
 enum class Likelihood { kPoisson, kGaussian };
@@ -156,12 +164,16 @@ struct MlGradientConfig {
   double max_gradient = 5.0;  // Cap on the relative gradient g.
   double step = 1.0;          // Multiplies the Newton step, (0, 2].
   Regularisation regularisation;
+
+  bool operator==(const MlGradientConfig&) const = default;
 };
 
 // ePIE, Maiden and Rodenburg, Ultramicroscopy 109, 1256 (2009), eqs. 6-7; frames in id order.
 struct EpieConfig {
   double object_step = 0.8;  // (0, 2].
   double probe_step = 0.8;   // (0, 2].
+
+  bool operator==(const EpieConfig&) const = default;
 };
 
 using AlgorithmConfig = std::variant<DifferenceMapConfig, MlGradientConfig, EpieConfig>;

@@ -42,6 +42,9 @@ struct BackendConfig {
   bool keeps_exit_waves = false;       // Some stage is a difference map.
   std::int64_t max_object_pixels = 0;  // Largest canvas that SetCanvas will be asked for.
   Complex64 initial_object{1.0f, 0.0f};
+  // Sums over points are added in one order, always: results repeat bit for bit, more slowly on a
+  // GPU. The CPU backend is deterministic as it is.
+  bool deterministic = false;
 };
 
 // What one iteration does besides its algorithm.
@@ -50,6 +53,8 @@ struct IterationOptions {
   bool update_probe = true;
   std::optional<AmplitudeLimits> amplitude_limits;
   std::optional<PhaseLimits> phase_limits;
+
+  bool operator==(const IterationOptions&) const = default;
 };
 
 // The fit of an iteration is measured on an even sample of the active points: those at 0, stride,
@@ -59,6 +64,18 @@ struct IterationOptions {
 inline constexpr int kFitSamplePoints = 128;
 constexpr int FitSampleStride(int points) {
   return std::max(1, (points + kFitSamplePoints - 1) / kFitSamplePoints);
+}
+
+// The difference map updates the probe from an even sample, too: every so many-th active point,
+// kProbeSamplePoints or more of them. Each pixel of the probe is lit by every frame, each pixel of
+// the object by some tens to hundreds, so that the probe is by far the better known of the two.
+inline constexpr int kProbeSamplePoints = 512;
+constexpr int ProbeSampleStride(int points) { return std::max(1, points / kProbeSamplePoints); }
+
+// The share of `points` that every stride-th of them makes, (0, 1]. The gradient scales its step on
+// the probe by Σ|O_j|² over the sample of the fit, divided by this.
+constexpr double SampleShare(int points, int stride) {
+  return points > 0 ? static_cast<double>((points + stride - 1) / stride) / points : 1.0;
 }
 
 // Figures of one iteration, for P and O as they were at its start unless said otherwise.

@@ -13,8 +13,9 @@ constexpr int kTileRows = kWarps * kRowsPerWarp;
 constexpr int kTileCols = kWarp - 1;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-__device__ float FromLeft(float value) { return __shfl_up_sync(kAllLanes, value, 1); }
-__device__ float2 FromLeft(float2 value) { return {FromLeft(value.x), FromLeft(value.y)}; }
+__device__ float2 FromLeft(float2 value) {
+  return {__shfl_up_sync(kAllLanes, value.x, 1), __shfl_up_sync(kAllLanes, value.y, 1)};
+}
 
 __device__ const float2* WaveOf(const Waves& waves, const DevicePoint& point, int j, int pixels) {
   return waves.data + static_cast<std::int64_t>(waves.by_slot ? point.slot : j) * pixels;
@@ -23,9 +24,9 @@ __device__ const float2* WaveOf(const Waves& waves, const DevicePoint& point, in
 // Adds Bᵀ value to `sums`, for the points of the batch in their order, where value(j, point,
 // pixel) is an image of the frame's shape. Every thread of the block must take part; `sums` are
 // those of its column and its warp's rows. Returns whether any window touches the tile.
-template <typename T, typename Value>
+template <typename Value>
 __device__ bool SumWindows(const Batch& batch, const Canvas& canvas, int tile_row, int tile_col,
-                           T (&sums)[kRowsPerWarp], Value value) {
+                           float2 (&sums)[kRowsPerWarp], Value value) {
   struct Touching {
     DevicePoint point;
     int index;  // Within the batch.
@@ -65,18 +66,18 @@ __device__ bool SumWindows(const Batch& batch, const Canvas& canvas, int tile_ro
       const int x = col - (one.point.col - canvas.col);
       if (y + kRowsPerWarp <= 0 || y > batch.rows) continue;  // The same for the whole warp.
       // Outside the frame, pixel 0 is read and dropped: without branches all loads wait together.
-      T rows[kRowsPerWarp + 1];
+      float2 rows[kRowsPerWarp + 1];
 #pragma unroll
       for (int i = 0; i <= kRowsPerWarp; ++i) {
         const int row = y - 1 + i;
         const bool inside = row >= 0 && row < batch.rows && x >= 0 && x < batch.cols;
-        const T read = value(one.index, one.point, inside ? row * batch.cols + x : 0);
-        rows[i] = inside ? read : T{};
+        const float2 read = value(one.index, one.point, inside ? row * batch.cols + x : 0);
+        rows[i] = inside ? read : float2{};
       }
-      T above_left = FromLeft(rows[0]);
+      float2 above_left = FromLeft(rows[0]);
 #pragma unroll
       for (int i = 0; i < kRowsPerWarp; ++i) {
-        const T left = FromLeft(rows[i + 1]);
+        const float2 left = FromLeft(rows[i + 1]);
         sums[i] =
             sums[i] + w.w00 * rows[i + 1] + w.w01 * left + w.w10 * rows[i] + w.w11 * above_left;
         above_left = left;
@@ -113,16 +114,7 @@ __global__ void __launch_bounds__(kThreads) ObjectSumKernel(ObjectSumArgs args) 
                   [&](std::int64_t at, int i) { args.sum[at] = args.sum[at] + sums[i]; });
 }
 
-__global__ void __launch_bounds__(kThreads) CoverageKernel(CoverageArgs args) {
-  const int tile_row = blockIdx.y * kTileRows;
-  const int tile_col = blockIdx.x * kTileCols;
-  float sums[kRowsPerWarp] = {};
-  SumWindows(args.batch, args.canvas, tile_row, tile_col, sums,
-             [&](int, const DevicePoint&, int pixel) { return Norm(args.probe[pixel]); });
-  ForEachOwnPixel(args.canvas, tile_row, tile_col,
-                  [&](std::int64_t at, int i) { args.coverage[at] = sums[i]; });
-}
-
+template <bool kSum, bool kWeights>
 __global__ void __launch_bounds__(kThreads) ProbeSumKernel(ProbeSumArgs args) {
   const Batch& batch = args.batch;
   const int pixels = batch.rows * batch.cols;
@@ -133,15 +125,15 @@ __global__ void __launch_bounds__(kThreads) ProbeSumKernel(ProbeSumArgs args) {
   float2 sum{0, 0};
   float weight = 0;
 #pragma unroll 4
-  for (int j = blockIdx.y; j < batch.count; j += args.groups) {
+  for (int j = blockIdx.y * args.stride; j < batch.count; j += args.groups * args.stride) {
     const DevicePoint point = PointOf(batch, j);
-    const float2 object = ObjectAt(args.canvas, point, BilinearOf(point), row, col);
-    sum = sum + ConjProduct(object, WaveOf(args.waves, point, j, pixels)[pixel]);
+    const float2 object = WindowAt(args.canvas, point, row, col);
+    if (kSum) sum = sum + ConjProduct(object, __ldg(WaveOf(args.waves, point, j, pixels) + pixel));
     weight += Norm(object);
   }
   const std::int64_t at = static_cast<std::int64_t>(blockIdx.y) * pixels + pixel;
-  args.sum[at] = args.sum[at] + sum;
-  args.weights[at] += weight;
+  if (kSum) args.sum[at] = args.sum[at] + sum;
+  if (kWeights) args.weights[at] += weight;
 }
 
 dim3 TileGrid(int rows, int cols) {
@@ -154,13 +146,12 @@ void LaunchObjectSum(const ObjectSumArgs& args, cudaStream_t stream) {
   ObjectSumKernel<<<TileGrid(args.area.rows, args.area.cols), kThreads, 0, stream>>>(args);
 }
 
-void LaunchCoverage(const CoverageArgs& args, cudaStream_t stream) {
-  CoverageKernel<<<TileGrid(args.canvas.rows, args.canvas.cols), kThreads, 0, stream>>>(args);
-}
-
 void LaunchProbeSum(const ProbeSumArgs& args, cudaStream_t stream) {
   const int blocks = BlocksFor(static_cast<std::int64_t>(args.batch.rows) * args.batch.cols);
-  ProbeSumKernel<<<dim3(blocks, args.groups), kThreads, 0, stream>>>(args);
+  const auto kernel = args.sum == nullptr       ? ProbeSumKernel<false, true>
+                      : args.weights == nullptr ? ProbeSumKernel<true, false>
+                                                : ProbeSumKernel<true, true>;
+  kernel<<<dim3(blocks, args.groups), kThreads, 0, stream>>>(args);
 }
 
 }  // namespace ptychoserve::cuda

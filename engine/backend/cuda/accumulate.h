@@ -33,25 +33,17 @@ struct ObjectSumArgs {
 // sum += Σ_j B_jᵀ(conj(P) w_j) with B_j the bilinear interpolation at point j.
 void LaunchObjectSum(const ObjectSumArgs& args, cudaStream_t stream);
 
-struct CoverageArgs {
-  Batch batch;
-  Canvas canvas;
-  const float2* probe;
-  float* coverage;  // Out: [canvas.rows, canvas.cols]
-};
-// coverage = Σ_j B_jᵀ|P|²
-void LaunchCoverage(const CoverageArgs& args, cudaStream_t stream);
-
 struct ProbeSumArgs {
   Batch batch;
+  int stride;  // Every so many-th point takes part.
   Canvas canvas;
   Waves waves;
   int groups;      // Points are dealt to this many partial sums.
-  float2* sum;     // [groups, rows, cols]
-  float* weights;  // [groups, rows, cols]
+  float2* sum;     // [groups, rows, cols]; null: weights alone.
+  float* weights;  // [groups, rows, cols]; null: sums alone.
 };
-// sum += Σ_j conj(O_j) w_j, weights += Σ_j |O_j|², each group over every groups-th point, in
-// the order of the points.
+// sum += Σ_j conj(O_j) w_j, weights += Σ_j |O_j|², each group over every groups-th of these points,
+// in their order.
 void LaunchProbeSum(const ProbeSumArgs& args, cudaStream_t stream);
 
 }  // namespace ptychoserve::cuda

@@ -7,8 +7,10 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/backend/cuda/canvas.h"
+#include "engine/backend/cuda/coverage.h"
 #include "engine/backend/cuda/cuda_status.h"
 #include "engine/backend/cuda/exit_waves.h"
+#include "engine/backend/cuda/frame_figures.h"
 #include "engine/backend/point_checks.h"
 #include "engine/base/status_macros.h"
 
@@ -42,6 +44,11 @@ absl::Status CopyAsync(T* to, const T* from, std::int64_t count, cudaMemcpyKind 
 
 }  // namespace
 
+absl::StatusOr<bool> UsesFusedPasses(const BackendConfig& config) {
+  if (config.deterministic) return false;
+  return CanRunFused(config.frame_shape);
+}
+
 absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(const BackendConfig& config,
                                                                  int ordinal) {
   if (config.frame_shape.rows < 1 || config.frame_shape.cols < 1 || config.capacity < 1) {
@@ -49,14 +56,15 @@ absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(const BackendCo
         "a backend needs frames of at least 1 x 1 and a capacity of at least 1; got %d x %d and %d",
         config.frame_shape.rows, config.frame_shape.cols, config.capacity));
   }
-  std::unique_ptr<CudaBackend> backend(new CudaBackend(config, ordinal));
-  PS_RETURN_IF_ERROR(backend->UseDevice());
+  PS_RETURN_IF_ERROR(CudaStatus(cudaSetDevice(ordinal), "cudaSetDevice"));
+  PS_ASSIGN_OR_RETURN(const bool fused, UsesFusedPasses(config));
+  std::unique_ptr<CudaBackend> backend(new CudaBackend(config, ordinal, fused));
   PS_RETURN_IF_ERROR(backend->Allocate());
   return backend;
 }
 
-CudaBackend::CudaBackend(const BackendConfig& config, int ordinal)
-    : config_(config), ordinal_(ordinal), plan_(PlanMemory(config)) {
+CudaBackend::CudaBackend(const BackendConfig& config, int ordinal, bool fused)
+    : config_(config), ordinal_(ordinal), plan_(PlanMemory(config, fused)) {
   unitary_ = static_cast<float>(1.0 / std::sqrt(static_cast<double>(plan_.frame_pixels)));
 }
 
@@ -71,6 +79,9 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(stream_, Stream::Create());
   PS_ASSIGN_OR_RETURN(copy_stream_, Stream::Create());
   PS_ASSIGN_OR_RETURN(fft_, BatchedFft::Create(config_.frame_shape, plan_.chunk));
+  if (plan_.fused) {
+    PS_ASSIGN_OR_RETURN(passes_, FusedPasses::Create(config_.frame_shape, config_.capacity));
+  }
   plan_.fft_work = static_cast<std::int64_t>(fft_.work_bytes());
 
   PS_ASSIGN_OR_RETURN(frames_, DeviceBuffer<std::byte>::Create(plan_.frames));
@@ -84,6 +95,7 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(object_, DeviceBuffer<float2>::Create(plan_.object));
   PS_ASSIGN_OR_RETURN(object_sum_, DeviceBuffer<float2>::Create(plan_.object));
   PS_ASSIGN_OR_RETURN(object_weights_, DeviceBuffer<float>::Create(plan_.object));
+  PS_ASSIGN_OR_RETURN(max_object_weight_, DeviceBuffer<float>::Create(1));
   PS_ASSIGN_OR_RETURN(snapshot_object_, DeviceBuffer<float2>::Create(plan_.object));
   PS_ASSIGN_OR_RETURN(snapshot_coverage_, DeviceBuffer<float>::Create(plan_.object));
   PS_ASSIGN_OR_RETURN(snapshot_probe_, DeviceBuffer<float2>::Create(plan_.probe));
@@ -92,12 +104,19 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(epie_maxima_, DeviceBuffer<EpieMaxima>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(fit_sums_, DeviceBuffer<FitSums>::Create(plan_.fit_sums));
   PS_ASSIGN_OR_RETURN(likelihood_sums_, DeviceBuffer<LikelihoodSums>::Create(plan_.fit_sums));
-  PS_ASSIGN_OR_RETURN(deviations_, DeviceBuffer<DeviationSums>::Create(plan_.deviation_sums));
+  PS_ASSIGN_OR_RETURN(deviations_, DeviceBuffer<double>::Create(plan_.deviation_sums));
+  PS_ASSIGN_OR_RETURN(figures_, DeviceBuffer<FrameFigures>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(kept_deviation_, DeviceBuffer<float>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(probe_power_, DeviceBuffer<float>::Create(plan_.probe_power));
+  PS_ASSIGN_OR_RETURN(sample_points_, DeviceBuffer<DevicePoint>::Create(kFitSamplePoints));
+  PS_ASSIGN_OR_RETURN(sample_sums_, DeviceBuffer<FitSums>::Create(plan_.sample_sums));
   PS_ASSIGN_OR_RETURN(fit_partials_, DeviceBuffer<FitPartial>::Create(kFitBlocks));
+  PS_ASSIGN_OR_RETURN(sample_partials_, DeviceBuffer<FitPartial>::Create(kFitBlocks));
   PS_ASSIGN_OR_RETURN(change_partials_, DeviceBuffer<ChangeSums>::Create(kUpdateBlocks));
   PS_ASSIGN_OR_RETURN(state_, DeviceBuffer<IterationState>::Create(1));
 
   PS_ASSIGN_OR_RETURN(points_upload_, PinnedBuffer<DevicePoint>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(sample_upload_, PinnedBuffer<DevicePoint>::Create(kFitSamplePoints));
   PS_ASSIGN_OR_RETURN(indices_upload_, PinnedBuffer<std::int32_t>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(state_download_, PinnedBuffer<IterationState>::Create(1));
   PS_ASSIGN_OR_RETURN(uploaded_, Event::Create());
@@ -154,6 +173,7 @@ absl::Status CudaBackend::SetCanvas(const Region& canvas) {
   std::swap(object_, object_sum_);
   canvas_ = canvas;
   coverage_valid_ = false;
+  ++epoch_;
   return CheckLaunches();
 }
 
@@ -204,6 +224,7 @@ absl::Status CudaBackend::Shift(int rows, int cols) {
   LaunchRoll(roll, stream_.get());
   std::swap(probe_, other_probe_);
   coverage_valid_ = false;
+  ++epoch_;
   if (!config_.keeps_exit_waves) return CheckLaunches();
 
   for (int first = 0; first < point_count(); first += plan_.chunk) {
@@ -317,6 +338,7 @@ absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
   PS_RETURN_IF_ERROR(UseDevice());
   points_.assign(points.begin(), points.end());
   coverage_valid_ = false;
+  ++epoch_;
   std::vector<std::int32_t> added;  // Places in points_ of slots that were not active.
   for (std::size_t i = 0; i < points_.size(); ++i) {
     if (!slots_[static_cast<std::size_t>(points_[i].slot)].active) {
@@ -327,21 +349,34 @@ absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
   for (const PointWindow& point : points_) {
     slots_[static_cast<std::size_t>(point.slot)].active = true;
   }
+  sample_count_ = 0;
+  if (passes_.has_value()) PS_RETURN_IF_ERROR(passes_->SetPoints(points_, stream_));
   if (points_.empty()) return absl::OkStatus();
 
   PS_RETURN_IF_ERROR(uploaded_.Wait());
-  std::transform(points_.begin(), points_.end(), points_upload_.data(), [](const PointWindow& p) {
-    return DevicePoint{p.slot, p.row, p.col, p.frac_row, p.frac_col};
-  });
-  PS_RETURN_IF_ERROR(CopyAsync(device_points_.data(),
-                               static_cast<const DevicePoint*>(points_upload_.data()),
+  const int stride = FitSampleStride(point_count());
+  for (int i = 0; i < point_count(); ++i) {
+    const PointWindow& p = points_[static_cast<std::size_t>(i)];
+    points_upload_.data()[i] = {p.slot, p.row, p.col, p.frac_row, p.frac_col};
+    if (i % stride == 0) sample_upload_.data()[sample_count_++] = points_upload_.data()[i];
+  }
+  PS_RETURN_IF_ERROR(CopyAsync(device_points_.data(), std::as_const(points_upload_).data(),
                                point_count(), cudaMemcpyHostToDevice, stream_));
+  PS_RETURN_IF_ERROR(CopyAsync(sample_points_.data(), std::as_const(sample_upload_).data(),
+                               sample_count_, cudaMemcpyHostToDevice, stream_));
   PS_RETURN_IF_ERROR(stream_.Record(uploaded_));
-  if (!config_.keeps_exit_waves || added.empty()) return absl::OkStatus();
+  if (added.empty()) return absl::OkStatus();
   PS_RETURN_IF_ERROR(UploadIndices(added));
-  LaunchInitExitWaves({BatchOf(0, point_count()), indices_.data(), static_cast<int>(added.size()),
-                       canvas_view(), probe_.data(), exit_waves_.data()},
-                      stream_.get());
+  const Batch batch = BatchOf(0, point_count());
+  const int added_count = static_cast<int>(added.size());
+  LaunchFrameFigures(
+      {batch, indices_.data(), added_count, frame_slots(), figures_.data(), kept_deviation_.data()},
+      stream_.get());
+  if (config_.keeps_exit_waves) {
+    LaunchInitExitWaves(
+        {batch, indices_.data(), added_count, canvas_view(), probe_.data(), exit_waves_.data()},
+        stream_.get());
+  }
   return CheckLaunches();
 }
 
@@ -364,7 +399,7 @@ absl::Status CudaBackend::StartReadback() {
   PS_RETURN_IF_ERROR(Reserve(snapshot_object_download_, canvas_pixels()));
   PS_RETURN_IF_ERROR(Reserve(snapshot_coverage_download_, canvas_pixels()));
   PS_RETURN_IF_ERROR(Reserve(snapshot_probe_download_, plan_.frame_pixels));
-  PS_RETURN_IF_ERROR(EnsureCoverage());
+  PS_RETURN_IF_ERROR(EnsureCoverage(stream_));
 
   const std::int64_t pixels = canvas_pixels(), frame = plan_.frame_pixels;
   constexpr cudaMemcpyKind kInside = cudaMemcpyDeviceToDevice;

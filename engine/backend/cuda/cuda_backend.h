@@ -19,19 +19,29 @@
 #include "engine/backend/cuda/epie.h"
 #include "engine/backend/cuda/fft_plan.h"
 #include "engine/backend/cuda/fit.h"
+#include "engine/backend/cuda/fused/fused_passes.h"
+#include "engine/backend/cuda/graph.h"
 #include "engine/backend/cuda/memory_plan.h"
 #include "engine/backend/cuda/stream.h"
 #include "engine/backend/cuda/update.h"
 
 namespace ptychoserve::cuda {
 
+// Whether a session of `config` runs the fused passes on the current device; see CudaBackend.
+absl::StatusOr<bool> UsesFusedPasses(const BackendConfig& config);
+
 // The arithmetic and the state of one session on one GPU. Everything is allocated by Create and
 // stays on the device. All work goes to one stream in the order of the calls, except the copy of
-// a snapshot to the host, which runs on a second stream while iterations go on. Within an
-// iteration the host only enqueues; it waits once, at the end, for the figures.
+// a snapshot to the host, which runs on a second stream while iterations go on, and the fused
+// passes, which fork from that stream and join it. Within an iteration the host only enqueues; it
+// waits once, at the end, for the figures.
 //
-// Results agree with the CPU backend within rounding, and with themselves bit for bit: every sum
-// is added in a fixed order, that of the points.
+// Two ways lead to the same numbers within rounding, those of the CPU backend:
+//   fused    frames of 64, 128, 256 or 512 pixels a side: our own transforms with everything else
+//            around them in the same kernels (fused/), an iteration replayed as a graph. Sums are
+//            added with atomics, and so differ in their last bits from run to run.
+//   ordered  all other frames, ePIE, and BackendConfig::deterministic: cuFFT with kernels around
+//            it; every sum is added in a fixed order, that of the points.
 //
 // Where it is: cuda_backend.cc state and its changes; iterate.cc the algorithms; a .h/.cu pair
 // for each group of kernels.
@@ -72,7 +82,7 @@ class CudaBackend final : public Backend {
     Event copied;
   };
 
-  CudaBackend(const BackendConfig& config, int ordinal);
+  CudaBackend(const BackendConfig& config, int ordinal, bool fused);
   absl::Status Allocate();
   // Makes this backend's device the calling thread's.
   absl::Status UseDevice() const;
@@ -91,14 +101,22 @@ class CudaBackend final : public Backend {
   absl::Status UploadIndices(std::span<const std::int32_t> indices);
 
   // object_weights_ = Σ |P|² of the present probe over the active points.
-  absl::Status EnsureCoverage();
+  absl::Status EnsureCoverage(const Stream& stream);
   // Zeroes `count` elements.
   template <typename T>
   absl::Status Clear(T* data, std::int64_t count);
   // Waits for everything enqueued so far.
   absl::StatusOr<IterationState> ReadState();
+  // Enqueues one iteration.
+  absl::Status Enqueue(const AlgorithmConfig& algorithm, const IterationOptions& options);
   absl::Status RunDifferenceMap(const DifferenceMapConfig& config, const IterationOptions& options);
+  absl::Status FusedDifferenceMap(const DifferenceMapConfig& config,
+                                  const IterationOptions& options);
+  absl::Status OrderedDifferenceMap(const DifferenceMapConfig& config,
+                                    const IterationOptions& options);
   absl::Status RunMlGradient(const MlGradientConfig& config, const IterationOptions& options);
+  absl::Status FusedMlGradient(const MlGradientConfig& config, const IterationOptions& options);
+  absl::Status OrderedMlGradient(const MlGradientConfig& config, const IterationOptions& options);
   absl::Status RunEpie(const EpieConfig& config, const IterationOptions& options);
   // Calls step(batch, first) for the active points, as runs of at most plan_.chunk that begin
   // with number `first`.
@@ -107,11 +125,17 @@ class CudaBackend final : public Backend {
   // Ψ = F(P O_j) of `batch` into work_.
   absl::Status ModelWaves(const Batch& batch);
   FitSums* FitSumsOf(int first) { return fit_sums_.data() + std::int64_t{first} * plan_.pieces; }
-  // Totals of fit_sums_ into the state; the step is multiplied by `step_scale`.
-  void ReduceFit(double step_scale, bool likelihood);
+  // Totals of fit_sums_, of `pieces` for each point, into the state.
+  void ReduceFit(ReducedSums what, int pieces, int stride, double step_scale);
+  // The fit of P O_j over the sample into the state.
+  absl::Status FitSample(const Stream& stream);
+  FusedPasses::State fused_state();
   absl::Status ClearSums();
   // Adds conj(P) w of `batch`, which begins with point `first`, to object_sum_.
   void SumIntoObject(const Batch& batch, int first, const Waves& waves);
+  // Adds |O_j|² of every `stride`-th point to probe_weights_ and, unless null, conj(O_j) ψ_j to
+  // probe_sum_.
+  void SumIntoProbe(const float2* exit_waves, int stride, const Stream& stream);
   // Object or probe from its sums, and what has changed; `rule` kKeep only looks.
   void UpdateObject(Rule rule, const Regularisation& regularisation,
                     const IterationOptions& options);
@@ -127,14 +151,28 @@ class CudaBackend final : public Backend {
   std::vector<PointWindow> points_;
   std::vector<Slot> slots_;
   bool coverage_valid_ = false;
+  int sample_count_ = 0;  // Of sample_points_.
+
+  // What a captured iteration depends on besides the contents of device memory.
+  struct IterationKey {
+    AlgorithmConfig algorithm;
+    IterationOptions options;
+    std::int64_t epoch = 0;
+    bool coverage_valid = false;
+    bool operator==(const IterationKey&) const = default;
+  };
+  std::int64_t epoch_ = 0;  // Changes with the points, the canvas and the place of the arrays.
+  std::optional<IterationKey> last_iteration_;
+  Graph graph_;  // Of last_iteration_, once that has come twice in a row.
 
   Stream stream_;
   Stream copy_stream_;
   BatchedFft fft_;
+  std::optional<FusedPasses> passes_;
 
   DeviceBuffer<std::byte> frames_;   // [capacity, frame]
   DeviceBuffer<float2> exit_waves_;  // [capacity, frame]
-  DeviceBuffer<float2> work_;        // [chunk, frame]
+  DeviceBuffer<float2> work_;        // [chunk, frame], or what the fused passes need.
   DeviceBuffer<std::byte> fft_work_;
   DeviceBuffer<float2> probe_;               // [frame]
   DeviceBuffer<float2> other_probe_;         // [frame]; the probe while it moves.
@@ -143,17 +181,25 @@ class CudaBackend final : public Backend {
   DeviceBuffer<float2> object_;              // [canvas]
   DeviceBuffer<float2> object_sum_;          // [canvas]; Σ conj(P) ψ, the object while it moves.
   DeviceBuffer<float> object_weights_;       // [canvas]; Σ |P|²
+  DeviceBuffer<float> max_object_weight_;    // [1]
   DeviceBuffer<DevicePoint> device_points_;  // [capacity], of which the active ones are set.
   DeviceBuffer<std::int32_t> indices_;       // [capacity]
   DeviceBuffer<EpieMaxima> epie_maxima_;     // [capacity]
   DeviceBuffer<FitSums> fit_sums_;           // [capacity, pieces]
   DeviceBuffer<LikelihoodSums> likelihood_sums_;  // [capacity, pieces]
-  DeviceBuffer<DeviationSums> deviations_;        // [chunk, pieces]
+  DeviceBuffer<double> deviations_;               // [chunk, pieces]
+  DeviceBuffer<FrameFigures> figures_;            // [capacity]
+  DeviceBuffer<float> kept_deviation_;            // [capacity], of the difference map.
+  DeviceBuffer<float> probe_power_;               // See coverage.h.
+  DeviceBuffer<DevicePoint> sample_points_;       // [kFitSamplePoints]
+  DeviceBuffer<FitSums> sample_sums_;             // [kFitSamplePoints, pieces]
   DeviceBuffer<FitPartial> fit_partials_;
+  DeviceBuffer<FitPartial> sample_partials_;
   DeviceBuffer<ChangeSums> change_partials_;
   DeviceBuffer<IterationState> state_;
 
   PinnedBuffer<DevicePoint> points_upload_;
+  PinnedBuffer<DevicePoint> sample_upload_;
   PinnedBuffer<std::int32_t> indices_upload_;
   Event uploaded_;  // What the two above hold is on the device.
   PinnedBuffer<IterationState> state_download_;

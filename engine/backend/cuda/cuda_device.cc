@@ -38,7 +38,12 @@ class CudaDevice final : public Device {
   std::int64_t usable_bytes() const override { return usable_bytes_; }
 
   std::int64_t EstimateBytes(const BackendConfig& config) const override {
-    cuda::MemoryPlan plan = cuda::PlanMemory(config);
+    // Where the device cannot be asked, CreateBackend fails with the reason.
+    bool fused = false;
+    if (cuda::CudaStatus(cudaSetDevice(ordinal_), "cudaSetDevice").ok()) {
+      fused = cuda::UsesFusedPasses(config).value_or(false);
+    }
+    cuda::MemoryPlan plan = cuda::PlanMemory(config, fused);
     plan.fft_work = FftWorkBytes(config.frame_shape, plan.chunk);
     return plan.TotalBytes();
   }

@@ -54,6 +54,17 @@ __device__ inline float2 ObjectAt(const Canvas& canvas, const DevicePoint& point
           w.w00 * o00.y + w.w01 * o01.y + w.w10 * o10.y + w.w11 * o11.y};
 }
 
+// The same, where many threads read one window: without interpolation for whole pixels.
+__device__ inline float2 WindowAt(const Canvas& canvas, const DevicePoint& point, int row,
+                                  int col) {
+  if (point.frac_row != 0 || point.frac_col != 0) {
+    return ObjectAt(canvas, point, BilinearOf(point), row, col);
+  }
+  return __ldg(canvas.object +
+               static_cast<std::int64_t>(point.row - canvas.row + row) * canvas.cols +
+               (point.col - canvas.col + col));
+}
+
 // Sums of kCount values per thread over a block of kThreads, in a fixed order; valid in thread 0.
 // Every thread must take part. Synchronises the block.
 template <int kCount>
@@ -99,11 +110,12 @@ void DispatchPixels(const FrameSlots& frames, Fn fn) {
   }
 }
 
+inline constexpr std::uint16_t kUnmeasuredPixel = 65535;  // kUnmeasuredU16 of engine/config.h.
+
 // Counts of a pixel, negative when it is not to be trusted.
 __device__ inline float CountsOf(float stored) { return stored; }
 __device__ inline float CountsOf(std::uint16_t stored) {
-  constexpr std::uint16_t kUnmeasured = 65535;
-  return stored == kUnmeasured ? -1.0f : static_cast<float>(stored);
+  return stored == kUnmeasuredPixel ? -1.0f : static_cast<float>(stored);
 }
 
 inline int BlocksFor(std::int64_t elements) {

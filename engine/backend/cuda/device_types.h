@@ -51,6 +51,13 @@ struct FitSums {
   double step_denominator;
 };
 
+// What does not change about a frame: sums over its trusted pixels.
+struct FrameFigures {
+  float amplitude;  // Σ √I
+  float intensity;  // Σ I
+  float noise;      // Σ min(1/4, I), the expected squared error of √I.
+};
+
 // Further sums of an evaluation.
 struct LikelihoodSums {
   double trusted;   // Pixels.
@@ -72,9 +79,8 @@ struct IterationState {
   double step;            // Newton step of the gradient.
   ChangeSums object;
   ChangeSums probe;
-  float max_object_weight;  // max Σ |P|² over the canvas.
-  float max_probe_weight;   // max Σ |O_j|² over the probe.
-  int non_finite;           // Not 0 when object or probe has a NaN or an infinity.
+  float max_probe_weight;  // max Σ |O_j|² over the probe.
+  int non_finite;          // Not 0 when object or probe has a NaN or an infinity.
 };
 
 // Kernels that sum over a frame do so in pieces of this many pixels, one thread block each.

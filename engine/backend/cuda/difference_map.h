@@ -9,27 +9,35 @@
 // show in cudaGetLastError.
 namespace ptychoserve::cuda {
 
-// Sums over one piece of a frame.
-struct DeviationSums {
-  double power;  // Σ (|T| - √I)² over trusted pixels.
-  double noise;  // Σ min(1/4, I) over trusted pixels.
-};
-
 struct ModulusArgs {
   Batch batch;
   FrameSlots frames;
-  float2* waves;              // In: T = F(2p - ψ); out: see below. [batch.count, rows, cols]
-  DeviationSums* deviations;  // Scratch [batch.count, pieces]
+  float2* waves;                // In: T = F(2p - ψ); out: see below. [batch.count, rows, cols]
+  const float* kept_deviation;  // [capacity]; see engine/algorithms/difference_map.h.
+  double* power;                // Out: Σ (|T| - √I)², trusted pixels [batch.count, pieces]
   float beta;
-  float scale;       // Multiplies the result.
-  double tolerance;  // Factor on the expected noise, or the absolute tolerance itself.
-  bool relative;     // Which of the two.
+  float scale;  // Multiplies the result.
 };
 
-// waves_j = scale * (β m/T - 1) T, where m is T with its modulus brought to within the tolerance
-// of the measured one. With p = P O_j, ψ + β (F⁻¹m - p) = (2 - β) p + F⁻¹[(β m/T - 1) T], so that
-// the exit wave is read only once an iteration.
+// waves_j = scale * (β m/T - 1) T, where m is T with its modulus relaxed towards the measured one.
+// With p = P O_j, ψ + β (F⁻¹m - p) = (2 - β) p + F⁻¹[(β m/T - 1) T], so that the exit wave is read
+// only once an iteration.
 void LaunchModulus(const ModulusArgs& args, cudaStream_t stream);
+
+// How much deviation is tolerated.
+struct DeviationTolerance {
+  double value;   // Factor on the expected shot noise, or mean squared amplitude.
+  bool relative;  // Which of the two.
+};
+
+struct KeptDeviationArgs {
+  Batch batch;
+  const double* power;          // [batch.count, pieces]
+  const FrameFigures* figures;  // [capacity]
+  DeviationTolerance tolerance;
+  float* kept_deviation;  // Out, by slot: for the next iteration. [capacity]
+};
+void LaunchKeptDeviation(const KeptDeviationArgs& args, cudaStream_t stream);
 
 }  // namespace ptychoserve::cuda
 

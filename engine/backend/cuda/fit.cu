@@ -75,12 +75,15 @@ __device__ void StoreBlockSum(const FitPartial& sums, FitPartial* result) {
 __global__ void __launch_bounds__(kThreads) ReduceFitKernel(ReduceFitArgs args) {
   FitPartial mine{};
   for (int j = blockIdx.x * kThreads + threadIdx.x; j < args.points; j += gridDim.x * kThreads) {
+    const bool counts = j % args.stride == 0;
     FitSums frame{};
     for (int piece = 0; piece < args.pieces; ++piece) {
       const std::int64_t at = static_cast<std::int64_t>(j) * args.pieces + piece;
       Add(args.fit[at], frame);
-      if (args.likelihood != nullptr) Add(args.likelihood[at], mine.likelihood);
+      if (args.what == ReducedSums::kLikelihood) Add(args.likelihood[at], mine.likelihood);
     }
+    if (!counts)
+      frame = {.step_numerator = frame.step_numerator, .step_denominator = frame.step_denominator};
     Add(frame, mine.fit);
     if (frame.intensity > 0) {
       mine.squared_errors += frame.squared_deviation / frame.intensity;
@@ -99,13 +102,17 @@ __global__ void __launch_bounds__(kThreads) FinishFitKernel(ReduceFitArgs args) 
   StoreBlockSum(total, &sum);
   if (threadIdx.x != 0) return;
   IterationState& state = *args.state;
-  state.fit = sum.fit;
-  state.likelihood = sum.likelihood;
-  state.squared_errors = sum.squared_errors;
-  state.lit_frames = sum.lit_frames;
-  state.step = sum.fit.step_denominator > 0
-                   ? args.step_scale * sum.fit.step_numerator / sum.fit.step_denominator
-                   : 0.0;
+  if (args.what != ReducedSums::kStep) {
+    state.fit = sum.fit;
+    state.squared_errors = sum.squared_errors;
+    state.lit_frames = sum.lit_frames;
+  }
+  if (args.what == ReducedSums::kLikelihood) state.likelihood = sum.likelihood;
+  if (args.what == ReducedSums::kStep || args.what == ReducedSums::kFitAndStep) {
+    state.step = sum.fit.step_denominator > 0
+                     ? args.step_scale * sum.fit.step_numerator / sum.fit.step_denominator
+                     : 0.0;
+  }
 }
 
 }  // namespace

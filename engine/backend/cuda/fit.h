@@ -30,16 +30,25 @@ struct FitPartial {
   double lit_frames;
 };
 
+// Which figures of the state LaunchReduceFit fills.
+enum class ReducedSums {
+  kFit,   // fit but for the step's sums, squared_errors, lit_frames.
+  kStep,  // step and its sums.
+  kFitAndStep,
+  kLikelihood,  // Those of kFit, and likelihood.
+};
+
 struct ReduceFitArgs {
+  ReducedSums what;
   const FitSums* fit;                // [points, pieces]
-  const LikelihoodSums* likelihood;  // [points, pieces]; null when not wanted.
+  const LikelihoodSums* likelihood;  // [points, pieces]; of kLikelihood.
   int points;
   int pieces;
+  int stride;            // Every so many-th point counts for the fit; the step is of all points.
   double step_scale;     // state.step = step_scale * numerator / denominator.
   FitPartial* partials;  // Scratch [kFitBlocks]
   IterationState* state;
 };
-// Fills fit, likelihood, squared_errors, lit_frames and step of the state.
 void LaunchReduceFit(const ReduceFitArgs& args, cudaStream_t stream);
 
 }  // namespace ptychoserve::cuda

@@ -8,6 +8,7 @@
 
 #include "engine/algorithms/ml_gradient.h"
 #include "engine/algorithms/update.h"
+#include "engine/backend/cuda/coverage.h"
 #include "engine/backend/cuda/cuda_backend.h"
 #include "engine/backend/cuda/exit_waves.h"
 #include "engine/backend/cuda/ml_gradient.h"
@@ -28,6 +29,10 @@ double RelativeChange(const ChangeSums& sums) {
 
 double RFactor(const IterationState& state) {
   return Ratio(state.fit.abs_deviation, state.fit.amplitude);
+}
+
+DeviationTolerance ToleranceOf(const DifferenceMapConfig& config) {
+  return {config.sigma2.value_or(config.relaxation), !config.sigma2.has_value()};
 }
 
 double FourierError(const IterationState& state) {
@@ -51,12 +56,12 @@ absl::Status CudaBackend::ForEachChunk(Step step) {
   return absl::OkStatus();
 }
 
-absl::Status CudaBackend::EnsureCoverage() {
+absl::Status CudaBackend::EnsureCoverage(const Stream& stream) {
   if (coverage_valid_) return absl::OkStatus();
   if (canvas_pixels() > 0) {
-    LaunchCoverage(
-        {BatchOf(0, point_count()), canvas_view(), probe_.data(), object_weights_.data()},
-        stream_.get());
+    LaunchCoverage({BatchOf(0, point_count()), canvas_view(), probe_.data(), probe_power_.data(),
+                    object_weights_.data(), max_object_weight_.data()},
+                   stream.get());
   }
   coverage_valid_ = true;
   return CheckLaunches();
@@ -80,15 +85,21 @@ absl::StatusOr<IterationMetrics> CudaBackend::Iterate(const AlgorithmConfig& alg
         "the difference map needs a backend that keeps exit waves");
   }
   PS_RETURN_IF_ERROR(UseDevice());
-  PS_RETURN_IF_ERROR(Clear(state_.data(), 1));
-  PS_RETURN_IF_ERROR(EnsureCoverage());
-  if (difference_map != nullptr) {
-    PS_RETURN_IF_ERROR(RunDifferenceMap(*difference_map, options));
-  } else if (const auto* ml_gradient = std::get_if<MlGradientConfig>(&algorithm)) {
-    PS_RETURN_IF_ERROR(RunMlGradient(*ml_gradient, options));
+  // Points that are taken one by one are too many launches for a graph.
+  const bool captures = passes_.has_value() && !std::holds_alternative<EpieConfig>(algorithm);
+  const IterationKey key{algorithm, options, epoch_, coverage_valid_};
+  if (!captures || last_iteration_ != key) {
+    graph_ = Graph();
+    PS_RETURN_IF_ERROR(Enqueue(algorithm, options));
   } else {
-    PS_RETURN_IF_ERROR(RunEpie(std::get<EpieConfig>(algorithm), options));
+    if (graph_.empty()) {
+      PS_ASSIGN_OR_RETURN(graph_,
+                          Graph::Capture(stream_, [&] { return Enqueue(algorithm, options); }));
+    }
+    PS_RETURN_IF_ERROR(graph_.Launch(stream_));
+    coverage_valid_ = true;
   }
+  last_iteration_ = key;
   if (options.update_probe) coverage_valid_ = false;
 
   PS_ASSIGN_OR_RETURN(const IterationState state, ReadState());
@@ -102,20 +113,67 @@ absl::StatusOr<IterationMetrics> CudaBackend::Iterate(const AlgorithmConfig& alg
   return metrics;
 }
 
+absl::Status CudaBackend::Enqueue(const AlgorithmConfig& algorithm,
+                                  const IterationOptions& options) {
+  PS_RETURN_IF_ERROR(Clear(state_.data(), 1));
+  if (const auto* difference_map = std::get_if<DifferenceMapConfig>(&algorithm)) {
+    return RunDifferenceMap(*difference_map, options);
+  }
+  if (const auto* ml_gradient = std::get_if<MlGradientConfig>(&algorithm)) {
+    return RunMlGradient(*ml_gradient, options);
+  }
+  return RunEpie(std::get<EpieConfig>(algorithm), options);
+}
+
 absl::Status CudaBackend::ModelWaves(const Batch& batch) {
   LaunchProduct({batch, canvas_view(), probe_.data(), unitary_, work_.data()}, stream_.get());
   return fft_.Forward(work_.data(), batch.count);
 }
 
-void CudaBackend::ReduceFit(double step_scale, bool likelihood) {
-  LaunchReduceFit({.fit = fit_sums_.data(),
-                   .likelihood = likelihood ? likelihood_sums_.data() : nullptr,
+void CudaBackend::ReduceFit(ReducedSums what, int pieces, int stride, double step_scale) {
+  LaunchReduceFit({.what = what,
+                   .fit = fit_sums_.data(),
+                   .likelihood = likelihood_sums_.data(),
                    .points = point_count(),
-                   .pieces = plan_.pieces,
+                   .pieces = pieces,
+                   .stride = stride,
                    .step_scale = step_scale,
                    .partials = fit_partials_.data(),
                    .state = state_.data()},
                   stream_.get());
+}
+
+FusedPasses::State CudaBackend::fused_state() {
+  return {canvas_view(), probe_.data(), frame_slots(), figures_.data(), unitary_, work_.data()};
+}
+
+absl::Status CudaBackend::FitSample(const Stream& stream) {
+  const Batch sample{sample_points_.data(), sample_count_, config_.frame_shape.rows,
+                     config_.frame_shape.cols};
+  if (passes_.has_value()) {
+    PS_RETURN_IF_ERROR(passes_->FitSample(fused_state(), sample, sample_sums_.data(), stream));
+  } else {
+    for (int first = 0; first < sample.count; first += plan_.chunk) {
+      Batch batch = sample;
+      batch.points += first;
+      batch.count = std::min(plan_.chunk, sample.count - first);
+      PS_RETURN_IF_ERROR(ModelWaves(batch));
+      LaunchFit({batch, frame_slots(), work_.data(),
+                 sample_sums_.data() + std::int64_t{first} * plan_.pieces, nullptr},
+                stream.get());
+    }
+  }
+  LaunchReduceFit({.what = ReducedSums::kFit,
+                   .fit = sample_sums_.data(),
+                   .likelihood = nullptr,
+                   .points = sample.count,
+                   .pieces = passes_.has_value() ? 1 : plan_.pieces,
+                   .stride = 1,
+                   .step_scale = 0,
+                   .partials = sample_partials_.data(),
+                   .state = state_.data()},
+                  stream.get());
+  return CheckLaunches();
 }
 
 absl::Status CudaBackend::ClearSums() {
@@ -136,6 +194,18 @@ void CudaBackend::SumIntoObject(const Batch& batch, int first, const Waves& wave
                   stream_.get());
 }
 
+void CudaBackend::SumIntoProbe(const float2* exit_waves, int stride, const Stream& stream) {
+  if (point_count() == 0) return;
+  LaunchProbeSum({.batch = BatchOf(0, point_count()),
+                  .stride = stride,
+                  .canvas = canvas_view(),
+                  .waves = {exit_waves, /*by_slot=*/true},
+                  .groups = plan_.groups,
+                  .sum = exit_waves != nullptr ? probe_sum_.data() : nullptr,
+                  .weights = probe_weights_.data()},
+                 stream.get());
+}
+
 // --- Updates ---------------------------------------------------------------------------------
 
 UpdateArgs CudaBackend::ObjectArgs() {
@@ -149,7 +219,7 @@ UpdateArgs CudaBackend::ObjectArgs() {
           .covered_only = true,
           .absolute = 0,
           .relative = 0,
-          .max_weight = &state->max_object_weight,
+          .max_weight = max_object_weight_.data(),
           .step = &state->step,
           .limits = {},
           .partials = change_partials_.data(),
@@ -178,8 +248,6 @@ void CudaBackend::UpdateObject(Rule rule, const Regularisation& regularisation,
   args.relative = regularisation.absolute.has_value() ? 0 : regularisation.relative;
   if (rule != Rule::kKeep) {
     args.limits = MakeObjectLimits<float>(options.amplitude_limits, options.phase_limits);
-    LaunchMaxWeight({object_weights_.data(), canvas_pixels(), &state_.data()->max_object_weight},
-                    stream_.get());
   }
   LaunchUpdate(args, stream_.get());
 }
@@ -190,8 +258,12 @@ void CudaBackend::UpdateProbe(Rule rule, const Regularisation& regularisation) {
   args.absolute = regularisation.absolute.value_or(0);
   args.relative = regularisation.absolute.has_value() ? 0 : regularisation.relative;
   if (rule != Rule::kKeep) {
+    // The gradients' numerators are those of all points, and so are to be the denominators.
+    const double share = SampleShare(point_count(), FitSampleStride(point_count()));
     LaunchMergeProbeSums({probe_sum_.data(), probe_weights_.data(), plan_.groups,
-                          static_cast<int>(plan_.frame_pixels), &state_.data()->max_probe_weight},
+                          static_cast<int>(plan_.frame_pixels),
+                          rule == Rule::kStep ? static_cast<float>(1 / share) : 1.0f,
+                          &state_.data()->max_probe_weight},
                          stream_.get());
   }
   LaunchUpdate(args, stream_.get());
@@ -202,11 +274,40 @@ void CudaBackend::UpdateProbe(Rule rule, const Regularisation& regularisation) {
 absl::Status CudaBackend::RunDifferenceMap(const DifferenceMapConfig& config,
                                            const IterationOptions& options) {
   PS_RETURN_IF_ERROR(ClearSums());
-  const Waves exit_waves{exit_waves_.data(), /*by_slot=*/true};
-  const auto step = [&](const Batch& batch, int first) -> absl::Status {
-    PS_RETURN_IF_ERROR(ModelWaves(batch));
-    LaunchFit({batch, frame_slots(), work_.data(), FitSumsOf(first), nullptr}, stream_.get());
+  PS_RETURN_IF_ERROR(passes_.has_value() ? FusedDifferenceMap(config, options)
+                                         : OrderedDifferenceMap(config, options));
+  UpdateObject(options.update_object ? Rule::kReplace : Rule::kKeep, config.regularisation,
+               options);
+  if (options.update_probe) {  // With the new object.
+    SumIntoProbe(exit_waves_.data(), ProbeSampleStride(point_count()), stream_);
+  }
+  UpdateProbe(options.update_probe ? Rule::kReplace : Rule::kKeep, config.regularisation);
+  return CheckLaunches();
+}
 
+absl::Status CudaBackend::FusedDifferenceMap(const DifferenceMapConfig& config,
+                                             const IterationOptions& options) {
+  const FusedPasses::Iteration iteration{
+      .rule = ColumnRule::kModulus,
+      .beta = static_cast<float>(config.beta),
+      .tolerance = ToleranceOf(config),
+      .kept_deviation = kept_deviation_.data(),
+      .exit_waves = exit_waves_.data(),
+      .object_sum = options.update_object ? object_sum_.data() : nullptr};
+  const auto beside = [&](const Stream& stream) -> absl::Status {
+    PS_RETURN_IF_ERROR(FitSample(stream));
+    return EnsureCoverage(stream);
+  };
+  return passes_->Run(fused_state(), iteration, stream_, beside);
+}
+
+absl::Status CudaBackend::OrderedDifferenceMap(const DifferenceMapConfig& config,
+                                               const IterationOptions& options) {
+  const auto beta = static_cast<float>(config.beta);
+  const Waves exit_waves{exit_waves_.data(), /*by_slot=*/true};
+  PS_RETURN_IF_ERROR(FitSample(stream_));
+  PS_RETURN_IF_ERROR(EnsureCoverage(stream_));
+  return ForEachChunk([&](const Batch& batch, int first) -> absl::Status {
     LaunchReflection(
         {{batch, canvas_view(), probe_.data(), unitary_, work_.data()}, exit_waves_.data()},
         stream_.get());
@@ -214,45 +315,70 @@ absl::Status CudaBackend::RunDifferenceMap(const DifferenceMapConfig& config,
     LaunchModulus({.batch = batch,
                    .frames = frame_slots(),
                    .waves = work_.data(),
-                   .deviations = deviations_.data(),
-                   .beta = static_cast<float>(config.beta),
-                   .scale = unitary_,
-                   .tolerance = config.sigma2.value_or(config.relaxation),
-                   .relative = !config.sigma2.has_value()},
+                   .kept_deviation = kept_deviation_.data(),
+                   .power = deviations_.data(),
+                   .beta = beta,
+                   .scale = unitary_},
                   stream_.get());
+    LaunchKeptDeviation(
+        {batch, deviations_.data(), figures_.data(), ToleranceOf(config), kept_deviation_.data()},
+        stream_.get());
     PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), batch.count));
-    LaunchExitWaveUpdate({batch, canvas_view(), probe_.data(), static_cast<float>(config.beta),
-                          work_.data(), exit_waves_.data()},
-                         stream_.get());
+    LaunchExitWaveUpdate(
+        {batch, canvas_view(), probe_.data(), beta, work_.data(), exit_waves_.data()},
+        stream_.get());
     if (options.update_object) SumIntoObject(batch, first, exit_waves);
     return absl::OkStatus();
-  };
-  PS_RETURN_IF_ERROR(ForEachChunk(step));
-  ReduceFit(/*step_scale=*/0, /*likelihood=*/false);
-
-  UpdateObject(options.update_object ? Rule::kReplace : Rule::kKeep, config.regularisation,
-               options);
-  if (options.update_probe && point_count() > 0) {  // With the new object.
-    LaunchProbeSum({BatchOf(0, point_count()), canvas_view(), exit_waves, plan_.groups,
-                    probe_sum_.data(), probe_weights_.data()},
-                   stream_.get());
-  }
-  UpdateProbe(options.update_probe ? Rule::kReplace : Rule::kKeep, config.regularisation);
-  return CheckLaunches();
+  });
 }
 
 absl::Status CudaBackend::RunMlGradient(const MlGradientConfig& config,
                                         const IterationOptions& options) {
   PS_RETURN_IF_ERROR(ClearSums());
+  PS_RETURN_IF_ERROR(passes_.has_value() ? FusedMlGradient(config, options)
+                                         : OrderedMlGradient(config, options));
+  // NewtonStep of 1 / 1 is the factor on the ratio of the sums, which are known to the device.
+  const double factor = NewtonStep(config, 1, 1, options.update_object && options.update_probe);
+  if (passes_.has_value()) {
+    ReduceFit(ReducedSums::kStep, /*pieces=*/1, /*stride=*/1, factor);
+  } else {
+    ReduceFit(ReducedSums::kFitAndStep, plan_.pieces, FitSampleStride(point_count()), factor);
+  }
+  UpdateObject(options.update_object ? Rule::kStep : Rule::kKeep, config.regularisation, options);
+  UpdateProbe(options.update_probe ? Rule::kStep : Rule::kKeep, config.regularisation);
+  return CheckLaunches();
+}
+
+absl::Status CudaBackend::FusedMlGradient(const MlGradientConfig& config,
+                                          const IterationOptions& options) {
+  const FusedPasses::Iteration iteration{
+      .rule =
+          config.likelihood == Likelihood::kPoisson ? ColumnRule::kPoisson : ColumnRule::kGaussian,
+      .epsilon = static_cast<float>(config.epsilon),
+      .max_gradient = static_cast<float>(config.max_gradient),
+      .object_sum = options.update_object ? object_sum_.data() : nullptr,
+      .probe_sum = options.update_probe ? probe_sum_.data() : nullptr,
+      .fit_sums = fit_sums_.data()};
+  const auto beside = [&](const Stream& stream) -> absl::Status {
+    PS_RETURN_IF_ERROR(FitSample(stream));
+    if (options.update_probe) SumIntoProbe(nullptr, FitSampleStride(point_count()), stream);
+    return EnsureCoverage(stream);
+  };
+  return passes_->Run(fused_state(), iteration, stream_, beside);
+}
+
+absl::Status CudaBackend::OrderedMlGradient(const MlGradientConfig& config,
+                                            const IterationOptions& options) {
   const Waves gradients{work_.data(), /*by_slot=*/false};
-  const bool poisson = config.likelihood == Likelihood::kPoisson;
-  const auto step = [&](const Batch& batch, int first) -> absl::Status {
+  PS_RETURN_IF_ERROR(EnsureCoverage(stream_));
+  if (options.update_probe) SumIntoProbe(nullptr, FitSampleStride(point_count()), stream_);
+  return ForEachChunk([&](const Batch& batch, int first) -> absl::Status {
     PS_RETURN_IF_ERROR(ModelWaves(batch));
     LaunchGradient({.batch = batch,
                     .frames = frame_slots(),
                     .waves = work_.data(),
                     .fit = FitSumsOf(first),
-                    .poisson = poisson,
+                    .poisson = config.likelihood == Likelihood::kPoisson,
                     .epsilon = static_cast<float>(config.epsilon),
                     .max_gradient = static_cast<float>(config.max_gradient),
                     .scale = unitary_},
@@ -260,23 +386,20 @@ absl::Status CudaBackend::RunMlGradient(const MlGradientConfig& config,
     PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), batch.count));
     if (options.update_object) SumIntoObject(batch, first, gradients);
     if (options.update_probe) {
-      LaunchProbeSum(
-          {batch, canvas_view(), gradients, plan_.groups, probe_sum_.data(), probe_weights_.data()},
-          stream_.get());
+      LaunchProbeSum({.batch = batch,
+                      .stride = 1,
+                      .canvas = canvas_view(),
+                      .waves = gradients,
+                      .groups = plan_.groups,
+                      .sum = probe_sum_.data()},
+                     stream_.get());
     }
     return absl::OkStatus();
-  };
-  PS_RETURN_IF_ERROR(ForEachChunk(step));
-  // NewtonStep of 1 / 1 is the factor on the ratio of the sums, which are known to the device.
-  ReduceFit(NewtonStep(config, 1, 1, options.update_object && options.update_probe),
-            /*likelihood=*/false);
-
-  UpdateObject(options.update_object ? Rule::kStep : Rule::kKeep, config.regularisation, options);
-  UpdateProbe(options.update_probe ? Rule::kStep : Rule::kKeep, config.regularisation);
-  return CheckLaunches();
+  });
 }
 
 absl::Status CudaBackend::RunEpie(const EpieConfig& config, const IterationOptions& options) {
+  PS_RETURN_IF_ERROR(EnsureCoverage(stream_));
   // Object and probe as they were, for the change.
   const auto keep = [&](float2* to, const float2* from, std::int64_t count) {
     return CudaStatus(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(float2),
@@ -309,7 +432,8 @@ absl::Status CudaBackend::RunEpie(const EpieConfig& config, const IterationOptio
     if (options.update_object) LaunchEpieObject(update, stream_.get());
     if (options.update_probe) std::swap(probe_, other_probe_);
   }
-  ReduceFit(/*step_scale=*/0, /*likelihood=*/false);
+  ++epoch_;  // The probe may have changed places with its spare.
+  ReduceFit(ReducedSums::kFit, plan_.pieces, FitSampleStride(point_count()), /*step_scale=*/0);
 
   UpdateArgs object = ObjectArgs();
   object.previous = object_sum_.data();
@@ -334,7 +458,7 @@ absl::StatusOr<FitMetrics> CudaBackend::Evaluate() {
     return absl::OkStatus();
   };
   PS_RETURN_IF_ERROR(ForEachChunk(step));
-  ReduceFit(/*step_scale=*/0, /*likelihood=*/true);
+  ReduceFit(ReducedSums::kLikelihood, plan_.pieces, /*stride=*/1, /*step_scale=*/0);
   PS_ASSIGN_OR_RETURN(const IterationState state, ReadState());
   FitMetrics metrics;
   metrics.r_factor = RFactor(state);

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 
-#include "engine/backend/cuda/accumulate.h"
+#include "engine/backend/cuda/coverage.h"
 #include "engine/backend/cuda/device_types.h"
 #include "engine/backend/cuda/difference_map.h"
 #include "engine/backend/cuda/epie.h"
 #include "engine/backend/cuda/fit.h"
+#include "engine/backend/cuda/fused/fused_passes.h"
 #include "engine/backend/cuda/update.h"
 
 namespace ptychoserve::cuda {
@@ -60,6 +61,7 @@ std::int64_t MemoryPlan::TotalBytes() const {
   account.Add(probe_sums, sizeof(float));
   for (int i = 0; i < 2; ++i) account.Add(object, sizeof(float2));  // Object and sums.
   account.Add(object, sizeof(float));                               // Weights.
+  account.Add(1, sizeof(float));                                    // Their maximum.
   account.Add(object, sizeof(float2));                              // Snapshot.
   account.Add(object, sizeof(float));
   account.Add(probe, sizeof(float2));
@@ -68,15 +70,24 @@ std::int64_t MemoryPlan::TotalBytes() const {
   account.Add(points, sizeof(EpieMaxima));
   account.Add(fit_sums, sizeof(FitSums));
   account.Add(fit_sums, sizeof(LikelihoodSums));
-  account.Add(deviation_sums, sizeof(DeviationSums));
-  account.Add(kFitBlocks, sizeof(FitPartial));
+  account.Add(sample_sums, sizeof(FitSums));
+  account.Add(deviation_sums, sizeof(double));
+  account.Add(points, sizeof(FrameFigures));
+  account.Add(points, sizeof(float));  // Kept deviations.
+  account.Add(probe_power, sizeof(float));
+  account.Add(kFitSamplePoints, sizeof(DevicePoint));
+  account.Add(fused_points, sizeof(DevicePoint));
+  account.Add(fused_points, sizeof(PointGroup));
+  account.Add(fused_column_sums, sizeof(ColumnSums));
+  for (int i = 0; i < 2; ++i) account.Add(kFitBlocks, sizeof(FitPartial));
   account.Add(kUpdateBlocks, sizeof(ChangeSums));
   account.Add(1, sizeof(IterationState));
   return account.Total();
 }
 
-MemoryPlan PlanMemory(const BackendConfig& config) {
+MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
   MemoryPlan plan;
+  plan.fused = fused;
   const std::int64_t capacity = config.capacity;
   plan.frame_pixels = config.frame_shape.pixels();
   plan.pieces = PiecesOf(plan.frame_pixels);
@@ -94,7 +105,15 @@ MemoryPlan PlanMemory(const BackendConfig& config) {
   plan.object = config.max_object_pixels;
   plan.points = capacity;
   plan.fit_sums = capacity * plan.pieces;
+  plan.sample_sums = std::int64_t{kFitSamplePoints} * plan.pieces;
   plan.deviation_sums = static_cast<std::int64_t>(plan.chunk) * plan.pieces;
+  plan.probe_power = ProbePowerPixels(config.frame_shape.rows, config.frame_shape.cols);
+  if (fused) {
+    const FusedMemoryPlan passes = PlanFusedMemory(config.frame_shape, config.capacity);
+    plan.work = std::max(plan.work, passes.waves);
+    plan.fused_points = passes.points;
+    plan.fused_column_sums = passes.column_sums;
+  }
   return plan;
 }
 

@@ -12,6 +12,7 @@ namespace ptychoserve::cuda {
 // estimate and for the allocation alike. Sizes are in elements.
 struct MemoryPlan {
   std::int64_t frame_pixels = 0;
+  bool fused = false;
   int pieces = 0;  // Of a frame, see kPiecePixels.
   int chunk = 0;   // Frames transformed at once.
   int groups = 0;  // Partial sums of the probe.
@@ -19,21 +20,25 @@ struct MemoryPlan {
   std::int64_t frame_bytes = 0;     // Of one frame.
   std::int64_t frames = 0;          // Bytes [capacity, frame]
   std::int64_t exit_waves = 0;      // [capacity, frame], or none.
-  std::int64_t work = 0;            // [chunk, frame]
+  std::int64_t work = 0;            // [chunk, frame], or what the fused passes need.
   std::int64_t fft_work = 0;        // Bytes.
   std::int64_t probe = 0;           // [frame]; two of them.
   std::int64_t probe_sums = 0;      // [groups, frame]
   std::int64_t object = 0;          // [max_object_pixels]; object, sums, weights, snapshot.
   std::int64_t points = 0;          // [capacity]
   std::int64_t fit_sums = 0;        // [capacity, pieces]
+  std::int64_t sample_sums = 0;     // [kFitSamplePoints, pieces]
   std::int64_t deviation_sums = 0;  // [chunk, pieces]
+  std::int64_t probe_power = 0;
+  std::int64_t fused_points = 0;  // Points and groups of the fused passes.
+  std::int64_t fused_column_sums = 0;
 
   // Bytes of device memory that all buffers take.
   std::int64_t TotalBytes() const;
 };
 
-// Everything but fft_work, which cuFFT decides for `chunk`.
-MemoryPlan PlanMemory(const BackendConfig& config);
+// Everything but fft_work, which cuFFT decides for `chunk`. `fused`: see UsesFusedPasses.
+MemoryPlan PlanMemory(const BackendConfig& config, bool fused);
 
 }  // namespace ptychoserve::cuda
 

@@ -10,15 +10,6 @@ int UpdateBlocks(std::int64_t count) {
   return static_cast<int>(blocks > kUpdateBlocks ? kUpdateBlocks : (blocks < 1 ? 1 : blocks));
 }
 
-__global__ void __launch_bounds__(kThreads) MaxWeightKernel(MaxWeightArgs args) {
-  float largest = 0;
-  for (std::int64_t i = blockIdx.x * kThreads + threadIdx.x; i < args.count;
-       i += static_cast<std::int64_t>(gridDim.x) * kThreads) {
-    largest = MaxOrNan(largest, args.weights[i]);
-  }
-  MaxOverWarps(largest, args.result);
-}
-
 __global__ void __launch_bounds__(kThreads) MergeProbeSumsKernel(MergeProbeSumsArgs args) {
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   float weight = 0;
@@ -29,6 +20,7 @@ __global__ void __launch_bounds__(kThreads) MergeProbeSumsKernel(MergeProbeSumsA
       sum = sum + args.sum[at];
       weight += args.weights[at];
     }
+    weight *= args.weight_factor;
     args.sum[pixel] = sum;
     args.weights[pixel] = weight;
   }
@@ -83,10 +75,6 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 }  // namespace
-
-void LaunchMaxWeight(const MaxWeightArgs& args, cudaStream_t stream) {
-  MaxWeightKernel<<<UpdateBlocks(args.count), kThreads, 0, stream>>>(args);
-}
 
 void LaunchMergeProbeSums(const MergeProbeSumsArgs& args, cudaStream_t stream) {
   MergeProbeSumsKernel<<<BlocksFor(args.pixels), kThreads, 0, stream>>>(args);

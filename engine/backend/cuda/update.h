@@ -12,19 +12,13 @@
 // enqueue on `stream`; errors show in cudaGetLastError.
 namespace ptychoserve::cuda {
 
-struct MaxWeightArgs {
-  const float* weights;  // [count], >= 0
-  std::int64_t count;
-  float* result;  // Holds 0 or more; becomes the maximum of itself and the weights.
-};
-void LaunchMaxWeight(const MaxWeightArgs& args, cudaStream_t stream);
-
 struct MergeProbeSumsArgs {
   float2* sum;     // [groups, pixels]
   float* weights;  // [groups, pixels]
   int groups;
   int pixels;
-  float* max_weight;  // As MaxWeightArgs::result, of the merged weights.
+  float weight_factor;  // Multiplies the merged weights.
+  float* max_weight;    // Holds 0; becomes the largest of the merged weights, NaN if one is.
 };
 // Adds all groups into the first.
 void LaunchMergeProbeSums(const MergeProbeSumsArgs& args, cudaStream_t stream);

@@ -54,6 +54,16 @@ std::vector<NamedProblem> Problems() {
       {"F32_96x80", {.frame_shape = {96, 80}, .points = 37, .storage = FrameStorage::kF32}},
       {"U16_33x47", {.frame_shape = {33, 47}, .points = 5, .capacity = 9, .measured = true}},
       {"F32_128x32", {.frame_shape = {128, 32}, .points = 1, .storage = FrameStorage::kF32}},
+      // What the fused passes take, with every length along rows and along columns.
+      {"U16_256x256", {.frame_shape = {256, 256}, .points = 21}},
+      {"F32_128x512",
+       {.frame_shape = {128, 512}, .points = 9, .storage = FrameStorage::kF32, .measured = true}},
+      {"U16_512x64", {.frame_shape = {512, 64}, .points = 11}},
+      {"U16_64x128_Whole", {.frame_shape = {64, 128}, .points = 30, .whole_pixels = true}},
+      {"U16_256x256_Whole",
+       {.frame_shape = {256, 256}, .points = 7, .whole_pixels = true, .measured = true}},
+      {"U16_512x512_Whole", {.frame_shape = {512, 512}, .points = 3, .whole_pixels = true}},
+      {"U16_64x64_Deterministic", {.frame_shape = {64, 64}, .points = 20, .deterministic = true}},
   };
 }
 

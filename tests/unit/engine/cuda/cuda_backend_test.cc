@@ -194,7 +194,8 @@ TEST(CudaBackend, SessionsSideBySideDoNotInfluenceEachOther) {
   constexpr int kSessions = 3, kIterations = 10;
   std::vector<Problem> problems;
   for (unsigned seed = 0; seed < kSessions; ++seed) {
-    problems.push_back(MakeProblem({.points = 60, .measured = true, .seed = seed}));
+    problems.push_back(
+        MakeProblem({.points = 60, .deterministic = true, .measured = true, .seed = seed}));
   }
   const auto run = [&](int session, Readback& result) {
     const Problem& problem = problems[static_cast<std::size_t>(session)];

@@ -121,6 +121,7 @@ Problem MakeProblem(const ProblemOptions& options) {
   problem.config.storage = options.storage;
   problem.config.capacity = std::max(options.capacity, options.points);
   problem.config.keeps_exit_waves = options.keeps_exit_waves;
+  problem.config.deterministic = options.deterministic;
   problem.config.max_object_pixels = 2 * problem.canvas.shape.pixels();
   problem.config.initial_object = {0.9f, 0.1f};
   problem.object = RandomObject(problem.canvas.shape, rng);
@@ -142,6 +143,7 @@ Problem MakeProblem(const ProblemOptions& options) {
     point.col = problem.canvas.col + (i == 0 ? 0 : i == 1 ? kSpread : corner(rng));
     point.frac_row = i % 5 == 2 ? 0.0f : remainder(rng);
     point.frac_col = i % 7 == 3 ? 0.0f : remainder(rng);
+    if (options.whole_pixels) point.frac_row = point.frac_col = 0;
     problem.points.push_back(point);
 
     std::vector<double> counts(static_cast<std::size_t>(frame.pixels()));

@@ -26,6 +26,8 @@ struct ProblemOptions {
   FrameStorage storage = FrameStorage::kU16;
   bool keeps_exit_waves = true;
   bool untrusted_pixels = true;
+  bool whole_pixels = false;  // No window has a fractional position.
+  bool deterministic = false;
   // Counts of a noisy measurement of an object that differs somewhat from the problem's; else
   // counts that fit no object at all.
   bool measured = false;

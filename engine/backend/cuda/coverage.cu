@@ -1,0 +1,108 @@
+#include "engine/backend/cuda/coverage.h"
+
+#include "engine/backend/cuda/device_math.cuh"
+
+namespace ptychoserve::cuda {
+namespace {
+
+// Object pixels of one block: each warp owns kRowsPerWarp rows, each lane a column of them.
+constexpr int kTileThreads = 128;
+constexpr int kWarps = kTileThreads / kWarp;
+constexpr int kRowsPerWarp = 16;
+constexpr int kTileRows = kWarps * kRowsPerWarp;
+constexpr int kTileCols = kWarp;
+static_assert(kPowerBorderRows >= kRowsPerWarp + 1 && kPowerBorderCols >= kTileCols + 1);
+
+__global__ void __launch_bounds__(kThreads) ProbePowerKernel(CoverageArgs args) {
+  const int pitch = args.batch.cols + 2 * kPowerBorderCols;
+  const int i = blockIdx.x * kThreads + threadIdx.x;
+  if (i == 0) *args.largest = 0;
+  if (i >= ProbePowerPixels(args.batch.rows, args.batch.cols)) return;
+  const int row = i / pitch - kPowerBorderRows;
+  const int col = i % pitch - kPowerBorderCols;
+  const bool inside = row >= 0 && row < args.batch.rows && col >= 0 && col < args.batch.cols;
+  args.power[i] = inside ? Norm(args.probe[row * args.batch.cols + col]) : 0.0f;
+}
+
+// A point as the tile needs it.
+struct TilePoint {
+  int row, col;  // Of the tile's corner within the window.
+  float frac_row, frac_col;
+};
+
+__global__ void __launch_bounds__(kTileThreads) CoverageKernel(CoverageArgs args) {
+  __shared__ TilePoint touching[kTileThreads];
+  __shared__ int touching_by_warp[kWarps];
+  const Batch& batch = args.batch;
+  const int pitch = batch.cols + 2 * kPowerBorderCols;
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  const int tile_row = blockIdx.y * kTileRows, tile_col = blockIdx.x * kTileCols;
+  float sums[kRowsPerWarp] = {};
+  // Points are sorted out for the whole tile, kTileThreads at a time.
+  for (int base = 0; base < batch.count; base += kTileThreads) {
+    bool touches = false;
+    TilePoint mine{};
+    if (base + static_cast<int>(threadIdx.x) < batch.count) {
+      const DevicePoint point = PointOf(batch, base + threadIdx.x);
+      const int row = tile_row - (point.row - args.canvas.row);
+      const int col = tile_col - (point.col - args.canvas.col);
+      touches = row > -kTileRows && row <= batch.rows && col > -kTileCols && col <= batch.cols;
+      mine = {row, col, point.frac_row, point.frac_col};
+    }
+    const unsigned votes = __ballot_sync(0xffffffffu, touches);
+    if (lane == 0) touching_by_warp[warp] = __popc(votes);
+    __syncthreads();
+    int before = 0, total = 0;
+    for (int w = 0; w < kWarps; ++w) {
+      if (w < warp) before += touching_by_warp[w];
+      total += touching_by_warp[w];
+    }
+    if (touches) touching[before + __popc(votes & ((1u << lane) - 1))] = mine;
+    __syncthreads();
+    for (int k = 0; k < total; ++k) {
+      const TilePoint point = touching[k];
+      const int row = point.row + warp * kRowsPerWarp;
+      if (row + kRowsPerWarp <= 0 || row > batch.rows) continue;  // The same for the whole warp.
+      // Unsigned and short, so that an address is the array's and one register.
+      unsigned at = (row + kPowerBorderRows - 1) * pitch + point.col + kPowerBorderCols + lane;
+      if (point.frac_row == 0 && point.frac_col == 0) {
+#pragma unroll
+        for (int i = 0; i < kRowsPerWarp; ++i) sums[i] += __ldg(args.power + (at += pitch));
+        continue;
+      }
+      float above = 0;  // Interpolated along the row above.
+#pragma unroll
+      for (int i = 0; i <= kRowsPerWarp; ++i, at += pitch) {
+        const float here = __ldg(args.power + at);
+        const float along = fmaf(point.frac_col, __ldg(args.power + (at - 1)) - here, here);
+        if (i > 0) sums[i - 1] += fmaf(point.frac_row, above - along, along);
+        above = along;
+      }
+    }
+    __syncthreads();  // The list has been read.
+  }
+  const int col = tile_col + lane;
+  float largest = 0;
+#pragma unroll
+  for (int i = 0; i < kRowsPerWarp; ++i) {
+    const int row = tile_row + warp * kRowsPerWarp + i;
+    if (row < args.canvas.rows && col < args.canvas.cols) {
+      args.coverage[static_cast<std::int64_t>(row) * args.canvas.cols + col] = sums[i];
+      largest = MaxOrNan(largest, sums[i]);
+    }
+  }
+  MaxOverWarps(largest, args.largest);
+}
+
+}  // namespace
+
+void LaunchCoverage(const CoverageArgs& args, cudaStream_t stream) {
+  const Canvas& canvas = args.canvas;
+  ProbePowerKernel<<<BlocksFor(ProbePowerPixels(args.batch.rows, args.batch.cols)), kThreads, 0,
+                     stream>>>(args);
+  const dim3 grid((canvas.cols + kTileCols - 1) / kTileCols,
+                  (canvas.rows + kTileRows - 1) / kTileRows);
+  CoverageKernel<<<grid, kTileThreads, 0, stream>>>(args);
+}
+
+}  // namespace ptychoserve::cuda

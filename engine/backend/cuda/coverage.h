@@ -1,0 +1,35 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_COVERAGE_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_COVERAGE_H_
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "engine/backend/cuda/device_types.h"
+
+// How much light has fallen on each object pixel. Launchers enqueue on `stream`; errors show in
+// cudaGetLastError.
+namespace ptychoserve::cuda {
+
+// |P|² with a border of zeros, so that the sum over points needs no bounds.
+inline constexpr int kPowerBorderRows = 17;
+inline constexpr int kPowerBorderCols = 40;
+__host__ __device__ constexpr std::int64_t ProbePowerPixels(int rows, int cols) {
+  return static_cast<std::int64_t>(rows + 2 * kPowerBorderRows) * (cols + 2 * kPowerBorderCols);
+}
+
+struct CoverageArgs {
+  Batch batch;
+  Canvas canvas;
+  const float2* probe;  // [rows, cols]
+  float* power;         // Scratch [ProbePowerPixels(rows, cols)]
+  float* coverage;      // Out: [canvas.rows, canvas.cols]
+  float* largest;       // Out: its maximum; NaN when there is one.
+};
+// coverage = Σ_j B_jᵀ|P|² with B_j the bilinear interpolation at point j; every pixel is added up
+// by one thread in the order of the points.
+void LaunchCoverage(const CoverageArgs& args, cudaStream_t stream);
+
+}  // namespace ptychoserve::cuda
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_COVERAGE_H_

@@ -1,0 +1,186 @@
+#include "engine/backend/cuda/fused/fused_passes.h"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "engine/backend/cuda/cuda_status.h"
+#include "engine/base/status_macros.h"
+
+namespace ptychoserve::cuda {
+namespace {
+
+// Intermediates of one lane: 4 MiB, so that the second-level cache holds those of all lanes while
+// everything else passes by. Smaller chunks leave multiprocessors idle.
+constexpr std::int64_t kChunkPixels = 8 * 256 * 256;
+constexpr int kMaxChunk = 512;
+// Points that share the probe's rows in a block of the first pass.
+constexpr int kPointsPerForwardBlock = 2;
+
+template <typename T>
+absl::Status Upload(DeviceBuffer<T>& to, const PinnedBuffer<T>& from, std::size_t count,
+                    const Stream& stream) {
+  return CudaStatus(cudaMemcpyAsync(to.data(), from.data(), count * sizeof(T),
+                                    cudaMemcpyHostToDevice, stream.get()),
+                    "cudaMemcpyAsync");
+}
+
+}  // namespace
+
+absl::StatusOr<bool> CanRunFused(Shape frame) {
+  if (!FusedShape(frame.rows, frame.cols)) return false;
+  int device = 0, per_block = 0;
+  PS_RETURN_IF_ERROR(CudaStatus(cudaGetDevice(&device), "cudaGetDevice"));
+  PS_RETURN_IF_ERROR(CudaStatus(
+      cudaDeviceGetAttribute(&per_block, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+      "cudaDeviceGetAttribute"));
+  return per_block >= FusedSharedBytes();
+}
+
+FusedMemoryPlan PlanFusedMemory(Shape frame, int capacity) {
+  FusedMemoryPlan plan;
+  plan.points = capacity;
+  plan.column_sums = (std::int64_t{capacity} + kFitSamplePoints) * (frame.cols / kColumnsPerBlock);
+  plan.chunk = static_cast<int>(std::clamp<std::int64_t>(
+      kChunkPixels / frame.pixels(), 1, std::min(std::max(capacity, 1), kMaxChunk)));
+  plan.waves = (kFusedLanes + 1) * plan.chunk * frame.pixels();
+  return plan;
+}
+
+absl::StatusOr<FusedPasses> FusedPasses::Create(Shape frame, int capacity) {
+  PS_RETURN_IF_ERROR(CudaStatus(PrepareRowsForward(), "cudaFuncSetAttribute"));
+  PS_RETURN_IF_ERROR(CudaStatus(PrepareColumns(), "cudaFuncSetAttribute"));
+  PS_RETURN_IF_ERROR(CudaStatus(PrepareRowsInverse(), "cudaFuncSetAttribute"));
+  FusedPasses passes;
+  passes.frame_ = frame;
+  passes.plan_ = PlanFusedMemory(frame, capacity);
+  const FusedMemoryPlan& plan = passes.plan_;
+  PS_ASSIGN_OR_RETURN(passes.points_, DeviceBuffer<DevicePoint>::Create(plan.points));
+  PS_ASSIGN_OR_RETURN(passes.groups_, DeviceBuffer<PointGroup>::Create(plan.points));
+  PS_ASSIGN_OR_RETURN(passes.column_sums_, DeviceBuffer<ColumnSums>::Create(plan.column_sums));
+  PS_ASSIGN_OR_RETURN(passes.points_upload_, PinnedBuffer<DevicePoint>::Create(plan.points));
+  PS_ASSIGN_OR_RETURN(passes.groups_upload_, PinnedBuffer<PointGroup>::Create(plan.points));
+  PS_ASSIGN_OR_RETURN(passes.uploaded_, Event::Create());
+  PS_ASSIGN_OR_RETURN(passes.forked_, Event::Create());
+  for (Stream& lane : passes.lanes_) {
+    PS_ASSIGN_OR_RETURN(lane, Stream::Create());
+  }
+  for (Event& done : passes.lane_done_) {
+    PS_ASSIGN_OR_RETURN(done, Event::Create());
+  }
+  return passes;
+}
+
+absl::Status FusedPasses::SetPoints(std::span<const PointWindow> points, const Stream& stream) {
+  schedule_ = SchedulePoints(points, frame_, plan_.chunk);
+  if (points.empty()) return absl::OkStatus();
+  PS_RETURN_IF_ERROR(uploaded_.Wait());
+  std::ranges::transform(schedule_.order, points_upload_.data(), [&](int i) {
+    const PointWindow& p = points[static_cast<std::size_t>(i)];
+    return DevicePoint{p.slot, p.row, p.col, p.frac_row, p.frac_col};
+  });
+  std::ranges::copy(schedule_.groups, groups_upload_.data());
+  PS_RETURN_IF_ERROR(Upload(points_, points_upload_, points.size(), stream));
+  PS_RETURN_IF_ERROR(Upload(groups_, groups_upload_, schedule_.groups.size(), stream));
+  return stream.Record(uploaded_);
+}
+
+absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, const Stream& stream,
+                              absl::FunctionRef<absl::Status(const Stream&)> beside) {
+  PS_RETURN_IF_ERROR(stream.Record(forked_));
+  for (const Stream& lane : lanes_) PS_RETURN_IF_ERROR(lane.WaitFor(forked_));
+  PS_RETURN_IF_ERROR(beside(lanes_.back()));
+
+  const bool reflects = iteration.exit_waves != nullptr;
+  for (std::size_t c = 0; c < schedule_.chunks.size(); ++c) {
+    const PointChunk& chunk = schedule_.chunks[c];
+    const std::size_t lane = c % kFusedLanes;
+    const cudaStream_t on = lanes_[lane].get();
+    const Batch batch = BatchOf(chunk.first, chunk.count);
+    float2* const waves = WavesOf(state, lane);
+    LaunchRowsForward({.batch = batch,
+                       .canvas = state.canvas,
+                       .probe = state.probe,
+                       .scale = state.scale,
+                       .exit_waves = iteration.exit_waves,
+                       .waves = waves,
+                       .subpixel = schedule_.subpixel,
+                       .points_per_block = kPointsPerForwardBlock},
+                      on);
+    LaunchColumns({.batch = batch,
+                   .frames = state.frames,
+                   .waves = waves,
+                   .rule = iteration.rule,
+                   .scale = state.scale,
+                   .beta = iteration.beta,
+                   .kept_deviation = iteration.kept_deviation,
+                   .epsilon = iteration.epsilon,
+                   .max_gradient = iteration.max_gradient,
+                   .sums = column_sums_.data() + chunk.first * sums_per_point()},
+                  on);
+    LaunchRowsInverse({.batch = batch,
+                       .canvas = state.canvas,
+                       .probe = state.probe,
+                       .waves = waves,
+                       .exit_waves = iteration.exit_waves,
+                       .model_factor = reflects ? 2.0f - iteration.beta : 0.0f,
+                       .groups = groups_.data() + chunk.first_group,
+                       .group_count = chunk.group_count,
+                       .subpixel = schedule_.subpixel,
+                       .object_sum = iteration.object_sum,
+                       .probe_sum = iteration.probe_sum},
+                      on);
+  }
+  for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
+    PS_RETURN_IF_ERROR(lanes_[lane].Record(lane_done_[lane]));
+    PS_RETURN_IF_ERROR(stream.WaitFor(lane_done_[lane]));
+  }
+  const int points = static_cast<int>(schedule_.order.size());
+  if (points == 0) return absl::OkStatus();
+  LaunchGatherSums({.batch = BatchOf(0, points),
+                    .rule = iteration.rule,
+                    .sums = column_sums_.data(),
+                    .figures = state.figures,
+                    .fit_sums = iteration.fit_sums,
+                    .tolerance = iteration.tolerance,
+                    .kept_deviation = iteration.kept_deviation},
+                   stream.get());
+  return absl::OkStatus();
+}
+
+absl::Status FusedPasses::FitSample(const State& state, const Batch& sample, FitSums* fit_sums,
+                                    const Stream& stream) {
+  // Its own places, beside those of the lanes and of all points.
+  float2* const waves = WavesOf(state, kFusedLanes);
+  ColumnSums* const sums = column_sums_.data() + points_.size() * sums_per_point();
+  for (int first = 0; first < sample.count; first += plan_.chunk) {
+    Batch batch = sample;
+    batch.points += first;
+    batch.count = std::min(plan_.chunk, sample.count - first);
+    LaunchRowsForward({.batch = batch,
+                       .canvas = state.canvas,
+                       .probe = state.probe,
+                       .scale = state.scale,
+                       .exit_waves = nullptr,
+                       .waves = waves,
+                       .subpixel = schedule_.subpixel,
+                       .points_per_block = 1},
+                      stream.get());
+    LaunchColumns({.batch = batch,
+                   .frames = state.frames,
+                   .waves = waves,
+                   .rule = ColumnRule::kFit,
+                   .scale = state.scale,
+                   .sums = sums + first * sums_per_point()},
+                  stream.get());
+  }
+  if (sample.count == 0) return absl::OkStatus();
+  LaunchGatherSums({.batch = sample,
+                    .rule = ColumnRule::kFit,
+                    .sums = sums,
+                    .figures = state.figures,
+                    .fit_sums = fit_sums},
+                   stream.get());
+  return absl::OkStatus();
+}
+
+}  // namespace ptychoserve::cuda

@@ -1,0 +1,104 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_FUSED_FUSED_PASSES_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_FUSED_FUSED_PASSES_H_
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/cuda/device_buffer.h"
+#include "engine/backend/cuda/fused/gather_sums.h"
+#include "engine/backend/cuda/fused/passes.h"
+#include "engine/backend/cuda/fused/point_schedule.h"
+#include "engine/backend/cuda/stream.h"
+
+namespace ptychoserve::cuda {
+
+// Whether the current device can run the passes on frames of this shape: multiprocessors need
+// enough shared memory (compute capability 8.0 and 9.0 have it, 8.6 and 8.9 do not).
+absl::StatusOr<bool> CanRunFused(Shape frame);
+
+// Sizes of the buffers, in elements.
+struct FusedMemoryPlan {
+  std::int64_t points = 0;       // [capacity]; points and groups.
+  std::int64_t column_sums = 0;  // [capacity + kFitSamplePoints, cols / kColumnsPerBlock]
+  int chunk = 0;                 // Points of a chunk.
+  std::int64_t waves = 0;        // [kFusedLanes + 1, chunk, rows, cols]
+};
+FusedMemoryPlan PlanFusedMemory(Shape frame, int capacity);
+
+// Chunks that are under way at a time: while one waits for memory, the other computes.
+inline constexpr int kFusedLanes = 6;
+
+// Runs the three passes over all active points, chunk after chunk, on streams of its own that
+// fork from and join the caller's. Not thread-safe; nothing synchronises with the host.
+class FusedPasses {
+ public:
+  static absl::StatusOr<FusedPasses> Create(Shape frame, int capacity);
+
+  // The points of what follows. Waits for an upload before to have ended.
+  absl::Status SetPoints(std::span<const PointWindow> points, const Stream& stream);
+
+  // What an iteration works on; the members are those of the passes' arguments.
+  struct State {
+    Canvas canvas;
+    const float2* probe;
+    FrameSlots frames;
+    const FrameFigures* figures;  // [capacity]
+    float scale;                  // 1 / √N, of either transform.
+    float2* waves;                // Scratch [FusedMemoryPlan::waves]
+  };
+  struct Iteration {
+    ColumnRule rule;
+    float beta;                    // The difference map's.
+    DeviationTolerance tolerance;  // The difference map's.
+    float* kept_deviation;         // The difference map's, in and out. [capacity]
+    float2* exit_waves;            // The difference map's, else null. [capacity, frame]
+    float epsilon;                 // The gradients'.
+    float max_gradient;
+    float2* object_sum;  // Null when not wanted, and so on; see RowsInverseArgs.
+    float2* probe_sum;
+    float* probe_weights;
+    FitSums* fit_sums;  // Out, the gradients': the step's sums [points], in any order.
+  };
+  // `beside` enqueues work on the given stream that the passes neither need nor touch; FitSample is
+  // such work.
+  absl::Status Run(const State& state, const Iteration& iteration, const Stream& stream,
+                   absl::FunctionRef<absl::Status(const Stream&)> beside);
+
+  // fit_sums[j] = the fit of F(P O_j) for the points of `sample`, at most kFitSamplePoints, in its
+  // order.
+  absl::Status FitSample(const State& state, const Batch& sample, FitSums* fit_sums,
+                         const Stream& stream);
+
+ private:
+  Batch BatchOf(int first, int count) const {
+    return {points_.data() + first, count, frame_.rows, frame_.cols};
+  }
+  std::int64_t sums_per_point() const { return frame_.cols / kColumnsPerBlock; }
+  // The intermediates of a lane.
+  float2* WavesOf(const State& state, std::size_t lane) const {
+    return state.waves + static_cast<std::int64_t>(lane) * plan_.chunk * frame_.pixels();
+  }
+
+  Shape frame_;
+  FusedMemoryPlan plan_;
+  PointSchedule schedule_;
+  DeviceBuffer<DevicePoint> points_;
+  DeviceBuffer<PointGroup> groups_;
+  DeviceBuffer<ColumnSums> column_sums_;
+  PinnedBuffer<DevicePoint> points_upload_;
+  PinnedBuffer<PointGroup> groups_upload_;
+  Event uploaded_;
+  std::array<Stream, kFusedLanes + 1> lanes_;  // The last is for what runs beside.
+  std::array<Event, kFusedLanes + 1> lane_done_;
+  Event forked_;
+};
+
+}  // namespace ptychoserve::cuda
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_FUSED_FUSED_PASSES_H_

@@ -1,0 +1,123 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_FUSED_PASSES_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_FUSED_PASSES_H_
+
+#include <cuda_runtime.h>
+
+#include "engine/backend/cuda/device_types.h"
+
+// One iteration over a chunk of points in three passes, whose intermediates stay in the
+// second-level cache:
+//
+//   rows forward    t = P O_j  or  2 P O_j - ψ_j;   waves = transform of t along its rows
+//   columns         waves: transform along columns, times a real factor that compares the
+//                   modulus with the measured counts, inverse transform along columns
+//   rows inverse    v = inverse transform of waves along rows;  w = ψ_j = (2-β) P O_j + v, or
+//                   w = v; sums over points into the object and, of v, into the probe
+//
+// With T = F t a factor m(|T|, counts) covers the difference map,
+// ψ + β (F⁻¹[d T/|T|] - p) = (2-β) p + F⁻¹[(β d/|T| - 1) T], as well as the gradients, F⁻¹[g Ψ].
+//
+// Both dimensions of a frame are 64, 128, 256 or 512. Chunks are independent of each other but for
+// the sums, which are added with atomics: their order, and so the last bits, differ between runs.
+// Launchers enqueue on `stream`; errors show in cudaGetLastError. Nothing synchronises with the
+// host; a pass begins when the one before it on the same stream has ended.
+namespace ptychoserve::cuda {
+
+constexpr bool FusedLength(int length) {
+  return length == 64 || length == 128 || length == 256 || length == 512;
+}
+constexpr bool FusedShape(int rows, int cols) { return FusedLength(rows) && FusedLength(cols); }
+
+// Columns that one block of the second pass handles, and so the pieces of a frame in its sums.
+inline constexpr int kColumnsPerBlock = 16;
+// Rows that one block of the first and the third pass handles.
+__host__ __device__ constexpr int RowsPerBlock(int cols) { return 4096 / cols; }
+
+struct RowsForwardArgs {
+  Batch batch;
+  Canvas canvas;
+  const float2* probe;       // [rows, cols]
+  float scale;               // Multiplies the result.
+  const float2* exit_waves;  // [capacity, rows, cols]; null: P O_j alone.
+  float2* waves;             // Out: [batch.count, rows, cols], [row, frequency]
+  bool subpixel;             // Some point of the batch has a fractional position.
+  int points_per_block;      // Neighbours that share a block's probe rows, >= 1.
+};
+void LaunchRowsForward(const RowsForwardArgs& args, cudaStream_t stream);
+
+enum class ColumnRule {
+  kModulus,  // β times the relaxed modulus projection, less 1; see difference_map.h.
+  kPoisson,  // Gradients; see ml_gradient.h.
+  kGaussian,
+  kFit,  // Only sums; `waves` are left as they are.
+};
+
+// Sums over the trusted pixels of one block of columns of one frame, by rule.
+struct ColumnSums {
+  float first;   // kModulus, kFit: Σ (|T| - √I)²; gradients: numerator of the step.
+  float second;  // kFit: Σ ||T| - √I|; gradients: denominator of the step. kModulus: unused.
+};
+
+struct ColumnsArgs {
+  Batch batch;
+  FrameSlots frames;
+  float2* waves;  // In and out: [batch.count, rows, cols]
+  ColumnRule rule;
+  float scale;                  // Multiplies the factor.
+  float beta;                   // Of kModulus.
+  const float* kept_deviation;  // [capacity], of kModulus; see difference_map.h.
+  float epsilon;                // Of the gradients.
+  float max_gradient;
+  ColumnSums* sums;  // Out: [batch.count, cols / kColumnsPerBlock]
+};
+void LaunchColumns(const ColumnsArgs& args, cudaStream_t stream);
+
+// A run of neighbouring points that one block of the third pass handles, and the part of the
+// canvas that the first RowsPerBlock rows of their windows touch; that of a later block of rows
+// lies as many rows further down.
+struct PointGroup {
+  int first;  // Within the batch.
+  int count;
+  int row;  // On the absolute lattice.
+  int col;
+  int rows;
+  int cols;
+};
+// Complex pixels of shared memory for a group's part of the canvas: rows x WindowPitch(cols).
+inline constexpr int kWindowPixels = 8192;
+inline constexpr int kMaxGroupPoints = 4;
+
+struct RowsInverseArgs {
+  Batch batch;
+  Canvas canvas;
+  const float2* probe;
+  const float2* waves;       // [batch.count, rows, cols], [row, frequency]
+  float2* exit_waves;        // [capacity, rows, cols], overwritten; null: v alone.
+  float model_factor;        // 2 - β
+  const PointGroup* groups;  // [group_count]
+  int group_count;
+  bool subpixel;
+  float2* object_sum;  // += Σ_j B_jᵀ(conj(P) w_j) [canvas]; null when not wanted.
+  float2*
+      probe_sum;  // += Σ_j conj(O_j) v_j [rows, cols]; null when not wanted. Not with exit waves.
+};
+void LaunchRowsInverse(const RowsInverseArgs& args, cudaStream_t stream);
+
+// Elements between rows of the group's part of the canvas in shared memory: such that the rows
+// that a quarter of a warp's lanes write at a time fall into different banks.
+__host__ __device__ constexpr int WindowPitch(int frame_cols, int window_cols) {
+  const int lanes = frame_cols / 16;
+  return lanes >= 16 ? window_cols : (window_cols + 15 - lanes) / 16 * 16 + lanes;
+}
+
+// Shared memory that the most demanding block of the passes needs.
+int FusedSharedBytes();
+
+// Give the kernels of a pass the shared memory that they need, on the current device.
+cudaError_t PrepareRowsForward();
+cudaError_t PrepareColumns();
+cudaError_t PrepareRowsInverse();
+
+}  // namespace ptychoserve::cuda
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_FUSED_PASSES_H_

@@ -1,0 +1,115 @@
+#include "engine/backend/cuda/fused/kernel_choice.h"
+#include "engine/backend/cuda/fused/row_blocks.cuh"
+
+// First pass: t = P O_j or 2 P O_j - ψ_j, transformed along rows.
+//
+// A block has RowsPerBlock(kCols) rows of `points_per_block` neighbouring points, one after the
+// other, with the probe's rows in shared memory throughout. Grid: (row blocks, runs of points).
+namespace ptychoserve::cuda {
+namespace {
+
+template <int kCols>
+using Lanes = RowLanes<kCols, float2>;
+
+template <int kCols>
+constexpr int SharedBytes() {
+  constexpr int kGroups = kRowThreads / Lanes<kCols>::kLanes;
+  return kProbeBytes + kGroups * Lanes<kCols>::kGroupPitch * static_cast<int>(sizeof(float2));
+}
+
+constexpr int kBlocks = 2;  // On a multiprocessor at a time.
+
+template <int kCols, bool kReflect, bool kSubpixel>
+__global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsForwardArgs args) {
+  using Fft = LaneFft<kCols, Lanes<kCols>>;
+  constexpr int kLanes = Fft::kLanes;
+  extern __shared__ __align__(16) unsigned char shared[];
+  float4* const probe_slots = reinterpret_cast<float4*>(shared);
+  float2* const exchange = reinterpret_cast<float2*>(shared + kProbeBytes);
+
+  const int thread = threadIdx.x;
+  const RowPlace<kCols> place(thread);
+  const int row = blockIdx.x * RowsPerBlock(kCols) + place.group;
+  const std::int64_t frame_pixels = static_cast<std::int64_t>(args.batch.rows) * kCols;
+  const std::int64_t at = static_cast<std::int64_t>(row) * kCols;
+  LoadProbe<kLanes>(args.probe + at, place.lane, thread, probe_slots);
+  const typename Fft::Roots roots = Fft::ForwardRoots(place.lane);
+
+  const int begin = blockIdx.y * args.points_per_block;
+  const int end = min(begin + args.points_per_block, args.batch.count);
+  for (int j = begin; j < end; ++j) {
+    const DevicePoint point = PointOf(args.batch, j);
+    const Bilinear bilinear = BilinearOf(point);
+    const float2* const object = WindowRow(args.canvas, point, row, place.lane);
+    const float2* const exit =
+        kReflect ? args.exit_waves + point.slot * frame_pixels + at + place.lane : nullptr;
+    float2 x[kLaneValues];
+#pragma unroll
+    for (int i = 0; i < kLaneValues / 2; ++i) {
+      const float4 pair = probe_slots[i * kRowThreads + thread];
+#pragma unroll
+      for (int k = 0; k < 2; ++k) {
+        const int value = 2 * i + k;
+        const float2 probe = k == 0 ? float2{pair.x, pair.y} : float2{pair.z, pair.w};
+        const float2 o =
+            WindowValue<kSubpixel>(object + kLanes * value, args.canvas.cols, bilinear);
+        float2 product = args.scale * Product(probe, o);
+        if constexpr (kReflect) {
+          const float2 psi = __ldcs(exit + kLanes * value);
+          product = {fmaf(-args.scale, psi.x, 2 * product.x),
+                     fmaf(-args.scale, psi.y, 2 * product.y)};
+        }
+        x[value] = product;
+      }
+    }
+    Fft::Forward(x, exchange + place.group * Lanes<kCols>::kGroupPitch, place.lane, roots);
+    float2* const out = args.waves + j * frame_pixels + at + Fft::FirstFrequency(place.lane);
+#pragma unroll
+    for (int k = 0; k < kLaneValues; ++k) {
+      __stcg(out + k * Fft::kFrequencyStep, x[Fft::ForwardPlace(k)]);
+    }
+  }
+}
+
+template <int kCols>
+KernelChoice<RowsForwardArgs> ChooseFor(bool reflect, bool subpixel) {
+  KernelChoice<RowsForwardArgs> choice;
+  choice.threads = kRowThreads;
+  choice.shared_bytes = SharedBytes<kCols>();
+  choice.blocks_per_multiprocessor = kBlocks;
+  if (reflect) {
+    choice.kernel =
+        subpixel ? RowsForwardKernel<kCols, true, true> : RowsForwardKernel<kCols, true, false>;
+  } else {
+    choice.kernel =
+        subpixel ? RowsForwardKernel<kCols, false, true> : RowsForwardKernel<kCols, false, false>;
+  }
+  return choice;
+}
+
+KernelChoice<RowsForwardArgs> Choose(int cols, bool reflect, bool subpixel) {
+  return ForLength(cols, [&](auto length) { return ChooseFor<length()>(reflect, subpixel); });
+}
+
+}  // namespace
+
+void LaunchRowsForward(const RowsForwardArgs& args, cudaStream_t stream) {
+  const Batch& batch = args.batch;
+  const dim3 grid(batch.rows / RowsPerBlock(batch.cols),
+                  (batch.count + args.points_per_block - 1) / args.points_per_block);
+  Launch(Choose(batch.cols, args.exit_waves != nullptr, args.subpixel), grid, args, stream);
+}
+
+cudaError_t PrepareRowsForward() {
+  for (const int cols : kFusedLengths) {
+    for (const bool reflect : {false, true}) {
+      for (const bool subpixel : {false, true}) {
+        const cudaError_t error = Prepare(Choose(cols, reflect, subpixel));
+        if (error != cudaSuccess) return error;
+      }
+    }
+  }
+  return cudaSuccess;
+}
+
+}  // namespace ptychoserve::cuda

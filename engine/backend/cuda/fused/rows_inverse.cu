@@ -1,0 +1,221 @@
+#include "engine/backend/cuda/fused/kernel_choice.h"
+#include "engine/backend/cuda/fused/row_blocks.cuh"
+
+// Third pass: inverse transform along rows, new exit wave, sums over points.
+//
+// A block has RowsPerBlock(kCols) rows of one group of neighbouring points, two points at a time:
+// threads 0..255 one, the rest the other. What the points add to the object is collected in shared
+// memory, in the part of the canvas that their rows touch, and goes to device memory once for the
+// whole group; what they add to the probe is collected in registers. Within one point no two
+// threads of a phase add to the same object pixel, and a barrier parts the phases: the upper
+// neighbours of the first point, of the second, and with fractional positions the lower ones.
+// Grid: (row blocks, groups).
+namespace ptychoserve::cuda {
+namespace {
+
+constexpr int kHalves = 2;
+constexpr int kBlockThreads = kHalves * kRowThreads;
+
+template <int kCols>
+using Lanes = RowLanes<kCols, float>;
+
+template <int kCols>
+__host__ __device__ constexpr int ExchangeBytes() {
+  constexpr int kBytes = kBlockThreads / Lanes<kCols>::kLanes * Lanes<kCols>::kGroupPitch *
+                         static_cast<int>(sizeof(float));
+  static_assert(kBytes >= kRowThreads * kLaneValues * static_cast<int>(sizeof(float2)),
+                "The probe sums of one half pass through this memory");
+  static_assert(kBytes % 16 == 0);
+  return kBytes;
+}
+
+template <int kCols>
+constexpr int SharedBytes() {
+  return ExchangeBytes<kCols>() + kProbeBytes + kWindowPixels * static_cast<int>(sizeof(float2));
+}
+
+// Bᵀ along a row: value i becomes (1 - f) of itself and f of its left neighbour, which for lane 0
+// is what the last lane holds of value i - 1. Returns what falls to the right of the row's end,
+// for the last lane.
+template <int kLanes, int (*kPlace)(int)>
+__device__ inline float2 SpreadAlongRow(float2 (&x)[kLaneValues], int lane, float frac) {
+  const float2 beyond = frac * x[kPlace(kLaneValues - 1)];
+  const int source = lane == 0 ? kLanes - 1 : lane - 1;
+#pragma unroll
+  for (int i = kLaneValues - 1; i >= 0; --i) {
+    const float2 own = x[kPlace(i)];
+    const float2 before = i > 0 ? x[kPlace(i > 0 ? i - 1 : 0)] : float2{0, 0};
+    const float2 given = lane == kLanes - 1 ? before : own;
+    const float2 left = {__shfl_sync(0xffffffffu, given.x, source, kLanes),
+                         __shfl_sync(0xffffffffu, given.y, source, kLanes)};
+    x[kPlace(i)] = (1 - frac) * own + frac * left;
+  }
+  return beyond;
+}
+
+template <int kCols, bool kExit, bool kSubpixel>
+__global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInverseArgs args) {
+  using Fft = LaneFft<kCols, Lanes<kCols>>;
+  constexpr int kLanes = Fft::kLanes;
+  extern __shared__ __align__(16) unsigned char shared[];
+  float* const exchange = reinterpret_cast<float*>(shared);
+  float4* const probe_slots = reinterpret_cast<float4*>(shared + ExchangeBytes<kCols>());
+  float2* const window = reinterpret_cast<float2*>(shared + ExchangeBytes<kCols>() + kProbeBytes);
+
+  const int half = threadIdx.x / kRowThreads, thread = threadIdx.x % kRowThreads;
+  const RowPlace<kCols> place(thread);
+  const int row = blockIdx.x * RowsPerBlock(kCols) + place.group;
+  const std::int64_t frame_pixels = static_cast<std::int64_t>(args.batch.rows) * kCols;
+  const std::int64_t at = static_cast<std::int64_t>(row) * kCols;
+  const typename Fft::Roots roots = Fft::InverseRoots(place.lane);
+  float* const my_exchange = exchange + (threadIdx.x / kLanes) * Lanes<kCols>::kGroupPitch;
+
+  const PointGroup group = args.groups[blockIdx.y];
+  const int pitch = WindowPitch(kCols, group.cols);
+  const bool sums_object = args.object_sum != nullptr;
+  if (half == 0) LoadProbe<kLanes>(args.probe + at, place.lane, thread, probe_slots);
+  if (sums_object) {
+    for (int i = threadIdx.x; i < group.rows * pitch; i += kBlockThreads) window[i] = {0, 0};
+  }
+  __syncthreads();
+
+  [[maybe_unused]] float2 probe_sum[kLaneValues] = {};  // Of the gradients only.
+  for (int first = 0; first < group.count; first += kHalves) {
+    const bool active = first + half < group.count;
+    float2 x[kLaneValues];
+    DevicePoint point{};
+    Bilinear bilinear{};
+    if (active) {
+      const int j = group.first + first + half;
+      point = PointOf(args.batch, j);
+      bilinear = BilinearOf(point);
+      const float2* const wave =
+          args.waves + j * frame_pixels + at + Fft::FirstFrequency(place.lane);
+#pragma unroll
+      for (int k = 0; k < kLaneValues; ++k) x[k] = __ldcg(wave + k * Fft::kFrequencyStep);
+      Fft::Inverse(x, my_exchange, place.lane, roots);
+
+      const float2* const object = WindowRow(args.canvas, point, row, place.lane);
+      float2* const exit =
+          kExit ? args.exit_waves + point.slot * frame_pixels + at + place.lane : nullptr;
+#pragma unroll
+      for (int i = 0; i < kLaneValues / 2; ++i) {
+        const float4 pair = probe_slots[i * kRowThreads + thread];
+#pragma unroll
+        for (int k = 0; k < 2; ++k) {
+          const int value = 2 * i + k;
+          const float2 probe = k == 0 ? float2{pair.x, pair.y} : float2{pair.z, pair.w};
+          const float2 o =
+              WindowValue<kSubpixel>(object + kLanes * value, args.canvas.cols, bilinear);
+          float2 wave_value = x[Fft::InversePlace(value)];
+          if constexpr (kExit) {
+            wave_value = wave_value + args.model_factor * Product(probe, o);
+            __stcs(exit + kLanes * value, wave_value);
+          }
+          if constexpr (!kExit) probe_sum[value] = probe_sum[value] + ConjProduct(o, wave_value);
+          x[Fft::InversePlace(value)] = ConjProduct(probe, wave_value);
+        }
+      }
+    }
+    if (!sums_object) continue;
+    float2 beyond{};
+    if constexpr (kSubpixel) {
+      beyond = SpreadAlongRow<kLanes, Fft::InversePlace>(x, place.lane, point.frac_col);
+    }
+    float2* const to = window + (point.row - group.row + place.group) * pitch +
+                       (point.col - group.col) + place.lane;
+    constexpr int kPhases = kSubpixel ? 2 * kHalves : kHalves;
+#pragma unroll
+    for (int phase = 0; phase < kPhases; ++phase) {
+      __syncthreads();
+      if (!active || half != phase % kHalves) continue;
+      const bool lower = phase >= kHalves;
+      const float weight = !kSubpixel ? 1.0f : (lower ? point.frac_row : 1.0f - point.frac_row);
+      float2* const line = lower ? to + pitch : to;
+#pragma unroll
+      for (int i = 0; i < kLaneValues; ++i) {
+        line[kLanes * i] = line[kLanes * i] + weight * x[Fft::InversePlace(i)];
+      }
+      if (kSubpixel && place.lane == kLanes - 1) {
+        line[kLanes * (kLaneValues - 1) + 1] =
+            line[kLanes * (kLaneValues - 1) + 1] + weight * beyond;
+      }
+    }
+  }
+
+  __syncthreads();
+  float2* const second_half = reinterpret_cast<float2*>(exchange);
+  if (!kExit && half == 1) {
+#pragma unroll
+    for (int i = 0; i < kLaneValues; ++i) second_half[i * kRowThreads + thread] = probe_sum[i];
+  }
+  if (sums_object) {
+    const int first_row = group.row - args.canvas.row + blockIdx.x * RowsPerBlock(kCols);
+    float2* const corner = args.object_sum +
+                           static_cast<std::int64_t>(first_row) * args.canvas.cols +
+                           (group.col - args.canvas.col);
+    for (int r = threadIdx.x / kWarp; r < group.rows; r += kBlockThreads / kWarp) {
+      for (int c = threadIdx.x % kWarp; c < group.cols; c += kWarp) {
+        AddShared(corner + static_cast<std::int64_t>(r) * args.canvas.cols + c,
+                  window[r * pitch + c]);
+      }
+    }
+  }
+  if (kExit || args.probe_sum == nullptr) return;
+  __syncthreads();
+  if (half != 0) return;
+#pragma unroll
+  for (int i = 0; i < kLaneValues; ++i) {
+    AddShared(args.probe_sum + at + place.lane + kLanes * i,
+              probe_sum[i] + second_half[i * kRowThreads + thread]);
+  }
+}
+
+template <int kCols>
+KernelChoice<RowsInverseArgs> ChooseFor(bool exit, bool subpixel) {
+  KernelChoice<RowsInverseArgs> choice;
+  choice.threads = kBlockThreads;
+  choice.shared_bytes = SharedBytes<kCols>();
+  if (exit) {
+    choice.kernel =
+        subpixel ? RowsInverseKernel<kCols, true, true> : RowsInverseKernel<kCols, true, false>;
+  } else {
+    choice.kernel =
+        subpixel ? RowsInverseKernel<kCols, false, true> : RowsInverseKernel<kCols, false, false>;
+  }
+  return choice;
+}
+
+KernelChoice<RowsInverseArgs> Choose(int cols, bool exit, bool subpixel) {
+  return ForLength(cols, [&](auto length) { return ChooseFor<length()>(exit, subpixel); });
+}
+
+}  // namespace
+
+void LaunchRowsInverse(const RowsInverseArgs& args, cudaStream_t stream) {
+  const Batch& batch = args.batch;
+  Launch(Choose(batch.cols, args.exit_waves != nullptr, args.subpixel),
+         dim3(batch.rows / RowsPerBlock(batch.cols), args.group_count), args, stream);
+}
+
+int FusedSharedBytes() {
+  int most = 0;
+  for (const int cols : kFusedLengths) {
+    most = std::max(most, Choose(cols, true, true).shared_bytes);
+  }
+  return most;
+}
+
+cudaError_t PrepareRowsInverse() {
+  for (const int cols : kFusedLengths) {
+    for (const bool exit : {false, true}) {
+      for (const bool subpixel : {false, true}) {
+        const cudaError_t error = Prepare(Choose(cols, exit, subpixel));
+        if (error != cudaSuccess) return error;
+      }
+    }
+  }
+  return cudaSuccess;
+}
+
+}  // namespace ptychoserve::cuda
