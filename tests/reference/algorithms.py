@@ -3,6 +3,16 @@ import numpy as np
 from model import fft2, ifft2
 
 
+def fit_stride(points):
+    """Every so many-th point is in the sample of the fit: at most 128."""
+    return -(-points // 128)
+
+
+def probe_stride(points):
+    """The same for the difference map's probe: at least 512, or all."""
+    return max(1, points // 512)
+
+
 def _norm(a):
     return np.sqrt((np.abs(a) ** 2).sum())
 
@@ -47,16 +57,18 @@ def _object_sums(problem, waves):
     return num, problem.coverage()
 
 
-def _probe_sums(problem, waves):
-    num = sum(np.conj(problem.window(j)) * wave for j, wave in enumerate(waves))
-    den = sum(np.abs(problem.window(j)) ** 2 for j in range(len(problem)))
-    return num, den
+def _probe_numerator(problem, waves, points):
+    return sum(np.conj(problem.window(j)) * waves[j] for j in points)
+
+
+def _probe_denominator(problem, points):
+    return sum(np.abs(problem.window(j)) ** 2 for j in points)
 
 
 def difference_map(problem, waves, kept, regulariser, beta=0.9, relaxation=0.8, sigma2=None,
                    amplitude=None, phase=None):
     """`kept[j]` is the part of the deviation that is left in frame j; it is set anew for the next."""
-    metrics = list(problem.errors())
+    metrics = list(problem.errors(fit_stride(len(problem))))
     for j in range(len(problem)):
         p = problem.wave(j)
         trial = fft2(2 * p - waves[j])
@@ -77,17 +89,20 @@ def difference_map(problem, waves, kept, regulariser, beta=0.9, relaxation=0.8, 
     problem.obj = np.where(seen, _limit(new, amplitude, phase), old)
     metrics.append(_changed(old, problem.obj, seen))
 
+    sample = range(0, len(problem), probe_stride(len(problem)))
     old = problem.probe
-    problem.probe = regulariser.replace(old, *_probe_sums(problem, waves))
+    problem.probe = regulariser.replace(old, _probe_numerator(problem, waves, sample),
+                                        _probe_denominator(problem, sample))
     metrics.append(_changed(old, problem.probe, slice(None)))
     return metrics + [0.0]
 
 
 def ml_gradient(problem, regulariser, likelihood="poisson", epsilon=0.05, cap=5.0, step=1.0):
-    metrics = list(problem.errors())
+    everyone, sample = (range(0, len(problem), s) for s in (1, fit_stride(len(problem))))
+    metrics = list(problem.errors(sample.step))
     waves = []
     top = bottom = 0.0
-    for j in range(len(problem)):
+    for j in everyone:
         psi = fft2(problem.wave(j))
         good = problem.trusted[j]
         if likelihood == "poisson":
@@ -106,7 +121,8 @@ def ml_gradient(problem, regulariser, likelihood="poisson", epsilon=0.05, cap=5.
         alpha /= 2  # Shared by object and probe.
 
     num, den = _object_sums(problem, waves)
-    probe_num, probe_den = _probe_sums(problem, waves)
+    probe_num = _probe_numerator(problem, waves, everyone)
+    probe_den = _probe_denominator(problem, sample) * (len(everyone) / len(sample))
     old = problem.obj
     problem.obj = regulariser.step(old, num, den, alpha)
     metrics.append(_changed(old, problem.obj, den > 0))

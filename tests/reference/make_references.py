@@ -12,6 +12,7 @@ from model import Problem, fft2, ifft2
 
 ROWS, COLS = 12, 16          # Not square, so that mixed-up axes show.
 CANVAS = (36, 44)
+MANY_POINTS = 1153           # Enough for samples of every second point and every tenth.
 ITERATIONS = 3               # The first without a past, the others from a state without symmetry.
 
 
@@ -23,10 +24,19 @@ def smooth(rng, shape, width):
     return noise / np.sqrt(np.mean(np.abs(noise) ** 2))
 
 
-def make_problem(rng):
+def few_windows():
+    return np.array([[0, 0, 0, 0], [1, 5, 0.25, 0.75], [2, 11, 0.5, 0], [9, 3, 0, 0.375],
+                     [10, 9, 0.9375, 0.0625], [11, 20, 0.125, 0.5], [20, 26, 0.3, 0.7]])
+
+
+def many_windows(rng):
+    """At random, so that each sample of them differs from the others and from all."""
+    corners = rng.integers([0, 0], [CANVAS[0] - ROWS, CANVAS[1] - COLS], (MANY_POINTS, 2))
+    return np.hstack([corners, rng.random((MANY_POINTS, 2))])
+
+
+def make_problem(rng, windows):
     """Noisy frames of a smooth object with untrusted pixels, and a wrong state to start from."""
-    windows = np.array([[0, 0, 0, 0], [1, 5, 0.25, 0.75], [2, 11, 0.5, 0], [9, 3, 0, 0.375],
-                        [10, 9, 0.9375, 0.0625], [11, 20, 0.125, 0.5], [20, 26, 0.3, 0.7]])
     windows[:, 2:] = windows[:, 2:].astype(np.float32)  # As the engine holds them.
     y, x = np.mgrid[:ROWS, :COLS]
     envelope = np.exp(-((y - ROWS / 2) ** 2 + (x - COLS / 2) ** 2) / 18)
@@ -46,6 +56,12 @@ def save(folder, **arrays):
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", np.ascontiguousarray(array))
+
+
+def save_problem(folder, problem):
+    save(folder, frames=problem.frames, windows=problem.windows, probe=problem.probe,
+         object=problem.obj, fit=problem.fit(), coverage=problem.coverage(),
+         waves=[problem.wave(j) for j in range(len(problem))])
 
 
 def save_case(folder, problem, run):
@@ -95,10 +111,8 @@ def probe_cases(out, problem, rng):
 def main():
     out = pathlib.Path(sys.argv[1])
     rng = np.random.default_rng(20240607)
-    problem = make_problem(rng)
-    save(out / "problem", frames=problem.frames, windows=problem.windows, probe=problem.probe,
-         object=problem.obj, fit=problem.fit(), coverage=problem.coverage(),
-         waves=[problem.wave(j) for j in range(len(problem))])
+    problem = make_problem(rng, few_windows())
+    save_problem(out / "problem", problem)
     difference_map_cases(out, problem)
     ml = algorithms.ml_gradient
     save_case(out / "ml_poisson", problem, lambda q, w, k: ml(q, Regulariser()))
@@ -107,6 +121,12 @@ def main():
               lambda q, w, k: ml(q, Regulariser(absolute=2.0), epsilon=0.5, cap=1.5, step=0.7))
     save_case(out / "epie", problem, lambda q, w, k: algorithms.epie(q, 0.7, 0.4))
     probe_cases(out, problem, rng)
+
+    many = make_problem(rng, many_windows(rng))
+    save_problem(out / "many_points", many)
+    save_case(out / "dm_sample", many,
+              lambda q, w, k: algorithms.difference_map(q, w, k, Regulariser()))
+    save_case(out / "ml_sample", many, lambda q, w, k: ml(q, Regulariser()))
     (out / "complete").touch()
 
 

@@ -54,15 +54,15 @@ class Problem:
             self.scatter(j, np.abs(self.probe) ** 2, out)
         return out
 
-    def errors(self):
-        """R-factor and Fourier error of the present state."""
+    def errors(self, stride=1):
+        """R-factor and Fourier error of the present state, over every stride-th point."""
         absolute = 0.0
         relative = []
-        for j in range(len(self)):
+        for j in range(0, len(self), stride):
             e = (np.abs(fft2(self.wave(j))) - self.amplitude[j])[self.trusted[j]]
             absolute += np.abs(e).sum()
             relative.append((e ** 2).sum() / self.counts[j].sum())
-        return absolute / self.amplitude.sum(), np.sqrt(np.mean(relative))
+        return absolute / self.amplitude[::stride].sum(), np.sqrt(np.mean(relative))
 
     def fit(self):
         """R-factor, Fourier error, mean squared amplitude error, Poisson excess per half count pixel."""

@@ -132,6 +132,11 @@ class CpuBackend final : public Backend {
   double RFactor(int stride) const;
   double FourierError(int stride) const;
 
+  // Which points the sums of the probe are taken over.
+  struct ProbeStrides {
+    int numerator;
+    int denominator;
+  };
   // The wave of the i-th active point.
   using WaveOf = absl::FunctionRef<const Complex*(int)>;
   void ClearSums(bool object, bool probe);
@@ -139,8 +144,9 @@ class CpuBackend final : public Backend {
   void SumCoverage();
   // Adds Σ P* wave over points [begin, end) to object_num_.
   void AddToObjectSums(int begin, int end, WaveOf wave_of);
-  // Adds Σ O_j* wave and Σ |O_j|² over points [begin, end) to probe_num_ and probe_den_.
-  void AddToProbeSums(int begin, int end, WaveOf wave_of);
+  // Adds Σ O_j* wave to probe_num_ and Σ |O_j|² to probe_den_, each over every so many-th active
+  // point, as far as it lies in [begin, end).
+  void AddToProbeSums(int begin, int end, const ProbeStrides& strides, WaveOf wave_of);
   double MaxObjectDenominator() const;
   double MaxProbeDenominator() const;
 

@@ -32,7 +32,8 @@ IterationMetrics CpuBackend<Real>::DifferenceMap(const DifferenceMapConfig& conf
     metrics.object_change = UpdateObject(rule(MaxObjectDenominator()), options).Relative();
   }
   if (options.update_probe) {  // With the new object.
-    AddToProbeSums(0, point_count(), wave_of);
+    const int stride = ProbeSampleStride(point_count());
+    AddToProbeSums(0, point_count(), {stride, stride}, wave_of);
     metrics.probe_change = UpdateProbe(rule(MaxProbeDenominator())).Relative();
   }
   return metrics;

@@ -22,7 +22,7 @@ IterationMetrics CpuBackend<Real>::MlGradient(const MlGradientConfig& config,
     });
     const auto wave_of = [&](int i) -> const Complex* { return chunk_wave(i - begin); };
     if (options.update_object) AddToObjectSums(begin, end, wave_of);
-    if (options.update_probe) AddToProbeSums(begin, end, wave_of);
+    if (options.update_probe) AddToProbeSums(begin, end, {1, fit_stride()}, wave_of);
   }
   IterationMetrics metrics;
   metrics.r_factor = RFactor(fit_stride());
@@ -45,6 +45,9 @@ IterationMetrics CpuBackend<Real>::MlGradient(const MlGradientConfig& config,
     metrics.object_change = UpdateObject(rule(MaxObjectDenominator()), options).Relative();
   }
   if (options.update_probe) {
+    // The numerators are those of all points, and so are to be the denominators.
+    const double share = SampleShare(point_count(), fit_stride());
+    for (std::int64_t i = 0; i < frame_pixels_; ++i) probe_den_[i] /= share;
     metrics.probe_change = UpdateProbe(rule(MaxProbeDenominator())).Relative();
   }
   return metrics;

@@ -88,21 +88,31 @@ void CpuBackend<Real>::AddToObjectSums(int begin, int end, WaveOf wave_of) {
 }
 
 template <typename Real>
-void CpuBackend<Real>::AddToProbeSums(int begin, int end, WaveOf wave_of) {
+void CpuBackend<Real>::AddToProbeSums(int begin, int end, const ProbeStrides& strides,
+                                      WaveOf wave_of) {
   const Shape frame = config_.frame_shape;
   pool_.ParallelFor(BandCount(frame.rows), [&](std::int64_t index, int) {
     const RowBand band = Band(index, frame.rows);
     std::vector<Complex> window(frame.cols);
     for (int i = begin; i < end; ++i) {
+      const bool in_numerator = i % strides.numerator == 0;
+      const bool in_denominator = i % strides.denominator == 0;
+      if (!in_numerator && !in_denominator) continue;
       const Complex* const corner = WindowCorner(points_[i]);
       const Complex* const wave = wave_of(i);
       for (int y = band.begin; y < band.end; ++y) {
         const Complex* const upper = corner + std::int64_t{y} * canvas_.shape.cols;
         InterpolateRow(upper, upper + canvas_.shape.cols, points_[i], frame.cols, window.data());
         const std::int64_t first = std::int64_t{y} * frame.cols;
-        for (int x = 0; x < frame.cols; ++x) {
-          probe_num_[first + x] += Complex128(std::conj(window[x]) * wave[first + x]);
-          probe_den_[first + x] += double(std::norm(window[x]));
+        if (in_numerator) {
+          for (int x = 0; x < frame.cols; ++x) {
+            probe_num_[first + x] += Complex128(std::conj(window[x]) * wave[first + x]);
+          }
+        }
+        if (in_denominator) {
+          for (int x = 0; x < frame.cols; ++x) {
+            probe_den_[first + x] += double(std::norm(window[x]));
+          }
         }
       }
     }
@@ -174,7 +184,7 @@ bool CpuBackend<Real>::StateIsFinite() const {
   template void CpuBackend<Real>::ClearSums(bool, bool);                                   \
   template void CpuBackend<Real>::SumCoverage();                                           \
   template void CpuBackend<Real>::AddToObjectSums(int, int, WaveOf);                       \
-  template void CpuBackend<Real>::AddToProbeSums(int, int, WaveOf);                        \
+  template void CpuBackend<Real>::AddToProbeSums(int, int, const ProbeStrides&, WaveOf);   \
   template double CpuBackend<Real>::MaxObjectDenominator() const;                          \
   template double CpuBackend<Real>::MaxProbeDenominator() const;                           \
   template auto CpuBackend<Real>::UpdateObject(const UpdateRule&, const IterationOptions&) \

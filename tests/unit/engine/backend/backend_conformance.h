@@ -84,7 +84,7 @@ class BackendReference : public ::testing::TestWithParam<ReferenceOnDevice> {};
 TEST_P(BackendReference, IterationsEqualNumPy) {
   const ReferenceCase& reference = GetParam().reference;
   const std::string& folder = reference.folder;
-  const TestScan scan = ReferenceScan();
+  const TestScan scan = ReferenceScan(reference.problem);
   for (const FrameStorage storage : {FrameStorage::kU16, FrameStorage::kF32}) {
     const auto device = GetParam().device.create();
     const auto backend = NewBackend(*device, scan.Config(storage));
@@ -449,6 +449,30 @@ TEST_P(BackendConformance, FitOfAnIterationIsThatOfTheSample) {
   const auto untouched = Started(scan);
   Iterate(*untouched, DifferenceMapConfig{}, {.update_object = false, .update_probe = false});
   EXPECT_NEAR(untouched->Evaluate()->r_factor, full.r_factor, 1e-5 * full.r_factor);
+}
+
+// With 1153 points that is every second, and alone they would be few enough to be used all.
+TEST_P(BackendConformance, DifferenceMapTakesTheProbeFromTheSample) {
+  TestScan scan = RepeatedScan(1153);
+  const auto pixels = static_cast<std::size_t>(scan.frame_shape.pixels());
+  std::vector<PointWindow> sample;
+  for (std::size_t i = 0; i < scan.points.size(); i += 2) {
+    sample.push_back(scan.points[i]);
+    // Calls for another probe than the others.
+    for (float& counts : std::span(scan.counts).subspan(i * pixels, pixels)) {
+      if (counts > 0) counts *= 4;
+    }
+  }
+  const IterationOptions probe_only{.update_object = false, .update_probe = true};
+  const auto all = Started(scan);
+  const auto sampled = Started(scan);
+  ASSERT_TRUE(sampled->SetActivePoints(sample).ok());
+  for (int i = 0; i < 2; ++i) {
+    const IterationMetrics a = Iterate(*all, DifferenceMapConfig{}, probe_only);
+    const IterationMetrics b = Iterate(*sampled, DifferenceMapConfig{}, probe_only);
+    EXPECT_NEAR(a.probe_change, b.probe_change, 1e-5 * b.probe_change);
+  }
+  EXPECT_LT(RelativeError(Read(*all).probe.data, Read(*sampled).probe.data), 1e-5);
 }
 
 // A sample of the figures, not of the iteration: with 300 points, each one's wave moves on.

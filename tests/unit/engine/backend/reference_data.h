@@ -111,24 +111,24 @@ struct TestScan {
   }
 };
 
-// The problem that the reference results are for.
-inline TestScan ReferenceScan() {
+// A problem that reference results are for.
+inline TestScan ReferenceScan(const std::string& problem = "problem") {
   TestScan scan;
-  const NpyArray probe = ReferenceArray("problem/probe");
-  const NpyArray object = ReferenceArray("problem/object");
+  const NpyArray probe = ReferenceArray(problem + "/probe");
+  const NpyArray object = ReferenceArray(problem + "/object");
   scan.frame_shape = {static_cast<int>(probe.shape.at(0)), static_cast<int>(probe.shape.at(1))};
   // Somewhere on the lattice, on both sides of its origin.
   scan.canvas = {
       -7, 13, {static_cast<int>(object.shape.at(0)), static_cast<int>(object.shape.at(1))}};
   scan.probe = ComplexStack(1, scan.frame_shape);
   scan.object = ComplexStack(1, scan.canvas.shape);
-  const auto probe_values = ReferenceComplex("problem/probe");
-  const auto object_values = ReferenceComplex("problem/object");
+  const auto probe_values = ReferenceComplex(problem + "/probe");
+  const auto object_values = ReferenceComplex(problem + "/object");
   scan.probe.data.assign(probe_values.begin(), probe_values.end());
   scan.object.data.assign(object_values.begin(), object_values.end());
-  const std::vector<double> counts = ReferenceReals("problem/frames");
+  const std::vector<double> counts = ReferenceReals(problem + "/frames");
   scan.counts.assign(counts.begin(), counts.end());
-  const std::vector<double> windows = ReferenceReals("problem/windows");
+  const std::vector<double> windows = ReferenceReals(problem + "/windows");
   for (std::size_t i = 0; i + 3 < windows.size(); i += 4) {
     scan.points.push_back({static_cast<std::int32_t>(i / 4),
                            scan.canvas.row + static_cast<std::int32_t>(windows[i]),
@@ -161,6 +161,7 @@ struct ReferenceCase {
   std::string folder;
   AlgorithmConfig algorithm;
   IterationOptions options;
+  std::string problem = "problem";
 };
 
 inline constexpr int kReferenceIterations = 3;
@@ -197,6 +198,10 @@ inline std::vector<ReferenceCase> ReferenceCases() {
   cases.push_back({"ml_absolute", ml, {}});
 
   cases.push_back({"epie", EpieConfig{0.7, 0.4}, {}});
+
+  // More points than fit and probe are sampled from.
+  cases.push_back({"dm_sample", DifferenceMapConfig{}, {}, "many_points"});
+  cases.push_back({"ml_sample", MlGradientConfig{}, {}, "many_points"});
   return cases;
 }
 

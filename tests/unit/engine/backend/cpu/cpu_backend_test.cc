@@ -27,6 +27,27 @@ std::unique_ptr<CpuBackend<Real>> Started(const TestScan& scan, ThreadPool& pool
   return *std::move(backend);
 }
 
+TEST(ProbeSampleTest, IsEvenAndLargeEnough) {
+  EXPECT_EQ(ProbeSampleStride(0), 1);
+  EXPECT_EQ(ProbeSampleStride(1), 1);
+  EXPECT_EQ(ProbeSampleStride(1023), 1);
+  EXPECT_EQ(ProbeSampleStride(1024), 2);
+  EXPECT_EQ(ProbeSampleStride(1535), 2);
+  EXPECT_EQ(ProbeSampleStride(1536), 3);
+  for (int points = 1; points < 5000; ++points) {
+    const double sampled = points * SampleShare(points, ProbeSampleStride(points));
+    EXPECT_GT(sampled, std::min(points, kProbeSamplePoints) - 0.5) << points;
+    EXPECT_LT(sampled, 2 * kProbeSamplePoints) << points;
+  }
+}
+
+TEST(ProbeSampleTest, ShareIsOfPointsNotOfStrides) {
+  EXPECT_EQ(SampleShare(0, 1), 1);
+  EXPECT_EQ(SampleShare(300, 1), 1);
+  EXPECT_EQ(SampleShare(300, 3), 1.0 / 3);
+  EXPECT_EQ(SampleShare(1153, 10), 116.0 / 1153);
+}
+
 class DoublePrecision : public ::testing::TestWithParam<ReferenceCase> {};
 INSTANTIATE_TEST_SUITE_P(Cases, DoublePrecision, ::testing::ValuesIn(ReferenceCases()),
                          [](const auto& c) { return c.param.folder; });
@@ -34,7 +55,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, DoublePrecision, ::testing::ValuesIn(ReferenceCa
 TEST_P(DoublePrecision, EqualsNumPyToRounding) {
   constexpr double kTolerance = 1e-10;
   const std::string& folder = GetParam().folder;
-  const TestScan scan = ReferenceScan();
+  const TestScan scan = ReferenceScan(GetParam().problem);
   ThreadPool pool(2);
   const auto backend = Started<double>(scan, pool, 3);
   const std::vector<double> expected = ReferenceReals(folder + "/metrics");
