@@ -27,35 +27,63 @@ __global__ void __launch_bounds__(kThreads) MergeProbeSumsKernel(MergeProbeSumsA
   MaxOverWarps(weight, args.max_weight);
 }
 
-__device__ float2 Updated(const UpdateArgs& args, float2 old, std::int64_t i, float weight) {
-  const double inertia = args.relative * *args.max_weight;
-  const float delta = static_cast<float>(args.absolute + inertia);
-  const float2 sum = args.sum[i];
-  if (args.rule == Rule::kReplace) {
-    const float kept = static_cast<float>(inertia);
-    return {ReplacedValue(old.x, sum.x, weight, delta, kept),
-            ReplacedValue(old.y, sum.y, weight, delta, kept)};
+// What the rule needs besides the pixel itself.
+struct RuleConstants {
+  float delta;    // Added to the denominator.
+  float inertia;  // Of kReplace.
+  float step;     // Of kStep.
+};
+
+__device__ float2 Updated(Rule rule, const RuleConstants& constants, float2 old, float2 sum,
+                          float weight) {
+  if (rule == Rule::kReplace) {
+    return {ReplacedValue(old.x, sum.x, weight, constants.delta, constants.inertia),
+            ReplacedValue(old.y, sum.y, weight, constants.delta, constants.inertia)};
   }
-  const float step = static_cast<float>(*args.step);
-  return {SteppedValue(old.x, sum.x, weight, delta, step),
-          SteppedValue(old.y, sum.y, weight, delta, step)};
+  return {SteppedValue(old.x, sum.x, weight, constants.delta, constants.step),
+          SteppedValue(old.y, sum.y, weight, constants.delta, constants.step)};
 }
 
+// Several pixels at a time, so that their loads are under way together.
 __global__ void __launch_bounds__(kThreads) UpdateKernel(UpdateArgs args) {
+  constexpr int kPixels = 4;
+  RuleConstants constants{};
+  if (args.rule != Rule::kKeep) {
+    const double inertia = args.relative * *args.max_weight;
+    constants = {static_cast<float>(args.absolute + inertia), static_cast<float>(inertia),
+                 args.rule == Rule::kStep ? static_cast<float>(*args.step) : 0.0f};
+  }
+  const std::int64_t threads = static_cast<std::int64_t>(gridDim.x) * kThreads;
+  const std::int64_t thread = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   double squared_change = 0, squared_norm = 0;
-  for (std::int64_t i = blockIdx.x * kThreads + threadIdx.x; i < args.count;
-       i += static_cast<std::int64_t>(gridDim.x) * kThreads) {
-    const float2 old = args.values[i];
-    float2 value = old;
-    if (!args.covered_only || args.weights[i] != 0) {
-      if (args.rule != Rule::kKeep) value = Updated(args, old, i, args.weights[i]);
-      ApplyLimits(args.limits, value.x, value.y);
-      const float2 change = value - (args.previous != nullptr ? args.previous[i] : old);
-      squared_change += Norm(change);
-      squared_norm += Norm(value);
+  for (std::int64_t first = thread; first < args.count; first += kPixels * threads) {
+    float2 old[kPixels], sum[kPixels], previous[kPixels];
+    float weight[kPixels];
+#pragma unroll
+    for (int k = 0; k < kPixels; ++k) {
+      const std::int64_t i = first + k * threads;
+      if (i >= args.count) continue;
+      old[k] = args.values[i];
+      if (args.rule != Rule::kKeep) sum[k] = __ldg(args.sum + i);
+      if (args.rule != Rule::kKeep || args.covered_only) weight[k] = __ldg(args.weights + i);
+      previous[k] = args.previous != nullptr ? __ldg(args.previous + i) : old[k];
     }
-    if (value.x != old.x || value.y != old.y) args.values[i] = value;
-    if (!Finite(value)) *args.non_finite = 1;
+#pragma unroll
+    for (int k = 0; k < kPixels; ++k) {
+      const std::int64_t i = first + k * threads;
+      if (i >= args.count) continue;
+      float2 value = old[k];
+      if (!args.covered_only || weight[k] != 0) {
+        if (args.rule != Rule::kKeep) {
+          value = Updated(args.rule, constants, old[k], sum[k], weight[k]);
+        }
+        ApplyLimits(args.limits, value.x, value.y);
+        squared_change += Norm(value - previous[k]);
+        squared_norm += Norm(value);
+      }
+      if (value.x != old[k].x || value.y != old[k].y) args.values[i] = value;
+      if (!Finite(value)) *args.non_finite = 1;
+    }
   }
   double sums[] = {squared_change, squared_norm};
   BlockSums(sums);

@@ -33,18 +33,29 @@ constexpr int SharedBytes(bool f32) {
   return kRows * kColumnsPerBlock * static_cast<int>(sizeof(float2) + (f32 ? 4 : 2));
 }
 
+// Copies 16 bytes to shared memory, asynchronously. They pass through the second-level cache as
+// the first to make room: a frame is read once an iteration, the waves are wanted again at once.
+__device__ inline void FetchOnce(void* to, const void* from, std::uint64_t policy) {
+  asm volatile("cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2;" ::"r"(
+                   static_cast<unsigned>(__cvta_generic_to_shared(to))),
+               "l"(from), "l"(policy)
+               : "memory");
+}
+
 // Starts the copy of this block's part of a frame, [kRows, kColumnsPerBlock], in 16-byte pieces.
 template <int kRows, typename Pixel>
 __device__ void FetchCounts(const Pixel* frame, int cols, Pixel* to) {
   constexpr int kPerPiece = 16 / sizeof(Pixel);
   constexpr int kPiecesPerRow = kColumnsPerBlock / kPerPiece;
   constexpr int kPieces = kRows * kPiecesPerRow / Threads<kRows>();
+  std::uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(policy));
 #pragma unroll
   for (int i = 0; i < kPieces; ++i) {
     const int piece = i * Threads<kRows>() + threadIdx.x;
     const int row = piece / kPiecesPerRow, col = piece % kPiecesPerRow * kPerPiece;
-    __pipeline_memcpy_async(to + row * kColumnsPerBlock + col,
-                            frame + static_cast<std::int64_t>(row) * cols + col, 16);
+    FetchOnce(to + row * kColumnsPerBlock + col,
+              frame + static_cast<std::int64_t>(row) * cols + col, policy);
   }
   __pipeline_commit();
 }

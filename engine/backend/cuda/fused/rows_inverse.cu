@@ -53,6 +53,19 @@ __device__ inline float2 SpreadAlongRow(float2 (&x)[kLaneValues], int lane, floa
   return beyond;
 }
 
+// Tells the second-level cache that nobody needs what this row's lanes have read, so that it is
+// not written to device memory when its place is wanted. Lines of 16 values; value k of the row's
+// first lanes begins at wave[k kStep].
+template <int kStep>
+__device__ inline void DiscardRow(const float2* wave, int lane) {
+  constexpr int kPerLine = 16 / kStep;  // Values k in one line.
+  if (lane % 16 != 0) return;
+#pragma unroll
+  for (int k = 0; k < kLaneValues; k += kPerLine) {
+    asm volatile("discard.global.L2 [%0], 128;" ::"l"(wave + k * kStep) : "memory");
+  }
+}
+
 template <int kCols, bool kExit, bool kSubpixel>
 __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInverseArgs args) {
   using Fft = LaneFft<kCols, Lanes<kCols>>;
@@ -94,6 +107,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
 #pragma unroll
       for (int k = 0; k < kLaneValues; ++k) x[k] = __ldcg(wave + k * Fft::kFrequencyStep);
       Fft::Inverse(x, my_exchange, place.lane, roots);
+      DiscardRow<Fft::kFrequencyStep>(wave, place.lane);
 
       const float2* const object = WindowRow(args.canvas, point, row, place.lane);
       float2* const exit =
