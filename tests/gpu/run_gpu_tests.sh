@@ -46,13 +46,18 @@ nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 googletest cuda_tests bin/cuda_tests
 [[ -x bin/engine_tests ]] && googletest engine_tests bin/engine_tests
 
-# Memory errors and reads of uninitialised memory, over everything that grows, moves or overflows.
+# Memory errors and reads of uninitialised memory, over everything that grows, moves or overflows;
+# races in shared memory, over the kernels that use it, with every length of row and column.
 sanitizer=$(command -v compute-sanitizer || echo "$cuda/bin/compute-sanitizer")
-filter='Streaming.*:Canvas.*:CudaBackend.*-*SideBySide*'
+declare -A filters=(
+  [memcheck]='Streaming.*:Canvas.*:CudaBackend.*:Chunks.*-*SideBySide*'
+  [initcheck]='Streaming.*:Canvas.*:CudaBackend.*:Chunks.*-*SideBySide*'
+  [racecheck]='*GpuEqualsCpu*/DifferenceMap_*:*GpuEqualsCpu*/MlPoisson_*'
+)
 if [[ -x $sanitizer ]]; then
-  for tool in memcheck initcheck; do
-    "$sanitizer" --tool "$tool" --error-exitcode 9 bin/cuda_tests "--gtest_filter=$filter" \
-      > "$logs/$tool.log" 2>&1
+  for tool in memcheck initcheck racecheck; do
+    "$sanitizer" --tool "$tool" --error-exitcode 9 bin/cuda_tests \
+      "--gtest_filter=${filters[$tool]}" > "$logs/$tool.log" 2>&1
     result "compute-sanitizer $tool" $? "$logs/$tool.log"
   done
 else
