@@ -1,5 +1,6 @@
 #include "engine/scan/encoder_assembler.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -9,6 +10,7 @@ namespace {
 
 constexpr double kDegrees = std::numbers::pi / 180.0;
 constexpr double kCosineUpToDegrees = 45.0;
+constexpr std::int64_t kLargestId = std::numeric_limits<std::int64_t>::max();
 
 // The sample turns about the slow axis: of a lateral move at angle θ, the beam sees |cos θ|. The
 // stage scans with its other lateral motor above 45 degrees, of which the beam sees |sin θ|.
@@ -29,7 +31,6 @@ EncoderAssembler::EncoderAssembler(const EncoderConfig& config, std::int64_t fir
       angle_factor_(AngleFactor(config)) {}
 
 EncoderAssembler::Added EncoderAssembler::Add(const EncoderBatch& batch) {
-  constexpr std::int64_t kLargestId = std::numeric_limits<std::int64_t>::max();
   Added added;
   const std::int64_t per_frame = config_.samples_per_frame;
   for (std::size_t i = 0; i < batch.x_counts.size(); ++i) {
@@ -40,7 +41,7 @@ EncoderAssembler::Added EncoderAssembler::Add(const EncoderBatch& batch) {
       continue;
     }
     const std::int64_t sample = batch.first_sample + offset;
-    const std::int64_t id = first_frame_id_ + sample / per_frame;
+    const std::int64_t id = FrameOf(sample);
     const double x = batch.x_counts[i];
     const double y = batch.y_counts[i];
     if (!std::isfinite(x) || !std::isfinite(y)) {
@@ -72,6 +73,11 @@ EncoderAssembler::Added EncoderAssembler::Add(const EncoderBatch& batch) {
     done_.Insert(id);
   }
   return added;
+}
+
+std::int64_t EncoderAssembler::FrameOf(std::int64_t sample) const {
+  return first_frame_id_ +
+         std::min(sample / config_.samples_per_frame, kLargestId - first_frame_id_);
 }
 
 EncoderAssembler::Position EncoderAssembler::ToPosition(std::int64_t id,

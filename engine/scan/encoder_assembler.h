@@ -40,6 +40,8 @@ class EncoderAssembler {
     std::int64_t refused_samples = 0;
   };
   Added Add(const EncoderBatch& batch);
+  // The frame of the sample with that index; the largest id for samples beyond all ids.
+  std::int64_t FrameOf(std::int64_t sample) const;
   // Frames of which some samples have arrived, but not all.
   std::int64_t incomplete_frames() const { return static_cast<std::int64_t>(partial_.size()); }
 

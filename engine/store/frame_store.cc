@@ -314,8 +314,7 @@ struct FrameStore::Impl {
 FrameStore::FrameStore(const ReconstructionConfig& config, std::int64_t staging_bytes)
     : impl_(std::make_unique<Impl>(config)) {
   const DetectorConfig& d = config.detector;
-  engine_frame_bytes_ = EngineFrameShape(d).pixels() * StorageBytes(StorageFor(d));
-  impl_->engine_bytes = engine_frame_bytes_;
+  impl_->engine_bytes = EngineFrameShape(d).pixels() * StorageBytes(StorageFor(d));
   impl_->raw_bytes = d.frame_shape.pixels() * DataTypeBytes(d.dtype);
   MutexLock lock(impl_->mu);
   if (config.scan.encoder) {
@@ -330,7 +329,7 @@ FrameStore::FrameStore(const ReconstructionConfig& config, std::int64_t staging_
     impl_->preprocessor =
         std::make_shared<FramePreprocessor>(d, d.crop.value_or(Region{0, 0, oriented}));
   }
-  impl_->buffers_left = std::max<std::int64_t>(at_least, staging_bytes / engine_frame_bytes_);
+  impl_->buffers_left = std::max<std::int64_t>(at_least, staging_bytes / impl_->engine_bytes);
 }
 
 FrameStore::~FrameStore() = default;
@@ -458,8 +457,7 @@ absl::Status FrameStore::AddEncoderSamples(const EncoderBatch& batch) {
   }
   s.positions.payload_bytes +=
       static_cast<std::int64_t>(batch.x_counts.size_bytes() + batch.y_counts.size_bytes());
-  const std::int64_t first_frame =
-      s.first_id + batch.first_sample / s.config.scan.encoder->samples_per_frame;
+  const std::int64_t first_frame = s.encoder->FrameOf(batch.first_sample);
   if (s.closed) {
     Impl::Count(s.positions, Reject::kLate, first_frame,
                 static_cast<std::int64_t>(batch.x_counts.size()), "after the end of data");
@@ -525,7 +523,7 @@ void FrameStore::NotifyWhenSpace(std::function<void()> ready) {
 std::int64_t FrameStore::free_staging_bytes() const {
   MutexLock lock(impl_->mu);
   return (static_cast<std::int64_t>(impl_->free_buffers.size()) + impl_->buffers_left) *
-         engine_frame_bytes_;
+         impl_->engine_bytes;
 }
 
 std::vector<FrameToLoad> FrameStore::TakeStaged() {

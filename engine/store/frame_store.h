@@ -59,7 +59,6 @@ class FrameStore {
   // Runs `ready` once, when frames can be staged (at once if that is so now) or at Close.
   void NotifyWhenSpace(std::function<void()> ready);
   std::int64_t free_staging_bytes() const;
-  std::int64_t engine_frame_bytes() const { return engine_frame_bytes_; }
 
   // Frames that wait for the device, oldest first; they stay valid until ReleaseStaged.
   std::vector<FrameToLoad> TakeStaged();
@@ -102,7 +101,6 @@ class FrameStore {
 
   struct Impl;
   std::unique_ptr<Impl> impl_;
-  std::int64_t engine_frame_bytes_ = 0;
 };
 
 }  // namespace ptychoserve

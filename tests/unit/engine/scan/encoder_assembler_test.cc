@@ -164,6 +164,8 @@ TEST(EncoderAssemblerTest, SamplesThatBelongToNoFrameAreRefused) {
   EncoderAssembler late(Config(1), kMax - 100);
   EXPECT_EQ(late.Add({99, counts, counts}).refused_samples, 2);
   EXPECT_EQ(late.Add({kMax - 1, counts, counts}).refused_samples, 4);
+  EXPECT_EQ(late.FrameOf(99), kMax - 1);
+  EXPECT_EQ(late.FrameOf(kMax), kMax);
 }
 
 TEST(EncoderAssemblerTest, IncompleteFramesAreLimited) {
