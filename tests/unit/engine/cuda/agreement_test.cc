@@ -117,27 +117,39 @@ INSTANTIATE_TEST_SUITE_P(Cuda, Agreement,
                                           testing::ValuesIn(Problems())),
                          NameOf);
 
-// More frames than are transformed at once, and a rest that no power of four divides.
+// More frames than are under way at once, a rest that no power of two divides, and more than the
+// samples of fit and probe take.
 TEST(Chunks, AnyNumberOfFramesIsExact) {
-  const Problem problem = MakeProblem({.frame_shape = {256, 256}, .points = 150});
-  const std::unique_ptr<Backend> gpu = MustCreate(FirstGpu(), problem.config);
-  const std::unique_ptr<Backend> cpu = MustCreate(ReferenceDevice(), problem.config);
-  ASSERT_EQ(Prepare(problem, *gpu), absl::OkStatus());
-  ASSERT_EQ(Prepare(problem, *cpu), absl::OkStatus());
-  Deviations worst;
-  for (const AlgorithmConfig& algorithm :
-       {AlgorithmConfig(DifferenceMapConfig{}), AlgorithmConfig(MlGradientConfig{})}) {
-    const absl::StatusOr<IterationMetrics> metrics = gpu->Iterate(algorithm, {});
-    const absl::StatusOr<IterationMetrics> reference = cpu->Iterate(algorithm, {});
-    ASSERT_EQ(metrics.status(), absl::OkStatus());
-    ASSERT_EQ(reference.status(), absl::OkStatus());
-    absl::StatusOr<Deviations> deviations = Compare(*gpu, *cpu, /*exit_waves=*/true);
-    ASSERT_EQ(deviations.status(), absl::OkStatus());
-    deviations->Include(Compare(*metrics, *reference));
-    EXPECT_LE(deviations->Largest(), kTolerance) << deviations->ToString();
-    worst.Include(*deviations);
+  const std::vector<ProblemOptions> problems = {
+      {.frame_shape = {256, 256}, .points = 150},
+      {.frame_shape = {64, 64}, .points = 1153},
+      {.frame_shape = {64, 64}, .points = 1153, .deterministic = true},
+      {.frame_shape = {40, 24}, .points = 1153},
+  };
+  for (const ProblemOptions& options : problems) {
+    SCOPED_TRACE(testing::Message() << options.frame_shape.rows << " x " << options.frame_shape.cols
+                                    << ", " << options.points);
+    const Problem problem = MakeProblem(options);
+    const std::unique_ptr<Backend> gpu = MustCreate(FirstGpu(), problem.config);
+    const std::unique_ptr<Backend> cpu = MustCreate(ReferenceDevice(), problem.config);
+    ASSERT_EQ(Prepare(problem, *gpu), absl::OkStatus());
+    ASSERT_EQ(Prepare(problem, *cpu), absl::OkStatus());
+    Deviations worst;
+    for (const AlgorithmConfig& algorithm :
+         {AlgorithmConfig(DifferenceMapConfig{}), AlgorithmConfig(DifferenceMapConfig{}),
+          AlgorithmConfig(MlGradientConfig{}), AlgorithmConfig(MlGradientConfig{})}) {
+      const absl::StatusOr<IterationMetrics> metrics = gpu->Iterate(algorithm, {});
+      const absl::StatusOr<IterationMetrics> reference = cpu->Iterate(algorithm, {});
+      ASSERT_EQ(metrics.status(), absl::OkStatus());
+      ASSERT_EQ(reference.status(), absl::OkStatus());
+      absl::StatusOr<Deviations> deviations = Compare(*gpu, *cpu, /*exit_waves=*/true);
+      ASSERT_EQ(deviations.status(), absl::OkStatus());
+      deviations->Include(Compare(*metrics, *reference));
+      EXPECT_LE(deviations->Largest(), kTolerance) << deviations->ToString();
+      worst.Include(*deviations);
+    }
+    std::printf("  largest deviations: %s\n", worst.ToString().c_str());
   }
-  std::printf("  largest deviations: %s\n", worst.ToString().c_str());
 }
 
 TEST(Evaluate, GpuEqualsCpu) {
