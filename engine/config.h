@@ -226,6 +226,9 @@ struct ReconstructionConfig {
   RunConfig run;
   ClearRegionConfig clear_region;
   SnapshotConfig snapshots;
+  // The same points in the same iterations give the same bits on a GPU, too, at about three times
+  // the time of an iteration. CPU results repeat without it.
+  bool deterministic = false;
 };
 
 struct FieldViolation {

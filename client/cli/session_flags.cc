@@ -80,6 +80,11 @@ void AddSessionFlags(CLI::App* command, SessionFlags& flags) {
       ->add_option("--idle-timeout", flags.idle_timeout_s,
                    "Seconds without input that end the data; 0: never")
       ->group(group);
+  command
+      ->add_flag("--deterministic", flags.deterministic,
+                 "Results that repeat bit for bit on a GPU, too, at about three times the time of "
+                 "an iteration")
+      ->group(group);
 }
 
 v1::SessionConfig ConfigFromScan(const CxiScanInfo& scan) {
@@ -165,6 +170,7 @@ absl::StatusOr<v1::SessionConfig> BuildConfig(const SessionFlags& flags, const C
   if (flags.capacity) config.mutable_scan()->set_capacity(*flags.capacity);
   if (flags.probe_start) config.mutable_probe()->set_start_update(*flags.probe_start);
   if (flags.frozen_probe) config.mutable_probe()->set_frozen(true);
+  if (flags.deterministic) config.set_deterministic(true);
   if (flags.snapshot_every) {
     config.mutable_snapshots()->set_every_iterations(*flags.snapshot_every);
   }

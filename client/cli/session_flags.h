@@ -28,6 +28,7 @@ struct SessionFlags {
   std::optional<std::uint32_t> snapshot_every;
   std::optional<double> idle_timeout_s;
   bool frozen_probe = false;
+  bool deterministic = false;
 };
 
 void AddSessionFlags(CLI::App* command, SessionFlags& flags);

@@ -433,6 +433,7 @@ BackendConfig Reconstruction::BackendConfigFor(const ReconstructionConfig& confi
       config.scan.bounds ? ObjectGrid(config).canvas().shape.pixels() : config.object.max_pixels;
   backend.initial_object = std::polar(static_cast<float>(config.object.initial_amplitude),
                                       static_cast<float>(config.object.initial_phase_rad));
+  backend.deterministic = config.deterministic;
   return backend;
 }
 

@@ -372,6 +372,7 @@ EdgeConfig ConfigFromProto(const v1::SessionConfig& proto) {
     config.clear_region.min_pixels_per_point = proto.clear_region().min_pixels_per_point();
   }
   config.snapshots = ReadSnapshots(proto.snapshots(), edge);
+  config.deterministic = proto.deterministic();
   out.violations = edge.Take();
   return out;
 }

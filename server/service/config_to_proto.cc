@@ -160,6 +160,7 @@ v1::SessionConfig ConfigToProto(const ReconstructionConfig& config) {
   snapshots.set_every_iterations(static_cast<std::uint32_t>(config.snapshots.every_iterations));
   snapshots.set_min_interval_ms(static_cast<std::uint32_t>(config.snapshots.min_interval_ms));
   snapshots.set_history(static_cast<std::uint32_t>(config.snapshots.history));
+  out.set_deterministic(config.deterministic);
   return out;
 }
 

@@ -100,6 +100,45 @@ TEST_F(SessionLifeTest, EffectiveConfigurationHasAllDefaults) {
   EXPECT_NEAR(created.value.pixel_size_y_m(), SmallScan().simulation().pixel_size().y_m, 1e-15);
 }
 
+TEST_F(SessionLifeTest, DeterministicSessionsRepeatEachBitWhateverTheOrderOfArrival) {
+  // The default schedule, a probe that is updated, and frames for which a GPU has a faster way.
+  static const TestScan scan(49, 64, 4);
+  v1::SessionConfig config = scan.Config(12);
+  config.clear_schedule();
+  config.set_deterministic(true);
+  const auto result_of = [&](const std::string& name) {
+    const auto ended = api().AwaitEnd(name);
+    EXPECT_EQ(ended.value.state(), v1::SESSION_STATE_COMPLETED) << ended.value.failure();
+    EXPECT_TRUE(ended.value.config().deterministic());
+    v1::GetSnapshotRequest request;
+    request.set_name(name);
+    for (const auto kind : {v1::ARRAY_KIND_OBJECT, v1::ARRAY_KIND_PROBE, v1::ARRAY_KIND_COVERAGE}) {
+      request.mutable_selection()->add_arrays(kind);
+    }
+    const auto snapshot = api().Snapshot(request);
+    EXPECT_THAT(snapshot.status, IsOk());
+    EXPECT_FALSE(snapshot.value.object.empty());
+    return std::vector<std::string>{Bytes(snapshot.value.object.values),
+                                    Bytes(snapshot.value.probe.values),
+                                    Bytes(snapshot.value.coverage.values)};
+  };
+
+  const std::string forward = Create(config, "forward");
+  EXPECT_TRUE(api().Get(forward).value.config().deterministic());
+  SendAll(forward, scan);
+
+  const std::string backward = Create(config, "backward");
+  {
+    FrameInput frames(api(), backward);
+    PositionInput positions(api(), backward);
+    for (int j = scan.points() - 1; j >= 0; --j) EXPECT_TRUE(frames.Send(scan.Frames(j, 1)));
+    EXPECT_THAT(frames.Finish(), IsOk());
+    for (int j = scan.points() - 1; j >= 0; --j) EXPECT_TRUE(positions.Send(scan.Positions(j, 1)));
+    EXPECT_THAT(positions.Finish(), IsOk());
+  }
+  EXPECT_TRUE(result_of(forward) == result_of(backward));
+}
+
 TEST_F(SessionLifeTest, ValidateOnlyPlansAndCreatesNothing) {
   const auto planned = api().Create(Id(), SmallScan().Config(5), /*validate_only=*/true);
   ASSERT_THAT(planned.status, IsOk());

@@ -94,6 +94,7 @@ TEST(BuildConfig, PutsEachFlagIntoItsField) {
   flags.snapshot_every = 16;
   flags.idle_timeout_s = 17.5;
   flags.frozen_probe = true;
+  flags.deterministic = true;
   const auto config = BuildConfig(flags, nullptr);
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->run().it_ends_after(), 11);
@@ -104,6 +105,7 @@ TEST(BuildConfig, PutsEachFlagIntoItsField) {
   EXPECT_EQ(config->snapshots().every_iterations(), 16);
   EXPECT_EQ(config->run().idle_timeout_s(), 17.5);
   EXPECT_TRUE(config->probe().frozen());
+  EXPECT_TRUE(config->deterministic());
 }
 
 TEST(BuildConfig, OneStageAloneSetsTheIterationsAfterTheEndOfData) {

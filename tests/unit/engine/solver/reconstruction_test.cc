@@ -380,6 +380,13 @@ TEST_F(ReconstructionTest, UpdatesBeginWhenConfiguredAndAFrozenProbeNever) {
   for (const IterationOptions& o : record().options) EXPECT_FALSE(o.update_probe);
 }
 
+TEST_F(ReconstructionTest, DeviceIsToldWhetherResultsMustRepeat) {
+  ReconstructionConfig config = Resolve(Config());
+  EXPECT_FALSE(Reconstruction::BackendConfigFor(config).deterministic);
+  config.deterministic = true;
+  EXPECT_TRUE(Reconstruction::BackendConfigFor(config).deterministic);
+}
+
 TEST_F(ReconstructionTest, SnapshotsComeAtTheirCadenceAsPairsOfOneIteration) {
   ReconstructionConfig config = Config();
   config.snapshots.every_iterations = 3;

@@ -109,6 +109,7 @@ constexpr char kFullConfig[] = R"pb(
   }
   clear_region { enabled: true min_pixels_per_point: 25 }
   snapshots { every_iterations: 2 min_interval_ms: 50 history: 4 }
+  deterministic: true
 )pb";
 
 // The least that is accepted.
@@ -201,6 +202,7 @@ TEST(ConfigConversion, DefaultsAreThoseOfTheApi) {
   EXPECT_EQ(config->run.idle_timeout_s, 300);
   EXPECT_EQ(config->snapshots.every_iterations, 5);
   EXPECT_EQ(config->snapshots.history, 1);
+  EXPECT_FALSE(config->deterministic);
 }
 
 TEST(ConfigConversion, ElectronsHaveTheirOwnWavelength) {
