@@ -4,6 +4,7 @@
 //   bench_engine                                  difference map and ML gradient on the first GPU
 //   bench_engine --algorithms dm,ml_grad,epie --frames 1024,4096 --sizes 128,256
 //   bench_engine --integer_positions              windows on whole pixels of the object
+//   bench_engine --deterministic                  the ordered sums in place of the fused passes
 //   bench_engine --snapshots                      and what ten snapshots a second cost
 //   bench_engine --convergence --frames 1024 --schedule dm:50,ml_grad:50
 //   bench_engine --device cpu --frames 64 --sizes 64 --iterations 3
@@ -72,6 +73,7 @@ ABSL_FLAG(std::vector<std::string>, frames, {"4096"}, "frames of a scan");
 ABSL_FLAG(std::vector<std::string>, sizes, {"256"}, "pixels of a frame's side");
 ABSL_FLAG(int, iterations, 20, "iterations that are timed, after the warm-up");
 ABSL_FLAG(bool, integer_positions, false, "round positions to whole pixels of the object");
+ABSL_FLAG(bool, deterministic, false, "add sums in order, so that results repeat bit for bit");
 ABSL_FLAG(bool, snapshots, false,
           "measure what snapshots at 10 Hz cost, on canvases of at least 2048 x 2048");
 ABSL_FLAG(bool, convergence, false, "measure the error against the truth instead of the time");
@@ -90,6 +92,7 @@ struct Options {
   std::vector<BenchStage> schedule;
   int iterations = 0;
   bool integer_positions = false;
+  bool deterministic = false;
   bool snapshots = false;
   bool convergence = false;
 };
@@ -118,6 +121,7 @@ absl::StatusOr<Options> ParseOptions() {
   PS_ASSIGN_OR_RETURN(options.schedule, ParseSchedule(absl::GetFlag(FLAGS_schedule)));
   options.iterations = absl::GetFlag(FLAGS_iterations);
   options.integer_positions = absl::GetFlag(FLAGS_integer_positions);
+  options.deterministic = absl::GetFlag(FLAGS_deterministic);
   options.snapshots = absl::GetFlag(FLAGS_snapshots);
   options.convergence = absl::GetFlag(FLAGS_convergence);
   if (options.iterations < 1) return absl::InvalidArgumentError("--iterations must be at least 1");
@@ -233,8 +237,10 @@ class Bench {
           BenchSimulation(distinct, side, options_.integer_positions));
       few.frames = SimulateFrames(*few.simulation, pool_);
     }
-    return TimingScan(*few.simulation, few.frames, frames, options_.integer_positions,
-                      options_.snapshots ? kSnapshotCanvasSide : 0);
+    BenchScan scan = TimingScan(*few.simulation, few.frames, frames, options_.integer_positions,
+                                options_.snapshots ? kSnapshotCanvasSide : 0);
+    scan.deterministic = options_.deterministic;
+    return scan;
   }
 
   absl::StatusOr<FftFloor> FftFloorFor(int side, int frames) {
@@ -250,6 +256,7 @@ class Bench {
     json.AddNumber("frames", points);
     json.AddNumber("side", side);
     json.AddBool("integer_positions", options_.integer_positions);
+    json.AddBool("deterministic", options_.deterministic);
     return json;
   }
 

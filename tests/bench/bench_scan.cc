@@ -95,6 +95,7 @@ BackendConfig BenchScan::ConfigFor(bool keeps_exit_waves) const {
   config.capacity = points();
   config.keeps_exit_waves = keeps_exit_waves;
   config.max_object_pixels = canvas.shape.pixels();
+  config.deterministic = deterministic;
   return config;
 }
 

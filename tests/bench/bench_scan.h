@@ -24,6 +24,7 @@ struct BenchScan {
   Region canvas;
   ComplexStack object;  // Start; no modes: the backend's initial object.
   ComplexStack probe;   // Start.
+  bool deterministic = false;
 
   int points() const { return static_cast<int>(windows.size()); }
   BackendConfig ConfigFor(bool keeps_exit_waves) const;

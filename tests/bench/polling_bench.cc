@@ -13,27 +13,13 @@
 
 #include "client/cpp/client.h"
 #include "engine/simulation/simulation.h"
+#include "tests/bench/bench_session.h"
 
 namespace ptychoserve {
 namespace {
 
 constexpr std::chrono::seconds kPatience{60};
 using Seconds = std::chrono::duration<double>;
-
-v1::SessionConfig ConfigFor(const Simulation& simulation) {
-  const SimulationConfig& s = simulation.config();
-  v1::SessionConfig config;
-  config.mutable_optics()->set_wavelength_m(s.wavelength_m);
-  config.mutable_optics()->set_distance_m(s.distance_m);
-  config.mutable_optics()->set_detector_pixel_size_y_m(s.detector_pixel_size_m);
-  config.mutable_detector()->mutable_frame_shape()->set_rows(s.frame_side);
-  config.mutable_detector()->mutable_frame_shape()->set_cols(s.frame_side);
-  config.mutable_detector()->set_dtype(v1::DATA_TYPE_U16);
-  config.mutable_scan()->set_expected_points(simulation.points());
-  config.add_schedule()->mutable_difference_map();
-  config.mutable_run()->set_it_ends_after(100'000'000);
-  return config;
-}
 
 double IterationsPerSecond(client::Client& client, const std::string& session, double seconds) {
   const auto begin = std::chrono::steady_clock::now();
@@ -53,7 +39,9 @@ int Run(const std::string& address, int pollers, int points, int side, double se
   const Simulation simulation({.points = points, .frame_side = side});
   auto client = client::Client::Connect(address).value();
   const std::string session = "polling-bench";
-  (void)client->CreateSession(session, ConfigFor(simulation)).value();
+  v1::StageConfig stage;
+  stage.mutable_difference_map();
+  (void)client->CreateSession(session, EndlessSession(simulation, stage)).value();
   auto positions = client->OpenPositionWriter(session);
   auto frames = client->OpenFrameWriter(session, {.dtype = v1::DATA_TYPE_U16,
                                                   .rows = static_cast<std::uint32_t>(side),
