@@ -278,16 +278,11 @@ void LaunchColumns(const ColumnsArgs& args, cudaStream_t stream) {
 }
 
 cudaError_t PrepareColumns() {
-  for (const int rows : kFusedLengths) {
-    for (const ColumnRule rule :
-         {ColumnRule::kModulus, ColumnRule::kPoisson, ColumnRule::kGaussian, ColumnRule::kFit}) {
-      for (const bool f32 : {false, true}) {
-        for (const bool square : {false, true}) {
-          const cudaError_t error = Prepare(Choose(rows, rule, f32, square));
-          if (error != cudaSuccess) return error;
-        }
-      }
-    }
+  for (const ColumnRule rule :
+       {ColumnRule::kModulus, ColumnRule::kPoisson, ColumnRule::kGaussian, ColumnRule::kFit}) {
+    const cudaError_t error = PrepareInstances(
+        [rule](int rows, bool f32, bool square) { return Choose(rows, rule, f32, square); });
+    if (error != cudaSuccess) return error;
   }
   return cudaSuccess;
 }

@@ -58,6 +58,20 @@ cudaError_t Prepare(const KernelChoice<Args>& choice) {
                               percent);
 }
 
+// The same for choose(length, a, b) with every length and both values of the flags a and b.
+template <typename Choose>
+cudaError_t PrepareInstances(Choose choose) {
+  for (const int length : kFusedLengths) {
+    for (const bool a : {false, true}) {
+      for (const bool b : {false, true}) {
+        const cudaError_t error = Prepare(choose(length, a, b));
+        if (error != cudaSuccess) return error;
+      }
+    }
+  }
+  return cudaSuccess;
+}
+
 }  // namespace ptychoserve::cuda
 
 #endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_FUSED_KERNEL_CHOICE_H_

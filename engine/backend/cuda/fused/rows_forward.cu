@@ -100,16 +100,6 @@ void LaunchRowsForward(const RowsForwardArgs& args, cudaStream_t stream) {
   Launch(Choose(batch.cols, args.exit_waves != nullptr, args.subpixel), grid, args, stream);
 }
 
-cudaError_t PrepareRowsForward() {
-  for (const int cols : kFusedLengths) {
-    for (const bool reflect : {false, true}) {
-      for (const bool subpixel : {false, true}) {
-        const cudaError_t error = Prepare(Choose(cols, reflect, subpixel));
-        if (error != cudaSuccess) return error;
-      }
-    }
-  }
-  return cudaSuccess;
-}
+cudaError_t PrepareRowsForward() { return PrepareInstances(Choose); }
 
 }  // namespace ptychoserve::cuda

@@ -220,16 +220,6 @@ int FusedSharedBytes() {
   return most;
 }
 
-cudaError_t PrepareRowsInverse() {
-  for (const int cols : kFusedLengths) {
-    for (const bool exit : {false, true}) {
-      for (const bool subpixel : {false, true}) {
-        const cudaError_t error = Prepare(Choose(cols, exit, subpixel));
-        if (error != cudaSuccess) return error;
-      }
-    }
-  }
-  return cudaSuccess;
-}
+cudaError_t PrepareRowsInverse() { return PrepareInstances(Choose); }
 
 }  // namespace ptychoserve::cuda
