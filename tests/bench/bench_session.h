@@ -9,7 +9,7 @@
 namespace ptychoserve {
 
 // A session for all points of `simulation` that iterates until it is deleted, with `stage` alone.
-inline v1::SessionConfig EndlessSession(const Simulation& simulation, v1::StageConfig stage) {
+inline v1::SessionConfig EndlessSession(const Simulation& simulation, v1::Stage stage) {
   const SimulationConfig& s = simulation.config();
   v1::SessionConfig config;
   config.mutable_optics()->set_wavelength_m(s.wavelength_m);

@@ -34,7 +34,7 @@ int Run(const std::string& address, int streams, int points, int side, bool diff
 
   auto client = client::Client::Connect(address).value();
   const std::string session = "ingest-bench";
-  v1::StageConfig stage;
+  v1::Stage stage;
   if (difference_map) {
     stage.mutable_difference_map();
   } else {

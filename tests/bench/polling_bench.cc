@@ -39,7 +39,7 @@ int Run(const std::string& address, int pollers, int points, int side, double se
   const Simulation simulation({.points = points, .frame_side = side});
   auto client = client::Client::Connect(address).value();
   const std::string session = "polling-bench";
-  v1::StageConfig stage;
+  v1::Stage stage;
   stage.mutable_difference_map();
   (void)client->CreateSession(session, EndlessSession(simulation, stage)).value();
   auto positions = client->OpenPositionWriter(session);
