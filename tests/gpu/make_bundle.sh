@@ -35,7 +35,12 @@ for program in "${programs[@]}"; do
   done < <(ldd "$build/bin/$program" | awk '$2 == "=>" { print $1, $3 }')
 done
 cp -r "$build/tests/reference/data" "$out/reference"
-cp "$here/run_gpu_tests.sh" "$here/run_bench.sh" "$out/"
+# The scripts unpack what compresses well.
+for folder in lib reference; do
+  tar -C "$out" -czf "$out/$folder.tar.gz" "$folder"
+  rm -r "${out:?}/$folder"
+done
+cp "$here/unpack.sh" "$here/run_gpu_tests.sh" "$here/run_bench.sh" "$out/"
 [[ -d $here/e2e ]] && cp -r "$here/e2e" "$out/"
 
 size_mib=$(du -sm "$out" | cut -f1)

@@ -6,9 +6,8 @@
 set -uo pipefail
 out=$(realpath -m "${1:-bench}")
 cd "$(dirname "$(realpath "$0")")" || exit 1
+. ./unpack.sh
 mkdir -p "$out"
-cuda=${CUDA_HOME:-/usr/local/cuda}
-export LD_LIBRARY_PATH="$PWD/lib:$cuda/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 failed=0
 
 # bench NAME FLAGS...

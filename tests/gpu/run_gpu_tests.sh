@@ -4,10 +4,10 @@
 # Usage: run_gpu_tests.sh [LOG_DIR]
 set -uo pipefail
 cd "$(dirname "$(realpath "$0")")" || exit 1
+. ./unpack.sh
 logs=${1:-logs}
 mkdir -p "$logs"
 cuda=${CUDA_HOME:-/usr/local/cuda}
-export LD_LIBRARY_PATH="$PWD/lib:$cuda/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export PTYCHOSERVE_REFERENCE_DIR=$PWD/reference
 passed=0
 failed=0
