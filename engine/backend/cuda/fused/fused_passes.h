@@ -60,10 +60,9 @@ class FusedPasses {
     float2* exit_waves;            // The difference map's, else null. [capacity, frame]
     float epsilon;                 // The gradients'.
     float max_gradient;
-    float2* object_sum;  // Null when not wanted, and so on; see RowsInverseArgs.
-    float2* probe_sum;
-    float* probe_weights;
-    FitSums* fit_sums;  // Out, the gradients': the step's sums [points], in any order.
+    float2* object_sum;  // Null when not wanted; see RowsInverseArgs.
+    float2* probe_sum;   // The gradients', null when not wanted.
+    FitSums* fit_sums;   // Out, the gradients': the step's sums [points], in any order.
   };
   // `beside` enqueues work on the given stream that the passes neither need nor touch; FitSample is
   // such work.

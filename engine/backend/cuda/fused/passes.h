@@ -98,8 +98,7 @@ struct RowsInverseArgs {
   int group_count;
   bool subpixel;
   float2* object_sum;  // += Σ_j B_jᵀ(conj(P) w_j) [canvas]; null when not wanted.
-  float2*
-      probe_sum;  // += Σ_j conj(O_j) v_j [rows, cols]; null when not wanted. Not with exit waves.
+  float2* probe_sum;   // += Σ_j conj(O_j) v_j [rows, cols]; null when not wanted, or with ψ.
 };
 void LaunchRowsInverse(const RowsInverseArgs& args, cudaStream_t stream);
 
