@@ -128,7 +128,9 @@ PointSchedule SchedulePoints(std::span<const PointWindow> points, Shape frame, i
   std::vector<int> given(points.size());
   std::iota(given.begin(), given.end(), 0);
   PointSchedule as_given = ScheduleInOrder(points, std::move(given), frame, chunk_points, subpixel);
-  if (points.empty()) return as_given;
+  // Three points to a block are as good as it gets with lines that end: no need to look further,
+  // which while data arrive would be done again and again.
+  if (as_given.groups.size() * (kMaxGroupPoints - 1) <= points.size()) return as_given;
   PointSchedule along_curve =
       ScheduleInOrder(points, CurveOrder(points), frame, chunk_points, subpixel);
   return along_curve.groups.size() < as_given.groups.size() ? along_curve : as_given;

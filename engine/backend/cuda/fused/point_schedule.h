@@ -26,8 +26,8 @@ struct PointSchedule {
 };
 
 // Chunks of at most `chunk_points` points. Points keep their order where neighbours in it overlap
-// as well as neighbours along a space-filling curve do, so that a raster stays as it was measured;
-// otherwise they follow the curve (Hilbert's).
+// well, or as well as neighbours along a space-filling curve do, so that a raster stays as it was
+// measured; otherwise they follow the curve (Hilbert's).
 PointSchedule SchedulePoints(std::span<const PointWindow> points, Shape frame, int chunk_points);
 
 }  // namespace ptychoserve::cuda
