@@ -210,9 +210,9 @@ void CheckBoundsAxis(absl::string_view axis, double min_m, double max_m, double 
   const std::string min_field = absl::StrCat("bounds.", axis, "_min_m");
   const std::string max_field = absl::StrCat("bounds.", axis, "_max_m");
   const double limit_m = kMaxPositionPx * pixel_m;
-  const bool finite = check.Closed(min_field, min_m, -limit_m, limit_m) &
-                      check.Closed(max_field, max_m, -limit_m, limit_m);
-  if (!finite) return;
+  const bool min_good = check.Closed(min_field, min_m, -limit_m, limit_m);
+  const bool max_good = check.Closed(max_field, max_m, -limit_m, limit_m);
+  if (!min_good || !max_good) return;
   check.Check(
       max_m >= min_m, max_field,
       absl::StrFormat("is %.10g; must not be less than %s_min_m, %.10g", max_m, axis, min_m));
@@ -272,9 +272,9 @@ void CheckObject(const ObjectConfig& object, Checker& check) {
   }
   if (object.phase_limits.has_value()) {
     const PhaseLimits& limits = *object.phase_limits;
-    const bool good = check.Closed("phase_limits.min_rad", limits.min_rad, -kPi, kPi) &
-                      check.Closed("phase_limits.max_rad", limits.max_rad, -kPi, kPi);
-    if (good) {
+    const bool min_good = check.Closed("phase_limits.min_rad", limits.min_rad, -kPi, kPi);
+    const bool max_good = check.Closed("phase_limits.max_rad", limits.max_rad, -kPi, kPi);
+    if (min_good && max_good) {
       check.Check(limits.max_rad >= limits.min_rad, "phase_limits.max_rad",
                   absl::StrFormat("is %.10g; must not be less than phase_limits.min_rad, %.10g",
                                   limits.max_rad, limits.min_rad));

@@ -123,8 +123,10 @@ struct FrameStore::Impl {
   void Account(IdRanges& ids, std::int64_t id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     if (id >= first_id && !closed && ids.ranges() < kMaxRefusedRanges) ids.Insert(id);
   }
-  void RefuseFrame(Reject reason, std::int64_t id, std::string detail)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+  // `payload_bytes` of the frame, unless they have been counted.
+  void RefuseFrame(Reject reason, std::int64_t id, std::string detail,
+                   std::int64_t payload_bytes = 0) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    frames.payload_bytes += payload_bytes;
     Count(frames, reason, id, 1, std::move(detail));
     Account(frame_ids, id);
   }
@@ -370,26 +372,25 @@ int FrameStore::TakeFrames(const FrameBatch& batch, int begin) {
     {
       MutexLock lock(s.mu);
       const std::int64_t size = static_cast<std::int64_t>(encoded_size(i));
-      const auto refuse = [&](Reject reason, std::string detail) {
-        s.frames.payload_bytes += size;
-        s.RefuseFrame(reason, id, std::move(detail));
-      };
       if (id < s.first_id) {
-        refuse(Reject::kBadId, absl::StrCat("frame ", id, ": ids begin at ", s.first_id));
+        s.RefuseFrame(Reject::kBadId, id, absl::StrCat("frame ", id, ": ids begin at ", s.first_id),
+                      size);
         continue;
       }
       if (s.closed) {
-        refuse(Reject::kLate, "after the end of data");
+        s.RefuseFrame(Reject::kLate, id, "after the end of data", size);
         continue;
       }
       const auto it = s.records.find(id);
       if (it != s.records.end() && it->second.slot >= 0) {
-        refuse(Reject::kDuplicate, "");
+        s.RefuseFrame(Reject::kDuplicate, id, "", size);
         continue;
       }
       if (!s.HasSlot()) {
-        refuse(Reject::kOverCapacity, absl::StrCat("frame ", id, ": all ", s.config.scan.capacity,
-                                                   " slots are taken (scan.capacity)"));
+        s.RefuseFrame(Reject::kOverCapacity, id,
+                      absl::StrCat("frame ", id, ": all ", s.config.scan.capacity,
+                                   " slots are taken (scan.capacity)"),
+                      size);
         continue;
       }
       if (!s.HasBuffer()) return i;
