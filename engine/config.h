@@ -116,8 +116,8 @@ struct PhaseLimits {
 struct ObjectConfig {
   double initial_amplitude = 1.0;
   double initial_phase_rad = 0.0;
-  int padding_px = 4;                          // Added to the canvas in each axis, 2..1024.
-  std::int64_t max_pixels = 16 * 1024 * 1024;  // Bound of a growing canvas.
+  int padding_px = 4;                                // Added to the canvas in each axis, 2..1024.
+  std::int64_t max_pixels = std::int64_t{16} << 20;  // Bound of a growing canvas.
   std::optional<AmplitudeLimits> amplitude_limits;
   std::optional<PhaseLimits> phase_limits;
   int start_update = 0;  // First iteration that changes the object.

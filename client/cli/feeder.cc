@@ -53,7 +53,7 @@ absl::Status Check(const FeedOptions& options) {
 absl::Status Persist(const std::function<absl::Status()>& attempt,
                      const std::function<absl::Status()>& stream_status) {
   for (;;) {
-    const absl::Status status = attempt();
+    absl::Status status = attempt();
     const bool again = absl::IsResourceExhausted(status) || absl::IsDeadlineExceeded(status);
     if (!again) return status;
     PS_RETURN_IF_ERROR(stream_status());

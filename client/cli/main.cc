@@ -45,29 +45,31 @@ int ReportParseError(const CLI::App& app, const CLI::ParseError& error, bool jso
 int main(int argc, char** argv) {
   namespace cli = ptychoserve::cli;
   cli::Context context;
-  CLI::App app(kDescription, "ptychoctl");
-  app.footer(kFooter);
-  app.set_version_flag("--version", std::string(ptychoserve::kVersion));
-  app.require_subcommand(1);
-  cli::AddSimulate(app, context);
-  cli::AddRun(app, context);
-  cli::AddCreate(app, context);
-  cli::AddStream(app, context);
-  cli::AddWatch(app, context);
-  cli::AddSnapshot(app, context);
-  cli::AddList(app, context);
-  cli::AddGet(app, context);
-  cli::AddFinish(app, context);
-  cli::AddStop(app, context);
-  cli::AddDelete(app, context);
-  cli::AddUpdate(app, context);
-  cli::AddInfo(app, context);
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    bool json = false;
-    for (int k = 1; k < argc; ++k) json = json || std::string(argv[k]) == "--json";
-    return ReportParseError(app, error, json);
+    CLI::App app(kDescription, "ptychoctl");
+    app.footer(kFooter);
+    app.set_version_flag("--version", std::string(ptychoserve::kVersion));
+    app.require_subcommand(1);
+    cli::AddSimulate(app, context);
+    cli::AddRun(app, context);
+    cli::AddCreate(app, context);
+    cli::AddStream(app, context);
+    cli::AddWatch(app, context);
+    cli::AddSnapshot(app, context);
+    cli::AddList(app, context);
+    cli::AddGet(app, context);
+    cli::AddFinish(app, context);
+    cli::AddStop(app, context);
+    cli::AddDelete(app, context);
+    cli::AddUpdate(app, context);
+    cli::AddInfo(app, context);
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      bool json = false;
+      for (int k = 1; k < argc; ++k) json = json || std::string(argv[k]) == "--json";
+      return ReportParseError(app, error, json);
+    }
   } catch (const std::exception& error) {
     return cli::ReportError(absl::InternalError(error.what()), context.json);
   }

@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/output.h"
+#include "engine/base/array.h"
 #include "engine/base/status_macros.h"
 #include "engine/io/npy.h"
 #include "engine/io/picture.h"
@@ -177,8 +178,10 @@ std::vector<WindowCorner> WindowCorners(const client::Snapshot& snapshot,
     }
     const double y = y_sign * (settings.swap_axes() ? scan->x_m[k] : scan->y_m[k]);
     const double x = x_sign * (settings.swap_axes() ? scan->y_m[k] : scan->x_m[k]);
-    corners.push_back({(y - header.origin_y_m()) / header.pixel_size_y_m() - probe[1] / 2,
-                       (x - header.origin_x_m()) / header.pixel_size_x_m() - probe[2] / 2});
+    corners.push_back({(y - header.origin_y_m()) / header.pixel_size_y_m() -
+                           MiddlePixel(static_cast<int>(probe[1])),
+                       (x - header.origin_x_m()) / header.pixel_size_x_m() -
+                           MiddlePixel(static_cast<int>(probe[2]))});
   }
   return corners;
 }
@@ -219,6 +222,7 @@ absl::StatusOr<std::vector<std::string>> WritePictures(const std::string& stem,
   PS_RETURN_IF_ERROR(WriteObjectPicture(object_path, snapshot));
   const ComplexStack probe = ToStack(snapshot.probe);
   std::vector<Picture> modes;
+  modes.reserve(static_cast<std::size_t>(probe.modes));
   for (int m = 0; m < probe.modes; ++m) {
     modes.push_back(ComplexPicture(probe.data.data() + m * probe.shape.pixels(), probe.shape));
   }

@@ -18,6 +18,9 @@ struct Shape {
   std::int64_t pixels() const { return static_cast<std::int64_t>(rows) * cols; }
 };
 
+// The pixel that counts as the middle of `n`.
+constexpr int MiddlePixel(int n) { return n / 2; }
+
 // A rectangle of pixels; [row, row + shape.rows) x [col, col + shape.cols).
 struct Region {
   int row = 0;

@@ -16,9 +16,12 @@
 
 #define PS_CONCAT_INNER_(a, b) a##b
 #define PS_CONCAT_(a, b) PS_CONCAT_INNER_(a, b)
+// `status_or` is a new name and `lhs` may declare one: neither can stand in parentheses.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define PS_ASSIGN_OR_RETURN_IMPL_(status_or, lhs, expr)      \
   auto status_or = (expr);                                   \
   if (!status_or.ok()) return std::move(status_or).status(); \
   lhs = *std::move(status_or)
+// NOLINTEND(bugprone-macro-parentheses)
 
 #endif  // PTYCHOSERVE_ENGINE_BASE_STATUS_MACROS_H_

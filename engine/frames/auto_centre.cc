@@ -110,8 +110,8 @@ std::optional<BeamCentre> AutoCentre::Find() const {
 
   // The middle pixel, by the same rule as the middle of a frame: n / 2 of n.
   const Shape size = detector_.auto_centre->crop_shape;
-  const int row = (beam.min_row + beam.max_row + 1) / 2 - size.rows / 2;
-  const int col = (beam.min_col + beam.max_col + 1) / 2 - size.cols / 2;
+  const int row = (beam.min_row + beam.max_row + 1) / 2 - MiddlePixel(size.rows);
+  const int col = (beam.min_col + beam.max_col + 1) / 2 - MiddlePixel(size.cols);
   BeamCentre found;
   found.crop = {std::clamp(row, 0, shape.rows - size.rows),
                 std::clamp(col, 0, shape.cols - size.cols), size};
@@ -122,7 +122,8 @@ std::optional<BeamCentre> AutoCentre::Find() const {
 Region AutoCentre::CentralCrop() const {
   const Shape shape = OrientedShape(detector_.frame_shape, detector_.orientation);
   const Shape size = detector_.auto_centre->crop_shape;
-  return {shape.rows / 2 - size.rows / 2, shape.cols / 2 - size.cols / 2, size};
+  return {MiddlePixel(shape.rows) - MiddlePixel(size.rows),
+          MiddlePixel(shape.cols) - MiddlePixel(size.cols), size};
 }
 
 }  // namespace ptychoserve

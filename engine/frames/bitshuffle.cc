@@ -32,7 +32,7 @@ void Shuffle(const std::byte* in, std::byte* out, std::int64_t elements) {
   for (std::int64_t i = 0; i < groups; ++i) {
     for (int j = 0; j < kElementBytes; ++j) {
       const std::uint64_t x = Gather(in + i * kGroup * kElementBytes + j, kElementBytes);
-      Scatter(TransposeBits(x), out + j * kGroup * groups + i, groups);
+      Scatter(TransposeBits(x), out + kGroup * groups * j + i, groups);
     }
   }
 }
@@ -42,7 +42,7 @@ void Unshuffle(const std::byte* in, std::byte* out, std::int64_t elements) {
   const std::int64_t groups = elements / kGroup;
   for (std::int64_t i = 0; i < groups; ++i) {
     for (int j = 0; j < kElementBytes; ++j) {
-      const std::uint64_t x = Gather(in + j * kGroup * groups + i, groups);
+      const std::uint64_t x = Gather(in + kGroup * groups * j + i, groups);
       Scatter(TransposeBits(x), out + i * kGroup * kElementBytes + j, kElementBytes);
     }
   }

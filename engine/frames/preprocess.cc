@@ -75,7 +75,7 @@ inline void CopyRun(const std::byte* src, std::int64_t step, const std::uint8_t*
   Word<In> any = 0;
   Word<In> invalid = 0;
   for (int i = 0; i < count; ++i) {
-    auto value = Load<Word<In>>(src, kStep != 0 ? i * kStep : i * step);
+    auto value = Load<Word<In>>(src, kStep != 0 ? static_cast<std::int64_t>(i * kStep) : i * step);
     const Word<In> unmasked = kMasked ? bad[i] ^ 1 : 1;
     if constexpr (std::is_same_v<In, float>) {
       value = value == kNegativeZero ? 0 : value;
@@ -121,8 +121,8 @@ FramePreprocessor::FramePreprocessor(const DetectorConfig& detector, Region crop
       raw_bytes_(raw_shape_.pixels() * DataTypeBytes(dtype_)),
       engine_bytes_(out_shape_.pixels() * StorageBytes(storage_)),
       index_(IndexFor(raw_shape_, detector.orientation)),
-      shift_rows_(detector.beam_at_corner ? 0 : crop.shape.rows / 2),
-      shift_cols_(detector.beam_at_corner ? 0 : crop.shape.cols / 2) {
+      shift_rows_(detector.beam_at_corner ? 0 : MiddlePixel(crop.shape.rows)),
+      shift_cols_(detector.beam_at_corner ? 0 : MiddlePixel(crop.shape.cols)) {
   index_.start += crop.row * index_.row_step + crop.col * index_.col_step;
   if (std::none_of(detector.bad_pixels.begin(), detector.bad_pixels.end(),
                    [](std::uint8_t b) { return b != 0; })) {

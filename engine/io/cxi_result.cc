@@ -62,8 +62,9 @@ absl::Status WritePositions(hid_t file, const CxiResult& r)
     // Where the beam's centre, pixel [rows/2, cols/2] of the window, was on the sample.
     translation.insert(
         translation.end(),
-        {r.origin_x_m + (r.window_col[i] + r.probe.shape.cols / 2) * r.pixel_size_x_m,
-         r.origin_y_m + (r.window_row[i] + r.probe.shape.rows / 2) * r.pixel_size_y_m, 0.0});
+        {r.origin_x_m + (r.window_col[i] + MiddlePixel(r.probe.shape.cols)) * r.pixel_size_x_m,
+         r.origin_y_m + (r.window_row[i] + MiddlePixel(r.probe.shape.rows)) * r.pixel_size_y_m,
+         0.0});
   }
   PS_RETURN_IF_ERROR(hdf5::Write<double>(file, cxi::kWindowCorner, {frames, 2}, corners, "pixels"));
   PS_RETURN_IF_ERROR(hdf5::Write<double>(file, cxi::kTranslation, {frames, 3}, translation, "m"));

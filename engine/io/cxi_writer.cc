@@ -56,8 +56,8 @@ absl::Status WriteInfo(hid_t file, const CxiScanInfo& info)
   // Beam at pixel [rows/2, cols/2].
   PS_RETURN_IF_ERROR(
       hdf5::Write<double>(file, cxi::kCorner, {3},
-                          {shape.cols / 2 * info.detector_pixel_size_x_m,
-                           shape.rows / 2 * info.detector_pixel_size_y_m, info.distance_m},
+                          {MiddlePixel(shape.cols) * info.detector_pixel_size_x_m,
+                           MiddlePixel(shape.rows) * info.detector_pixel_size_y_m, info.distance_m},
                           "m"));
   PS_RETURN_IF_ERROR(hdf5::WriteScalar(file, cxi::kWavelength, info.wavelength_m, "m"));
   PS_RETURN_IF_ERROR(

@@ -20,7 +20,7 @@ double FftFrequency(int k, int n) { return static_cast<double>(k < (n + 1) / 2 ?
 
 // Offset that brings `centre`, a place on a circle of `n` pixels, to n / 2: the short way round.
 int ShortestOffset(double centre, int n) {
-  double offset = n / 2 - centre;
+  double offset = MiddlePixel(n) - centre;
   offset -= n * std::floor(offset / n + 0.5);
   return static_cast<int>(std::lround(offset));
 }
@@ -34,9 +34,9 @@ ComplexStack ProbeFromMeanAmplitude(const FloatImage& mean_amplitude) {
 
   ComplexStack probe(1, shape);
   for (int y = 0; y < shape.rows; ++y) {
-    const int to_row = (y + shape.rows / 2) % shape.rows;
+    const int to_row = (y + MiddlePixel(shape.rows)) % shape.rows;
     for (int x = 0; x < shape.cols; ++x) {
-      const int to_col = (x + shape.cols / 2) % shape.cols;
+      const int to_col = (x + MiddlePixel(shape.cols)) % shape.cols;
       probe.data[static_cast<std::size_t>(to_row) * shape.cols + to_col] =
           Complex64(wave[static_cast<std::size_t>(y) * shape.cols + x]);
     }

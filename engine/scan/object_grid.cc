@@ -81,8 +81,9 @@ Corner Clamp(const Corner& corner, std::int32_t first, std::int32_t last) {
 // padding in front; the rest of the padding, at least the interpolation pixel, follows the window
 // of its upper end.
 Span AnnouncedSpan(const PixelRange& range, int announced_side, int frame_side, int padding_px) {
-  const int begin = Split(range.min - frame_side / 2).index - padding_px / 2;
-  const int end = Split(range.max - frame_side / 2).index + frame_side + kInterpolationPixels;
+  const int begin = Split(range.min - MiddlePixel(frame_side)).index - padding_px / 2;
+  const int end =
+      Split(range.max - MiddlePixel(frame_side)).index + frame_side + kInterpolationPixels;
   // Only rounding in range / pixel can make the announced side too small for `end`.
   return {begin, std::max(announced_side, RoundUpToEven(end - begin))};
 }
@@ -114,8 +115,8 @@ ObjectGrid::ObjectGrid(const ReconstructionConfig& config)
 
 std::variant<ObjectGrid::Placed, std::string> ObjectGrid::Place(double y_m, double x_m) {
   if (scan_.swap_axes) std::swap(y_m, x_m);
-  const double row = scan_.y_sign * y_m / pixel_size_.y_m - frame_.rows / 2;
-  const double col = scan_.x_sign * x_m / pixel_size_.x_m - frame_.cols / 2;
+  const double row = scan_.y_sign * y_m / pixel_size_.y_m - MiddlePixel(frame_.rows);
+  const double col = scan_.x_sign * x_m / pixel_size_.x_m - MiddlePixel(frame_.cols);
   if (std::isnan(row) || std::isnan(col)) return "the position is not a number";
 
   const auto window_at = [](const Corner& r, const Corner& c) {
@@ -209,13 +210,13 @@ void ObjectGrid::Remember(const Window& w) {
 
 Region ObjectGrid::scanned() const {
   if (fixed_ || !any_placed_) {
-    return {frame_.rows / 2 + padding_px_ / 2,
-            frame_.cols / 2 + padding_px_ / 2,
+    return {MiddlePixel(frame_.rows) + padding_px_ / 2,
+            MiddlePixel(frame_.cols) + padding_px_ / 2,
             {std::max(1, canvas_.shape.rows - frame_.rows - padding_px_),
              std::max(1, canvas_.shape.cols - frame_.cols - padding_px_)}};
   }
-  return {min_row_ + frame_.rows / 2 - canvas_.row,
-          min_col_ + frame_.cols / 2 - canvas_.col,
+  return {min_row_ + MiddlePixel(frame_.rows) - canvas_.row,
+          min_col_ + MiddlePixel(frame_.cols) - canvas_.col,
           {max_row_ - min_row_ + 1, max_col_ - min_col_ + 1}};
 }
 

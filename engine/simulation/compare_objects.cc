@@ -89,7 +89,8 @@ class Fit {
   void SubtractPlane(double p0, double py, double px) {
     for (int y = 0; y < r_.shape.rows; ++y) {
       for (int x = 0; x < r_.shape.cols; ++x) {
-        const double phase = p0 + py * (y - r_.shape.rows / 2) + px * (x - r_.shape.cols / 2);
+        const double phase =
+            p0 + py * (y - MiddlePixel(r_.shape.rows)) + px * (x - MiddlePixel(r_.shape.cols));
         r_.data[r_.Index(y, x)] *= std::polar(1.0, -phase);
       }
     }
@@ -118,8 +119,8 @@ class Fit {
       const double phase = std::arg(q * std::conj(sum));
       if (std::abs(phase) >= kRampOutlier) return;
       const double weight = std::abs(q);
-      const std::array<double, 3> basis = {1, static_cast<double>(y - t_.shape.rows / 2),
-                                           static_cast<double>(x - t_.shape.cols / 2)};
+      const std::array<double, 3> basis = {1, static_cast<double>(y - MiddlePixel(t_.shape.rows)),
+                                           static_cast<double>(x - MiddlePixel(t_.shape.cols))};
       for (std::size_t a = 0; a < 3; ++a) {
         right[a] += weight * basis[a] * phase;
         for (std::size_t b = 0; b < 3; ++b) normal[a][b] += weight * basis[a] * basis[b];

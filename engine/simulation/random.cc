@@ -25,7 +25,10 @@ double LogFactorial(double k) {
   // where its next term is below 1e-11.
   double x = k + 1;
   double factors = 1;
-  for (; x < kSeriesFrom; x += 1) factors *= x;
+  while (x < kSeriesFrom) {
+    factors *= x;
+    x += 1;
+  }
   const double r = 1 / x;
   const double series = r * (1.0 / 12 - r * r * (1.0 / 360 - r * r * (1.0 / 1260 - r * r / 1680)));
   return (x - 0.5) * std::log(x) - x + kHalfLogTwoPi + series - std::log(factors);

@@ -150,8 +150,8 @@ std::vector<std::uint16_t> Simulation::Frame(int j) const {
   const std::size_t side = static_cast<std::size_t>(n);
   // Corner of the window in pixels of object(): nearest integer, and how far the probe is off it.
   const std::size_t index = static_cast<std::size_t>(j);
-  const double corner_y = y_m_[index] / pixel_size_.y_m - n / 2 - object_row_;
-  const double corner_x = x_m_[index] / pixel_size_.x_m - n / 2 - object_col_;
+  const double corner_y = y_m_[index] / pixel_size_.y_m - MiddlePixel(n) - object_row_;
+  const double corner_x = x_m_[index] / pixel_size_.x_m - MiddlePixel(n) - object_col_;
   const double row = std::floor(corner_y + 0.5), col = std::floor(corner_x + 0.5);
   std::vector<Complex> wave = ShiftedProbe(corner_y - row, corner_x - col);
   const std::size_t pitch = static_cast<std::size_t>(object_.shape.cols);

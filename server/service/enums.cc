@@ -23,7 +23,6 @@ std::optional<DataType> FromProto(v1::DataType value) {
 std::optional<Orientation> FromProto(v1::Orientation value) {
   switch (value) {
     case v1::ORIENTATION_UNSPECIFIED:
-      return Orientation::kIdentity;
     case v1::ORIENTATION_IDENTITY:
       return Orientation::kIdentity;
     case v1::ORIENTATION_FLIP_LR:
@@ -48,7 +47,6 @@ std::optional<Orientation> FromProto(v1::Orientation value) {
 std::optional<OverCapacity> FromProto(v1::OverCapacity value) {
   switch (value) {
     case v1::OVER_CAPACITY_UNSPECIFIED:
-      return OverCapacity::kReject;
     case v1::OVER_CAPACITY_REJECT:
       return OverCapacity::kReject;
     case v1::OVER_CAPACITY_END_SCAN:
@@ -61,7 +59,6 @@ std::optional<OverCapacity> FromProto(v1::OverCapacity value) {
 std::optional<OutOfCanvas> FromProto(v1::OutOfCanvas value) {
   switch (value) {
     case v1::OUT_OF_CANVAS_UNSPECIFIED:
-      return OutOfCanvas::kReject;
     case v1::OUT_OF_CANVAS_REJECT:
       return OutOfCanvas::kReject;
     case v1::OUT_OF_CANVAS_CLAMP:
@@ -74,7 +71,6 @@ std::optional<OutOfCanvas> FromProto(v1::OutOfCanvas value) {
 std::optional<ScheduleClock> FromProto(v1::ScheduleClock value) {
   switch (value) {
     case v1::SCHEDULE_CLOCK_UNSPECIFIED:
-      return ScheduleClock::kAfterEndOfData;
     case v1::SCHEDULE_CLOCK_AFTER_END_OF_DATA:
       return ScheduleClock::kAfterEndOfData;
     case v1::SCHEDULE_CLOCK_FROM_START:
@@ -87,7 +83,6 @@ std::optional<ScheduleClock> FromProto(v1::ScheduleClock value) {
 std::optional<Likelihood> FromProto(v1::Likelihood value) {
   switch (value) {
     case v1::LIKELIHOOD_UNSPECIFIED:
-      return Likelihood::kPoisson;
     case v1::LIKELIHOOD_POISSON:
       return Likelihood::kPoisson;
     case v1::LIKELIHOOD_GAUSSIAN:
@@ -100,7 +95,6 @@ std::optional<Likelihood> FromProto(v1::Likelihood value) {
 std::optional<Encoding> FromProto(v1::Encoding value) {
   switch (value) {
     case v1::ENCODING_UNSPECIFIED:
-      return Encoding::kRaw;
     case v1::ENCODING_RAW:
       return Encoding::kRaw;
     case v1::ENCODING_LZ4:
