@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/base/array.h"
@@ -140,10 +141,13 @@ class Backend {
                                                    const IterationOptions& options) = 0;
   virtual absl::StatusOr<FitMetrics> Evaluate() = 0;
 
-  // Takes a copy of object, probe and coverage as they are now. At most one copy is under way.
-  virtual absl::Status StartReadback() = 0;
-  // The copy, once it has arrived; nullopt while it has not, unless `wait`.
-  virtual absl::StatusOr<std::optional<Readback>> FinishReadback(bool wait) = 0;
+  // Begins a copy of object, probe and coverage as they are now. What is returned waits for it and
+  // hands it out: to be called once, before the next start, on any thread, while iterations go on.
+  // The backend outlives that call.
+  using CollectReadback = absl::AnyInvocable<absl::StatusOr<Readback>() &&>;
+  virtual absl::StatusOr<CollectReadback> StartReadback() = 0;
+  // [modes, frame_shape]. Waits for the device.
+  virtual absl::StatusOr<ComplexStack> ReadProbe() = 0;
 
   // Exit waves of the active points' slots, in the order of SetActivePoints: [points, frame].
   // For tests and for export of the state.

@@ -315,14 +315,21 @@ absl::StatusOr<bool> Reconstruction::Impl::PollSnapshot(bool wait, bool final) {
   snapshot->final = final;
   snapshot->time = std::chrono::system_clock::now();
   last_coverage = snapshot->metrics.coverage;
+  std::vector<std::shared_ptr<const Snapshot>> retired;
   {
     MutexLock lock(mu);
     snapshot->version = ++versions;
     shown.snapshot_version = versions;
     if (shown.last) shown.last->coverage = last_coverage;
     snapshots.push_back(std::move(snapshot));
-    while (static_cast<int>(snapshots.size()) > config.snapshots.history) snapshots.pop_front();
+    while (static_cast<int>(snapshots.size()) > config.snapshots.history) {
+      retired.push_back(std::move(snapshots.front()));
+      snapshots.pop_front();
+    }
   }
+  // Giving their memory back takes milliseconds, too.
+  if (!retired.empty())
+    options.run_beside([retired = std::move(retired)]() mutable { retired.clear(); });
   options.on_progress();
   return true;
 }
@@ -444,7 +451,8 @@ absl::StatusOr<std::unique_ptr<Reconstruction>> Reconstruction::Create(
   PS_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, device.CreateBackend(backend_config));
   std::unique_ptr<Reconstruction> reconstruction(new Reconstruction(config, std::move(options)));
   Impl& impl = *reconstruction->impl_;
-  impl.solver = std::make_unique<Solver>(config, std::move(backend), impl.store);
+  impl.solver =
+      std::make_unique<Solver>(config, std::move(backend), impl.store, impl.options.run_beside);
   MutexLock lock(impl.mu);
   impl.shown.device_bytes = device.EstimateBytes(backend_config);
   return reconstruction;

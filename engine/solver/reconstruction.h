@@ -21,6 +21,7 @@
 #include "engine/scan/position_batch.h"
 #include "engine/solver/progress.h"
 #include "engine/solver/snapshot.h"
+#include "engine/solver/solver.h"
 #include "engine/store/frame_store.h"
 
 namespace ptychoserve {
@@ -29,6 +30,9 @@ struct ReconstructionOptions {
   const Clock* clock = &Clock::Steady();
   // Host bytes for frames that have been accepted and wait for the device.
   std::int64_t staging_bytes = 256 << 20;
+  // Runs what takes milliseconds and must not hold the turns up, such as copying a snapshot; on any
+  // thread, but all of it: the end of a session waits for its snapshot.
+  RunBeside run_beside = [](const std::function<void()>& work) { work(); };
   // Called, on any thread and without locks held, when a turn would find something to do.
   std::function<void()> on_work = [] {};
   // Called after each change of state, warning, iteration or snapshot. Must be quick.

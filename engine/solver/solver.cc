@@ -1,6 +1,7 @@
 #include "engine/solver/solver.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <complex>
 #include <iterator>
@@ -63,16 +64,58 @@ double CoveredFraction(const FloatImage& coverage, const Region& area) {
          static_cast<double>(std::max<std::int64_t>(1, area.shape.pixels()));
 }
 
+// The part of `region` that is inside `canvas`, at least one pixel. Both on the absolute lattice.
+Region Within(const Region& region, const Region& canvas) {
+  const int row_end = std::min(region.row + region.shape.rows, canvas.row + canvas.shape.rows);
+  const int col_end = std::min(region.col + region.shape.cols, canvas.col + canvas.shape.cols);
+  const int row = std::min(std::max(region.row, canvas.row), row_end - 1);
+  const int col = std::min(std::max(region.col, canvas.col), col_end - 1);
+  return {row, col, {row_end - row, col_end - col}};
+}
+
+// `scanned` and the rest are of the moment when the snapshot was begun.
+std::unique_ptr<Snapshot> MakeSnapshot(Readback readback, const IterationRecord& record,
+                                       const Region& scanned,
+                                       const std::vector<FrameStore::Point>& points,
+                                       const PixelSize& pixel_size) {
+  auto snapshot = std::make_unique<Snapshot>();
+  const Region canvas = readback.canvas;
+  snapshot->iteration = record.iteration;
+  snapshot->canvas = canvas;
+  snapshot->pixel_size_y_m = pixel_size.y_m;
+  snapshot->pixel_size_x_m = pixel_size.x_m;
+  snapshot->object = std::move(readback.object);
+  snapshot->probe = std::move(readback.probe);
+  snapshot->coverage = std::move(readback.coverage);
+  // Positions may have come in since the canvas was set; their part of the area is not here yet.
+  const Region area = Within(scanned, canvas);
+  snapshot->scanned = {area.row - canvas.row, area.col - canvas.col, area.shape};
+  snapshot->points.reserve(points.size());
+  for (const FrameStore::Point& p : points) {
+    snapshot->points.push_back(
+        {p.frame_id, p.window.row + static_cast<double>(p.window.frac_row) - canvas.row,
+         p.window.col + static_cast<double>(p.window.frac_col) - canvas.col});
+  }
+  snapshot->metrics = record;
+  snapshot->metrics.coverage = CoveredFraction(snapshot->coverage, snapshot->scanned);
+  return snapshot;
+}
+
 }  // namespace
 
 Solver::Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> backend,
-               FrameStore& store)
+               FrameStore& store, RunBeside run_beside)
     : config_(config),
       pixel_size_(ObjectPixelSize(config.optics, config.detector)),
       frame_shape_(EngineFrameShape(config.detector)),
       backend_(std::move(backend)),
       store_(store),
+      run_beside_(std::move(run_beside)),
       active_(std::make_shared<std::vector<FrameStore::Point>>()) {}
+
+Solver::~Solver() {
+  if (snapshot_.valid()) snapshot_.wait();
+}
 
 absl::StatusOr<bool> Solver::LoadStaged() {
   const std::vector<FrameToLoad> frames = store_.TakeStaged();
@@ -175,55 +218,31 @@ absl::StatusOr<IterationMetrics> Solver::Iterate(const AlgorithmConfig& algorith
 }
 
 absl::Status Solver::Recentre() {
-  // There is one read-back at a time; a recentring that waited for its turn would come at an
-  // iteration that depends on timing.
-  if (pending_) {
-    PS_ASSIGN_OR_RETURN(parked_, FinishSnapshot(/*wait=*/true));
-  }
-  PS_RETURN_IF_ERROR(backend_->StartReadback());
-  PS_ASSIGN_OR_RETURN(const auto readback, backend_->FinishReadback(/*wait=*/true));
-  const CentreOffset offset = OffsetToCentre(readback->probe);
+  PS_ASSIGN_OR_RETURN(const ComplexStack probe, backend_->ReadProbe());
+  const CentreOffset offset = OffsetToCentre(probe);
   if (offset.rows == 0 && offset.cols == 0) return absl::OkStatus();
   return backend_->Shift(offset.rows, offset.cols);
 }
 
 absl::Status Solver::StartSnapshot(const IterationRecord& record) {
-  PS_RETURN_IF_ERROR(backend_->StartReadback());
-  pending_ = Pending{record, store_.scanned(), active_};
+  PS_ASSIGN_OR_RETURN(Backend::CollectReadback collect, backend_->StartReadback());
+  // Shared, as a std::function must be copyable.
+  const auto task = std::make_shared<std::packaged_task<decltype(snapshot_.get())()>>(
+      [collect = std::move(collect), record, scanned = store_.scanned(), points = active_,
+       pixel_size = pixel_size_]() mutable -> absl::StatusOr<std::unique_ptr<Snapshot>> {
+        PS_ASSIGN_OR_RETURN(Readback readback, std::move(collect)());
+        return MakeSnapshot(std::move(readback), record, scanned, *points, pixel_size);
+      });
+  snapshot_ = task->get_future();
+  run_beside_([task] { (*task)(); });
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Snapshot>> Solver::FinishSnapshot(bool wait) {
-  if (parked_ != nullptr) return std::move(parked_);
-  PS_ASSIGN_OR_RETURN(std::optional<Readback> readback, backend_->FinishReadback(wait));
-  if (!readback) return nullptr;
-  auto snapshot = std::make_unique<Snapshot>();
-  snapshot->iteration = pending_->record.iteration;
-  snapshot->canvas = readback->canvas;
-  snapshot->pixel_size_y_m = pixel_size_.y_m;
-  snapshot->pixel_size_x_m = pixel_size_.x_m;
-  snapshot->object = std::move(readback->object);
-  snapshot->probe = std::move(readback->probe);
-  snapshot->coverage = std::move(readback->coverage);
-  // Positions may have come in since the canvas was set; their part of the area is not here yet.
-  const Region& canvas = snapshot->canvas;
-  Region& area = pending_->scanned_absolute;
-  const int row_end = std::min(area.row + area.shape.rows, canvas.row + canvas.shape.rows);
-  const int col_end = std::min(area.col + area.shape.cols, canvas.col + canvas.shape.cols);
-  area.row = std::min(std::max(area.row, canvas.row), row_end - 1);
-  area.col = std::min(std::max(area.col, canvas.col), col_end - 1);
-  snapshot->scanned = {
-      area.row - canvas.row, area.col - canvas.col, {row_end - area.row, col_end - area.col}};
-  snapshot->points.reserve(pending_->points->size());
-  for (const FrameStore::Point& p : *pending_->points) {
-    snapshot->points.push_back(
-        {p.frame_id, p.window.row + static_cast<double>(p.window.frac_row) - canvas.row,
-         p.window.col + static_cast<double>(p.window.frac_col) - canvas.col});
+  if (!wait && snapshot_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+    return nullptr;
   }
-  snapshot->metrics = pending_->record;
-  snapshot->metrics.coverage = CoveredFraction(snapshot->coverage, snapshot->scanned);
-  pending_.reset();
-  return snapshot;
+  return snapshot_.get();
 }
 
 }  // namespace ptychoserve

@@ -2,8 +2,9 @@
 #define PTYCHOSERVE_ENGINE_SOLVER_SOLVER_H_
 
 #include <cstdint>
+#include <functional>
+#include <future>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,13 +19,20 @@
 
 namespace ptychoserve {
 
+// Runs some work, now or later, on this thread or another.
+using RunBeside = std::function<void(std::function<void()>)>;
+
 // The device worker's side of a session: moves points from the store to the backend, iterates,
 // and brings snapshots back. Knows nothing of states and rules. Not thread-safe.
 // Errors of every method: those of Backend.
 class Solver {
  public:
-  // `config` is resolved; `store` outlives the solver.
-  Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> backend, FrameStore& store);
+  // `config` is resolved; `store` outlives the solver. Snapshots are collected by `run_beside`:
+  // copying some tens of megabytes takes longer than an iteration.
+  Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> backend, FrameStore& store,
+         RunBeside run_beside);
+  // Waits for the snapshot under way.
+  ~Solver();
 
   // Moves staged frames to the device and notes the points that became ready. False when there
   // was nothing to do.
@@ -50,18 +58,12 @@ class Solver {
 
   // Begins to copy the present state; `record` is that of the last iteration.
   absl::Status StartSnapshot(const IterationRecord& record);
-  bool snapshot_under_way() const { return pending_.has_value() || parked_ != nullptr; }
+  bool snapshot_under_way() const { return snapshot_.valid(); }
   // The snapshot begun last, once it has arrived; null while it has not, unless `wait`. Version
   // and time are left to the caller.
   absl::StatusOr<std::unique_ptr<Snapshot>> FinishSnapshot(bool wait);
 
  private:
-  // What a snapshot needs of the moment it was begun.
-  struct Pending {
-    IterationRecord record;
-    Region scanned_absolute;
-    std::shared_ptr<const std::vector<FrameStore::Point>> points;
-  };
   absl::Status Recentre();
   std::vector<PointWindow> ActiveWindows() const;
   absl::Status RestartExitWaves();
@@ -73,6 +75,7 @@ class Solver {
   const Shape frame_shape_;
   std::unique_ptr<Backend> backend_;
   FrameStore& store_;
+  const RunBeside run_beside_;
   bool started_ = false;
   double noise_r_factor_ = 0;
   bool waves_are_stale_ = false;
@@ -80,8 +83,7 @@ class Solver {
   std::vector<FrameStore::Point> waiting_;
   // In frame-id order. Shared with the snapshot under way, so replaced rather than changed.
   std::shared_ptr<const std::vector<FrameStore::Point>> active_;
-  std::optional<Pending> pending_;
-  std::unique_ptr<Snapshot> parked_;  // Had to arrive before a recentring.
+  std::future<absl::StatusOr<std::unique_ptr<Snapshot>>> snapshot_;  // Under way when valid.
 };
 
 }  // namespace ptychoserve

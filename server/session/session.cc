@@ -19,6 +19,7 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(
   options.staging_bytes = staging_bytes;
   // The worker outlives every session; a session that is being destroyed is not called back.
   options.on_work = [worker = &session->device_.worker] { worker->Wake(); };
+  options.run_beside = [&notify](std::function<void()> work) { notify.Post(std::move(work)); };
   options.on_progress = [weak = std::weak_ptr<Session>(session)] {
     if (const auto self = weak.lock()) self->PostObserve();
   };

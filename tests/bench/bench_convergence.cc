@@ -75,9 +75,9 @@ ComplexStack Cut(const ComplexStack& image, const Region& at, const Region& regi
 }
 
 absl::StatusOr<ComplexStack> ReadObject(Backend& backend, const Region& region) {
-  PS_RETURN_IF_ERROR(backend.StartReadback());
-  PS_ASSIGN_OR_RETURN(const std::optional<Readback> readback, backend.FinishReadback(true));
-  return Cut(readback->object, readback->canvas, region);
+  PS_ASSIGN_OR_RETURN(Backend::CollectReadback collect, backend.StartReadback());
+  PS_ASSIGN_OR_RETURN(const Readback readback, std::move(collect)());
+  return Cut(readback.object, readback.canvas, region);
 }
 
 // Runs each algorithm a little, so that nothing of what follows happens for the first time.

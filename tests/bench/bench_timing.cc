@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <memory>
 #include <numeric>
 #include <vector>
@@ -34,36 +35,34 @@ class Snapshots {
 
   // Between two iterations: fetches the snapshot that has arrived, starts one that is due.
   absl::Status AfterIteration() {
-    if (under_way_) {
-      PS_ASSIGN_OR_RETURN(const auto readback, backend_.FinishReadback(/*wait=*/false));
-      if (!readback.has_value()) return absl::OkStatus();
-      Arrived();
+    if (arriving_.valid()) {
+      if (arriving_.wait_for(Seconds(0)) != std::future_status::ready) return absl::OkStatus();
+      PS_RETURN_IF_ERROR(Finish());
     }
     if (SteadyClock::now() - started_ < kSnapshotInterval) return absl::OkStatus();
     started_ = SteadyClock::now();
-    under_way_ = true;
-    return backend_.StartReadback();
+    PS_ASSIGN_OR_RETURN(Backend::CollectReadback collect, backend_.StartReadback());
+    arriving_ =
+        std::async(std::launch::async, [collect = std::move(collect)]() mutable -> absl::Status {
+          return std::move(collect)().status();
+        });
+    return absl::OkStatus();
   }
 
+  // Waits for the snapshot under way.
   absl::Status Finish() {
-    if (!under_way_) return absl::OkStatus();
-    PS_RETURN_IF_ERROR(backend_.FinishReadback(/*wait=*/true).status());
-    Arrived();
-    return absl::OkStatus();
+    if (!arriving_.valid()) return absl::OkStatus();
+    ++count_;
+    return arriving_.get();
   }
 
   int count() const { return count_; }
 
  private:
-  void Arrived() {
-    under_way_ = false;
-    ++count_;
-  }
-
   Backend& backend_;
   SteadyClock::time_point started_;
-  bool under_way_ = false;
   int count_ = 0;
+  std::future<absl::Status> arriving_;
 };
 
 // Iterations per second over one turn, at least two iterations; takes snapshots unless null.
@@ -85,8 +84,8 @@ absl::StatusOr<double> IterationRate(Backend& backend, const AlgorithmConfig& al
 absl::StatusOr<SnapshotCost> MeasureSnapshotCost(Backend& backend,
                                                  const AlgorithmConfig& algorithm) {
   // The first one allocates what it is copied to.
-  PS_RETURN_IF_ERROR(backend.StartReadback());
-  PS_RETURN_IF_ERROR(backend.FinishReadback(/*wait=*/true).status());
+  PS_ASSIGN_OR_RETURN(Backend::CollectReadback first, backend.StartReadback());
+  PS_RETURN_IF_ERROR(std::move(first)().status());
   Snapshots snapshots(backend);
   std::vector<double> alone, with, losses;
   for (int turn = 0; turn < kTurns; ++turn) {

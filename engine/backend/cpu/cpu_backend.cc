@@ -55,6 +55,12 @@ void Roll(Shape shape, int rows, int cols, const T* in, T* out) {
   }
 }
 
+// For files and the wire, which have single precision.
+template <typename Real>
+Complex64 Narrow(const std::complex<Real>& value) {
+  return Complex64(value);
+}
+
 }  // namespace
 
 template <typename Real>
@@ -358,30 +364,23 @@ absl::StatusOr<IterationMetrics> CpuBackend<Real>::Iterate(const AlgorithmConfig
 // --- Results ---------------------------------------------------------------------------------
 
 template <typename Real>
-absl::Status CpuBackend<Real>::StartReadback() {
-  if (readback_.has_value()) {
-    return absl::FailedPreconditionError("a readback is under way; finish it first");
-  }
+auto CpuBackend<Real>::StartReadback() -> absl::StatusOr<CollectReadback> {
   Readback result;
   result.canvas = canvas_;
   result.object = ComplexStack(1, canvas_.shape);
-  result.probe = ComplexStack(1, config_.frame_shape);
   result.coverage.shape = canvas_.shape;
   SumCoverage();
-  const auto narrow = [](Complex z) { return Complex64(z); };
-  std::transform(object().begin(), object().end(), result.object.data.begin(), narrow);
-  std::transform(probe().begin(), probe().end(), result.probe.data.begin(), narrow);
+  std::transform(object().begin(), object().end(), result.object.data.begin(), Narrow<Real>);
+  PS_ASSIGN_OR_RETURN(result.probe, ReadProbe());
   result.coverage.data.assign(object_den_.data(), object_den_.data() + canvas_.shape.pixels());
-  readback_ = std::move(result);
-  return absl::OkStatus();
+  return CollectReadback([result = std::move(result)]() mutable { return std::move(result); });
 }
 
 template <typename Real>
-absl::StatusOr<std::optional<Readback>> CpuBackend<Real>::FinishReadback(bool /*wait*/) {
-  if (!readback_.has_value()) {
-    return absl::FailedPreconditionError("no readback is under way; start one first");
-  }
-  return std::exchange(readback_, std::nullopt);
+absl::StatusOr<ComplexStack> CpuBackend<Real>::ReadProbe() {
+  ComplexStack result(1, config_.frame_shape);
+  std::transform(probe().begin(), probe().end(), result.data.begin(), Narrow<Real>);
+  return result;
 }
 
 template <typename Real>
@@ -392,8 +391,7 @@ absl::StatusOr<ComplexStack> CpuBackend<Real>::ReadExitWaves() {
   ComplexStack waves(point_count(), config_.frame_shape);
   for (int i = 0; i < point_count(); ++i) {
     const std::span<const Complex> wave = exit_wave(points_[i].slot);
-    std::transform(wave.begin(), wave.end(), waves.data.begin() + i * frame_pixels_,
-                   [](Complex z) { return Complex64(z); });
+    std::transform(wave.begin(), wave.end(), waves.data.begin() + i * frame_pixels_, Narrow<Real>);
   }
   return waves;
 }

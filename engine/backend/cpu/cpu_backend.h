@@ -56,8 +56,8 @@ class CpuBackend final : public Backend {
   absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
                                            const IterationOptions& options) override;
   absl::StatusOr<FitMetrics> Evaluate() override;
-  absl::Status StartReadback() override;
-  absl::StatusOr<std::optional<Readback>> FinishReadback(bool wait) override;
+  absl::StatusOr<CollectReadback> StartReadback() override;
+  absl::StatusOr<ComplexStack> ReadProbe() override;
   absl::StatusOr<ComplexStack> ReadExitWaves() override;
 
   // State in full precision, for comparison with references.
@@ -163,7 +163,6 @@ class CpuBackend final : public Backend {
 
   Region canvas_;
   std::vector<PointWindow> points_;
-  std::optional<Readback> readback_;
 
   Buffer<Slot> slots_;             // [capacity]
   Buffer<FrameErrors> errors_;     // [capacity], by place in points_.

@@ -391,15 +391,18 @@ absl::Status CudaBackend::UploadIndices(std::span<const std::int32_t> indices) {
 
 // --- Results ---------------------------------------------------------------------------------
 
-absl::Status CudaBackend::StartReadback() {
-  if (snapshot_canvas_.has_value()) {
-    return absl::FailedPreconditionError("a readback is under way; finish it first");
+absl::StatusOr<Backend::CollectReadback> CudaBackend::StartReadback() {
+  if (snapshot_under_way_) {
+    return absl::FailedPreconditionError("a readback is under way; collect it first");
   }
   PS_RETURN_IF_ERROR(UseDevice());
   PS_RETURN_IF_ERROR(Reserve(snapshot_object_download_, canvas_pixels()));
   PS_RETURN_IF_ERROR(Reserve(snapshot_coverage_download_, canvas_pixels()));
   PS_RETURN_IF_ERROR(Reserve(snapshot_probe_download_, plan_.frame_pixels));
+  // The next iteration makes the coverage once more, so that it stays the one that was captured.
+  const bool iterations_have_coverage = coverage_valid_;
   PS_RETURN_IF_ERROR(EnsureCoverage(stream_));
+  coverage_valid_ = iterations_have_coverage;
 
   const std::int64_t pixels = canvas_pixels(), frame = plan_.frame_pixels;
   constexpr cudaMemcpyKind kInside = cudaMemcpyDeviceToDevice;
@@ -418,36 +421,38 @@ absl::Status CudaBackend::StartReadback() {
       copy(snapshot_coverage_download_, snapshot_coverage_, pixels, kOut, copy_stream_));
   PS_RETURN_IF_ERROR(copy(snapshot_probe_download_, snapshot_probe_, frame, kOut, copy_stream_));
   PS_RETURN_IF_ERROR(copy_stream_.Record(snapshot_arrived_));
-  snapshot_canvas_ = canvas_;
-  return absl::OkStatus();
+  snapshot_under_way_ = true;
+  return CollectReadback([this, canvas = canvas_] { return CollectSnapshot(canvas); });
 }
 
-absl::StatusOr<std::optional<Readback>> CudaBackend::FinishReadback(bool wait) {
-  if (!snapshot_canvas_.has_value()) {
-    return absl::FailedPreconditionError("no readback is under way; start one first");
-  }
+absl::StatusOr<Readback> CudaBackend::CollectSnapshot(Region canvas) {
   PS_RETURN_IF_ERROR(UseDevice());
-  if (wait) {
-    PS_RETURN_IF_ERROR(snapshot_arrived_.Wait());
-  } else {
-    PS_ASSIGN_OR_RETURN(const bool arrived, snapshot_arrived_.Done());
-    if (!arrived) return std::optional<Readback>();
-  }
-  Readback result;
-  result.canvas = *std::exchange(snapshot_canvas_, std::nullopt);
-  const std::int64_t pixels = result.canvas.shape.pixels();
+  PS_RETURN_IF_ERROR(snapshot_arrived_.Wait());
   const auto* object = reinterpret_cast<const Complex64*>(snapshot_object_download_.data());
   const auto* probe = reinterpret_cast<const Complex64*>(snapshot_probe_download_.data());
   const float* coverage = snapshot_coverage_download_.data();
+  Readback result;
+  result.canvas = canvas;
   result.object.modes = 1;
-  result.object.shape = result.canvas.shape;
-  result.object.data.assign(object, object + pixels);
+  result.object.shape = canvas.shape;
+  result.object.data.assign(object, object + canvas.shape.pixels());
   result.probe.modes = 1;
   result.probe.shape = config_.frame_shape;
   result.probe.data.assign(probe, probe + plan_.frame_pixels);
-  result.coverage.shape = result.canvas.shape;
-  result.coverage.data.assign(coverage, coverage + pixels);
-  return std::optional<Readback>(std::move(result));
+  result.coverage.shape = canvas.shape;
+  result.coverage.data.assign(coverage, coverage + canvas.shape.pixels());
+  snapshot_under_way_ = false;
+  return result;
+}
+
+absl::StatusOr<ComplexStack> CudaBackend::ReadProbe() {
+  PS_RETURN_IF_ERROR(UseDevice());
+  ComplexStack probe(1, config_.frame_shape);
+  PS_RETURN_IF_ERROR(CopyAsync(reinterpret_cast<float2*>(probe.data.data()),
+                               std::as_const(probe_).data(), plan_.frame_pixels,
+                               cudaMemcpyDeviceToHost, stream_));
+  PS_RETURN_IF_ERROR(stream_.Synchronise());
+  return probe;
 }
 
 absl::StatusOr<ComplexStack> CudaBackend::ReadExitWaves() {

@@ -2,6 +2,7 @@
 #define PTYCHOSERVE_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H_
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -63,8 +64,8 @@ class CudaBackend final : public Backend {
   absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
                                            const IterationOptions& options) override;
   absl::StatusOr<FitMetrics> Evaluate() override;
-  absl::Status StartReadback() override;
-  absl::StatusOr<std::optional<Readback>> FinishReadback(bool wait) override;
+  absl::StatusOr<CollectReadback> StartReadback() override;
+  absl::StatusOr<ComplexStack> ReadProbe() override;
   absl::StatusOr<ComplexStack> ReadExitWaves() override;
 
   // Bytes of device memory held.
@@ -99,6 +100,9 @@ class CudaBackend final : public Backend {
   absl::Status CheckLoaded(std::int32_t slot) const;
   // Into indices_.
   absl::Status UploadIndices(std::span<const std::int32_t> indices);
+
+  // Waits for the snapshot of `canvas` and takes it out of page-locked memory. Any thread.
+  absl::StatusOr<Readback> CollectSnapshot(Region canvas);
 
   // object_weights_ = Σ |P|² of the present probe over the active points.
   absl::Status EnsureCoverage(const Stream& stream);
@@ -215,7 +219,7 @@ class CudaBackend final : public Backend {
   PinnedBuffer<float> snapshot_coverage_download_;
   Event snapshot_taken_;
   Event snapshot_arrived_;
-  std::optional<Region> snapshot_canvas_;  // Set while a snapshot is under way.
+  std::atomic<bool> snapshot_under_way_ = false;
 };
 
 }  // namespace ptychoserve::cuda

@@ -42,10 +42,11 @@ inline std::unique_ptr<Backend> NewBackend(Device& device, const BackendConfig& 
 }
 
 inline Readback Read(Backend& backend) {
-  EXPECT_TRUE(backend.StartReadback().ok());
-  absl::StatusOr<std::optional<Readback>> result = backend.FinishReadback(/*wait=*/true);
-  EXPECT_TRUE(result.ok() && result->has_value());
-  return **std::move(result);
+  auto collect = backend.StartReadback();
+  EXPECT_TRUE(collect.ok()) << collect.status();
+  absl::StatusOr<Readback> result = (*std::move(collect))();
+  EXPECT_TRUE(result.ok()) << result.status();
+  return *std::move(result);
 }
 
 inline IterationMetrics Iterate(Backend& backend, const AlgorithmConfig& algorithm,
@@ -606,12 +607,21 @@ TEST_P(BackendConformance, ShiftMovesProbeObjectAndWavesTogether) {
 TEST_P(BackendConformance, ReadbackIsOfTheMomentOfItsStart) {
   const TestScan scan = ReferenceScan();
   const auto backend = Started(scan);
-  ASSERT_TRUE(backend->StartReadback().ok());
+  auto collect = backend->StartReadback();
+  ASSERT_TRUE(collect.ok()) << collect.status();
   Iterate(*backend, DifferenceMapConfig{});
-  const Readback result = **backend->FinishReadback(/*wait=*/true);
+  const Readback result = *(*std::move(collect))();
   EXPECT_EQ(result.object.data, scan.object.data);
   EXPECT_EQ(result.probe.data, scan.probe.data);
   EXPECT_NE(Read(*backend).object.data, scan.object.data);
+}
+
+TEST_P(BackendConformance, ReadsTheProbeOfNow) {
+  const auto backend = Started(ReferenceScan());
+  Iterate(*backend, DifferenceMapConfig{});
+  const absl::StatusOr<ComplexStack> probe = backend->ReadProbe();
+  ASSERT_TRUE(probe.ok()) << probe.status();
+  EXPECT_EQ(probe->data, Read(*backend).probe.data);
 }
 
 TEST_P(BackendConformance, ReportsValuesThatAreNotFinite) {

@@ -90,36 +90,37 @@ TEST(CudaBackend, SnapshotIsOfTheMomentItWasStarted) {
   const absl::StatusOr<Readback> now = ReadNow(*gpu);
   ASSERT_EQ(now.status(), absl::OkStatus());
 
-  ASSERT_EQ(gpu->StartReadback(), absl::OkStatus());
-  EXPECT_EQ(gpu->StartReadback().code(), absl::StatusCode::kFailedPrecondition);
+  absl::StatusOr<Backend::CollectReadback> collect = gpu->StartReadback();
+  ASSERT_EQ(collect.status(), absl::OkStatus());
+  EXPECT_EQ(gpu->StartReadback().status().code(), absl::StatusCode::kFailedPrecondition);
   for (int i = 0; i < 5; ++i) {
     ASSERT_EQ(gpu->Iterate(MlGradientConfig{}, {}).status(), absl::OkStatus());
   }
   ASSERT_EQ(gpu->Shift(2, 3), absl::OkStatus());
-  const absl::StatusOr<std::optional<Readback>> later = gpu->FinishReadback(/*wait=*/true);
+  const absl::StatusOr<Readback> later = (*std::move(collect))();
   ASSERT_EQ(later.status(), absl::OkStatus());
-  ASSERT_TRUE(later->has_value());
-  EXPECT_EQ((*later)->object.data, now->object.data);
-  EXPECT_EQ((*later)->probe.data, now->probe.data);
-  EXPECT_EQ((*later)->coverage.data, now->coverage.data);
+  EXPECT_EQ(later->object.data, now->object.data);
+  EXPECT_EQ(later->probe.data, now->probe.data);
+  EXPECT_EQ(later->coverage.data, now->coverage.data);
 
   const absl::StatusOr<Readback> after = ReadNow(*gpu);
   ASSERT_EQ(after.status(), absl::OkStatus());
   EXPECT_NE(after->object.data, now->object.data);
-  EXPECT_EQ(gpu->FinishReadback(true).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
-TEST(CudaBackend, PolledSnapshotArrives) {
+TEST(CudaBackend, SnapshotIsCollectedByAnotherThreadWhileIterationsGoOn) {
   const Problem problem = MakeProblem({.points = 10});
   const std::unique_ptr<Backend> gpu = MustCreate(FirstGpu(), problem.config);
   ASSERT_EQ(Prepare(problem, *gpu), absl::OkStatus());
-  ASSERT_EQ(gpu->StartReadback(), absl::OkStatus());
-  std::optional<Readback> readback;
-  while (!readback.has_value()) {
-    absl::StatusOr<std::optional<Readback>> polled = gpu->FinishReadback(/*wait=*/false);
-    ASSERT_EQ(polled.status(), absl::OkStatus());
-    readback = *std::move(polled);
+  absl::StatusOr<Backend::CollectReadback> collect = gpu->StartReadback();
+  ASSERT_EQ(collect.status(), absl::OkStatus());
+  absl::StatusOr<Readback> readback;
+  std::jthread other([&] { readback = (*std::move(collect))(); });
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_EQ(gpu->Iterate(DifferenceMapConfig{}, {}).status(), absl::OkStatus());
   }
+  other.join();
+  ASSERT_EQ(readback.status(), absl::OkStatus());
   EXPECT_EQ(readback->object.data, problem.object.data);
   EXPECT_EQ(readback->probe.data, problem.probe.data);
 }

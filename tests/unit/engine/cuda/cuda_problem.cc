@@ -239,10 +239,8 @@ std::string Deviations::ToString() const {
 }
 
 absl::StatusOr<Readback> ReadNow(Backend& backend) {
-  PS_RETURN_IF_ERROR(backend.StartReadback());
-  PS_ASSIGN_OR_RETURN(std::optional<Readback> readback, backend.FinishReadback(/*wait=*/true));
-  if (!readback.has_value()) return absl::InternalError("waited, but nothing arrived");
-  return *std::move(readback);
+  PS_ASSIGN_OR_RETURN(Backend::CollectReadback collect, backend.StartReadback());
+  return std::move(collect)();
 }
 
 absl::StatusOr<Deviations> Compare(Backend& backend, Backend& reference, bool exit_waves) {

@@ -26,8 +26,7 @@ struct FakeRecord {
   int destroyed = 0;
   std::optional<int> nan_at_iteration;  // 0-based.
   std::optional<int> fail_at_iteration;
-  int readbacks_waited_for = 0;
-  bool hold_readback = false;  // FinishReadback(false) never has it.
+  int probes_read = 0;
   std::function<double(int)> r_factor = [](int) { return 0.5; };
 };
 
@@ -81,20 +80,18 @@ class FakeBackend final : public Backend {
     ++record_.evaluations;
     return FitMetrics{.r_factor = 0.25};
   }
-  absl::Status StartReadback() override {
+  absl::StatusOr<CollectReadback> StartReadback() override {
     Readback r;
     r.canvas = record_.canvas;
     r.object = ComplexStack(1, record_.canvas.shape, Complex64(static_cast<float>(iterations_)));
     r.probe = ComplexStack(1, config_.frame_shape, Complex64(static_cast<float>(iterations_)));
     r.coverage = {record_.canvas.shape,
                   std::vector<float>(static_cast<std::size_t>(record_.canvas.shape.pixels()), 1)};
-    readback_ = std::move(r);
-    return absl::OkStatus();
+    return CollectReadback([r = std::move(r)]() mutable { return std::move(r); });
   }
-  absl::StatusOr<std::optional<Readback>> FinishReadback(bool wait) override {
-    record_.readbacks_waited_for += wait;
-    if (record_.hold_readback && !wait) return std::optional<Readback>();
-    return std::exchange(readback_, std::nullopt);
+  absl::StatusOr<ComplexStack> ReadProbe() override {
+    ++record_.probes_read;
+    return ComplexStack(1, config_.frame_shape, Complex64(1));
   }
   absl::StatusOr<ComplexStack> ReadExitWaves() override { return ComplexStack(); }
 
@@ -102,7 +99,6 @@ class FakeBackend final : public Backend {
   BackendConfig config_;
   FakeRecord& record_;
   int iterations_ = 0;
-  std::optional<Readback> readback_;
 };
 
 class FakeDevice final : public Device {

@@ -33,6 +33,10 @@ class ReconstructionTest : public ::testing::Test {
     ReconstructionOptions options;
     options.clock = &clock_;
     options.on_progress = [this] { ++progress_calls_; };
+    options.run_beside = [this](std::function<void()> work) {
+      held_.push_back(std::move(work));
+      if (!hold_) RunHeld();
+    };
     auto created = Reconstruction::Create(config, device_, options);
     ASSERT_TRUE(created.ok()) << created.status();
     session_ = *std::move(created);
@@ -66,6 +70,10 @@ class ReconstructionTest : public ::testing::Test {
     while (turns < limit && session_->RunTurn()) ++turns;
     return turns;
   }
+  // What the session left to others.
+  void RunHeld() {
+    for (const auto& work : std::exchange(held_, {})) work();
+  }
   Progress progress() { return session_->progress(); }
   FakeRecord& record() { return device_.record; }
 
@@ -73,6 +81,8 @@ class ReconstructionTest : public ::testing::Test {
   FakeDevice device_;
   std::unique_ptr<Reconstruction> session_;
   int progress_calls_ = 0;
+  bool hold_ = false;
+  std::vector<std::function<void()>> held_;
 };
 
 TEST_F(ReconstructionTest, WaitsForEnoughPointsThenStartsInTheNextTurn) {
@@ -250,8 +260,8 @@ TEST_F(ReconstructionTest, AutoCentreLooksAtNoMoreFramesThanAreExpected) {
   EXPECT_EQ(progress().active_points, 8);
 }
 
-TEST_F(ReconstructionTest, RecentringComesAtItsIterationWhateverTheReadBackDoes) {
-  record().hold_readback = true;
+TEST_F(ReconstructionTest, RecentringComesAtItsIterationWhateverTheSnapshotDoes) {
+  hold_ = true;
   ReconstructionConfig config = Config();
   config.probe.recentre_every = 5;
   config.probe.start_update = 0;
@@ -260,8 +270,9 @@ TEST_F(ReconstructionTest, RecentringComesAtItsIterationWhateverTheReadBackDoes)
   Start(config);
   Send(0, 8);
   RunTurns(12);
-  EXPECT_EQ(record().readbacks_waited_for, 4);  // Twice a snapshot, then the probe.
-  EXPECT_EQ(progress().snapshot_version, 2);
+  EXPECT_EQ(record().probes_read, 2);
+  EXPECT_EQ(progress().snapshot_version, 0);
+  RunHeld();
 }
 
 TEST_F(ReconstructionTest, EveryChangeOfStateIsWrittenDown) {
@@ -422,12 +433,18 @@ TEST_F(ReconstructionTest, SnapshotsKeepTheirLeastInterval) {
 }
 
 TEST_F(ReconstructionTest, ASlowReadBackHoldsNoIterationUp) {
-  record().hold_readback = true;
+  hold_ = true;
   Start(Config());
   Send(0, 8);
   RunTurns(40);
   EXPECT_EQ(progress().iteration, 40);
   EXPECT_EQ(progress().snapshot_version, 0);
+  ASSERT_EQ(held_.size(), 1u) << "one snapshot at a time";
+  hold_ = false;
+  RunHeld();
+  RunTurns(1);
+  EXPECT_EQ(progress().snapshot_version, 1);
+  EXPECT_EQ(session_->latest_snapshot()->iteration, 1) << "of the moment it was begun";
   ASSERT_TRUE(session_->Stop(/*abort=*/false).ok());
   RunTurns();
   EXPECT_TRUE(session_->latest_snapshot()->final);

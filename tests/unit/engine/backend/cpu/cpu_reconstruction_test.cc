@@ -80,8 +80,9 @@ std::unique_ptr<Backend> NewBackend(Device& device, const TestScan& scan) {
 }
 
 Readback Read(Backend& backend) {
-  EXPECT_TRUE(backend.StartReadback().ok());
-  return **backend.FinishReadback(true);
+  auto collect = backend.StartReadback();
+  EXPECT_TRUE(collect.ok()) << collect.status();
+  return *(*std::move(collect))();
 }
 
 // A flat object and a probe that is off by a tenth.
