@@ -229,6 +229,9 @@ struct ReconstructionConfig {
   // The same points in the same iterations give the same bits on a GPU, too, at about three times
   // the time of an iteration. CPU results repeat without it.
   bool deterministic = false;
+  // GPUs keep waves in half precision, which takes less time and memory and changes no result by
+  // as much as its noise; this keeps them in single precision. See BackendConfig::half_waves.
+  bool single_precision_waves = false;
 };
 
 struct FieldViolation {

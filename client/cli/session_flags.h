@@ -29,6 +29,7 @@ struct SessionFlags {
   std::optional<double> idle_timeout_s;
   bool frozen_probe = false;
   bool deterministic = false;
+  bool single_precision_waves = false;
 };
 
 void AddSessionFlags(CLI::App* command, SessionFlags& flags);

@@ -43,6 +43,10 @@ struct BackendConfig {
   bool keeps_exit_waves = false;       // Some stage is a difference map.
   std::int64_t max_object_pixels = 0;  // Largest canvas that SetCanvas will be asked for.
   Complex64 initial_object{1.0f, 0.0f};
+  // Device memory may hold waves, those between passes and the difference map's exit waves, in half
+  // precision, in a unit of each frame's own. Backends, and paths of theirs, that gain nothing by
+  // it keep single precision.
+  bool half_waves = false;
   // Sums over points are added in one order, always: results repeat bit for bit, more slowly on a
   // GPU. The CPU backend is deterministic as it is.
   bool deterministic = false;

@@ -441,6 +441,7 @@ BackendConfig Reconstruction::BackendConfigFor(const ReconstructionConfig& confi
   backend.initial_object = std::polar(static_cast<float>(config.object.initial_amplitude),
                                       static_cast<float>(config.object.initial_phase_rad));
   backend.deterministic = config.deterministic;
+  backend.half_waves = !config.single_precision_waves;
   return backend;
 }
 

@@ -373,6 +373,7 @@ EdgeConfig ConfigFromProto(const v1::SessionConfig& proto) {
   }
   config.snapshots = ReadSnapshots(proto.snapshots(), edge);
   config.deterministic = proto.deterministic();
+  config.single_precision_waves = proto.single_precision_waves();
   out.violations = edge.Take();
   return out;
 }

@@ -161,6 +161,7 @@ v1::SessionConfig ConfigToProto(const ReconstructionConfig& config) {
   snapshots.set_min_interval_ms(static_cast<std::uint32_t>(config.snapshots.min_interval_ms));
   snapshots.set_history(static_cast<std::uint32_t>(config.snapshots.history));
   out.set_deterministic(config.deterministic);
+  out.set_single_precision_waves(config.single_precision_waves);
   return out;
 }
 

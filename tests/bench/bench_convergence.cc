@@ -110,7 +110,7 @@ absl::StatusOr<std::vector<BenchStage>> ParseSchedule(absl::string_view text) {
 }
 
 absl::StatusOr<Convergence> RunConvergence(Device& device, const SimulationConfig& config,
-                                           const std::vector<BenchStage>& schedule,
+                                           const std::vector<BenchStage>& schedule, bool half_waves,
                                            ThreadPool& pool) {
   Convergence result;
   const auto begin = SteadyClock::now();
@@ -121,7 +121,8 @@ absl::StatusOr<Convergence> RunConvergence(Device& device, const SimulationConfi
   PS_ASSIGN_OR_RETURN(const Span cols,
                       ComparedSpan(simulation.x_m(), simulation.pixel_size().x_m, border));
   const Region compared{rows.begin, cols.begin, {rows.size, cols.size}};
-  const BenchScan scan = FullScan(simulation, pool);
+  BenchScan scan = FullScan(simulation, pool);
+  scan.half_waves = half_waves;
   result.points = scan.points();
   result.simulation_s = Seconds(SteadyClock::now() - begin).count();
 

@@ -38,7 +38,7 @@ struct Convergence {
 // with the truth at every iteration up to the tenth, then ever more rarely. The probe is updated
 // from the iteration on that is the server's default.
 absl::StatusOr<Convergence> RunConvergence(Device& device, const SimulationConfig& config,
-                                           const std::vector<BenchStage>& schedule,
+                                           const std::vector<BenchStage>& schedule, bool half_waves,
                                            ThreadPool& pool);
 
 // When the complex error first was `level`, the logarithm of the error interpolated linearly

@@ -5,6 +5,7 @@
 //   bench_engine --algorithms dm,ml_grad,epie --frames 1024,4096 --sizes 128,256
 //   bench_engine --integer_positions              windows on whole pixels of the object
 //   bench_engine --deterministic                  the ordered sums in place of the fused passes
+//   bench_engine --half_waves                     waves and exit waves in half precision
 //   bench_engine --snapshots                      and what ten snapshots a second cost
 //   bench_engine --convergence --frames 1024 --schedule dm:50,ml_grad:50
 //   bench_engine --device cpu --frames 64 --sizes 64 --iterations 3
@@ -74,6 +75,8 @@ ABSL_FLAG(std::vector<std::string>, sizes, {"256"}, "pixels of a frame's side");
 ABSL_FLAG(int, iterations, 20, "iterations that are timed, after the warm-up");
 ABSL_FLAG(bool, integer_positions, false, "round positions to whole pixels of the object");
 ABSL_FLAG(bool, deterministic, false, "add sums in order, so that results repeat bit for bit");
+ABSL_FLAG(bool, half_waves, false, "keep waves and exit waves in half precision");
+ABSL_FLAG(double, photons, 0, "in each frame; 0: 1e7 at 256 x 256, as many a pixel at other sizes");
 ABSL_FLAG(bool, snapshots, false,
           "measure what snapshots at 10 Hz cost, on canvases of at least 2048 x 2048");
 ABSL_FLAG(bool, convergence, false, "measure the error against the truth instead of the time");
@@ -93,6 +96,8 @@ struct Options {
   int iterations = 0;
   bool integer_positions = false;
   bool deterministic = false;
+  bool half_waves = false;
+  double photons = 0;
   bool snapshots = false;
   bool convergence = false;
 };
@@ -110,6 +115,12 @@ absl::StatusOr<std::vector<int>> ParseList(const char* flag,
   return values;
 }
 
+SimulationConfig SimulationFor(const Options& options, int frames, int side) {
+  SimulationConfig simulation = BenchSimulation(frames, side, options.integer_positions);
+  if (options.photons > 0) simulation.photons = options.photons;
+  return simulation;
+}
+
 absl::StatusOr<Options> ParseOptions() {
   Options options;
   for (const std::string& name : absl::GetFlag(FLAGS_algorithms)) {
@@ -122,13 +133,14 @@ absl::StatusOr<Options> ParseOptions() {
   options.iterations = absl::GetFlag(FLAGS_iterations);
   options.integer_positions = absl::GetFlag(FLAGS_integer_positions);
   options.deterministic = absl::GetFlag(FLAGS_deterministic);
+  options.half_waves = absl::GetFlag(FLAGS_half_waves);
+  options.photons = absl::GetFlag(FLAGS_photons);
   options.snapshots = absl::GetFlag(FLAGS_snapshots);
   options.convergence = absl::GetFlag(FLAGS_convergence);
   if (options.iterations < 1) return absl::InvalidArgumentError("--iterations must be at least 1");
   for (const int frames : options.frames) {
     for (const int side : options.sizes) {
-      PS_RETURN_IF_ERROR(
-          ValidateSimulation(BenchSimulation(frames, side, options.integer_positions)));
+      PS_RETURN_IF_ERROR(ValidateSimulation(SimulationFor(options, frames, side)));
     }
   }
   return options;
@@ -233,13 +245,13 @@ class Bench {
     const int distinct = std::min(frames, kMaxDistinctFrames);
     Few& few = few_[{side, distinct}];
     if (few.simulation == nullptr) {
-      few.simulation = std::make_unique<const Simulation>(
-          BenchSimulation(distinct, side, options_.integer_positions));
+      few.simulation = std::make_unique<const Simulation>(SimulationFor(options_, distinct, side));
       few.frames = SimulateFrames(*few.simulation, pool_);
     }
     BenchScan scan = TimingScan(*few.simulation, few.frames, frames, options_.integer_positions,
                                 options_.snapshots ? kSnapshotCanvasSide : 0);
     scan.deterministic = options_.deterministic;
+    scan.half_waves = options_.half_waves;
     return scan;
   }
 
@@ -257,6 +269,7 @@ class Bench {
     json.AddNumber("side", side);
     json.AddBool("integer_positions", options_.integer_positions);
     json.AddBool("deterministic", options_.deterministic);
+    json.AddBool("half_waves", options_.half_waves);
     return json;
   }
 
@@ -327,10 +340,9 @@ class Bench {
   }
 
   absl::Status RunConvergenceCase(int frames, int side) {
-    PS_ASSIGN_OR_RETURN(
-        const Convergence run,
-        RunConvergence(*place_.device, BenchSimulation(frames, side, options_.integer_positions),
-                       options_.schedule, pool_));
+    PS_ASSIGN_OR_RETURN(const Convergence run,
+                        RunConvergence(*place_.device, SimulationFor(options_, frames, side),
+                                       options_.schedule, options_.half_waves, pool_));
     const std::string schedule = absl::GetFlag(FLAGS_schedule);
     const std::string name = CaseName(run.points, side, options_.integer_positions);
     JsonObject json = CaseJson(run.points, side);

@@ -96,6 +96,7 @@ BackendConfig BenchScan::ConfigFor(bool keeps_exit_waves) const {
   config.keeps_exit_waves = keeps_exit_waves;
   config.max_object_pixels = canvas.shape.pixels();
   config.deterministic = deterministic;
+  config.half_waves = half_waves;
   return config;
 }
 

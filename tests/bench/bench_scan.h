@@ -25,6 +25,7 @@ struct BenchScan {
   ComplexStack object;  // Start; no modes: the backend's initial object.
   ComplexStack probe;   // Start.
   bool deterministic = false;
+  bool half_waves = false;
 
   int points() const { return static_cast<int>(windows.size()); }
   BackendConfig ConfigFor(bool keeps_exit_waves) const;

@@ -1,6 +1,7 @@
 #include "engine/backend/cuda/accumulate.h"
 
 #include "engine/backend/cuda/device_math.cuh"
+#include "engine/backend/cuda/stored_waves.cuh"
 
 namespace ptychoserve::cuda {
 namespace {
@@ -17,8 +18,12 @@ __device__ float2 FromLeft(float2 value) {
   return {__shfl_up_sync(kAllLanes, value.x, 1), __shfl_up_sync(kAllLanes, value.y, 1)};
 }
 
-__device__ const float2* WaveOf(const Waves& waves, const DevicePoint& point, int j, int pixels) {
-  return waves.data + static_cast<std::int64_t>(waves.by_slot ? point.slot : j) * pixels;
+template <bool kHalf>
+__device__ float2 WaveAt(const Waves& waves, const DevicePoint& point, int j, int pixels,
+                         int pixel) {
+  const auto* const data = static_cast<const StoredWave<kHalf>*>(waves.data);
+  const std::int64_t image = waves.by_slot ? point.slot : j;
+  return UnitOf<kHalf>(waves.figures, point.slot) * Widened(__ldg(data + image * pixels + pixel));
 }
 
 // Adds Bᵀ value to `sums`, for the points of the batch in their order, where value(j, point,
@@ -107,14 +112,14 @@ __global__ void __launch_bounds__(kThreads) ObjectSumKernel(ObjectSumArgs args) 
   const int tile_col = args.area.col + blockIdx.x * kTileCols;
   float2 sums[kRowsPerWarp] = {};
   const auto value = [&](int j, const DevicePoint& point, int pixel) {
-    return ConjProduct(args.probe[pixel], WaveOf(args.waves, point, j, pixels)[pixel]);
+    return ConjProduct(args.probe[pixel], WaveAt<false>(args.waves, point, j, pixels, pixel));
   };
   if (!SumWindows(args.batch, args.canvas, tile_row, tile_col, sums, value)) return;
   ForEachOwnPixel(args.canvas, tile_row, tile_col,
                   [&](std::int64_t at, int i) { args.sum[at] = args.sum[at] + sums[i]; });
 }
 
-template <bool kSum, bool kWeights>
+template <bool kSum, bool kWeights, bool kHalf>
 __global__ void __launch_bounds__(kThreads) ProbeSumKernel(ProbeSumArgs args) {
   const Batch& batch = args.batch;
   const int pixels = batch.rows * batch.cols;
@@ -128,7 +133,9 @@ __global__ void __launch_bounds__(kThreads) ProbeSumKernel(ProbeSumArgs args) {
   for (int j = blockIdx.y * args.stride; j < batch.count; j += args.groups * args.stride) {
     const DevicePoint point = PointOf(batch, j);
     const float2 object = WindowAt(args.canvas, point, row, col);
-    if (kSum) sum = sum + ConjProduct(object, __ldg(WaveOf(args.waves, point, j, pixels) + pixel));
+    if (kSum) {
+      sum = sum + ConjProduct(object, WaveAt<kHalf>(args.waves, point, j, pixels, pixel));
+    }
     weight += Norm(object);
   }
   const std::int64_t at = static_cast<std::int64_t>(blockIdx.y) * pixels + pixel;
@@ -148,9 +155,10 @@ void LaunchObjectSum(const ObjectSumArgs& args, cudaStream_t stream) {
 
 void LaunchProbeSum(const ProbeSumArgs& args, cudaStream_t stream) {
   const int blocks = BlocksFor(static_cast<std::int64_t>(args.batch.rows) * args.batch.cols);
-  const auto kernel = args.sum == nullptr       ? ProbeSumKernel<false, true>
-                      : args.weights == nullptr ? ProbeSumKernel<true, false>
-                                                : ProbeSumKernel<true, true>;
+  const auto kernel = args.sum == nullptr       ? ProbeSumKernel<false, true, false>
+                      : args.weights == nullptr ? ProbeSumKernel<true, false, false>
+                      : args.waves.half         ? ProbeSumKernel<true, true, true>
+                                                : ProbeSumKernel<true, true, false>;
   kernel<<<dim3(blocks, args.groups), kThreads, 0, stream>>>(args);
 }
 

@@ -11,10 +11,12 @@
 namespace ptychoserve::cuda {
 
 // Waves of a batch's points: by slot ([capacity, rows, cols]), or in the batch's order
-// ([batch.count, rows, cols]).
+// ([batch.count, rows, cols]), complex pairs in single precision unless `half`.
 struct Waves {
-  const float2* data;
+  const void* data;
   bool by_slot;
+  bool half = false;                      // LaunchProbeSum alone; with
+  const FrameFigures* figures = nullptr;  // [capacity]
 };
 
 // Pixels of the canvas' array.

@@ -1,5 +1,7 @@
 #include "engine/backend/cuda/canvas.h"
 
+#include <cuda_fp16.h>
+
 #include "engine/algorithms/measurement.h"
 #include "engine/backend/cuda/device_math.cuh"
 
@@ -30,6 +32,7 @@ __global__ void __launch_bounds__(kThreads) FillObjectKernel(FillObjectArgs args
   args.canvas.object[row * args.canvas.cols + col] = args.value;
 }
 
+template <typename Pixel>
 __global__ void __launch_bounds__(kThreads) RollKernel(RollArgs args) {
   const int pixels = args.rows * args.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
@@ -41,7 +44,8 @@ __global__ void __launch_bounds__(kThreads) RollKernel(RollArgs args) {
   for (int j = blockIdx.y; j < args.count; j += gridDim.y) {
     const std::int64_t from = args.in_by_slot ? args.points[j].slot : j;
     const std::int64_t to = args.out_by_slot ? args.points[j].slot : j;
-    args.out[to * pixels + pixel] = args.in[from * pixels + row * args.cols + col];
+    static_cast<Pixel*>(args.out)[to * pixels + pixel] =
+        static_cast<const Pixel*>(args.in)[from * pixels + row * args.cols + col];
   }
 }
 
@@ -74,7 +78,8 @@ void LaunchFillObject(const FillObjectArgs& args, cudaStream_t stream) {
 void LaunchRoll(const RollArgs& args, cudaStream_t stream) {
   const dim3 grid(BlocksFor(static_cast<std::int64_t>(args.rows) * args.cols),
                   args.count < kMaxGridRows ? args.count : kMaxGridRows);
-  RollKernel<<<grid, kThreads, 0, stream>>>(args);
+  const auto kernel = args.half ? RollKernel<__half2> : RollKernel<float2>;
+  kernel<<<grid, kThreads, 0, stream>>>(args);
 }
 
 void LaunchMeanAmplitude(const MeanAmplitudeArgs& args, cudaStream_t stream) {

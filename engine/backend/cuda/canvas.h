@@ -28,8 +28,9 @@ struct FillObjectArgs {
 void LaunchFillObject(const FillObjectArgs& args, cudaStream_t stream);
 
 struct RollArgs {
-  const float2* in;
-  float2* out;                // Other memory than `in`.
+  const void* in;
+  void* out;                  // Other memory than `in`.
+  bool half;                  // Pixels are complex pairs in half, or else single, precision.
   const DevicePoint* points;  // Gives the slots; null when neither side is by slot.
   bool in_by_slot;            // in is [capacity, rows, cols], else [count, rows, cols].
   bool out_by_slot;

@@ -80,12 +80,13 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(copy_stream_, Stream::Create());
   PS_ASSIGN_OR_RETURN(fft_, BatchedFft::Create(config_.frame_shape, plan_.chunk));
   if (plan_.fused) {
-    PS_ASSIGN_OR_RETURN(passes_, FusedPasses::Create(config_.frame_shape, config_.capacity));
+    PS_ASSIGN_OR_RETURN(passes_,
+                        FusedPasses::Create(config_.frame_shape, config_.capacity, plan_.half));
   }
   plan_.fft_work = static_cast<std::int64_t>(fft_.work_bytes());
 
   PS_ASSIGN_OR_RETURN(frames_, DeviceBuffer<std::byte>::Create(plan_.frames));
-  PS_ASSIGN_OR_RETURN(exit_waves_, DeviceBuffer<float2>::Create(plan_.exit_waves));
+  PS_ASSIGN_OR_RETURN(exit_waves_, DeviceBuffer<std::byte>::Create(plan_.exit_waves));
   PS_ASSIGN_OR_RETURN(work_, DeviceBuffer<float2>::Create(plan_.work));
   PS_ASSIGN_OR_RETURN(fft_work_, DeviceBuffer<std::byte>::Create(plan_.fft_work));
   PS_ASSIGN_OR_RETURN(probe_, DeviceBuffer<float2>::Create(plan_.probe));
@@ -213,6 +214,7 @@ absl::Status CudaBackend::Shift(int rows, int cols) {
   }
   RollArgs roll{.in = probe_.data(),
                 .out = other_probe_.data(),
+                .half = false,
                 .points = nullptr,
                 .in_by_slot = false,
                 .out_by_slot = false,
@@ -232,6 +234,7 @@ absl::Status CudaBackend::Shift(int rows, int cols) {
     RollArgs out = roll;
     out.in = exit_waves_.data();
     out.out = work_.data();
+    out.half = plan_.half;
     out.points = batch.points;
     out.in_by_slot = true;
     out.count = batch.count;
@@ -374,7 +377,7 @@ absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
       stream_.get());
   if (config_.keeps_exit_waves) {
     LaunchInitExitWaves(
-        {batch, indices_.data(), added_count, canvas_view(), probe_.data(), exit_waves_.data()},
+        {batch, indices_.data(), added_count, canvas_view(), probe_.data(), exit_waves()},
         stream_.get());
   }
   return CheckLaunches();
@@ -461,11 +464,13 @@ absl::StatusOr<ComplexStack> CudaBackend::ReadExitWaves() {
   }
   PS_RETURN_IF_ERROR(UseDevice());
   ComplexStack waves(point_count(), config_.frame_shape);
-  for (int i = 0; i < point_count(); ++i) {
-    const std::int64_t slot = points_[static_cast<std::size_t>(i)].slot;
+  for (int first = 0; first < point_count(); first += plan_.chunk) {
+    const Batch batch = BatchOf(first, std::min(plan_.chunk, point_count() - first));
+    LaunchCopyExitWaves({batch, exit_waves(), work_.data()}, stream_.get());
+    PS_RETURN_IF_ERROR(CheckLaunches());
     PS_RETURN_IF_ERROR(
-        CopyAsync(reinterpret_cast<float2*>(waves.data.data()) + i * plan_.frame_pixels,
-                  std::as_const(exit_waves_).data() + slot * plan_.frame_pixels, plan_.frame_pixels,
+        CopyAsync(reinterpret_cast<float2*>(waves.data.data()) + first * plan_.frame_pixels,
+                  std::as_const(work_).data(), batch.count * plan_.frame_pixels,
                   cudaMemcpyDeviceToHost, stream_));
   }
   PS_RETURN_IF_ERROR(stream_.Synchronise());

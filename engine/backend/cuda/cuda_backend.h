@@ -93,6 +93,9 @@ class CudaBackend final : public Backend {
   int point_count() const { return static_cast<int>(points_.size()); }
   Canvas canvas_view();
   FrameSlots frame_slots() const;
+  ExitWaves exit_waves() { return {exit_waves_.data(), plan_.half, figures_.data()}; }
+  // Where sessions with waves in single precision alone come.
+  float2* single_exit_waves() { return reinterpret_cast<float2*>(exit_waves_.data()); }
   // The run of `count` active points from number `first`.
   Batch BatchOf(int first, int count) const;
   std::int64_t canvas_pixels() const { return canvas_.shape.pixels(); }
@@ -137,9 +140,9 @@ class CudaBackend final : public Backend {
   absl::Status ClearSums();
   // Adds conj(P) w of `batch`, which begins with point `first`, to object_sum_.
   void SumIntoObject(const Batch& batch, int first, const Waves& waves);
-  // Adds |O_j|² of every `stride`-th point to probe_weights_ and, unless null, conj(O_j) ψ_j to
-  // probe_sum_.
-  void SumIntoProbe(const float2* exit_waves, int stride, const Stream& stream);
+  // Adds |O_j|² of every `stride`-th point to probe_weights_ and, if `with_exit_waves`,
+  // conj(O_j) ψ_j to probe_sum_.
+  void SumIntoProbe(bool with_exit_waves, int stride, const Stream& stream);
   // Object or probe from its sums, and what has changed; `rule` kKeep only looks.
   void UpdateObject(Rule rule, const Regularisation& regularisation,
                     const IterationOptions& options);
@@ -174,9 +177,9 @@ class CudaBackend final : public Backend {
   BatchedFft fft_;
   std::optional<FusedPasses> passes_;
 
-  DeviceBuffer<std::byte> frames_;   // [capacity, frame]
-  DeviceBuffer<float2> exit_waves_;  // [capacity, frame]
-  DeviceBuffer<float2> work_;        // [chunk, frame], or what the fused passes need.
+  DeviceBuffer<std::byte> frames_;      // [capacity, frame]
+  DeviceBuffer<std::byte> exit_waves_;  // [capacity, frame], complex, see plan_.half.
+  DeviceBuffer<float2> work_;           // [chunk, frame], or what the fused passes need.
   DeviceBuffer<std::byte> fft_work_;
   DeviceBuffer<float2> probe_;               // [frame]
   DeviceBuffer<float2> other_probe_;         // [frame]; the probe while it moves.

@@ -56,6 +56,14 @@ struct FrameFigures {
   float amplitude;  // Σ √I
   float intensity;  // Σ I
   float noise;      // Σ min(1/4, I), the expected squared error of √I.
+  float wave_unit;  // Of waves in half precision; see stored_waves.cuh.
+};
+
+// The exit waves in their slots: complex pairs [capacity, rows, cols] in single or half precision.
+struct ExitWaves {
+  void* data;
+  bool half;
+  const FrameFigures* figures;  // [capacity]; for half precision.
 };
 
 // Further sums of an evaluation.

@@ -1,6 +1,7 @@
 #include "engine/backend/cuda/exit_waves.h"
 
 #include "engine/backend/cuda/device_math.cuh"
+#include "engine/backend/cuda/stored_waves.cuh"
 
 namespace ptychoserve::cuda {
 namespace {
@@ -52,14 +53,29 @@ __global__ void __launch_bounds__(kThreads) ReflectionKernel(ReflectionArgs args
   }
 }
 
+template <bool kHalf>
 __global__ void __launch_bounds__(kThreads) InitExitWavesKernel(InitExitWavesArgs args) {
   const int pixels = args.batch.rows * args.batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
   for (int k = blockIdx.y; k < args.selected_count; k += gridDim.y) {
     const DevicePoint point = args.batch.points[args.selected[k]];
-    args.exit_waves[static_cast<std::int64_t>(point.slot) * pixels + pixel] =
-        ProductAt(args.canvas, args.probe, point, args.batch.cols, pixel);
+    const float2 product = ProductAt(args.canvas, args.probe, point, args.batch.cols, pixel);
+    const float unit = UnitOf<kHalf>(args.exit_waves.figures, point.slot);
+    static_cast<StoredWave<kHalf>*>(
+        args.exit_waves.data)[static_cast<std::int64_t>(point.slot) * pixels + pixel] =
+        Narrowed<StoredWave<kHalf>>(1 / unit * product);
+  }
+}
+
+template <bool kHalf>
+__global__ void __launch_bounds__(kThreads) CopyExitWavesKernel(CopyExitWavesArgs args) {
+  const int pixels = args.batch.rows * args.batch.cols;
+  const int pixel = blockIdx.x * kThreads + threadIdx.x;
+  if (pixel >= pixels) return;
+  for (int j = blockIdx.y; j < args.batch.count; j += gridDim.y) {
+    args.out[static_cast<std::int64_t>(j) * pixels + pixel] =
+        ExitWaveAt<kHalf>(args.exit_waves, args.batch.points[j].slot, pixels, pixel);
   }
 }
 
@@ -89,7 +105,17 @@ void LaunchReflection(const ReflectionArgs& args, cudaStream_t stream) {
 }
 
 void LaunchInitExitWaves(const InitExitWavesArgs& args, cudaStream_t stream) {
-  InitExitWavesKernel<<<PixelGrid(args.batch, args.selected_count), kThreads, 0, stream>>>(args);
+  DispatchWaves(args.exit_waves, [&](auto half) {
+    InitExitWavesKernel<half()>
+        <<<PixelGrid(args.batch, args.selected_count), kThreads, 0, stream>>>(args);
+  });
+}
+
+void LaunchCopyExitWaves(const CopyExitWavesArgs& args, cudaStream_t stream) {
+  DispatchWaves(args.exit_waves, [&](auto half) {
+    CopyExitWavesKernel<half()>
+        <<<PixelGrid(args.batch, args.batch.count), kThreads, 0, stream>>>(args);
+  });
 }
 
 void LaunchExitWaveUpdate(const ExitWaveUpdateArgs& args, cudaStream_t stream) {

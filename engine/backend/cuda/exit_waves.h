@@ -32,10 +32,18 @@ struct InitExitWavesArgs {
   int selected_count;
   Canvas canvas;
   const float2* probe;
-  float2* exit_waves;
+  ExitWaves exit_waves;
 };
 // ψ_j = P O_j for the selected points.
 void LaunchInitExitWaves(const InitExitWavesArgs& args, cudaStream_t stream);
+
+struct CopyExitWavesArgs {
+  Batch batch;
+  ExitWaves exit_waves;
+  float2* out;  // [batch.count, rows, cols]
+};
+// out_j = ψ_j
+void LaunchCopyExitWaves(const CopyExitWavesArgs& args, cudaStream_t stream);
 
 struct ExitWaveUpdateArgs {
   Batch batch;

@@ -5,6 +5,12 @@
 namespace ptychoserve::cuda {
 namespace {
 
+// A power of two, so that the root of `intensity` is 512 to 1024 of it.
+__device__ float WaveUnit(double intensity) {
+  constexpr int kUnits = 10;  // log2
+  return intensity > 0 ? exp2f(ceilf(0.5f * log2f(static_cast<float>(intensity))) - kUnits) : 1.0f;
+}
+
 // One block per selected point.
 template <typename Pixel>
 __global__ void __launch_bounds__(kThreads)
@@ -24,7 +30,7 @@ __global__ void __launch_bounds__(kThreads)
   BlockSums(sums);
   if (threadIdx.x != 0) return;
   args.figures[slot] = {static_cast<float>(sums[0]), static_cast<float>(sums[1]),
-                        static_cast<float>(sums[2])};
+                        static_cast<float>(sums[2]), WaveUnit(sums[1])};
   args.kept_deviation[slot] = 0;
 }
 

@@ -144,7 +144,9 @@ void CudaBackend::ReduceFit(ReducedSums what, int pieces, int stride, double ste
 }
 
 FusedPasses::State CudaBackend::fused_state() {
-  return {canvas_view(), probe_.data(), frame_slots(), figures_.data(), unitary_, work_.data()};
+  return {canvas_view(),   probe_.data(), frame_slots(),
+          figures_.data(), unitary_,      reinterpret_cast<std::byte*>(work_.data()),
+          plan_.half};
 }
 
 absl::Status CudaBackend::FitSample(const Stream& stream) {
@@ -194,14 +196,14 @@ void CudaBackend::SumIntoObject(const Batch& batch, int first, const Waves& wave
                   stream_.get());
 }
 
-void CudaBackend::SumIntoProbe(const float2* exit_waves, int stride, const Stream& stream) {
+void CudaBackend::SumIntoProbe(bool with_exit_waves, int stride, const Stream& stream) {
   if (point_count() == 0) return;
   LaunchProbeSum({.batch = BatchOf(0, point_count()),
                   .stride = stride,
                   .canvas = canvas_view(),
-                  .waves = {exit_waves, /*by_slot=*/true},
+                  .waves = {exit_waves_.data(), /*by_slot=*/true, plan_.half, figures_.data()},
                   .groups = plan_.groups,
-                  .sum = exit_waves != nullptr ? probe_sum_.data() : nullptr,
+                  .sum = with_exit_waves ? probe_sum_.data() : nullptr,
                   .weights = probe_weights_.data()},
                  stream.get());
 }
@@ -279,7 +281,7 @@ absl::Status CudaBackend::RunDifferenceMap(const DifferenceMapConfig& config,
   UpdateObject(options.update_object ? Rule::kReplace : Rule::kKeep, config.regularisation,
                options);
   if (options.update_probe) {  // With the new object.
-    SumIntoProbe(exit_waves_.data(), ProbeSampleStride(point_count()), stream_);
+    SumIntoProbe(/*with_exit_waves=*/true, ProbeSampleStride(point_count()), stream_);
   }
   UpdateProbe(options.update_probe ? Rule::kReplace : Rule::kKeep, config.regularisation);
   return CheckLaunches();
@@ -304,12 +306,12 @@ absl::Status CudaBackend::FusedDifferenceMap(const DifferenceMapConfig& config,
 absl::Status CudaBackend::OrderedDifferenceMap(const DifferenceMapConfig& config,
                                                const IterationOptions& options) {
   const auto beta = static_cast<float>(config.beta);
-  const Waves exit_waves{exit_waves_.data(), /*by_slot=*/true};
+  const Waves exit_waves{single_exit_waves(), /*by_slot=*/true};
   PS_RETURN_IF_ERROR(FitSample(stream_));
   PS_RETURN_IF_ERROR(EnsureCoverage(stream_));
   return ForEachChunk([&](const Batch& batch, int first) -> absl::Status {
     LaunchReflection(
-        {{batch, canvas_view(), probe_.data(), unitary_, work_.data()}, exit_waves_.data()},
+        {{batch, canvas_view(), probe_.data(), unitary_, work_.data()}, single_exit_waves()},
         stream_.get());
     PS_RETURN_IF_ERROR(fft_.Forward(work_.data(), batch.count));
     LaunchModulus({.batch = batch,
@@ -325,7 +327,7 @@ absl::Status CudaBackend::OrderedDifferenceMap(const DifferenceMapConfig& config
         stream_.get());
     PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), batch.count));
     LaunchExitWaveUpdate(
-        {batch, canvas_view(), probe_.data(), beta, work_.data(), exit_waves_.data()},
+        {batch, canvas_view(), probe_.data(), beta, work_.data(), single_exit_waves()},
         stream_.get());
     if (options.update_object) SumIntoObject(batch, first, exit_waves);
     return absl::OkStatus();
@@ -361,7 +363,8 @@ absl::Status CudaBackend::FusedMlGradient(const MlGradientConfig& config,
       .fit_sums = fit_sums_.data()};
   const auto beside = [&](const Stream& stream) -> absl::Status {
     PS_RETURN_IF_ERROR(FitSample(stream));
-    if (options.update_probe) SumIntoProbe(nullptr, FitSampleStride(point_count()), stream);
+    if (options.update_probe)
+      SumIntoProbe(/*with_exit_waves=*/false, FitSampleStride(point_count()), stream);
     return EnsureCoverage(stream);
   };
   return passes_->Run(fused_state(), iteration, stream_, beside);
@@ -371,7 +374,8 @@ absl::Status CudaBackend::OrderedMlGradient(const MlGradientConfig& config,
                                             const IterationOptions& options) {
   const Waves gradients{work_.data(), /*by_slot=*/false};
   PS_RETURN_IF_ERROR(EnsureCoverage(stream_));
-  if (options.update_probe) SumIntoProbe(nullptr, FitSampleStride(point_count()), stream_);
+  if (options.update_probe)
+    SumIntoProbe(/*with_exit_waves=*/false, FitSampleStride(point_count()), stream_);
   return ForEachChunk([&](const Batch& batch, int first) -> absl::Status {
     PS_RETURN_IF_ERROR(ModelWaves(batch));
     LaunchGradient({.batch = batch,

@@ -1,5 +1,7 @@
 #include "engine/backend/cuda/memory_plan.h"
 
+#include <cuda_fp16.h>
+
 #include <algorithm>
 
 #include "engine/backend/cuda/coverage.h"
@@ -53,7 +55,7 @@ class Account {
 std::int64_t MemoryPlan::TotalBytes() const {
   Account account;
   account.Add(frames, 1);
-  account.Add(exit_waves, sizeof(float2));
+  account.Add(exit_waves, 1);
   account.Add(work, sizeof(float2));
   account.Add(fft_work, 1);
   for (int i = 0; i < 2; ++i) account.Add(probe, sizeof(float2));
@@ -98,7 +100,9 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
       std::clamp<std::int64_t>(kProbeSumThreads / plan.frame_pixels, 1, kMaxGroups));
   plan.frame_bytes = plan.frame_pixels * StorageBytes(config.storage);
   plan.frames = capacity * plan.frame_bytes;
-  plan.exit_waves = config.keeps_exit_waves ? capacity * plan.frame_pixels : 0;
+  plan.half = fused && config.half_waves;
+  const auto wave_bytes = static_cast<std::int64_t>(plan.half ? sizeof(__half2) : sizeof(float2));
+  plan.exit_waves = config.keeps_exit_waves ? capacity * plan.frame_pixels * wave_bytes : 0;
   plan.work = plan.chunk * plan.frame_pixels;
   plan.probe = plan.frame_pixels;
   plan.probe_sums = plan.groups * plan.frame_pixels;
@@ -109,8 +113,8 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
   plan.deviation_sums = static_cast<std::int64_t>(plan.chunk) * plan.pieces;
   plan.probe_power = ProbePowerPixels(config.frame_shape.rows, config.frame_shape.cols);
   if (fused) {
-    const FusedMemoryPlan passes = PlanFusedMemory(config.frame_shape, config.capacity);
-    plan.work = std::max(plan.work, passes.waves);
+    const FusedMemoryPlan passes = PlanFusedMemory(config.frame_shape, config.capacity, plan.half);
+    plan.work = std::max(plan.work, passes.wave_bytes / static_cast<std::int64_t>(sizeof(float2)));
     plan.fused_points = passes.points;
     plan.fused_column_sums = passes.column_sums;
   }

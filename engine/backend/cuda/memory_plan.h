@@ -13,13 +13,14 @@ namespace ptychoserve::cuda {
 struct MemoryPlan {
   std::int64_t frame_pixels = 0;
   bool fused = false;
-  int pieces = 0;  // Of a frame, see kPiecePixels.
-  int chunk = 0;   // Frames transformed at once.
-  int groups = 0;  // Partial sums of the probe.
+  bool half = false;  // The precision of exit waves and of the waves between the fused passes.
+  int pieces = 0;     // Of a frame, see kPiecePixels.
+  int chunk = 0;      // Frames transformed at once.
+  int groups = 0;     // Partial sums of the probe.
 
   std::int64_t frame_bytes = 0;     // Of one frame.
   std::int64_t frames = 0;          // Bytes [capacity, frame]
-  std::int64_t exit_waves = 0;      // [capacity, frame], or none.
+  std::int64_t exit_waves = 0;      // Bytes [capacity, frame], or none.
   std::int64_t work = 0;            // [chunk, frame], or what the fused passes need.
   std::int64_t fft_work = 0;        // Bytes.
   std::int64_t probe = 0;           // [frame]; two of them.

@@ -4,6 +4,7 @@
 #include "engine/backend/cuda/fused/kernel_choice.h"
 #include "engine/backend/cuda/fused/lane_fft.cuh"
 #include "engine/backend/cuda/fused/passes.h"
+#include "engine/backend/cuda/stored_waves.cuh"
 
 // Second pass: transform along columns, comparison with the counts, inverse transform.
 //
@@ -175,10 +176,11 @@ __device__ inline void StoreWarpSum(ColumnSums sums, ColumnSums* by_warp) {
 
 // Square frames have a kernel of their own: with the distance of rows known, addresses cost
 // nothing.
-template <int kRows, bool kSquare, ColumnRule kRule, typename Pixel>
+template <int kRows, bool kSquare, bool kHalf, ColumnRule kRule, typename Pixel>
 __global__ void __launch_bounds__(Threads<kRows>(), kThreadsPerMultiprocessor / Threads<kRows>())
     ColumnsKernel(ColumnsArgs args) {
   using Fft = LaneFft<kRows, Lanes<kRows>>;
+  using Stored = StoredWave<kHalf>;
   constexpr int kWarps = Threads<kRows>() / kWarp;
   extern __shared__ __align__(16) unsigned char shared[];
   float2* const exchange = reinterpret_cast<float2*>(shared);
@@ -197,23 +199,26 @@ __global__ void __launch_bounds__(Threads<kRows>(), kThreadsPerMultiprocessor / 
       static_cast<const Pixel*>(args.frames.pixels) + slot * frame_pixels + first_col, cols,
       counts);
   float2 x[kLaneValues];
-  float2* wave = args.waves + j * frame_pixels + lane * cols + first_col + col;
+  Stored* wave =
+      static_cast<Stored*>(args.waves) + (j * frame_pixels + lane * cols + first_col + col);
 #pragma unroll
-  for (int i = 0; i < kLaneValues; ++i) x[i] = __ldcg(wave + i * Fft::kLanes * cols);
+  for (int i = 0; i < kLaneValues; ++i) x[i] = Widened(__ldcg(wave + i * Fft::kLanes * cols));
   Fft::Forward(x, exchange + col, lane, Fft::ForwardRoots(lane));
 
   const Pixel* const my_counts = counts + Fft::FirstFrequency(lane) * kColumnsPerBlock + col;
   ColumnSums sums{};
   float2 y[kLaneValues];
   [[maybe_unused]] const Factor<kRule> factor(args, slot);
+  const float unit = UnitOf<kHalf>(args.figures, slot);
+  const float unit_power = unit * unit;
 #pragma unroll
   for (int k = 0; k < kLaneValues; ++k) {
     const float2 value = x[Fft::ForwardPlace(k)];
     const Measured measured(my_counts[k * Fft::kFrequencyStep * kColumnsPerBlock]);
     if constexpr (kRule == ColumnRule::kFit) {
-      AddFit(Comparison(measured, Norm(value)), sums);
+      AddFit(Comparison(measured, unit_power * Norm(value)), sums);
     } else {
-      y[k] = factor(measured, Norm(value), sums) * value;
+      y[k] = factor(measured, unit_power * Norm(value), sums) * value;
     }
   }
   StoreWarpSum<kRule>(sums, by_warp);
@@ -225,7 +230,9 @@ __global__ void __launch_bounds__(Threads<kRows>(), kThreadsPerMultiprocessor / 
     int step = Fft::kLanes * cols;
     asm volatile("" : "+l"(wave), "+r"(step));
 #pragma unroll
-    for (int i = 0; i < kLaneValues; ++i) __stcg(wave + i * step, y[Fft::InversePlace(i)]);
+    for (int i = 0; i < kLaneValues; ++i) {
+      __stcg(wave + i * step, Narrowed<Stored>(y[Fft::InversePlace(i)]));
+    }
   }
   if (threadIdx.x != 0) return;  // What all warps have stored: a barrier has passed since.
   ColumnSums total{};
@@ -236,52 +243,59 @@ __global__ void __launch_bounds__(Threads<kRows>(), kThreadsPerMultiprocessor / 
   args.sums[blockIdx.x] = total;
 }
 
-template <int kRows, bool kSquare, typename Pixel>
+template <int kRows, bool kSquare, bool kHalf, typename Pixel>
 auto KernelFor(ColumnRule rule) {
   switch (rule) {
     case ColumnRule::kModulus:
-      return ColumnsKernel<kRows, kSquare, ColumnRule::kModulus, Pixel>;
+      return ColumnsKernel<kRows, kSquare, kHalf, ColumnRule::kModulus, Pixel>;
     case ColumnRule::kPoisson:
-      return ColumnsKernel<kRows, kSquare, ColumnRule::kPoisson, Pixel>;
+      return ColumnsKernel<kRows, kSquare, kHalf, ColumnRule::kPoisson, Pixel>;
     case ColumnRule::kGaussian:
-      return ColumnsKernel<kRows, kSquare, ColumnRule::kGaussian, Pixel>;
+      return ColumnsKernel<kRows, kSquare, kHalf, ColumnRule::kGaussian, Pixel>;
     default:
-      return ColumnsKernel<kRows, kSquare, ColumnRule::kFit, Pixel>;
+      return ColumnsKernel<kRows, kSquare, kHalf, ColumnRule::kFit, Pixel>;
   }
 }
 
-template <int kRows, typename Pixel>
+template <int kRows, bool kHalf, typename Pixel>
 KernelChoice<ColumnsArgs> ChooseFor(ColumnRule rule, bool square) {
   KernelChoice<ColumnsArgs> choice;
-  choice.kernel =
-      square ? KernelFor<kRows, true, Pixel>(rule) : KernelFor<kRows, false, Pixel>(rule);
+  choice.kernel = square ? KernelFor<kRows, true, kHalf, Pixel>(rule)
+                         : KernelFor<kRows, false, kHalf, Pixel>(rule);
   choice.threads = Threads<kRows>();
   choice.shared_bytes = SharedBytes<kRows>(sizeof(Pixel) == 4);
   choice.blocks_per_multiprocessor = kThreadsPerMultiprocessor / choice.threads;
   return choice;
 }
 
-KernelChoice<ColumnsArgs> Choose(int rows, ColumnRule rule, bool f32, bool square) {
+template <bool kHalf>
+KernelChoice<ColumnsArgs> ChooseFor(int rows, ColumnRule rule, bool f32, bool square) {
   return ForLength(rows, [&](auto length) {
     constexpr int kRows = length();
-    return f32 ? ChooseFor<kRows, float>(rule, square)
-               : ChooseFor<kRows, std::uint16_t>(rule, square);
+    return f32 ? ChooseFor<kRows, kHalf, float>(rule, square)
+               : ChooseFor<kRows, kHalf, std::uint16_t>(rule, square);
   });
+}
+
+KernelChoice<ColumnsArgs> Choose(int rows, ColumnRule rule, bool half, bool f32, bool square) {
+  return half ? ChooseFor<true>(rows, rule, f32, square)
+              : ChooseFor<false>(rows, rule, f32, square);
 }
 
 }  // namespace
 
 void LaunchColumns(const ColumnsArgs& args, cudaStream_t stream) {
   const Batch& batch = args.batch;
-  Launch(Choose(batch.rows, args.rule, args.frames.is_f32, batch.rows == batch.cols),
+  Launch(Choose(batch.rows, args.rule, args.half, args.frames.is_f32, batch.rows == batch.cols),
          dim3(batch.count * (batch.cols / kColumnsPerBlock)), args, stream);
 }
 
 cudaError_t PrepareColumns() {
   for (const ColumnRule rule :
        {ColumnRule::kModulus, ColumnRule::kPoisson, ColumnRule::kGaussian, ColumnRule::kFit}) {
-    const cudaError_t error = PrepareInstances(
-        [rule](int rows, bool f32, bool square) { return Choose(rows, rule, f32, square); });
+    const cudaError_t error = PrepareInstances([rule](int rows, bool half, bool f32, bool square) {
+      return Choose(rows, rule, half, f32, square);
+    });
     if (error != cudaSuccess) return error;
   }
   return cudaSuccess;

@@ -9,9 +9,9 @@
 namespace ptychoserve::cuda {
 namespace {
 
-// Intermediates of one lane: 4 MiB, so that the second-level cache holds those of all lanes while
-// everything else passes by. Smaller chunks leave multiprocessors idle.
-constexpr std::int64_t kChunkPixels = 8 * 256 * 256;
+// Intermediates of one lane: 3 or 4 MiB, so that the second-level cache holds those of all lanes
+// while everything else passes by. Smaller chunks leave multiprocessors idle.
+constexpr std::int64_t ChunkPixels(bool half) { return (half ? 12 : 8) * 256 * 256; }
 constexpr int kMaxChunk = 512;
 // Points that share the probe's rows in a block of the first pass.
 constexpr int kPointsPerForwardBlock = 2;
@@ -36,23 +36,25 @@ absl::StatusOr<bool> CanRunFused(Shape frame) {
   return per_block >= FusedSharedBytes();
 }
 
-FusedMemoryPlan PlanFusedMemory(Shape frame, int capacity) {
+FusedMemoryPlan PlanFusedMemory(Shape frame, int capacity, bool half) {
   FusedMemoryPlan plan;
   plan.points = capacity;
   plan.column_sums = (std::int64_t{capacity} + kFitSamplePoints) * (frame.cols / kColumnsPerBlock);
-  plan.chunk = static_cast<int>(std::clamp<std::int64_t>(
-      kChunkPixels / frame.pixels(), 1, std::min(std::max(capacity, 1), kMaxChunk)));
-  plan.waves = (kFusedLanes + 1) * plan.chunk * frame.pixels();
+  // The third pass takes two points at a time.
+  const std::int64_t pairs = std::max<std::int64_t>(ChunkPixels(half) / frame.pixels() / 2, 1);
+  plan.chunk = static_cast<int>(
+      std::min<std::int64_t>(2 * pairs, std::min(std::max(capacity, 1), kMaxChunk)));
+  plan.wave_bytes = (kFusedLanes + 1) * plan.chunk * frame.pixels() * (half ? 4 : 8);
   return plan;
 }
 
-absl::StatusOr<FusedPasses> FusedPasses::Create(Shape frame, int capacity) {
+absl::StatusOr<FusedPasses> FusedPasses::Create(Shape frame, int capacity, bool half) {
   PS_RETURN_IF_ERROR(CudaStatus(PrepareRowsForward(), "cudaFuncSetAttribute"));
   PS_RETURN_IF_ERROR(CudaStatus(PrepareColumns(), "cudaFuncSetAttribute"));
   PS_RETURN_IF_ERROR(CudaStatus(PrepareRowsInverse(), "cudaFuncSetAttribute"));
   FusedPasses passes;
   passes.frame_ = frame;
-  passes.plan_ = PlanFusedMemory(frame, capacity);
+  passes.plan_ = PlanFusedMemory(frame, capacity, half);
   const FusedMemoryPlan& plan = passes.plan_;
   PS_ASSIGN_OR_RETURN(passes.points_, DeviceBuffer<DevicePoint>::Create(plan.points));
   PS_ASSIGN_OR_RETURN(passes.groups_, DeviceBuffer<PointGroup>::Create(plan.points));
@@ -90,18 +92,18 @@ absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, co
   for (const Stream& lane : lanes_) PS_RETURN_IF_ERROR(lane.WaitFor(forked_));
   PS_RETURN_IF_ERROR(beside(lanes_.back()));
 
-  const bool reflects = iteration.exit_waves != nullptr;
+  const ExitWaves exit_waves{iteration.exit_waves, state.half, state.figures};
   for (std::size_t c = 0; c < schedule_.chunks.size(); ++c) {
     const PointChunk& chunk = schedule_.chunks[c];
     const std::size_t lane = c % kFusedLanes;
     const cudaStream_t on = lanes_[lane].get();
     const Batch batch = BatchOf(chunk.first, chunk.count);
-    float2* const waves = WavesOf(state, lane);
+    void* const waves = WavesOf(state, lane);
     LaunchRowsForward({.batch = batch,
                        .canvas = state.canvas,
                        .probe = state.probe,
                        .scale = state.scale,
-                       .exit_waves = iteration.exit_waves,
+                       .exit_waves = exit_waves,
                        .waves = waves,
                        .subpixel = schedule_.subpixel,
                        .points_per_block = kPointsPerForwardBlock},
@@ -109,6 +111,8 @@ absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, co
     LaunchColumns({.batch = batch,
                    .frames = state.frames,
                    .waves = waves,
+                   .half = state.half,
+                   .figures = state.figures,
                    .rule = iteration.rule,
                    .scale = state.scale,
                    .beta = iteration.beta,
@@ -121,8 +125,8 @@ absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, co
                        .canvas = state.canvas,
                        .probe = state.probe,
                        .waves = waves,
-                       .exit_waves = iteration.exit_waves,
-                       .model_factor = reflects ? 2.0f - iteration.beta : 0.0f,
+                       .exit_waves = exit_waves,
+                       .model_factor = 2.0f - iteration.beta,
                        .groups = groups_.data() + chunk.first_group,
                        .group_count = chunk.group_count,
                        .subpixel = schedule_.subpixel,
@@ -150,7 +154,7 @@ absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, co
 absl::Status FusedPasses::FitSample(const State& state, const Batch& sample, FitSums* fit_sums,
                                     const Stream& stream) {
   // Its own places, beside those of the lanes and of all points.
-  float2* const waves = WavesOf(state, kFusedLanes);
+  void* const waves = WavesOf(state, kFusedLanes);
   ColumnSums* const sums = column_sums_.data() + points_.size() * sums_per_point();
   for (int first = 0; first < sample.count; first += plan_.chunk) {
     Batch batch = sample;
@@ -160,7 +164,7 @@ absl::Status FusedPasses::FitSample(const State& state, const Batch& sample, Fit
                        .canvas = state.canvas,
                        .probe = state.probe,
                        .scale = state.scale,
-                       .exit_waves = nullptr,
+                       .exit_waves = {nullptr, state.half, state.figures},
                        .waves = waves,
                        .subpixel = schedule_.subpixel,
                        .points_per_block = 1},
@@ -168,6 +172,8 @@ absl::Status FusedPasses::FitSample(const State& state, const Batch& sample, Fit
     LaunchColumns({.batch = batch,
                    .frames = state.frames,
                    .waves = waves,
+                   .half = state.half,
+                   .figures = state.figures,
                    .rule = ColumnRule::kFit,
                    .scale = state.scale,
                    .sums = sums + first * sums_per_point()},

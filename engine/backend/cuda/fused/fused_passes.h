@@ -2,6 +2,7 @@
 #define PTYCHOSERVE_ENGINE_BACKEND_CUDA_FUSED_FUSED_PASSES_H_
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -27,9 +28,9 @@ struct FusedMemoryPlan {
   std::int64_t points = 0;       // [capacity]; points and groups.
   std::int64_t column_sums = 0;  // [capacity + kFitSamplePoints, cols / kColumnsPerBlock]
   int chunk = 0;                 // Points of a chunk.
-  std::int64_t waves = 0;        // [kFusedLanes + 1, chunk, rows, cols]
+  std::int64_t wave_bytes = 0;   // [kFusedLanes + 1, chunk, rows, cols]
 };
-FusedMemoryPlan PlanFusedMemory(Shape frame, int capacity);
+FusedMemoryPlan PlanFusedMemory(Shape frame, int capacity, bool half);
 
 // Chunks that are under way at a time: while one waits for memory, the other computes.
 inline constexpr int kFusedLanes = 6;
@@ -38,7 +39,8 @@ inline constexpr int kFusedLanes = 6;
 // fork from and join the caller's. Not thread-safe; nothing synchronises with the host.
 class FusedPasses {
  public:
-  static absl::StatusOr<FusedPasses> Create(Shape frame, int capacity);
+  // `half`: of all State that follows.
+  static absl::StatusOr<FusedPasses> Create(Shape frame, int capacity, bool half);
 
   // The points of what follows. Waits for an upload before to have ended.
   absl::Status SetPoints(std::span<const PointWindow> points, const Stream& stream);
@@ -50,14 +52,15 @@ class FusedPasses {
     FrameSlots frames;
     const FrameFigures* figures;  // [capacity]
     float scale;                  // 1 / √N, of either transform.
-    float2* waves;                // Scratch [FusedMemoryPlan::waves]
+    std::byte* waves;             // Scratch [FusedMemoryPlan::wave_bytes]
+    bool half;                    // The precision of waves and exit waves.
   };
   struct Iteration {
     ColumnRule rule;
     float beta;                    // The difference map's.
     DeviationTolerance tolerance;  // The difference map's.
     float* kept_deviation;         // The difference map's, in and out. [capacity]
-    float2* exit_waves;            // The difference map's, else null. [capacity, frame]
+    void* exit_waves;              // The difference map's, else null. [capacity, frame]
     float epsilon;                 // The gradients'.
     float max_gradient;
     float2* object_sum;  // Null when not wanted; see RowsInverseArgs.
@@ -80,8 +83,8 @@ class FusedPasses {
   }
   std::int64_t sums_per_point() const { return frame_.cols / kColumnsPerBlock; }
   // The intermediates of a lane.
-  float2* WavesOf(const State& state, std::size_t lane) const {
-    return state.waves + static_cast<std::int64_t>(lane) * plan_.chunk * frame_.pixels();
+  void* WavesOf(const State& state, std::size_t lane) const {
+    return state.waves + static_cast<std::int64_t>(lane) * (plan_.wave_bytes / (kFusedLanes + 1));
   }
 
   Shape frame_;

@@ -17,6 +17,9 @@
 // With T = F t a factor m(|T|, counts) covers the difference map,
 // ψ + β (F⁻¹[d T/|T|] - p) = (2-β) p + F⁻¹[(β d/|T| - 1) T], as well as the gradients, F⁻¹[g Ψ].
 //
+// The waves between the passes and the exit waves are in single precision, or in half precision:
+// half the traffic. See stored_waves.cuh.
+//
 // Both dimensions of a frame are 64, 128, 256 or 512. Chunks are independent of each other but for
 // the sums, which are added with atomics: their order, and so the last bits, differ between runs.
 // Launchers enqueue on `stream`; errors show in cudaGetLastError. Nothing synchronises with the
@@ -36,12 +39,12 @@ __host__ __device__ constexpr int RowsPerBlock(int cols) { return 4096 / cols; }
 struct RowsForwardArgs {
   Batch batch;
   Canvas canvas;
-  const float2* probe;       // [rows, cols]
-  float scale;               // Multiplies the result.
-  const float2* exit_waves;  // [capacity, rows, cols]; null: P O_j alone.
-  float2* waves;             // Out: [batch.count, rows, cols], [row, frequency]
-  bool subpixel;             // Some point of the batch has a fractional position.
-  int points_per_block;      // Neighbours that share a block's probe rows, >= 1.
+  const float2* probe;   // [rows, cols]
+  float scale;           // Multiplies the result.
+  ExitWaves exit_waves;  // data null: P O_j alone.
+  void* waves;           // Out: [batch.count, rows, cols], [row, frequency], as exit_waves.half.
+  bool subpixel;         // Some point of the batch has a fractional position.
+  int points_per_block;  // Neighbours that share a block's probe rows, >= 1.
 };
 void LaunchRowsForward(const RowsForwardArgs& args, cudaStream_t stream);
 
@@ -61,7 +64,9 @@ struct ColumnSums {
 struct ColumnsArgs {
   Batch batch;
   FrameSlots frames;
-  float2* waves;  // In and out: [batch.count, rows, cols]
+  void* waves;                  // In and out: [batch.count, rows, cols]
+  bool half;                    // The precision of `waves`, in units of
+  const FrameFigures* figures;  // [capacity]
   ColumnRule rule;
   float scale;                  // Multiplies the factor.
   float beta;                   // Of kModulus.
@@ -91,9 +96,9 @@ struct RowsInverseArgs {
   Batch batch;
   Canvas canvas;
   const float2* probe;
-  const float2* waves;       // [batch.count, rows, cols], [row, frequency]
-  float2* exit_waves;        // [capacity, rows, cols], overwritten; null: v alone.
-  float model_factor;        // 2 - β
+  const void* waves;         // [batch.count, rows, cols], [row, frequency], as exit_waves.half.
+  ExitWaves exit_waves;      // Overwritten; data null: v alone.
+  float model_factor;        // 2 - β, with ψ.
   const PointGroup* groups;  // [group_count]
   int group_count;
   bool subpixel;

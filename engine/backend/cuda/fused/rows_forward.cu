@@ -1,5 +1,6 @@
 #include "engine/backend/cuda/fused/kernel_choice.h"
 #include "engine/backend/cuda/fused/row_blocks.cuh"
+#include "engine/backend/cuda/stored_waves.cuh"
 
 // First pass: t = P O_j or 2 P O_j - ψ_j, transformed along rows.
 //
@@ -19,9 +20,10 @@ constexpr int SharedBytes() {
 
 constexpr int kBlocks = 2;  // On a multiprocessor at a time.
 
-template <int kCols, bool kReflect, bool kSubpixel>
+template <int kCols, bool kReflect, bool kSubpixel, bool kHalf>
 __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsForwardArgs args) {
   using Fft = LaneFft<kCols, Lanes<kCols>>;
+  using Stored = StoredWave<kHalf>;
   constexpr int kLanes = Fft::kLanes;
   extern __shared__ __align__(16) unsigned char shared[];
   float4* const probe_slots = reinterpret_cast<float4*>(shared);
@@ -41,8 +43,10 @@ __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsFo
     const DevicePoint point = PointOf(args.batch, j);
     const Bilinear bilinear = BilinearOf(point);
     const float2* const object = WindowRow(args.canvas, point, row, place.lane);
-    const float2* const exit =
-        kReflect ? args.exit_waves + point.slot * frame_pixels + at + place.lane : nullptr;
+    const float scale = args.scale / UnitOf<kHalf>(args.exit_waves.figures, point.slot);
+    const Stored* const exit = kReflect ? static_cast<const Stored*>(args.exit_waves.data) +
+                                              (point.slot * frame_pixels + at + place.lane)
+                                        : nullptr;
     float2 x[kLaneValues];
 #pragma unroll
     for (int i = 0; i < kLaneValues / 2; ++i) {
@@ -53,9 +57,9 @@ __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsFo
         const float2 probe = k == 0 ? float2{pair.x, pair.y} : float2{pair.z, pair.w};
         const float2 o =
             WindowValue<kSubpixel>(object + kLanes * value, args.canvas.cols, bilinear);
-        float2 product = args.scale * Product(probe, o);
+        float2 product = scale * Product(probe, o);
         if constexpr (kReflect) {
-          const float2 psi = __ldcs(exit + kLanes * value);
+          const float2 psi = Widened(__ldcs(exit + kLanes * value));
           product = {fmaf(-args.scale, psi.x, 2 * product.x),
                      fmaf(-args.scale, psi.y, 2 * product.y)};
         }
@@ -63,32 +67,36 @@ __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsFo
       }
     }
     Fft::Forward(x, exchange + place.group * Lanes<kCols>::kGroupPitch, place.lane, roots);
-    float2* const out = args.waves + j * frame_pixels + at + Fft::FirstFrequency(place.lane);
+    Stored* const out = static_cast<Stored*>(args.waves) +
+                        (j * frame_pixels + at + Fft::FirstFrequency(place.lane));
 #pragma unroll
     for (int k = 0; k < kLaneValues; ++k) {
-      __stcg(out + k * Fft::kFrequencyStep, x[Fft::ForwardPlace(k)]);
+      __stcg(out + k * Fft::kFrequencyStep, Narrowed<Stored>(x[Fft::ForwardPlace(k)]));
     }
   }
 }
 
-template <int kCols>
+template <int kCols, bool kHalf>
 KernelChoice<RowsForwardArgs> ChooseFor(bool reflect, bool subpixel) {
   KernelChoice<RowsForwardArgs> choice;
   choice.threads = kRowThreads;
   choice.shared_bytes = SharedBytes<kCols>();
   choice.blocks_per_multiprocessor = kBlocks;
   if (reflect) {
-    choice.kernel =
-        subpixel ? RowsForwardKernel<kCols, true, true> : RowsForwardKernel<kCols, true, false>;
+    choice.kernel = subpixel ? RowsForwardKernel<kCols, true, true, kHalf>
+                             : RowsForwardKernel<kCols, true, false, kHalf>;
   } else {
-    choice.kernel =
-        subpixel ? RowsForwardKernel<kCols, false, true> : RowsForwardKernel<kCols, false, false>;
+    choice.kernel = subpixel ? RowsForwardKernel<kCols, false, true, kHalf>
+                             : RowsForwardKernel<kCols, false, false, kHalf>;
   }
   return choice;
 }
 
-KernelChoice<RowsForwardArgs> Choose(int cols, bool reflect, bool subpixel) {
-  return ForLength(cols, [&](auto length) { return ChooseFor<length()>(reflect, subpixel); });
+KernelChoice<RowsForwardArgs> Choose(int cols, bool half, bool reflect, bool subpixel) {
+  return ForLength(cols, [&](auto length) {
+    return half ? ChooseFor<length(), true>(reflect, subpixel)
+                : ChooseFor<length(), false>(reflect, subpixel);
+  });
 }
 
 }  // namespace
@@ -97,7 +105,8 @@ void LaunchRowsForward(const RowsForwardArgs& args, cudaStream_t stream) {
   const Batch& batch = args.batch;
   const dim3 grid(batch.rows / RowsPerBlock(batch.cols),
                   (batch.count + args.points_per_block - 1) / args.points_per_block);
-  Launch(Choose(batch.cols, args.exit_waves != nullptr, args.subpixel), grid, args, stream);
+  Launch(Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.subpixel),
+         grid, args, stream);
 }
 
 cudaError_t PrepareRowsForward() { return PrepareInstances(Choose); }

@@ -1,5 +1,6 @@
 #include "engine/backend/cuda/fused/kernel_choice.h"
 #include "engine/backend/cuda/fused/row_blocks.cuh"
+#include "engine/backend/cuda/stored_waves.cuh"
 
 // Third pass: inverse transform along rows, new exit wave, sums over points.
 //
@@ -53,22 +54,21 @@ __device__ inline float2 SpreadAlongRow(float2 (&x)[kLaneValues], int lane, floa
   return beyond;
 }
 
-// Tells the second-level cache that nobody needs what this row's lanes have read, so that it is
-// not written to device memory when its place is wanted. Lines of 16 values; value k of the row's
-// first lanes begins at wave[k kStep].
-template <int kStep>
-__device__ inline void DiscardRow(const float2* wave, int lane) {
-  constexpr int kPerLine = 16 / kStep;  // Values k in one line.
-  if (lane % 16 != 0) return;
-#pragma unroll
-  for (int k = 0; k < kLaneValues; k += kPerLine) {
-    asm volatile("discard.global.L2 [%0], 128;" ::"l"(wave + k * kStep) : "memory");
-  }
+// Tells the second-level cache that nobody needs this row of waves any more, so that it is not
+// written to device memory when its place is wanted. All lanes of the row have read it.
+template <int kCols, typename Stored>
+__device__ inline void DiscardRow(const Stored* row, int lane) {
+  constexpr int kLineBytes = 128;
+  constexpr int kPerLine = kLineBytes / sizeof(Stored);
+  static_assert(kCols / kPerLine <= kCols / kLaneValues, "A lane discards one line at most");
+  if (lane >= kCols / kPerLine) return;
+  asm volatile("discard.global.L2 [%0], 128;" ::"l"(row + lane * kPerLine) : "memory");
 }
 
-template <int kCols, bool kExit, bool kSubpixel>
+template <int kCols, bool kExit, bool kSubpixel, bool kHalf>
 __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInverseArgs args) {
   using Fft = LaneFft<kCols, Lanes<kCols>>;
+  using Stored = StoredWave<kHalf>;
   constexpr int kLanes = Fft::kLanes;
   extern __shared__ __align__(16) unsigned char shared[];
   float* const exchange = reinterpret_cast<float*>(shared);
@@ -98,20 +98,24 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
     float2 x[kLaneValues];
     DevicePoint point{};
     Bilinear bilinear{};
+    float unit = 1;  // Of x.
     if (active) {
       const int j = group.first + first + half;
       point = PointOf(args.batch, j);
       bilinear = BilinearOf(point);
-      const float2* const wave =
-          args.waves + j * frame_pixels + at + Fft::FirstFrequency(place.lane);
+      unit = UnitOf<kHalf>(args.exit_waves.figures, point.slot);
+      const Stored* const waves = static_cast<const Stored*>(args.waves) + (j * frame_pixels + at);
+      const Stored* const wave = waves + Fft::FirstFrequency(place.lane);
 #pragma unroll
-      for (int k = 0; k < kLaneValues; ++k) x[k] = __ldcg(wave + k * Fft::kFrequencyStep);
+      for (int k = 0; k < kLaneValues; ++k) x[k] = Widened(__ldcg(wave + k * Fft::kFrequencyStep));
       Fft::Inverse(x, my_exchange, place.lane, roots);
-      DiscardRow<Fft::kFrequencyStep>(wave, place.lane);
+      DiscardRow<kCols>(waves, place.lane);
 
       const float2* const object = WindowRow(args.canvas, point, row, place.lane);
-      float2* const exit =
-          kExit ? args.exit_waves + point.slot * frame_pixels + at + place.lane : nullptr;
+      Stored* const exit = kExit ? static_cast<Stored*>(args.exit_waves.data) +
+                                       (point.slot * frame_pixels + at + place.lane)
+                                 : nullptr;
+      const float model_factor = args.model_factor / unit;
 #pragma unroll
       for (int i = 0; i < kLaneValues / 2; ++i) {
         const float4 pair = probe_slots[i * kRowThreads + thread];
@@ -123,10 +127,11 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
               WindowValue<kSubpixel>(object + kLanes * value, args.canvas.cols, bilinear);
           float2 wave_value = x[Fft::InversePlace(value)];
           if constexpr (kExit) {
-            wave_value = wave_value + args.model_factor * Product(probe, o);
-            __stcs(exit + kLanes * value, wave_value);
+            wave_value = wave_value + model_factor * Product(probe, o);
+            __stcs(exit + kLanes * value, Narrowed<Stored>(wave_value));
+          } else {
+            probe_sum[value] = probe_sum[value] + unit * ConjProduct(o, wave_value);
           }
-          if constexpr (!kExit) probe_sum[value] = probe_sum[value] + ConjProduct(o, wave_value);
           x[Fft::InversePlace(value)] = ConjProduct(probe, wave_value);
         }
       }
@@ -144,7 +149,8 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
       __syncthreads();
       if (!active || half != phase % kHalves) continue;
       const bool lower = phase >= kHalves;
-      const float weight = !kSubpixel ? 1.0f : (lower ? point.frac_row : 1.0f - point.frac_row);
+      const float weight =
+          unit * (!kSubpixel ? 1.0f : (lower ? point.frac_row : 1.0f - point.frac_row));
       float2* const line = lower ? to + pitch : to;
 #pragma unroll
       for (int i = 0; i < kLaneValues; ++i) {
@@ -185,37 +191,40 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
   }
 }
 
-template <int kCols>
+template <int kCols, bool kHalf>
 KernelChoice<RowsInverseArgs> ChooseFor(bool exit, bool subpixel) {
   KernelChoice<RowsInverseArgs> choice;
   choice.threads = kBlockThreads;
   choice.shared_bytes = SharedBytes<kCols>();
   if (exit) {
-    choice.kernel =
-        subpixel ? RowsInverseKernel<kCols, true, true> : RowsInverseKernel<kCols, true, false>;
+    choice.kernel = subpixel ? RowsInverseKernel<kCols, true, true, kHalf>
+                             : RowsInverseKernel<kCols, true, false, kHalf>;
   } else {
-    choice.kernel =
-        subpixel ? RowsInverseKernel<kCols, false, true> : RowsInverseKernel<kCols, false, false>;
+    choice.kernel = subpixel ? RowsInverseKernel<kCols, false, true, kHalf>
+                             : RowsInverseKernel<kCols, false, false, kHalf>;
   }
   return choice;
 }
 
-KernelChoice<RowsInverseArgs> Choose(int cols, bool exit, bool subpixel) {
-  return ForLength(cols, [&](auto length) { return ChooseFor<length()>(exit, subpixel); });
+KernelChoice<RowsInverseArgs> Choose(int cols, bool half, bool exit, bool subpixel) {
+  return ForLength(cols, [&](auto length) {
+    return half ? ChooseFor<length(), true>(exit, subpixel)
+                : ChooseFor<length(), false>(exit, subpixel);
+  });
 }
 
 }  // namespace
 
 void LaunchRowsInverse(const RowsInverseArgs& args, cudaStream_t stream) {
   const Batch& batch = args.batch;
-  Launch(Choose(batch.cols, args.exit_waves != nullptr, args.subpixel),
+  Launch(Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.subpixel),
          dim3(batch.rows / RowsPerBlock(batch.cols), args.group_count), args, stream);
 }
 
 int FusedSharedBytes() {
   int most = 0;
   for (const int cols : kFusedLengths) {
-    most = std::max(most, Choose(cols, true, true).shared_bytes);
+    most = std::max(most, Choose(cols, false, true, true).shared_bytes);
   }
   return most;
 }

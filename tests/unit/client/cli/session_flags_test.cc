@@ -95,6 +95,7 @@ TEST(BuildConfig, PutsEachFlagIntoItsField) {
   flags.idle_timeout_s = 17.5;
   flags.frozen_probe = true;
   flags.deterministic = true;
+  flags.single_precision_waves = true;
   const auto config = BuildConfig(flags, nullptr);
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->run().it_ends_after(), 11);
@@ -106,6 +107,7 @@ TEST(BuildConfig, PutsEachFlagIntoItsField) {
   EXPECT_EQ(config->run().idle_timeout_s(), 17.5);
   EXPECT_TRUE(config->probe().frozen());
   EXPECT_TRUE(config->deterministic());
+  EXPECT_TRUE(config->single_precision_waves());
 }
 
 TEST(BuildConfig, OneStageAloneSetsTheIterationsAfterTheEndOfData) {

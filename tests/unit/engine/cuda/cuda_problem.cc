@@ -122,6 +122,7 @@ Problem MakeProblem(const ProblemOptions& options) {
   problem.config.capacity = std::max(options.capacity, options.points);
   problem.config.keeps_exit_waves = options.keeps_exit_waves;
   problem.config.deterministic = options.deterministic;
+  problem.config.half_waves = options.half_waves;
   problem.config.max_object_pixels = 2 * problem.canvas.shape.pixels();
   problem.config.initial_object = {0.9f, 0.1f};
   problem.object = RandomObject(problem.canvas.shape, rng);

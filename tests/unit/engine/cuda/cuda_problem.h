@@ -28,6 +28,7 @@ struct ProblemOptions {
   bool untrusted_pixels = true;
   bool whole_pixels = false;  // No window has a fractional position.
   bool deterministic = false;
+  bool half_waves = false;
   // Counts of a noisy measurement of an object that differs somewhat from the problem's; else
   // counts that fit no object at all.
   bool measured = false;

@@ -110,6 +110,7 @@ constexpr char kFullConfig[] = R"pb(
   clear_region { enabled: true min_pixels_per_point: 25 }
   snapshots { every_iterations: 2 min_interval_ms: 50 history: 4 }
   deterministic: true
+  single_precision_waves: true
 )pb";
 
 // The least that is accepted.
@@ -203,6 +204,7 @@ TEST(ConfigConversion, DefaultsAreThoseOfTheApi) {
   EXPECT_EQ(config->snapshots.every_iterations, 5);
   EXPECT_EQ(config->snapshots.history, 1);
   EXPECT_FALSE(config->deterministic);
+  EXPECT_FALSE(config->single_precision_waves);
 }
 
 TEST(ConfigConversion, ElectronsHaveTheirOwnWavelength) {
