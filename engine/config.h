@@ -168,10 +168,12 @@ struct MlGradientConfig {
   bool operator==(const MlGradientConfig&) const = default;
 };
 
-// ePIE, Maiden and Rodenburg, Ultramicroscopy 109, 1256 (2009), eqs. 6-7; frames in id order.
+// ePIE, Maiden and Rodenburg, Ultramicroscopy 109, 1256 (2009), eqs. 6-7; batch after batch of
+// points that lie apart, as engine/backend/pie_batches.h deals them.
 struct EpieConfig {
   double object_step = 0.8;  // (0, 2].
   double probe_step = 0.8;   // (0, 2].
+  int max_batch = 0;         // Points of a batch at most. 0: no limit; 1: one by one, in id order.
 
   bool operator==(const EpieConfig&) const = default;
 };

@@ -374,6 +374,7 @@ class AlgorithmCheck {
     check_.Enter(absl::StrCat(stage_, ".epie"));
     check_.AboveUpTo("object_step", epie.object_step, 0, kMaxStep);
     check_.AboveUpTo("probe_step", epie.probe_step, 0, kMaxStep);
+    check_.Integer("max_batch", epie.max_batch, 0, kMaxInt);
   }
 
  private:

@@ -9,7 +9,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kNames[] = "dm, ml_grad, ml_gauss or epie";
+constexpr char kNames[] = "dm, ml_grad, ml_gauss, epie or epie_seq";
 constexpr double kPercent = 100.0;
 
 absl::Status Error(absl::string_view stage, absl::string_view what) {
@@ -25,6 +25,8 @@ bool SetAlgorithm(absl::string_view name, v1::Stage& stage) {
     stage.mutable_ml_gradient()->set_likelihood(v1::LIKELIHOOD_GAUSSIAN);
   } else if (name == "epie") {
     stage.mutable_epie();
+  } else if (name == "epie_seq") {
+    stage.mutable_epie()->set_max_batch(1);
   } else {
     return false;
   }

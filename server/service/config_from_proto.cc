@@ -233,6 +233,7 @@ StageConfig ReadStage(const v1::Stage& in, const std::string& path, Edge& edge) 
       EpieConfig config;
       if (in.epie().has_object_step()) config.object_step = in.epie().object_step();
       if (in.epie().has_probe_step()) config.probe_step = in.epie().probe_step();
+      config.max_batch = edge.Int(in.epie().max_batch(), path + ".epie.max_batch");
       out.algorithm = config;
       break;
     }

@@ -123,6 +123,7 @@ void Write(const MlGradientConfig& in, v1::Stage& stage) {
 void Write(const EpieConfig& in, v1::Stage& stage) {
   stage.mutable_epie()->set_object_step(in.object_step);
   stage.mutable_epie()->set_probe_step(in.probe_step);
+  stage.mutable_epie()->set_max_batch(static_cast<std::uint32_t>(in.max_batch));
 }
 
 void Write(const StageConfig& in, v1::Stage& out) {

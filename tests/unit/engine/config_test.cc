@@ -374,6 +374,10 @@ std::vector<Case> ScheduleCases() {
                    second(PIE{}, [](PIE& a, double v) { a.object_step = v; }));
   AddCases<double>(&cases, "schedule[1].epie.probe_step", false, {0, 2.1, kNaN},
                    second(PIE{}, [](PIE& a, double v) { a.probe_step = v; }));
+  const auto max_batch = [](PIE& a, double v) { a.max_batch = static_cast<int>(v); };
+  AddCases<double>(&cases, "schedule[1].epie.max_batch", false, {-1}, second(PIE{}, max_batch));
+  AddCases<double>(&cases, "schedule[1].epie.max_batch", true, {0, 1, 64},
+                   second(PIE{}, max_batch));
 
   const auto first_end = [](auto set) {
     return [set](Config& c, auto v) {

@@ -9,16 +9,18 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(ScheduleFlag, ReadsStagesThatCountIterationsAndTheirSum) {
-  const auto schedule = ParseSchedule("dm:40,ml_grad:20,ml_gauss:5,epie:1");
+  const auto schedule = ParseSchedule("dm:40,ml_grad:20,ml_gauss:5,epie:1,epie_seq:2");
   ASSERT_TRUE(schedule.ok()) << schedule.status();
-  ASSERT_EQ(schedule->stages.size(), 4);
+  ASSERT_EQ(schedule->stages.size(), 5);
   EXPECT_TRUE(schedule->stages[0].has_difference_map());
   EXPECT_EQ(schedule->stages[0].iterations(), 40);
   EXPECT_EQ(schedule->stages[1].ml_gradient().likelihood(), v1::LIKELIHOOD_POISSON);
   EXPECT_EQ(schedule->stages[1].iterations(), 20);
   EXPECT_EQ(schedule->stages[2].ml_gradient().likelihood(), v1::LIKELIHOOD_GAUSSIAN);
   EXPECT_TRUE(schedule->stages[3].has_epie());
-  EXPECT_EQ(schedule->total_iterations, 66);
+  EXPECT_EQ(schedule->stages[3].epie().max_batch(), 0);
+  EXPECT_EQ(schedule->stages[4].epie().max_batch(), 1);
+  EXPECT_EQ(schedule->total_iterations, 68);
 }
 
 TEST(ScheduleFlag, ReadsFractionsAndPlateausWithoutASum) {
@@ -42,15 +44,15 @@ TEST_P(BadScheduleFlag, IsRefusedWithTheStageAndWhatIsAllowed) {
   EXPECT_THAT(std::string(schedule.status().message()), HasSubstr(GetParam().complaint));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, BadScheduleFlag,
-                         ::testing::Values(BadSchedule{"", "dm, ml_grad, ml_gauss or epie"},
-                                           BadSchedule{"raar:10", "stage \"raar:10\""},
-                                           BadSchedule{"dm:0", "iterations >= 1"},
-                                           BadSchedule{"dm:-3", "stage \"dm:-3\""},
-                                           BadSchedule{"dm:100%", "like 66%"},
-                                           BadSchedule{"dm:", "stage \"dm:\""},
-                                           BadSchedule{"dm,ml_grad:5", "only the last stage"},
-                                           BadSchedule{"dm:40,", "stage \"\""}));
+INSTANTIATE_TEST_SUITE_P(
+    All, BadScheduleFlag,
+    ::testing::Values(BadSchedule{"", "dm, ml_grad, ml_gauss, epie or epie_seq"},
+                      BadSchedule{"raar:10", "stage \"raar:10\""},
+                      BadSchedule{"dm:0", "iterations >= 1"},
+                      BadSchedule{"dm:-3", "stage \"dm:-3\""}, BadSchedule{"dm:100%", "like 66%"},
+                      BadSchedule{"dm:", "stage \"dm:\""},
+                      BadSchedule{"dm,ml_grad:5", "only the last stage"},
+                      BadSchedule{"dm:40,", "stage \"\""}));
 
 }  // namespace
 }  // namespace ptychoserve::cli

@@ -99,7 +99,7 @@ constexpr char kFullConfig[] = R"pb(
     }
     plateau { window: 6 min_relative_change: 0.02 }
   }
-  schedule { epie { object_step: 0.6 probe_step: 0.4 } }
+  schedule { epie { object_step: 0.6 probe_step: 0.4 max_batch: 24 } }
   run {
     min_points_to_start: 9
     schedule_clock: SCHEDULE_CLOCK_FROM_START
