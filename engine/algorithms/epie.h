@@ -6,12 +6,16 @@
 #include "engine/algorithms/measurement.h"
 #include "engine/base/host_device.h"
 
-// ePIE: point after point, Ψ = F(P O_j), Δ = F⁻¹(√I Ψ/|Ψ| - Ψ) and
+// ePIE, batch after batch: for all points j of a batch Ψ = F(P O_j), Δ_j = F⁻¹(√I Ψ/|Ψ| - Ψ), then
 //
-//   O_j <- O_j + object_step P* Δ / max|P|²,  P <- P + probe_step O_j* Δ / max|O_j|²
+//   O <- O + object_step Σ_j B_jᵀ(P* Δ_j) / max(max|P|², Σ_j B_jᵀ|P|²)   pixel by pixel
+//   P <- P + probe_step  Σ_j O_j* Δ_j     / max(Σ_j |O_j|²)
 //
-// where the probe's step uses O_j as it was. Maiden and Rodenburg, Ultramicroscopy 109, 1256
-// (2009), eqs. 6 and 7.
+// with B_j the window at point j, and object and probe on the right as they were before the batch.
+// A batch of one is Maiden and Rodenburg, Ultramicroscopy 109, 1256 (2009), eqs. 6 and 7; Maiden,
+// Johnson and Li, Optica 4, 736 (2017) look at both steps as weighted means of the old value and
+// the one that a frame calls for. The probe is moved by what the frames of a batch call for in the
+// mean. So is the object where several beams meet; elsewhere one frame alone moves it.
 
 namespace ptychoserve {
 
@@ -22,6 +26,14 @@ PS_HOST_DEVICE inline Real ModulusCorrectionFactor(Real counts, Real amplitude) 
   const Real measured = sqrt(IsTrusted(counts) ? counts : Real(0));
   const Real factor = amplitude > 0 ? measured / amplitude - 1 : Real(0);
   return IsTrusted(counts) ? factor : Real(0);
+}
+
+// What the sum over a batch is multiplied by: step / the larger of `largest`, the largest divisor
+// that one point alone would have, and `weight`, the batch's own; 0 without light.
+template <typename Real>
+PS_HOST_DEVICE inline Real BatchStep(Real step, Real largest, Real weight) {
+  const Real divisor = weight > largest ? weight : largest;
+  return divisor > 0 ? step / divisor : Real(0);
 }
 
 }  // namespace ptychoserve

@@ -132,24 +132,54 @@ def ml_gradient(problem, regulariser, likelihood="poisson", epsilon=0.05, cap=5.
     return metrics + [alpha]
 
 
-def epie(problem, object_step=0.8, probe_step=0.8):
-    """The errors are those that each point meets in its turn."""
-    old_obj, old_probe, seen = problem.obj.copy(), problem.probe.copy(), problem.coverage() > 0
-    absolute = 0.0
-    relative = []
-    for j in range(len(problem)):
-        window = problem.window(j)
-        psi = fft2(problem.probe * window)
-        good, d = problem.trusted[j], problem.amplitude[j]
-        error = (np.abs(psi) - d)[good]
-        absolute += np.abs(error).sum()
-        relative.append((error ** 2).sum() / problem.counts[j].sum())
-        corrected = np.where(good, d * np.exp(1j * np.angle(psi)), psi)
-        delta = ifft2(corrected) - problem.probe * window
-        change = object_step * np.conj(problem.probe) * delta / np.max(np.abs(problem.probe) ** 2)
-        problem.probe = problem.probe + (
-            probe_step * np.conj(window) * delta / np.max(np.abs(window) ** 2))
-        problem.scatter(j, change, problem.obj)
-    return [absolute / problem.amplitude.sum(), np.sqrt(np.mean(relative)),
-            _changed(old_obj, problem.obj, seen),
-            _changed(old_probe, problem.probe, slice(None)), 0.0]
+def pie_batches(problem, max_batch=0):
+    """Colours the points so that those less than a third of a window apart differ."""
+    points = len(problem)
+    if max_batch == 1:
+        return [[j] for j in range(points)]
+    limit = max_batch if max_batch > 0 else points
+    corners = problem.windows[:, :2].astype(int)
+    spacing = -(-np.array(problem.probe.shape) // 3)
+    distance = np.abs(corners[:, None] - corners[None, :])
+    close = (distance < spacing).all(-1) & ~np.eye(points, dtype=bool)
+
+    batches = []
+    for j in range(points):
+        for batch in batches:
+            if len(batch) < limit and not close[j, batch].any():
+                batch.append(j)
+                break
+        else:
+            batches.append([j])
+    fair = -(-points // len(batches))
+    for j in reversed(range(points)):
+        own = next(batch for batch in batches if j in batch)
+        free = [b for b in batches if len(b) < fair and not close[j, b].any() and b is not own]
+        if len(own) > fair and free:
+            smallest = min(free, key=len)
+            own.remove(j)
+            smallest.append(j)
+    return [sorted(batch) for batch in batches]
+
+
+def epie(problem, object_step=0.8, probe_step=0.8, max_batch=0):
+    metrics = list(problem.errors(fit_stride(len(problem))))
+    old_obj, old_probe = problem.obj.copy(), problem.probe.copy()
+    for batch in pie_batches(problem, max_batch):
+        intensity = np.abs(problem.probe) ** 2
+        object_sum, light = np.zeros_like(problem.obj), np.zeros(problem.obj.shape)
+        probe_sum, seen = np.zeros_like(problem.probe), np.zeros(problem.probe.shape)
+        for j in batch:
+            window = problem.window(j)
+            psi = fft2(problem.probe * window)
+            good, d = problem.trusted[j], problem.amplitude[j]
+            corrected = np.where(good, d * np.exp(1j * np.angle(psi)), psi)
+            delta = ifft2(corrected) - problem.probe * window
+            problem.scatter(j, np.conj(problem.probe) * delta, object_sum)
+            problem.scatter(j, intensity, light)
+            probe_sum += np.conj(window) * delta
+            seen += np.abs(window) ** 2
+        problem.obj = problem.obj + object_step * object_sum / np.maximum(light, intensity.max())
+        problem.probe = problem.probe + probe_step * probe_sum / seen.max()
+    return metrics + [_changed(old_obj, problem.obj, problem.coverage() > 0),
+                      _changed(old_probe, problem.probe, slice(None)), 0.0]

@@ -119,7 +119,8 @@ def main():
     save_case(out / "ml_gaussian", problem, lambda q, w, k: ml(q, Regulariser(), "gaussian"))
     save_case(out / "ml_absolute", problem,
               lambda q, w, k: ml(q, Regulariser(absolute=2.0), epsilon=0.5, cap=1.5, step=0.7))
-    save_case(out / "epie", problem, lambda q, w, k: algorithms.epie(q, 0.7, 0.4))
+    for name, max_batch in (("epie", 0), ("epie_pairs", 2), ("epie_sequential", 1)):
+        save_case(out / name, problem, lambda q, w, k: algorithms.epie(q, 0.7, 0.4, max_batch))
     probe_cases(out, problem, rng)
 
     many = make_problem(rng, many_windows(rng))
@@ -127,6 +128,7 @@ def main():
     save_case(out / "dm_sample", many,
               lambda q, w, k: algorithms.difference_map(q, w, k, Regulariser()))
     save_case(out / "ml_sample", many, lambda q, w, k: ml(q, Regulariser()))
+    save_case(out / "epie_many", many, lambda q, w, k: algorithms.epie(q))
     (out / "complete").touch()
 
 

@@ -121,8 +121,14 @@ class CpuBackend final : public Backend {
   void UpdateExitWave(const PointWindow& point, const DifferenceMapConfig& config, Workspace work);
   FrameErrors LikelihoodGradient(const PointWindow& point, const MlGradientConfig& config,
                                  Workspace work, Complex* gradient);
-  FrameErrors EpieStep(const PointWindow& point, const EpieConfig& config,
-                       const IterationOptions& options, Workspace work);
+  // The steps of Epie: see epie.cc. A chunk's corrections are in chunk_wave, in its order.
+  void EpieBatch(std::span<const int> batch, const EpieConfig& config,
+                 const IterationOptions& options);
+  Region EpieArea(std::span<const int> batch) const;
+  void EpieCorrection(const PointWindow& point, Workspace work, Complex* correction) const;
+  void AddToEpieObjectSums(std::span<const int> chunk, const Region& area);
+  void AddToEpieProbeSums(std::span<const int> chunk);
+  void MoveEpieObject(double step, const Region& area);
   // Σ | |Ψ| - √I | and its square over the trusted pixels.
   FrameErrors AmplitudeErrors(const Complex* spectrum, const Real* counts) const;
   // Fills in the fit of every `stride`-th active point, in `errors_`.

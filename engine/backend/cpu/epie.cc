@@ -2,28 +2,43 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "engine/algorithms/update.h"
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/cpu/forward_model.h"
+#include "engine/backend/pie_batches.h"
 
 namespace ptychoserve {
+namespace {
 
-// Sequential by definition: each point sees what the ones before it have changed.
+constexpr int kRowsPerBand = 16;
+
+int BandCount(int rows) { return (rows + kRowsPerBand - 1) / kRowsPerBand; }
+
+RowBand BandOf(std::int64_t index, int first, int rows) {
+  const int begin = static_cast<int>(index) * kRowsPerBand;
+  return {first + begin, first + std::min(begin + kRowsPerBand, rows)};
+}
+
+}  // namespace
+
 template <typename Real>
 IterationMetrics CpuBackend<Real>::Epie(const EpieConfig& config, const IterationOptions& options) {
-  const std::int64_t object_pixels = canvas_.shape.pixels();
-  SumCoverage();  // Tells which pixels are covered.
-  std::copy_n(object_.data(), object_pixels, other_object_.data());
-  std::copy_n(probe_.data(), frame_pixels_, other_probe_.data());
-  for (int i = 0; i < point_count(); ++i) {
-    errors_[i] = EpieStep(points_[i], config, options, workspace(0));
-  }
+  MeasureFit(fit_stride());
   IterationMetrics metrics;
   metrics.r_factor = RFactor(fit_stride());
   metrics.fourier_error = FourierError(fit_stride());
 
+  const std::int64_t object_pixels = canvas_.shape.pixels();
+  std::copy_n(object_.data(), object_pixels, other_object_.data());
+  std::copy_n(probe_.data(), frame_pixels_, other_probe_.data());
+  const PieBatches batches = MakePieBatches(points_, config_.frame_shape, config.max_batch);
+  for (int b = 0; b < batches.count(); ++b) EpieBatch(batches.Batch(b), config, options);
+
   if (options.update_object) {
+    SumCoverage();  // Tells which pixels are covered.
     const auto limits = MakeObjectLimits<Real>(options.amplitude_limits, options.phase_limits);
     Change change;
     for (std::int64_t i = 0; i < object_pixels; ++i) {
@@ -48,59 +63,128 @@ IterationMetrics CpuBackend<Real>::Epie(const EpieConfig& config, const Iteratio
   return metrics;
 }
 
+// All points see object and probe as they are before the batch, so nothing moves before all sums
+// are there.
 template <typename Real>
-auto CpuBackend<Real>::EpieStep(const PointWindow& point, const EpieConfig& config,
-                                const IterationOptions& options, Workspace work) -> FrameErrors {
-  const Shape frame = config_.frame_shape;
-  const std::int64_t stride = canvas_.shape.cols;
-  Complex* const window = work.first;
-  Complex* const correction = work.second;
-  Complex* const corner = &object_[WindowCorner(point) - object_.data()];
-  LoadCounts(point.slot, work.counts);
+void CpuBackend<Real>::EpieBatch(std::span<const int> batch, const EpieConfig& config,
+                                 const IterationOptions& options) {
+  const Region area = EpieArea(batch);
+  for (int y = area.row; options.update_object && y < area.row + area.shape.rows; ++y) {
+    const std::int64_t first = std::int64_t{y} * canvas_.shape.cols + area.col;
+    std::fill_n(&object_num_[first], area.shape.cols, Complex128{});
+    std::fill_n(&object_den_[first], area.shape.cols, 0.0);
+  }
+  ClearSums(/*object=*/false, options.update_probe);
+  while (!batch.empty()) {
+    const auto count = std::min(batch.size(), static_cast<std::size_t>(frames_per_chunk_));
+    const std::span<const int> chunk = batch.first(count);
+    pool_.ParallelFor(std::ssize(chunk), [&](std::int64_t k, int worker) {
+      EpieCorrection(points_[chunk[k]], workspace(worker), chunk_wave(static_cast<int>(k)));
+    });
+    if (options.update_object) AddToEpieObjectSums(chunk, area);
+    if (options.update_probe) AddToEpieProbeSums(chunk);
+    batch = batch.subspan(count);
+  }
+  if (options.update_object) MoveEpieObject(config.object_step, area);
+  if (options.update_probe) {
+    const double step = BatchStep(config.probe_step, MaxProbeDenominator(), 0.0);
+    for (std::int64_t i = 0; i < frame_pixels_; ++i) probe_[i] += Complex(step * probe_num_[i]);
+  }
+}
 
-  Real max_window = 0;
-  Real max_probe = 0;
-  for (int y = 0; y < frame.rows; ++y) {
-    const Complex* const upper = corner + y * stride;
-    InterpolateRow<Real>(upper, upper + stride, point, frame.cols,
-                         window + std::int64_t{y} * frame.cols);
-  }
-  for (std::int64_t i = 0; i < frame_pixels_; ++i) {
-    correction[i] = window[i] * probe_[i];
-    max_window = std::max(max_window, std::norm(window[i]));
-    max_probe = std::max(max_probe, std::norm(probe_[i]));
-  }
+// The part of the canvas that the windows of the batch touch, relative to the canvas.
+template <typename Real>
+Region CpuBackend<Real>::EpieArea(std::span<const int> batch) const {
+  const auto row_of = [&](int i) { return points_[i].row - canvas_.row; };
+  const auto col_of = [&](int i) { return points_[i].col - canvas_.col; };
+  const auto [top, bottom] = std::ranges::minmax(batch, {}, row_of);
+  const auto [left, right] = std::ranges::minmax(batch, {}, col_of);
+  return {row_of(top),
+          col_of(left),
+          {row_of(bottom) - row_of(top) + config_.frame_shape.rows + 1,
+           col_of(right) - col_of(left) + config_.frame_shape.cols + 1}};
+}
+
+// Δ of one point.
+template <typename Real>
+void CpuBackend<Real>::EpieCorrection(const PointWindow& point, Workspace work,
+                                      Complex* correction) const {
+  LoadCounts(point.slot, work.counts);
+  ModelWave(point, correction);
   fft_.Forward(correction);
-  const FrameErrors errors = AmplitudeErrors(correction, work.counts);
   for (std::int64_t i = 0; i < frame_pixels_; ++i) {
     correction[i] *= ModulusCorrectionFactor(work.counts[i], Amplitude(correction[i]));
   }
   fft_.Inverse(correction);
+}
 
-  if (options.update_object && max_probe > 0) {
-    const Real step = static_cast<Real>(config.object_step) / max_probe;
-    const auto fy = static_cast<Real>(point.frac_row);
-    const auto fx = static_cast<Real>(point.frac_col);
-    for (int y = 0; y < frame.rows; ++y) {
-      Complex* const upper = corner + y * stride;
-      Complex* const lower = upper + stride;
-      const std::int64_t first = std::int64_t{y} * frame.cols;
-      for (int x = 0; x < frame.cols; ++x) {
-        const Complex change = step * std::conj(probe_[first + x]) * correction[first + x];
-        upper[x] += (1 - fy) * (1 - fx) * change;
-        upper[x + 1] += (1 - fy) * fx * change;
-        lower[x] += fy * (1 - fx) * change;
-        lower[x + 1] += fy * fx * change;
+// Adds Σ P* Δ to object_num_ and Σ |P|² to object_den_; the corrections are the chunk's waves.
+template <typename Real>
+void CpuBackend<Real>::AddToEpieObjectSums(std::span<const int> chunk, const Region& area) {
+  const Shape frame = config_.frame_shape;
+  auto* const sums = reinterpret_cast<double*>(object_num_.data());
+  pool_.ParallelFor(BandCount(area.shape.rows), [&](std::int64_t index, int) {
+    const RowBand band = BandOf(index, area.row, area.shape.rows);
+    for (std::size_t k = 0; k < chunk.size(); ++k) {
+      const PointWindow& point = points_[chunk[k]];
+      const Complex* const correction = chunk_wave(static_cast<int>(k));
+      const auto product_row = [&](int y, Real* out) {
+        const Complex* p = &probe_[std::int64_t{y} * frame.cols];
+        const Complex* d = correction + std::int64_t{y} * frame.cols;
+        auto* const o = reinterpret_cast<Complex*>(out);
+        for (int x = 0; x < frame.cols; ++x) o[x] = std::conj(p[x]) * d[x];
+      };
+      const auto intensity_row = [&](int y, Real* out) {
+        const Complex* p = &probe_[std::int64_t{y} * frame.cols];
+        for (int x = 0; x < frame.cols; ++x) out[x] = std::norm(p[x]);
+      };
+      const int row = point.row - canvas_.row, col = point.col - canvas_.col;
+      AddAdjointWindow<2, Real>(point, frame, row, col, band, product_row, sums,
+                                canvas_.shape.cols);
+      AddAdjointWindow<1, Real>(point, frame, row, col, band, intensity_row, object_den_.data(),
+                                canvas_.shape.cols);
+    }
+  });
+}
+
+// Adds Σ O_j* Δ to probe_num_ and Σ |O_j|² to probe_den_.
+template <typename Real>
+void CpuBackend<Real>::AddToEpieProbeSums(std::span<const int> chunk) {
+  const Shape frame = config_.frame_shape;
+  pool_.ParallelFor(BandCount(frame.rows), [&](std::int64_t index, int) {
+    const RowBand band = BandOf(index, 0, frame.rows);
+    std::vector<Complex> window(frame.cols);
+    for (std::size_t k = 0; k < chunk.size(); ++k) {
+      const PointWindow& point = points_[chunk[k]];
+      const Complex* const correction = chunk_wave(static_cast<int>(k));
+      for (int y = band.begin; y < band.end; ++y) {
+        const Complex* const upper = WindowCorner(point) + std::int64_t{y} * canvas_.shape.cols;
+        InterpolateRow(upper, upper + canvas_.shape.cols, point, frame.cols, window.data());
+        const std::int64_t first = std::int64_t{y} * frame.cols;
+        for (int x = 0; x < frame.cols; ++x) {
+          probe_num_[first + x] += Complex128(std::conj(window[x]) * correction[first + x]);
+          probe_den_[first + x] += double(std::norm(window[x]));
+        }
       }
     }
+  });
+}
+
+template <typename Real>
+void CpuBackend<Real>::MoveEpieObject(double step, const Region& area) {
+  double largest = 0;
+  for (std::int64_t i = 0; i < frame_pixels_; ++i) {
+    largest = std::max(largest, double(std::norm(probe_[i])));
   }
-  if (options.update_probe && max_window > 0) {
-    const Real step = static_cast<Real>(config.probe_step) / max_window;
-    for (std::int64_t i = 0; i < frame_pixels_; ++i) {
-      probe_[i] += step * std::conj(window[i]) * correction[i];
+  pool_.ParallelFor(BandCount(area.shape.rows), [&](std::int64_t index, int) {
+    const RowBand band = BandOf(index, area.row, area.shape.rows);
+    for (int y = band.begin; y < band.end; ++y) {
+      const std::int64_t first = std::int64_t{y} * canvas_.shape.cols + area.col;
+      for (std::int64_t i = first; i < first + area.shape.cols; ++i) {
+        object_[i] += Complex(BatchStep(step, largest, object_den_[i]) * object_num_[i]);
+      }
     }
-  }
-  return errors;
+  });
 }
 
 template IterationMetrics CpuBackend<float>::Epie(const EpieConfig&, const IterationOptions&);

@@ -440,10 +440,7 @@ TEST_P(BackendConformance, FitOfAnIterationIsThatOfTheSample) {
 
   for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
     const auto backend = Started(scan);
-    // For ePIE the state must not change from point to point.
-    const bool update = !std::holds_alternative<EpieConfig>(algorithm);
-    const IterationMetrics m =
-        Iterate(*backend, algorithm, {.update_object = update, .update_probe = update});
+    const IterationMetrics m = Iterate(*backend, algorithm);
     EXPECT_NEAR(m.r_factor, expected.r_factor, 1e-5 * expected.r_factor);
     EXPECT_NEAR(m.fourier_error, expected.fourier_error, 1e-5 * expected.fourier_error);
   }

@@ -198,10 +198,13 @@ inline std::vector<ReferenceCase> ReferenceCases() {
   cases.push_back({"ml_absolute", ml, {}});
 
   cases.push_back({"epie", EpieConfig{0.7, 0.4}, {}});
+  cases.push_back({"epie_pairs", EpieConfig{0.7, 0.4, 2}, {}});
+  cases.push_back({"epie_sequential", EpieConfig{0.7, 0.4, 1}, {}});
 
   // More points than fit and probe are sampled from.
   cases.push_back({"dm_sample", DifferenceMapConfig{}, {}, "many_points"});
   cases.push_back({"ml_sample", MlGradientConfig{}, {}, "many_points"});
+  cases.push_back({"epie_many", EpieConfig{}, {}, "many_points"});
   return cases;
 }
 
