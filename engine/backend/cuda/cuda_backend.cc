@@ -82,6 +82,8 @@ absl::Status CudaBackend::Allocate() {
   if (plan_.fused) {
     PS_ASSIGN_OR_RETURN(passes_,
                         FusedPasses::Create(config_.frame_shape, config_.capacity, plan_.half));
+    PS_ASSIGN_OR_RETURN(epie_passes_,
+                        EpiePasses::Create(config_.frame_shape, config_.capacity, plan_.half));
   }
   plan_.fft_work = static_cast<std::int64_t>(fft_.work_bytes());
 
@@ -102,7 +104,9 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(snapshot_probe_, DeviceBuffer<float2>::Create(plan_.probe));
   PS_ASSIGN_OR_RETURN(device_points_, DeviceBuffer<DevicePoint>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(indices_, DeviceBuffer<std::int32_t>::Create(plan_.points));
-  PS_ASSIGN_OR_RETURN(epie_maxima_, DeviceBuffer<EpieMaxima>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(previous_object_, DeviceBuffer<float2>::Create(plan_.object));
+  PS_ASSIGN_OR_RETURN(epie_points_, DeviceBuffer<DevicePoint>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(epie_maxima_, DeviceBuffer<EpieMaxima>::Create(plan_.points + 1));
   PS_ASSIGN_OR_RETURN(fit_sums_, DeviceBuffer<FitSums>::Create(plan_.fit_sums));
   PS_ASSIGN_OR_RETURN(likelihood_sums_, DeviceBuffer<LikelihoodSums>::Create(plan_.fit_sums));
   PS_ASSIGN_OR_RETURN(deviations_, DeviceBuffer<double>::Create(plan_.deviation_sums));
@@ -117,6 +121,8 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(state_, DeviceBuffer<IterationState>::Create(1));
 
   PS_ASSIGN_OR_RETURN(points_upload_, PinnedBuffer<DevicePoint>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(epie_points_upload_, PinnedBuffer<DevicePoint>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(epie_uploaded_, Event::Create());
   PS_ASSIGN_OR_RETURN(sample_upload_, PinnedBuffer<DevicePoint>::Create(kFitSamplePoints));
   PS_ASSIGN_OR_RETURN(indices_upload_, PinnedBuffer<std::int32_t>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(state_download_, PinnedBuffer<IterationState>::Create(1));

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -18,6 +19,7 @@
 #include "engine/backend/cuda/device_types.h"
 #include "engine/backend/cuda/difference_map.h"
 #include "engine/backend/cuda/epie.h"
+#include "engine/backend/cuda/epie_passes.h"
 #include "engine/backend/cuda/fft_plan.h"
 #include "engine/backend/cuda/fit.h"
 #include "engine/backend/cuda/fused/fused_passes.h"
@@ -25,6 +27,7 @@
 #include "engine/backend/cuda/memory_plan.h"
 #include "engine/backend/cuda/stream.h"
 #include "engine/backend/cuda/update.h"
+#include "engine/backend/pie_batches.h"
 
 namespace ptychoserve::cuda {
 
@@ -41,11 +44,11 @@ absl::StatusOr<bool> UsesFusedPasses(const BackendConfig& config);
 //   fused    frames of 64, 128, 256 or 512 pixels a side: our own transforms with everything else
 //            around them in the same kernels (fused/), an iteration replayed as a graph. Sums are
 //            added with atomics, and so differ in their last bits from run to run.
-//   ordered  all other frames, ePIE, and BackendConfig::deterministic: cuFFT with kernels around
-//            it; every sum is added in a fixed order, that of the points.
+//   ordered  all other frames, and BackendConfig::deterministic: cuFFT with kernels around it;
+//            every sum is added in a fixed order, that of the points.
 //
-// Where it is: cuda_backend.cc state and its changes; iterate.cc the algorithms; a .h/.cu pair
-// for each group of kernels.
+// Where it is: cuda_backend.cc state and its changes; iterate.cc the algorithms, epie_iteration.cc
+// ePIE; a .h/.cu pair for each group of kernels.
 class CudaBackend final : public Backend {
  public:
   // On the device with the number `ordinal`. Errors: kResourceExhausted, and those of CudaStatus.
@@ -124,7 +127,15 @@ class CudaBackend final : public Backend {
   absl::Status RunMlGradient(const MlGradientConfig& config, const IterationOptions& options);
   absl::Status FusedMlGradient(const MlGradientConfig& config, const IterationOptions& options);
   absl::Status OrderedMlGradient(const MlGradientConfig& config, const IterationOptions& options);
+  // epie_batches_ and what belongs to them on the device, for the active points as they are now.
+  absl::Status SetEpieBatches(int max_batch);
   absl::Status RunEpie(const EpieConfig& config, const IterationOptions& options);
+  absl::Status EpieBatch(int b, const EpieConfig& config, const IterationOptions& options);
+  // The numerators of one batch, in the order of its points; what is null is not wanted.
+  absl::Status OrderedEpieSums(const Batch& batch, const CanvasArea& area, int groups,
+                               float2* object_sum, float2* probe_sum);
+  // What the windows of batch `b` touch.
+  CanvasArea EpieArea(int b) const;
   // Calls step(batch, first) for the active points, as runs of at most plan_.chunk that begin
   // with number `first`.
   template <typename Step>
@@ -171,27 +182,32 @@ class CudaBackend final : public Backend {
   std::int64_t epoch_ = 0;  // Changes with the points, the canvas and the place of the arrays.
   std::optional<IterationKey> last_iteration_;
   Graph graph_;  // Of last_iteration_, once that has come twice in a row.
+  PieBatches epie_batches_;
+  std::optional<std::pair<std::int64_t, int>> epie_batches_key_;  // Their epoch and max_batch.
 
   Stream stream_;
   Stream copy_stream_;
   BatchedFft fft_;
   std::optional<FusedPasses> passes_;
+  std::optional<EpiePasses> epie_passes_;  // Where passes_ are.
 
   DeviceBuffer<std::byte> frames_;      // [capacity, frame]
   DeviceBuffer<std::byte> exit_waves_;  // [capacity, frame], complex, see plan_.half.
   DeviceBuffer<float2> work_;           // [chunk, frame], or what the fused passes need.
   DeviceBuffer<std::byte> fft_work_;
   DeviceBuffer<float2> probe_;               // [frame]
-  DeviceBuffer<float2> other_probe_;         // [frame]; the probe while it moves.
+  DeviceBuffer<float2> other_probe_;         // [frame]; the probe while it moves, and before ePIE.
   DeviceBuffer<float2> probe_sum_;           // [groups, frame]; Σ conj(O_j) ψ
   DeviceBuffer<float> probe_weights_;        // [groups, frame]; Σ |O_j|²
   DeviceBuffer<float2> object_;              // [canvas]
+  DeviceBuffer<float2> previous_object_;     // [canvas]; before an iteration of ePIE.
   DeviceBuffer<float2> object_sum_;          // [canvas]; Σ conj(P) ψ, the object while it moves.
   DeviceBuffer<float> object_weights_;       // [canvas]; Σ |P|²
   DeviceBuffer<float> max_object_weight_;    // [1]
   DeviceBuffer<DevicePoint> device_points_;  // [capacity], of which the active ones are set.
   DeviceBuffer<std::int32_t> indices_;       // [capacity]
-  DeviceBuffer<EpieMaxima> epie_maxima_;     // [capacity]
+  DeviceBuffer<DevicePoint> epie_points_;    // [capacity], batch after batch.
+  DeviceBuffer<EpieMaxima> epie_maxima_;     // [capacity + 1], by batch.
   DeviceBuffer<FitSums> fit_sums_;           // [capacity, pieces]
   DeviceBuffer<LikelihoodSums> likelihood_sums_;  // [capacity, pieces]
   DeviceBuffer<double> deviations_;               // [chunk, pieces]
@@ -209,6 +225,8 @@ class CudaBackend final : public Backend {
   PinnedBuffer<DevicePoint> sample_upload_;
   PinnedBuffer<std::int32_t> indices_upload_;
   Event uploaded_;  // What the two above hold is on the device.
+  PinnedBuffer<DevicePoint> epie_points_upload_;
+  Event epie_uploaded_;  // What it holds is on the device.
   PinnedBuffer<IterationState> state_download_;
   std::array<Staging, 4> staging_;
   std::size_t next_staging_ = 0;

@@ -3,52 +3,60 @@
 
 #include <cuda_runtime_api.h>
 
+#include "engine/backend/cuda/accumulate.h"
 #include "engine/backend/cuda/device_types.h"
 
-// The steps of ePIE for one point; see engine/algorithms/epie.h. Batches have count 1. Launchers
-// enqueue on `stream`; errors show in cudaGetLastError.
+// The steps of ePIE for one batch beside transforms and sums; see engine/algorithms/epie.h.
+// Launchers enqueue on `stream`; errors show in cudaGetLastError. Nothing is added with atomics.
 namespace ptychoserve::cuda {
 
-// Largest values that one point's steps are divided by.
+// What the steps of a batch are divided by; NaN where that is what there is.
 struct EpieMaxima {
   float probe;   // max |P|²
-  float object;  // max |O_j|²
+  float object;  // max Σ_j |O_j|²
 };
-
-struct EpieProductArgs {
-  Batch batch;
-  Canvas canvas;
-  const float2* probe;
-  float scale;
-  float2* out;         // [rows, cols]
-  EpieMaxima* maxima;  // Zero on entry.
-};
-// out = scale * P O_j, and the maxima.
-void LaunchEpieProduct(const EpieProductArgs& args, cudaStream_t stream);
 
 struct EpieCorrectionArgs {
   Batch batch;
   FrameSlots frames;
-  float2* wave;  // In: Ψ; out: scale * (√I Ψ/|Ψ| - Ψ). [rows, cols]
+  float2* waves;  // In: Ψ; out: scale * (√I Ψ/|Ψ| - Ψ). [batch.count, rows, cols]
   float scale;
-  FitSums* fit;  // Out: [pieces], of Ψ.
 };
 void LaunchEpieCorrection(const EpieCorrectionArgs& args, cudaStream_t stream);
 
-struct EpieUpdateArgs {
-  Batch batch;
-  Canvas canvas;  // In and out.
-  const float2* probe;
-  const float2* delta;  // Δ [rows, cols]
-  const EpieMaxima* maxima;
-  float object_step;
-  float probe_step;
-  float2* new_probe;  // [rows, cols], other memory than `probe`.
+// *largest = the larger of *largest, which is not negative, and max |P|².
+void LaunchEpieProbeMaximum(const float2* probe, int pixels, float* largest, cudaStream_t stream);
+
+struct EpieWeightsArgs {
+  float* weights;  // In: Σ_j |O_j|² in parts; out: 0. [groups, pixels]
+  int groups;
+  int pixels;
+  float* largest;  // 0 on entry; becomes the largest sum of the parts.
 };
-// new_probe = P + probe_step conj(O_j) Δ / max|O_j|²
-void LaunchEpieProbe(const EpieUpdateArgs& args, cudaStream_t stream);
-// O += object_step Bᵀ(conj(P) Δ) / max|P|²
-void LaunchEpieObject(const EpieUpdateArgs& args, cudaStream_t stream);
+void LaunchEpieWeights(const EpieWeightsArgs& args, cudaStream_t stream);
+
+struct EpieProbeArgs {
+  float2* probe;  // In and out. [pixels]
+  float2* sum;    // In: Σ_j conj(O_j) Δ_j in parts; out: 0. [groups, pixels]
+  int groups;
+  int pixels;
+  float step;
+  const EpieMaxima* maxima;
+  float* next_largest;  // 0 on entry; becomes max |P|² of the new probe.
+};
+// P += step * sum / max Σ_j |O_j|²
+void LaunchEpieProbe(const EpieProbeArgs& args, cudaStream_t stream);
+
+struct EpieObjectArgs {
+  Canvas canvas;         // In and out.
+  CanvasArea area;       // Holds the batch's windows, one pixel beyond their far edges included.
+  float2* sum;           // In: Σ_j B_jᵀ(conj(P) Δ_j); out: 0 in the area. [canvas]
+  const float* weights;  // Σ_j B_jᵀ|P|² [canvas]; null: nowhere above max |P|².
+  float step;
+  const float* largest;  // max |P|²
+};
+// O += step * sum / max(largest, weights)
+void LaunchEpieObject(const EpieObjectArgs& args, cudaStream_t stream);
 
 }  // namespace ptychoserve::cuda
 

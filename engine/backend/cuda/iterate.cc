@@ -14,10 +14,13 @@
 #include "engine/backend/cuda/ml_gradient.h"
 #include "engine/base/status_macros.h"
 
-// One iteration of each algorithm, as a sequence of launches.
+// One iteration of each algorithm, as a sequence of launches; ePIE is in epie_iteration.cc.
 
 namespace ptychoserve::cuda {
 namespace {
+
+// Batches of ePIE in a graph, of some ten launches and more each.
+constexpr int kMaxGraphBatches = 1024;
 
 double Ratio(double numerator, double denominator) {
   return denominator > 0 ? numerator / denominator : 0;
@@ -85,9 +88,14 @@ absl::StatusOr<IterationMetrics> CudaBackend::Iterate(const AlgorithmConfig& alg
         "the difference map needs a backend that keeps exit waves");
   }
   PS_RETURN_IF_ERROR(UseDevice());
-  // Points that are taken one by one are too many launches for a graph.
-  const bool captures = passes_.has_value() && !std::holds_alternative<EpieConfig>(algorithm);
-  const IterationKey key{algorithm, options, epoch_, coverage_valid_};
+  bool captures = passes_.has_value();
+  if (const auto* epie = std::get_if<EpieConfig>(&algorithm)) {
+    PS_RETURN_IF_ERROR(SetEpieBatches(epie->max_batch));
+    captures = captures && epie_batches_.count() <= kMaxGraphBatches;
+  }
+  // ePIE takes coverage anew in any case.
+  const bool has_coverage = coverage_valid_ && !std::holds_alternative<EpieConfig>(algorithm);
+  const IterationKey key{algorithm, options, epoch_, has_coverage};
   if (!captures || last_iteration_ != key) {
     graph_ = Graph();
     PS_RETURN_IF_ERROR(Enqueue(algorithm, options));
@@ -400,55 +408,6 @@ absl::Status CudaBackend::OrderedMlGradient(const MlGradientConfig& config,
     }
     return absl::OkStatus();
   });
-}
-
-absl::Status CudaBackend::RunEpie(const EpieConfig& config, const IterationOptions& options) {
-  PS_RETURN_IF_ERROR(EnsureCoverage(stream_));
-  // Object and probe as they were, for the change.
-  const auto keep = [&](float2* to, const float2* from, std::int64_t count) {
-    return CudaStatus(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(float2),
-                                      cudaMemcpyDeviceToDevice, stream_.get()),
-                      "cudaMemcpyAsync");
-  };
-  PS_RETURN_IF_ERROR(keep(object_sum_.data(), object_.data(), canvas_pixels()));
-  PS_RETURN_IF_ERROR(keep(probe_sum_.data(), probe_.data(), plan_.frame_pixels));
-  PS_RETURN_IF_ERROR(Clear(epie_maxima_.data(), point_count()));
-
-  for (int j = 0; j < point_count(); ++j) {
-    const Batch batch = BatchOf(j, 1);
-    EpieMaxima* const maxima = epie_maxima_.data() + j;
-    LaunchEpieProduct({batch, canvas_view(), probe_.data(), unitary_, work_.data(), maxima},
-                      stream_.get());
-    PS_RETURN_IF_ERROR(fft_.Forward(work_.data(), 1));
-    LaunchEpieCorrection({batch, frame_slots(), work_.data(), unitary_, FitSumsOf(j)},
-                         stream_.get());
-    PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), 1));
-    const EpieUpdateArgs update{.batch = batch,
-                                .canvas = canvas_view(),
-                                .probe = probe_.data(),
-                                .delta = work_.data(),
-                                .maxima = maxima,
-                                .object_step = static_cast<float>(config.object_step),
-                                .probe_step = static_cast<float>(config.probe_step),
-                                .new_probe = other_probe_.data()};
-    // The probe's step uses the object before this point's, and the other way round.
-    if (options.update_probe) LaunchEpieProbe(update, stream_.get());
-    if (options.update_object) LaunchEpieObject(update, stream_.get());
-    if (options.update_probe) std::swap(probe_, other_probe_);
-  }
-  ++epoch_;  // The probe may have changed places with its spare.
-  ReduceFit(ReducedSums::kFit, plan_.pieces, FitSampleStride(point_count()), /*step_scale=*/0);
-
-  UpdateArgs object = ObjectArgs();
-  object.previous = object_sum_.data();
-  if (options.update_object) {
-    object.limits = MakeObjectLimits<float>(options.amplitude_limits, options.phase_limits);
-  }
-  LaunchUpdate(object, stream_.get());
-  UpdateArgs probe = ProbeArgs();
-  probe.previous = probe_sum_.data();
-  LaunchUpdate(probe, stream_.get());
-  return CheckLaunches();
 }
 
 absl::StatusOr<FitMetrics> CudaBackend::Evaluate() {

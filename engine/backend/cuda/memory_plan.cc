@@ -8,6 +8,7 @@
 #include "engine/backend/cuda/device_types.h"
 #include "engine/backend/cuda/difference_map.h"
 #include "engine/backend/cuda/epie.h"
+#include "engine/backend/cuda/epie_passes.h"
 #include "engine/backend/cuda/fit.h"
 #include "engine/backend/cuda/fused/fused_passes.h"
 #include "engine/backend/cuda/update.h"
@@ -69,7 +70,12 @@ std::int64_t MemoryPlan::TotalBytes() const {
   account.Add(probe, sizeof(float2));
   account.Add(points, sizeof(DevicePoint));
   account.Add(points, sizeof(std::int32_t));
-  account.Add(points, sizeof(EpieMaxima));
+  account.Add(object, sizeof(float2));  // Before an iteration of ePIE.
+  account.Add(points, sizeof(DevicePoint));
+  account.Add(points + 1, sizeof(EpieMaxima));
+  account.Add(epie_groups, sizeof(PointGroup));
+  account.Add(epie_groups, sizeof(float));
+  account.Add(epie_column_sums, sizeof(ColumnSums));
   account.Add(fit_sums, sizeof(FitSums));
   account.Add(fit_sums, sizeof(LikelihoodSums));
   account.Add(sample_sums, sizeof(FitSums));
@@ -117,6 +123,9 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
     plan.work = std::max(plan.work, passes.wave_bytes / static_cast<std::int64_t>(sizeof(float2)));
     plan.fused_points = passes.points;
     plan.fused_column_sums = passes.column_sums;
+    const EpieMemoryPlan epie = PlanEpieMemory(config.frame_shape, config.capacity, plan.half);
+    plan.epie_groups = epie.points;
+    plan.epie_column_sums = epie.column_sums;
   }
   return plan;
 }

@@ -25,7 +25,7 @@ struct MemoryPlan {
   std::int64_t fft_work = 0;        // Bytes.
   std::int64_t probe = 0;           // [frame]; two of them.
   std::int64_t probe_sums = 0;      // [groups, frame]
-  std::int64_t object = 0;          // [max_object_pixels]; object, sums, weights, snapshot.
+  std::int64_t object = 0;          // [max_object_pixels]; object, before, sums, weights, snapshot.
   std::int64_t points = 0;          // [capacity]
   std::int64_t fit_sums = 0;        // [capacity, pieces]
   std::int64_t sample_sums = 0;     // [kFitSamplePoints, pieces]
@@ -33,6 +33,8 @@ struct MemoryPlan {
   std::int64_t probe_power = 0;
   std::int64_t fused_points = 0;  // Points and groups of the fused passes.
   std::int64_t fused_column_sums = 0;
+  std::int64_t epie_groups = 0;  // See EpieMemoryPlan.
+  std::int64_t epie_column_sums = 0;
 
   // Bytes of device memory that all buffers take.
   std::int64_t TotalBytes() const;

@@ -24,9 +24,6 @@ namespace {
 
 using Complex128 = std::complex<double>;
 
-// Room between the outermost windows and a corner, in pixels.
-constexpr int kSpread = 40;
-
 ComplexStack RandomObject(Shape shape, std::mt19937& rng) {
   std::uniform_real_distribution<float> amplitude(0.6f, 1.0f), phase(-1.0f, 1.0f);
   ComplexStack object(1, shape);
@@ -116,7 +113,7 @@ Problem MakeProblem(const ProblemOptions& options) {
   std::mt19937 rng(options.seed);
   const Shape frame = options.frame_shape;
   Problem problem;
-  problem.canvas = {-7, 11, {frame.rows + 1 + kSpread, frame.cols + 1 + kSpread}};
+  problem.canvas = {-7, 11, {frame.rows + 1 + options.spread, frame.cols + 1 + options.spread}};
   problem.config.frame_shape = frame;
   problem.config.storage = options.storage;
   problem.config.capacity = std::max(options.capacity, options.points);
@@ -132,7 +129,7 @@ Problem MakeProblem(const ProblemOptions& options) {
   std::vector<std::int32_t> slots(static_cast<std::size_t>(problem.config.capacity));
   std::iota(slots.begin(), slots.end(), 0);
   std::shuffle(slots.begin(), slots.end(), rng);
-  std::uniform_int_distribution<int> corner(0, kSpread);
+  std::uniform_int_distribution<int> corner(0, options.spread);
   std::uniform_real_distribution<float> remainder(0.0f, 0.999f);
   const Fft2D<double> fft(frame);
   problem.frames.resize(static_cast<std::size_t>(problem.config.capacity));
@@ -140,8 +137,8 @@ Problem MakeProblem(const ProblemOptions& options) {
     PointWindow point;
     point.slot = slots[static_cast<std::size_t>(i)];
     // The first two lie in opposite corners of the canvas.
-    point.row = problem.canvas.row + (i == 0 ? 0 : i == 1 ? kSpread : corner(rng));
-    point.col = problem.canvas.col + (i == 0 ? 0 : i == 1 ? kSpread : corner(rng));
+    point.row = problem.canvas.row + (i == 0 ? 0 : i == 1 ? options.spread : corner(rng));
+    point.col = problem.canvas.col + (i == 0 ? 0 : i == 1 ? options.spread : corner(rng));
     point.frac_row = i % 5 == 2 ? 0.0f : remainder(rng);
     point.frac_col = i % 7 == 3 ? 0.0f : remainder(rng);
     if (options.whole_pixels) point.frac_row = point.frac_col = 0;

@@ -22,6 +22,7 @@ Device& ReferenceDevice();
 struct ProblemOptions {
   Shape frame_shape{64, 64};
   int points = 70;
+  int spread = 40;   // Between the corners of the outermost windows, in pixels.
   int capacity = 0;  // 0: as many as points.
   FrameStorage storage = FrameStorage::kU16;
   bool keeps_exit_waves = true;

@@ -1,0 +1,141 @@
+#include "engine/backend/cuda/epie_passes.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+
+#include "engine/backend/cuda/cuda_status.h"
+#include "engine/base/status_macros.h"
+
+namespace ptychoserve::cuda {
+
+EpieMemoryPlan PlanEpieMemory(Shape frame, int capacity, bool half) {
+  const FusedMemoryPlan fused = PlanFusedMemory(frame, capacity, half);
+  EpieMemoryPlan plan;
+  plan.chunk = fused.chunk;
+  plan.lane_bytes = fused.wave_bytes / (kFusedLanes + 1);
+  plan.points = capacity;
+  plan.column_sums = std::int64_t{kFusedLanes} * plan.chunk * (frame.cols / kColumnsPerBlock);
+  return plan;
+}
+
+absl::StatusOr<EpiePasses> EpiePasses::Create(Shape frame, int capacity, bool half) {
+  EpiePasses passes;
+  passes.frame_ = frame;
+  passes.plan_ = PlanEpieMemory(frame, capacity, half);
+  const EpieMemoryPlan& plan = passes.plan_;
+  PS_ASSIGN_OR_RETURN(passes.groups_, DeviceBuffer<PointGroup>::Create(plan.points));
+  PS_ASSIGN_OR_RETURN(passes.no_deviation_, DeviceBuffer<float>::Create(plan.points));
+  PS_ASSIGN_OR_RETURN(passes.column_sums_, DeviceBuffer<ColumnSums>::Create(plan.column_sums));
+  PS_ASSIGN_OR_RETURN(passes.groups_upload_, PinnedBuffer<PointGroup>::Create(plan.points));
+  PS_ASSIGN_OR_RETURN(passes.uploaded_, Event::Create());
+  PS_ASSIGN_OR_RETURN(passes.forked_, Event::Create());
+  for (Stream& lane : passes.lanes_) {
+    PS_ASSIGN_OR_RETURN(lane, Stream::Create());
+  }
+  for (Event& done : passes.lane_done_) {
+    PS_ASSIGN_OR_RETURN(done, Event::Create());
+  }
+  return passes;
+}
+
+absl::Status EpiePasses::SetPoints(std::span<const PointWindow> points, const PieBatches& batches,
+                                   const Stream& stream) {
+  subpixel_ = std::ranges::any_of(
+      points, [](const PointWindow& p) { return p.frac_row != 0 || p.frac_col != 0; });
+  if (points.empty()) return absl::OkStatus();
+  PS_RETURN_IF_ERROR(uploaded_.Wait());
+  const int beyond = subpixel_ ? 1 : 0;
+  PointGroup* group = groups_upload_.data();
+  for (int b = 0; b < batches.count(); ++b) {
+    int place = 0;  // Within the batch.
+    for (const int i : batches.Batch(b)) {
+      const PointWindow& point = points[static_cast<std::size_t>(i)];
+      *group++ = {.first = place++ % plan_.chunk,
+                  .count = 1,
+                  .row = point.row,
+                  .col = point.col,
+                  .rows = RowsPerBlock(frame_.cols) + beyond,
+                  .cols = frame_.cols + beyond};
+    }
+  }
+  PS_RETURN_IF_ERROR(CudaStatus(
+      cudaMemcpyAsync(groups_.data(), groups_upload_.data(), points.size() * sizeof(PointGroup),
+                      cudaMemcpyHostToDevice, stream.get()),
+      "cudaMemcpyAsync"));
+  PS_RETURN_IF_ERROR(
+      CudaStatus(cudaMemsetAsync(no_deviation_.data(), 0, no_deviation_.size_bytes(), stream.get()),
+                 "cudaMemsetAsync"));
+  return stream.Record(uploaded_);
+}
+
+absl::Status EpiePasses::Run(const Args& args, const Stream& stream,
+                             absl::FunctionRef<absl::Status(const Stream&)> beside) {
+  // Small batches leave lanes idle; the last one is that of `beside`.
+  const int chunks = (args.count + plan_.chunk - 1) / plan_.chunk;
+  std::array<bool, kFusedLanes + 1> used{};
+  std::fill_n(used.begin(), std::min(chunks, kFusedLanes), true);
+  used.back() = true;
+
+  PS_RETURN_IF_ERROR(stream.Record(forked_));
+  for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
+    if (!used[lane]) continue;
+    PS_RETURN_IF_ERROR(lanes_[lane].WaitFor(forked_));
+  }
+  PS_RETURN_IF_ERROR(beside(lanes_.back()));
+  for (int place = 0; place < args.count; place += plan_.chunk) {
+    RunChunk(args, place, std::min(plan_.chunk, args.count - place),
+             static_cast<std::size_t>(place / plan_.chunk % kFusedLanes));
+  }
+  for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
+    if (!used[lane]) continue;
+    PS_RETURN_IF_ERROR(lanes_[lane].Record(lane_done_[lane]));
+    PS_RETURN_IF_ERROR(stream.WaitFor(lane_done_[lane]));
+  }
+  return absl::OkStatus();
+}
+
+void EpiePasses::RunChunk(const Args& args, int place, int count, std::size_t lane) {
+  const cudaStream_t on = lanes_[lane].get();
+  const auto number = static_cast<std::int64_t>(lane);
+  const FusedPasses::State& state = args.state;
+  const Batch batch{args.points + args.first + place, count, frame_.rows, frame_.cols};
+  void* const waves = state.waves + number * plan_.lane_bytes;
+  const ExitWaves no_exit_waves{nullptr, state.half, state.figures};
+  LaunchRowsForward({.batch = batch,
+                     .canvas = state.canvas,
+                     .probe = state.probe,
+                     .scale = state.scale,
+                     .exit_waves = no_exit_waves,
+                     .waves = waves,
+                     .subpixel = subpixel_,
+                     .points_per_block = 1},
+                    on);
+  // Without a tolerated deviation and with β = 1 the factor is √I / |Ψ| - 1.
+  LaunchColumns(
+      {.batch = batch,
+       .frames = state.frames,
+       .waves = waves,
+       .half = state.half,
+       .figures = state.figures,
+       .rule = ColumnRule::kModulus,
+       .scale = state.scale,
+       .beta = 1.0f,
+       .kept_deviation = no_deviation_.data(),
+       .sums = column_sums_.data() + number * plan_.chunk * (frame_.cols / kColumnsPerBlock)},
+      on);
+  LaunchRowsInverse({.batch = batch,
+                     .canvas = state.canvas,
+                     .probe = state.probe,
+                     .waves = waves,
+                     .exit_waves = no_exit_waves,
+                     .model_factor = 0.0f,
+                     .groups = groups_.data() + args.first + place,
+                     .group_count = count,
+                     .subpixel = subpixel_,
+                     .object_sum = args.object_sum,
+                     .probe_sum = args.probe_sum},
+                    on);
+}
+
+}  // namespace ptychoserve::cuda

@@ -1,0 +1,74 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_EPIE_PASSES_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_EPIE_PASSES_H_
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/cuda/device_buffer.h"
+#include "engine/backend/cuda/device_types.h"
+#include "engine/backend/cuda/fused/fused_passes.h"
+#include "engine/backend/cuda/fused/passes.h"
+#include "engine/backend/cuda/stream.h"
+#include "engine/backend/pie_batches.h"
+
+namespace ptychoserve::cuda {
+
+// Sizes of the buffers, in elements.
+struct EpieMemoryPlan {
+  int chunk = 0;                 // Points that share a lane at a time.
+  std::int64_t lane_bytes = 0;   // Their waves, of FusedMemoryPlan::wave_bytes.
+  std::int64_t points = 0;       // [capacity]; groups, and the deviation that is kept of a frame.
+  std::int64_t column_sums = 0;  // [kFusedLanes, chunk, cols / kColumnsPerBlock]
+};
+EpieMemoryPlan PlanEpieMemory(Shape frame, int capacity, bool half);
+
+// The sums of one batch of ePIE by the fused passes (fused/passes.h), chunk after chunk, on streams
+// of its own that fork from and join the caller's. They are added with atomics, and so differ in
+// their last bits from run to run. Not thread-safe; nothing synchronises with the host.
+class EpiePasses {
+ public:
+  // `half`: of all State that follows.
+  static absl::StatusOr<EpiePasses> Create(Shape frame, int capacity, bool half);
+
+  // Points, and the batches of them that follow. Waits for an upload before to have ended.
+  absl::Status SetPoints(std::span<const PointWindow> points, const PieBatches& batches,
+                         const Stream& stream);
+
+  struct Args {
+    const DevicePoint* points;  // Of all batches, in their order.
+    int first;                  // Where the batch begins, and how many points it has.
+    int count;
+    FusedPasses::State state;
+    float2* object_sum;  // += Σ_j B_jᵀ(conj(P) Δ_j) [canvas]; null when not wanted.
+    float2* probe_sum;   // += Σ_j conj(O_j) Δ_j [rows, cols]; null when not wanted.
+  };
+  // `beside` enqueues work on the given stream that needs object and probe as they are and touches
+  // nothing else of the above.
+  absl::Status Run(const Args& args, const Stream& stream,
+                   absl::FunctionRef<absl::Status(const Stream&)> beside);
+
+ private:
+  // `count` points from number `place` of the batch on.
+  void RunChunk(const Args& args, int place, int count, std::size_t lane);
+
+  Shape frame_;
+  EpieMemoryPlan plan_;
+  bool subpixel_ = false;             // Some point has a fractional position.
+  DeviceBuffer<PointGroup> groups_;   // One point each: neighbours are in other batches.
+  DeviceBuffer<float> no_deviation_;  // [capacity] zeros: the modulus becomes the measured one.
+  DeviceBuffer<ColumnSums> column_sums_;
+  PinnedBuffer<PointGroup> groups_upload_;
+  Event uploaded_;
+  std::array<Stream, kFusedLanes + 1> lanes_;  // The last is for what runs beside.
+  std::array<Event, kFusedLanes + 1> lane_done_;
+  Event forked_;
+};
+
+}  // namespace ptychoserve::cuda
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_EPIE_PASSES_H_
