@@ -23,8 +23,9 @@ inline absl::StatusOr<BenchAlgorithm> AlgorithmNamed(absl::string_view name) {
   if (name == "dm") return BenchAlgorithm{"dm", DifferenceMapConfig()};
   if (name == "ml_grad") return BenchAlgorithm{"ml_grad", MlGradientConfig()};
   if (name == "epie") return BenchAlgorithm{"epie", EpieConfig()};
+  if (name == "epie_seq") return BenchAlgorithm{"epie_seq", EpieConfig{.max_batch = 1}};
   return absl::InvalidArgumentError(
-      absl::StrCat("algorithm '", name, "'; must be one of dm, ml_grad, epie"));
+      absl::StrCat("algorithm '", name, "'; must be one of dm, ml_grad, epie, epie_seq"));
 }
 
 }  // namespace ptychoserve

@@ -31,7 +31,8 @@ bench integer_512 --frames 1024 --sizes 512 --integer_positions
 bench float_512 --frames 1024 --sizes 512
 bench large_256 --algorithms dm --frames 40000 --sizes 256 --iterations 10 --integer_positions
 bench deterministic_256 --frames 4096 --sizes 256 --integer_positions --deterministic
-bench epie_256 --algorithms epie --frames 1024 --sizes 256 --iterations 5
+bench epie_256 --algorithms epie --frames 1024,4096 --sizes 256
+bench epie_seq_256 --algorithms epie_seq --frames 1024 --sizes 256 --iterations 5
 bench snapshots_256 --frames 4096 --sizes 256 --integer_positions --snapshots
 bench convergence_256 --convergence --frames 1024,4096 --sizes 256 --schedule dm:60
 
