@@ -1,8 +1,17 @@
 #ifndef PTYCHOSERVE_TESTS_BENCH_BENCH_SESSION_H_
 #define PTYCHOSERVE_TESTS_BENCH_BENCH_SESSION_H_
 
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "client/cpp/client.h"
 #include "engine/simulation/simulation.h"
 #include "ptychoserve/v1/config.pb.h"
 
@@ -22,6 +31,28 @@ inline v1::SessionConfig EndlessSession(const Simulation& simulation, v1::Stage 
   *config.add_schedule() = std::move(stage);
   config.mutable_run()->set_it_ends_after(100'000'000);
   return config;
+}
+
+// Sends all of `simulation` to `session` and waits until it is accepted. Ends the process when the
+// server takes no input.
+inline void SendScan(client::Client& client, const std::string& session,
+                     const Simulation& simulation) {
+  constexpr std::chrono::seconds kPatience{60};
+  const auto side = static_cast<std::uint32_t>(simulation.config().frame_side);
+  auto positions = client.OpenPositionWriter(session);
+  auto frames =
+      client.OpenFrameWriter(session, {.dtype = v1::DATA_TYPE_U16, .rows = side, .cols = side});
+  bool ok = true;
+  for (int j = 0; j < simulation.points() && ok; ++j) {
+    const auto k = static_cast<std::size_t>(j);
+    const std::vector<std::uint16_t> frame = simulation.Frame(j);
+    ok = positions->Push(j, simulation.x_m()[k], simulation.y_m()[k]).ok() &&
+         frames->Push(j, std::as_bytes(std::span(frame)), kPatience).ok();
+  }
+  if (!ok || !positions->Close(kPatience).ok() || !frames->Close(kPatience).ok()) {
+    std::fprintf(stderr, "the server takes no input\n");
+    std::exit(1);
+  }
 }
 
 }  // namespace ptychoserve

@@ -18,7 +18,6 @@
 namespace ptychoserve {
 namespace {
 
-constexpr std::chrono::seconds kPatience{60};
 using Seconds = std::chrono::duration<double>;
 
 double IterationsPerSecond(client::Client& client, const std::string& session, double seconds) {
@@ -42,21 +41,7 @@ int Run(const std::string& address, int pollers, int points, int side, double se
   v1::Stage stage;
   stage.mutable_difference_map();
   (void)client->CreateSession(session, EndlessSession(simulation, stage)).value();
-  auto positions = client->OpenPositionWriter(session);
-  auto frames = client->OpenFrameWriter(session, {.dtype = v1::DATA_TYPE_U16,
-                                                  .rows = static_cast<std::uint32_t>(side),
-                                                  .cols = static_cast<std::uint32_t>(side)});
-  for (int j = 0; j < simulation.points(); ++j) {
-    const auto k = static_cast<std::size_t>(j);
-    const std::vector<std::uint16_t> frame = simulation.Frame(j);
-    if (!positions->Push(j, simulation.x_m()[k], simulation.y_m()[k]).ok() ||
-        !frames->Push(j, std::as_bytes(std::span(frame)), kPatience).ok()) {
-      std::fprintf(stderr, "the server takes no input\n");
-      return 1;
-    }
-  }
-  (void)positions->Close(kPatience);
-  (void)frames->Close(kPatience);
+  SendScan(*client, session, simulation);
   while (client->GetSession(session).value().state() != v1::SESSION_STATE_REFINING) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }

@@ -41,6 +41,9 @@ struct Batch {
   int cols;
 };
 
+// Bytes of one pixel of a wave, by its precision.
+constexpr int WaveBytes(bool half) { return half ? 4 : 8; }
+
 // Sums over the trusted pixels of one piece of one frame, or of many frames.
 struct FitSums {
   double abs_deviation;      // Σ ||Ψ| - √I|

@@ -1,7 +1,5 @@
 #include "engine/backend/cuda/memory_plan.h"
 
-#include <cuda_fp16.h>
-
 #include <algorithm>
 
 #include "engine/backend/cuda/coverage.h"
@@ -107,8 +105,8 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
   plan.frame_bytes = plan.frame_pixels * StorageBytes(config.storage);
   plan.frames = capacity * plan.frame_bytes;
   plan.half = fused && config.half_waves;
-  const auto wave_bytes = static_cast<std::int64_t>(plan.half ? sizeof(__half2) : sizeof(float2));
-  plan.exit_waves = config.keeps_exit_waves ? capacity * plan.frame_pixels * wave_bytes : 0;
+  plan.exit_waves =
+      config.keeps_exit_waves ? capacity * plan.frame_pixels * WaveBytes(plan.half) : 0;
   plan.work = plan.chunk * plan.frame_pixels;
   plan.probe = plan.frame_pixels;
   plan.probe_sums = plan.groups * plan.frame_pixels;

@@ -44,7 +44,7 @@ FusedMemoryPlan PlanFusedMemory(Shape frame, int capacity, bool half) {
   const std::int64_t pairs = std::max<std::int64_t>(ChunkPixels(half) / frame.pixels() / 2, 1);
   plan.chunk = static_cast<int>(
       std::min<std::int64_t>(2 * pairs, std::min(std::max(capacity, 1), kMaxChunk)));
-  plan.wave_bytes = (kFusedLanes + 1) * plan.chunk * frame.pixels() * (half ? 4 : 8);
+  plan.wave_bytes = (kFusedLanes + 1) * plan.chunk * frame.pixels() * WaveBytes(half);
   return plan;
 }
 
