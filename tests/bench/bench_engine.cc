@@ -5,7 +5,7 @@
 //   bench_engine --algorithms dm,ml_grad,epie --frames 1024,4096 --sizes 128,256
 //   bench_engine --integer_positions              windows on whole pixels of the object
 //   bench_engine --deterministic                  the ordered sums in place of the fused passes
-//   bench_engine --half_waves                     waves and exit waves in half precision
+//   bench_engine --single_precision_waves         waves in single precision, not in half
 //   bench_engine --snapshots                      and what ten snapshots a second cost
 //   bench_engine --convergence --frames 1024 --schedule dm:50,ml_grad:50
 //   bench_engine --device cpu --frames 64 --sizes 64 --iterations 3
@@ -75,7 +75,7 @@ ABSL_FLAG(std::vector<std::string>, sizes, {"256"}, "pixels of a frame's side");
 ABSL_FLAG(int, iterations, 20, "iterations that are timed, after the warm-up");
 ABSL_FLAG(bool, integer_positions, false, "round positions to whole pixels of the object");
 ABSL_FLAG(bool, deterministic, false, "add sums in order, so that results repeat bit for bit");
-ABSL_FLAG(bool, half_waves, false, "keep waves and exit waves in half precision");
+ABSL_FLAG(bool, single_precision_waves, false, "keep waves in single precision, not in half");
 ABSL_FLAG(double, photons, 0, "in each frame; 0: 1e7 at 256 x 256, as many a pixel at other sizes");
 ABSL_FLAG(bool, snapshots, false,
           "measure what snapshots at 10 Hz cost, on canvases of at least 2048 x 2048");
@@ -96,7 +96,7 @@ struct Options {
   int iterations = 0;
   bool integer_positions = false;
   bool deterministic = false;
-  bool half_waves = false;
+  bool half_waves = true;
   double photons = 0;
   bool snapshots = false;
   bool convergence = false;
@@ -133,7 +133,7 @@ absl::StatusOr<Options> ParseOptions() {
   options.iterations = absl::GetFlag(FLAGS_iterations);
   options.integer_positions = absl::GetFlag(FLAGS_integer_positions);
   options.deterministic = absl::GetFlag(FLAGS_deterministic);
-  options.half_waves = absl::GetFlag(FLAGS_half_waves);
+  options.half_waves = !absl::GetFlag(FLAGS_single_precision_waves);
   options.photons = absl::GetFlag(FLAGS_photons);
   options.snapshots = absl::GetFlag(FLAGS_snapshots);
   options.convergence = absl::GetFlag(FLAGS_convergence);
