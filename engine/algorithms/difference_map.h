@@ -17,6 +17,9 @@
 //
 // The power is that of the point's iteration before, so that one pass over T both measures and
 // relaxes it; a point that has just become active keeps nothing of the deviation.
+//
+// With several modes of the probe each has its own wave ψ_m and T_m, and |T| is √Σ|T_m|²: all T_m
+// of a pixel are multiplied by one factor. Thibault and Menzel, Nature 494, 68 (2013).
 
 namespace ptychoserve {
 
@@ -27,7 +30,8 @@ PS_HOST_DEVICE inline Real KeptDeviation(Real power, Real sigma2) {
   return power > sigma2 ? sqrt(sigma2 / power) : Real(1);
 }
 
-// m / T for a pixel with |T| = amplitude. A vanishing wave has no phase to give a modulus to.
+// m / T for a pixel with |T| = amplitude, of all modes. A vanishing wave has no phase to give a
+// modulus to.
 template <typename Real>
 PS_HOST_DEVICE inline Real RelaxedModulusFactor(Real counts, Real amplitude, Real kept) {
   using std::sqrt;

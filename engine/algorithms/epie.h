@@ -16,6 +16,9 @@
 // Johnson and Li, Optica 4, 736 (2017) look at both steps as weighted means of the old value and
 // the one that a frame calls for. The probe is moved by what the frames of a batch call for in the
 // mean. So is the object where several beams meet; elsewhere one frame alone moves it.
+//
+// With several modes of the probe all Ψ_m of a pixel have the one factor √I / √Σ|Ψ_m|², the object
+// takes Σ_m P_m* Δ_m with Σ_m |P_m|² for |P|², and each mode its own O_j* Δ_m.
 
 namespace ptychoserve {
 

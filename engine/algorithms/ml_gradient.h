@@ -12,7 +12,8 @@
 //   v_j = F⁻¹(g Ψ),  O <- O + α Σ P* v / (..),  P <- P + α Σ O_j* v / (..)
 //
 // with one α for all points: the Newton step of the likelihood of (1 + s g) Ψ at s = 0. It is
-// linear in the v_j, so that α can be applied after they have been added up.
+// linear in the v_j, so that α can be applied after they have been added up. With several modes of
+// the probe M = Σ|Ψ_m|², and g, which is one number for all of them, multiplies each Ψ_m.
 // Thibault and Guizar-Sicairos, New J. Phys. 14, 063004 (2012).
 
 namespace ptychoserve {

@@ -40,6 +40,7 @@ struct BackendConfig {
   Shape frame_shape;
   FrameStorage storage = FrameStorage::kU16;
   int capacity = 0;                    // Slots, 0..capacity-1.
+  int probe_modes = 1;                 // Mutually incoherent modes of the probe.
   bool keeps_exit_waves = false;       // Some stage is a difference map.
   std::int64_t max_object_pixels = 0;  // Largest canvas that SetCanvas will be asked for.
   Complex64 initial_object{1.0f, 0.0f};
@@ -83,7 +84,8 @@ constexpr double SampleShare(int points, int stride) {
   return points > 0 ? static_cast<double>((points + stride - 1) / stride) / points : 1.0;
 }
 
-// Figures of one iteration, for P and O as they were at its start unless said otherwise.
+// Figures of one iteration, for P and O as they were at its start unless said otherwise. |Ψ| is the
+// root of the intensity, Σ |F(P_m O_j)|² over the modes of the probe.
 struct IterationMetrics {
   double r_factor = 0;       // Σ |√I - |Ψ|| / Σ √I over trusted pixels of the sample.
   double fourier_error = 0;  // sqrt(mean over the sample of Σ (|Ψ| - √I)² / Σ I).
@@ -106,7 +108,7 @@ struct Readback {
   Region canvas;        // On the absolute lattice.
   ComplexStack object;  // [1, canvas.shape]
   ComplexStack probe;   // [modes, frame_shape]
-  FloatImage coverage;  // canvas.shape, Σ_j |P(r - r_j)|² over active points, photons.
+  FloatImage coverage;  // canvas.shape, Σ_j |P(r - r_j)|² over active points and modes, photons.
 };
 
 // The arithmetic and the state of one session: frames, exit waves, object, probe.
@@ -128,6 +130,7 @@ class Backend {
   // Mean of √counts over the frames of `slots`, zero frequency at [0, 0]; untrusted pixels
   // count as 0.
   virtual absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) = 0;
+  // [probe_modes, frame_shape]
   virtual absl::Status SetProbe(const ComplexStack& probe) = 0;
   // Replaces the object on `canvas`'s whole area, which must be the current canvas.
   virtual absl::Status SetObject(const ComplexStack& object) = 0;
@@ -153,7 +156,8 @@ class Backend {
   // [modes, frame_shape]. Waits for the device.
   virtual absl::StatusOr<ComplexStack> ReadProbe() = 0;
 
-  // Exit waves of the active points' slots, in the order of SetActivePoints: [points, frame].
+  // Exit waves of the active points' slots, in the order of SetActivePoints:
+  // [points * probe_modes, frame_shape], the modes of a point one after the other.
   // For tests and for export of the state.
   virtual absl::StatusOr<ComplexStack> ReadExitWaves() = 0;
 };

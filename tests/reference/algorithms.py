@@ -1,4 +1,7 @@
-"""One iteration of each algorithm; every function changes `problem` and returns its metrics."""
+"""One iteration of each algorithm; every function changes `problem` and returns its metrics.
+
+Waves are (modes, rows, cols). The detector sees the sum of the modes' intensities.
+"""
 import numpy as np
 from model import fft2, ifft2
 
@@ -53,7 +56,7 @@ class Regulariser:
 def _object_sums(problem, waves):
     num = np.zeros(problem.obj.shape, complex)
     for j, wave in enumerate(waves):
-        problem.scatter(j, np.conj(problem.probe) * wave, num)
+        problem.scatter(j, (np.conj(problem.probe) * wave).sum(0), num)
     return num, problem.coverage()
 
 
@@ -73,13 +76,13 @@ def difference_map(problem, waves, kept, regulariser, beta=0.9, relaxation=0.8, 
         p = problem.wave(j)
         trial = fft2(2 * p - waves[j])
         good, d = problem.trusted[j], problem.amplitude[j]
-        dev = np.where(good, np.abs(trial) - d, 0)
+        modulus = np.sqrt((np.abs(trial) ** 2).sum(0))
+        dev = np.where(good, modulus - d, 0)
         power = (dev ** 2).sum() / dev.size
         tolerated = sigma2
         if tolerated is None:
             tolerated = relaxation * np.minimum(0.25, problem.counts[j])[good].sum() / dev.size
-        modulus = d + dev * kept[j]
-        trial = np.where(good, modulus * np.exp(1j * np.angle(trial)), trial)
+        trial = trial * np.where(good, (d + dev * kept[j]) / modulus, 1)
         kept[j] = np.sqrt(min(1, tolerated / power))
         waves[j] = waves[j] + beta * (ifft2(trial) - p)
 
@@ -105,13 +108,14 @@ def ml_gradient(problem, regulariser, likelihood="poisson", epsilon=0.05, cap=5.
     for j in everyone:
         psi = fft2(problem.wave(j))
         good = problem.trusted[j]
+        intensity = (np.abs(psi) ** 2).sum(0)
         if likelihood == "poisson":
-            model, data = np.abs(psi) ** 2, problem.counts[j]
+            model, data = intensity, problem.counts[j]
             g = np.where(good, np.minimum((data - model) / (model + epsilon), cap), 0)
             top += (g ** 2 * model).sum()
             bottom += (g ** 2 * (model + data)).sum()
         else:
-            model, data = np.abs(psi), problem.amplitude[j]
+            model, data = np.sqrt(intensity), problem.amplitude[j]
             g = np.where(good, np.minimum((data - model) / (model + epsilon), cap), 0)
             top += (g * model * (data - model)).sum()
             bottom += (g ** 2 * model ** 2).sum()
@@ -139,7 +143,7 @@ def pie_batches(problem, max_batch=0):
         return [[j] for j in range(points)]
     limit = max_batch if max_batch > 0 else points
     corners = problem.windows[:, :2].astype(int)
-    spacing = -(-np.array(problem.probe.shape) // 3)
+    spacing = -(-np.array(problem.probe.shape[1:]) // 3)
     distance = np.abs(corners[:, None] - corners[None, :])
     close = (distance < spacing).all(-1) & ~np.eye(points, dtype=bool)
 
@@ -166,16 +170,17 @@ def epie(problem, object_step=0.8, probe_step=0.8, max_batch=0):
     metrics = list(problem.errors(fit_stride(len(problem))))
     old_obj, old_probe = problem.obj.copy(), problem.probe.copy()
     for batch in pie_batches(problem, max_batch):
-        intensity = np.abs(problem.probe) ** 2
+        intensity = (np.abs(problem.probe) ** 2).sum(0)
         object_sum, light = np.zeros_like(problem.obj), np.zeros(problem.obj.shape)
-        probe_sum, seen = np.zeros_like(problem.probe), np.zeros(problem.probe.shape)
+        probe_sum, seen = np.zeros_like(problem.probe), np.zeros(problem.probe.shape[1:])
         for j in batch:
             window = problem.window(j)
             psi = fft2(problem.probe * window)
             good, d = problem.trusted[j], problem.amplitude[j]
-            corrected = np.where(good, d * np.exp(1j * np.angle(psi)), psi)
+            modulus = np.sqrt((np.abs(psi) ** 2).sum(0))
+            corrected = psi * np.where(good, d / modulus, 1)
             delta = ifft2(corrected) - problem.probe * window
-            problem.scatter(j, np.conj(problem.probe) * delta, object_sum)
+            problem.scatter(j, (np.conj(problem.probe) * delta).sum(0), object_sum)
             problem.scatter(j, intensity, light)
             probe_sum += np.conj(window) * delta
             seen += np.abs(window) ** 2

@@ -11,6 +11,7 @@ from algorithms import Regulariser
 from model import Problem, fft2, ifft2
 
 ROWS, COLS = 12, 16          # Not square, so that mixed-up axes show.
+ODD = (11, 15)
 CANVAS = (36, 44)
 MANY_POINTS = 1153           # Enough for samples of every second point and every tenth.
 ITERATIONS = 3               # The first without a past, the others from a state without symmetry.
@@ -35,18 +36,20 @@ def many_windows(rng):
     return np.hstack([corners, rng.random((MANY_POINTS, 2))])
 
 
-def make_problem(rng, windows):
-    """Noisy frames of a smooth object with untrusted pixels, and a wrong state to start from."""
+def make_problem(rng, windows, modes=1, shape=(ROWS, COLS)):
+    """Noisy frames of a smooth object with untrusted pixels, and a wrong state to start from.
+
+    Further modes are as bright as the first and not orthogonal to it, so that all of them matter.
+    """
     windows[:, 2:] = windows[:, 2:].astype(np.float32)  # As the engine holds them.
-    y, x = np.mgrid[:ROWS, :COLS]
-    envelope = np.exp(-((y - ROWS / 2) ** 2 + (x - COLS / 2) ** 2) / 18)
-    probe = 12 * envelope * smooth(rng, (ROWS, COLS), 1.5)
+    y, x = np.mgrid[:shape[0], :shape[1]]
+    envelope = np.exp(-((y - shape[0] / 2) ** 2 + (x - shape[1] / 2) ** 2) / 18)
+    probe = np.array([12 * envelope * smooth(rng, shape, 1.5) for _ in range(modes)])
     obj = np.exp(0.3 * smooth(rng, CANVAS, 2))
-    truth = Problem(np.ones((len(windows), ROWS, COLS)), windows, probe, obj)
-    frames = np.array([rng.poisson(np.abs(fft2(truth.wave(j))) ** 2)
-                       for j in range(len(windows))], float)
+    truth = Problem(np.ones((len(windows), *shape)), windows, probe, obj)
+    frames = np.array([rng.poisson(truth.intensity(j)) for j in range(len(windows))], float)
     frames[rng.random(frames.shape) < 0.05] = -1
-    start_probe = probe * (1 + 0.2 * smooth(rng, probe.shape, 2))
+    start_probe = np.array([p * (1 + 0.2 * smooth(rng, p.shape, 2)) for p in probe])
     start_obj = obj * (1 + 0.15 * smooth(rng, obj.shape, 1.5))
     return Problem(frames, windows, start_probe.astype(np.complex64),
                    start_obj.astype(np.complex64))
@@ -91,6 +94,15 @@ def difference_map_cases(out, problem):
               lambda q, w, k: dm(q, w, k, Regulariser(), amplitude=(0.8, 1.1), phase=(-0.2, 0.1)))
 
 
+def mode_cases(out, name, problem):
+    ml = algorithms.ml_gradient
+    save_case(out / f"dm_{name}", problem,
+              lambda q, w, k: algorithms.difference_map(q, w, k, Regulariser()))
+    save_case(out / f"ml_poisson_{name}", problem, lambda q, w, k: ml(q, Regulariser()))
+    save_case(out / f"ml_gaussian_{name}", problem, lambda q, w, k: ml(q, Regulariser(), "gaussian"))
+    save_case(out / f"epie_{name}", problem, lambda q, w, k: algorithms.epie(q, 0.7, 0.4))
+
+
 def probe_cases(out, problem, rng):
     mean = np.array([np.where(t, a, 0) for a, t in zip(problem.amplitude, problem.trusted)]).mean(0)
     mean = mean.astype(np.float32)
@@ -104,7 +116,7 @@ def probe_cases(out, problem, rng):
     assert (cos2 < 0).any() and (cos2 > 0).any()
     transfer = np.where(cos2 >= 0,
                         np.exp(2j * np.pi * distance / wavelength * np.sqrt(np.maximum(cos2, 0))), 0)
-    save(out / "probe", mean=mean, cold=cold, propagated=ifft2(fft2(problem.probe) * transfer),
+    save(out / "probe", mean=mean, cold=cold, propagated=ifft2(fft2(problem.probe[0]) * transfer),
          optics=[wavelength, pixel_y, pixel_x, distance])
 
 
@@ -129,6 +141,11 @@ def main():
               lambda q, w, k: algorithms.difference_map(q, w, k, Regulariser()))
     save_case(out / "ml_sample", many, lambda q, w, k: ml(q, Regulariser()))
     save_case(out / "epie_many", many, lambda q, w, k: algorithms.epie(q))
+
+    for modes in (1, 2, 4):
+        several = make_problem(rng, few_windows(), modes, ODD)
+        save_problem(out / f"modes{modes}", several)
+        mode_cases(out, f"modes{modes}", several)
     (out / "complete").touch()
 
 

@@ -15,6 +15,7 @@ class Problem:
 
     frames   (points, rows, cols) float64 counts, zero frequency at [0, 0]; negative: untrusted
     windows  (points, 4): row and column of the corner relative to the canvas, remainders
+    probe    (modes, rows, cols), mutually incoherent
     """
 
     def __init__(self, frames, windows, probe, obj):
@@ -30,7 +31,7 @@ class Problem:
     def _corners(self, j):
         """The four shifted windows of point j with their weights."""
         row, col, fy, fx = self.windows[j]
-        rows, cols = self.probe.shape
+        rows, cols = self.probe.shape[1:]
         for dy, wy in ((0, 1 - fy), (1, fy)):
             for dx, wx in ((0, 1 - fx), (1, fx)):
                 y, x = int(row) + dy, int(col) + dx
@@ -46,12 +47,16 @@ class Problem:
             out[where] += weight * image
 
     def wave(self, j):
+        """(modes, rows, cols)"""
         return self.probe * self.window(j)
+
+    def intensity(self, j):
+        return (np.abs(fft2(self.wave(j))) ** 2).sum(0)
 
     def coverage(self):
         out = np.zeros(self.obj.shape)
         for j in range(len(self)):
-            self.scatter(j, np.abs(self.probe) ** 2, out)
+            self.scatter(j, (np.abs(self.probe) ** 2).sum(0), out)
         return out
 
     def errors(self, stride=1):
@@ -59,7 +64,7 @@ class Problem:
         absolute = 0.0
         relative = []
         for j in range(0, len(self), stride):
-            e = (np.abs(fft2(self.wave(j))) - self.amplitude[j])[self.trusted[j]]
+            e = (np.sqrt(self.intensity(j)) - self.amplitude[j])[self.trusted[j]]
             absolute += np.abs(e).sum()
             relative.append((e ** 2).sum() / self.counts[j].sum())
         return absolute / self.amplitude[::stride].sum(), np.sqrt(np.mean(relative))
@@ -70,7 +75,7 @@ class Problem:
         pixels = nonzero = 0
         for j in range(len(self)):
             good = self.trusted[j]
-            model = np.abs(fft2(self.wave(j)))[good] ** 2
+            model = self.intensity(j)[good]
             data = self.counts[j][good]
             gauss += ((np.sqrt(model) - np.sqrt(data)) ** 2).sum()
             log = np.where(data > 0, np.log(model + 1e-6), 0.0)

@@ -17,7 +17,7 @@
 #include "engine/algorithms/measurement.h"
 #include "engine/backend/cpu/forward_model.h"
 #include "engine/backend/cpu/lane_sums.h"
-#include "engine/backend/point_checks.h"
+#include "engine/backend/input_checks.h"
 #include "engine/base/status_macros.h"
 
 namespace ptychoserve {
@@ -35,12 +35,14 @@ struct Extents {
       : slots(config.capacity),
         frame(config.frame_shape.pixels()),
         frame_bytes(slots * frame * StorageBytes(config.storage)),
-        exit_waves(config.keeps_exit_waves ? slots * frame : 0),
-        chunk_waves(frames_per_chunk * AlignedPixels(frame)),
+        probe(config.probe_modes * frame),
+        exit_waves(config.keeps_exit_waves ? slots * probe : 0),
+        chunk_waves(frames_per_chunk * config.probe_modes * AlignedPixels(frame)),
         object(config.max_object_pixels),
-        work_waves(2 * threads * AlignedPixels(frame)),
-        work_counts(threads * frame) {}
-  std::int64_t slots, frame, frame_bytes, exit_waves, chunk_waves, object, work_waves, work_counts;
+        work_waves(2 * threads * config.probe_modes * AlignedPixels(frame)),
+        work_reals(2 * threads * frame) {}
+  std::int64_t slots, frame, frame_bytes, probe, exit_waves, chunk_waves, object, work_waves,
+      work_reals;
 };
 
 // Cyclic shift: out[(y + rows) mod n, (x + cols) mod n] = in[y, x].
@@ -66,11 +68,7 @@ Complex64 Narrow(const std::complex<Real>& value) {
 template <typename Real>
 absl::StatusOr<std::unique_ptr<CpuBackend<Real>>> CpuBackend<Real>::Create(
     const BackendConfig& config, ThreadPool& pool, int frames_per_chunk) {
-  if (config.frame_shape.rows < 1 || config.frame_shape.cols < 1 || config.capacity < 1) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "a backend needs frames of at least 1 x 1 and a capacity of at least 1; got %d x %d and %d",
-        config.frame_shape.rows, config.frame_shape.cols, config.capacity));
-  }
+  PS_RETURN_IF_ERROR(CheckBackendConfig(config));
   std::unique_ptr<CpuBackend> backend(new CpuBackend(config, pool, frames_per_chunk));
   PS_RETURN_IF_ERROR(backend->Allocate());
   return backend;
@@ -80,6 +78,7 @@ template <typename Real>
 CpuBackend<Real>::CpuBackend(const BackendConfig& config, ThreadPool& pool, int frames_per_chunk)
     : config_(config),
       frame_pixels_(config.frame_shape.pixels()),
+      probe_pixels_(config.probe_modes * frame_pixels_),
       frames_per_chunk_(frames_per_chunk),
       pool_(pool),
       fft_(config.frame_shape) {}
@@ -92,8 +91,8 @@ std::int64_t CpuBackend<Real>::BytesFor(const BackendConfig& config, int threads
   constexpr std::int64_t kReal = sizeof(Real), kDouble = sizeof(double);
   constexpr std::int64_t kPerSlot = sizeof(Slot) + sizeof(FrameErrors);
   return n.slots * kPerSlot + n.frame_bytes + (n.exit_waves + n.chunk_waves) * kComplex +
-         (n.object + n.frame) * (2 * kComplex + kComplex128 + kDouble) + n.work_waves * kComplex +
-         n.work_counts * kReal;
+         (n.object + n.probe) * (2 * kComplex + kComplex128) + (n.object + n.frame) * kDouble +
+         n.work_waves * kComplex + n.work_reals * kReal;
 }
 
 template <typename Real>
@@ -101,7 +100,7 @@ std::int64_t CpuBackend<Real>::allocated_bytes() const {
   return slots_.bytes() + errors_.bytes() + frames_.bytes() + exit_waves_.bytes() +
          chunk_waves_.bytes() + object_.bytes() + other_object_.bytes() + object_num_.bytes() +
          object_den_.bytes() + probe_.bytes() + other_probe_.bytes() + probe_num_.bytes() +
-         probe_den_.bytes() + work_waves_.bytes() + work_counts_.bytes();
+         probe_den_.bytes() + work_waves_.bytes() + work_reals_.bytes();
 }
 
 template <typename Real>
@@ -116,26 +115,34 @@ absl::Status CpuBackend<Real>::Allocate() {
   PS_RETURN_IF_ERROR(other_object_.Allocate(n.object));
   PS_RETURN_IF_ERROR(object_num_.Allocate(n.object));
   PS_RETURN_IF_ERROR(object_den_.Allocate(n.object));
-  PS_RETURN_IF_ERROR(probe_.Allocate(n.frame));
-  PS_RETURN_IF_ERROR(other_probe_.Allocate(n.frame));
-  PS_RETURN_IF_ERROR(probe_num_.Allocate(n.frame));
+  PS_RETURN_IF_ERROR(probe_.Allocate(n.probe));
+  PS_RETURN_IF_ERROR(other_probe_.Allocate(n.probe));
+  PS_RETURN_IF_ERROR(probe_num_.Allocate(n.probe));
   PS_RETURN_IF_ERROR(probe_den_.Allocate(n.frame));
   PS_RETURN_IF_ERROR(work_waves_.Allocate(n.work_waves));
-  PS_RETURN_IF_ERROR(work_counts_.Allocate(n.work_counts));
+  PS_RETURN_IF_ERROR(work_reals_.Allocate(n.work_reals));
   std::fill_n(slots_.data(), n.slots, Slot{});
-  std::fill_n(probe_.data(), n.frame, Complex{});
+  std::fill_n(probe_.data(), n.probe, Complex{});
   return absl::OkStatus();
 }
 
 template <typename Real>
 auto CpuBackend<Real>::workspace(int worker) -> Workspace {
-  Complex* const waves = &work_waves_[2 * worker * AlignedPixels(frame_pixels_)];
-  return {waves, waves + AlignedPixels(frame_pixels_), &work_counts_[worker * frame_pixels_]};
+  const std::int64_t stride = AlignedPixels(frame_pixels_);
+  Complex* const waves = &work_waves_[2 * worker * modes() * stride];
+  Real* const reals = &work_reals_[2 * worker * frame_pixels_];
+  return {{waves, stride}, {waves + modes() * stride, stride}, reals, reals + frame_pixels_};
 }
 
 template <typename Real>
-auto CpuBackend<Real>::chunk_wave(int index) -> Complex* {
-  return &chunk_waves_[index * AlignedPixels(frame_pixels_)];
+auto CpuBackend<Real>::exit_waves_of(int slot) -> ModeWaves {
+  return {&exit_waves_[slot * probe_pixels_], frame_pixels_};
+}
+
+template <typename Real>
+auto CpuBackend<Real>::chunk_waves_of(int index) -> ModeWaves {
+  const std::int64_t stride = AlignedPixels(frame_pixels_);
+  return {&chunk_waves_[index * modes() * stride], stride};
 }
 
 // --- Canvas and object -----------------------------------------------------------------------
@@ -202,14 +209,18 @@ absl::Status CpuBackend<Real>::Shift(int rows, int cols) {
   moved.row += rows;
   moved.col += cols;
   MoveObject(moved, canvas_);
-  Roll(frame, rows, cols, probe_.data(), other_probe_.data());
+  for (std::int64_t mode = 0; mode < probe_pixels_; mode += frame_pixels_) {
+    Roll(frame, rows, cols, &probe_[mode], &other_probe_[mode]);
+  }
   probe_.Swap(other_probe_);
   if (!config_.keeps_exit_waves) return absl::OkStatus();
   pool_.ParallelFor(point_count(), [&](std::int64_t i, int worker) {
-    Complex* const wave = exit_wave_data(points_[i].slot);
-    Complex* const copy = workspace(worker).first;
-    std::copy_n(wave, frame_pixels_, copy);
-    Roll(frame, rows, cols, copy, wave);
+    const ModeWaves waves = exit_waves_of(points_[i].slot);
+    Complex* const copy = workspace(worker).first[0];
+    for (int mode = 0; mode < modes(); ++mode) {
+      std::copy_n(waves[mode], frame_pixels_, copy);
+      Roll(frame, rows, cols, copy, waves[mode]);
+    }
   });
   return absl::OkStatus();
 }
@@ -300,7 +311,7 @@ absl::Status CpuBackend<Real>::SetActivePoints(std::span<const PointWindow> poin
     pool_.ParallelFor(point_count(), [&](std::int64_t i, int) {
       const PointWindow& point = points_[i];
       if (slots_[point.slot].active) return;
-      ModelWave(point, exit_wave_data(point.slot));
+      ModelWaves(point, exit_waves_of(point.slot));
       slots_[point.slot].kept_deviation = 0;
     });
   }
@@ -311,11 +322,7 @@ absl::Status CpuBackend<Real>::SetActivePoints(std::span<const PointWindow> poin
 
 template <typename Real>
 absl::Status CpuBackend<Real>::SetProbe(const ComplexStack& probe) {
-  if (probe.modes != 1 || probe.shape != config_.frame_shape) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "a probe of %d x %d x %d does not fit frames of %d x %d", probe.modes, probe.shape.rows,
-        probe.shape.cols, config_.frame_shape.rows, config_.frame_shape.cols));
-  }
+  PS_RETURN_IF_ERROR(CheckProbeFits(probe, config_));
   std::copy(probe.data.begin(), probe.data.end(), probe_.data());
   return absl::OkStatus();
 }
@@ -327,16 +334,42 @@ auto CpuBackend<Real>::WindowCorner(const PointWindow& point) const -> const Com
 }
 
 template <typename Real>
-void CpuBackend<Real>::ModelWave(const PointWindow& point, Complex* wave) const {
+void CpuBackend<Real>::ModelWaves(const PointWindow& point, ModeWaves waves) const {
   const Shape frame = config_.frame_shape;
   const Complex* object = WindowCorner(point);
-  const Complex* probe = probe_.data();
-  for (int y = 0; y < frame.rows; ++y) {
-    InterpolateRow(object, object + canvas_.shape.cols, point, frame.cols, wave);
-    for (int x = 0; x < frame.cols; ++x) wave[x] *= probe[x];
-    object += canvas_.shape.cols;
-    probe += frame.cols;
-    wave += frame.cols;
+  const int last = modes() - 1;
+  for (int y = 0; y < frame.rows; ++y, object += canvas_.shape.cols) {
+    const std::int64_t first = std::int64_t{y} * frame.cols;
+    // The window's row lies where the last mode comes, until all others have been made from it.
+    Complex* const window = waves[last] + first;
+    InterpolateRow(object, object + canvas_.shape.cols, point, frame.cols, window);
+    for (int mode = 0; mode <= last; ++mode) {
+      const Complex* const probe = &probe_[mode * frame_pixels_ + first];
+      Complex* const wave = waves[mode] + first;
+      for (int x = 0; x < frame.cols; ++x) wave[x] = window[x] * probe[x];
+    }
+  }
+}
+
+template <typename Real>
+void CpuBackend<Real>::Transform(ModeWaves waves, Real* intensity) const {
+  for (int mode = 0; mode < modes(); ++mode) {
+    const Complex* const wave = waves[mode];
+    fft_.Forward(waves[mode]);
+    if (mode == 0) {
+      for (std::int64_t i = 0; i < frame_pixels_; ++i) intensity[i] = std::norm(wave[i]);
+    } else {
+      for (std::int64_t i = 0; i < frame_pixels_; ++i) intensity[i] += std::norm(wave[i]);
+    }
+  }
+}
+
+template <typename Real>
+void CpuBackend<Real>::ScaleAndTransformBack(const Real* factors, ModeWaves waves) const {
+  for (int mode = 0; mode < modes(); ++mode) {
+    Complex* const wave = waves[mode];
+    for (std::int64_t i = 0; i < frame_pixels_; ++i) wave[i] *= factors[i];
+    fft_.Inverse(wave);
   }
 }
 
@@ -378,7 +411,7 @@ auto CpuBackend<Real>::StartReadback() -> absl::StatusOr<CollectReadback> {
 
 template <typename Real>
 absl::StatusOr<ComplexStack> CpuBackend<Real>::ReadProbe() {
-  ComplexStack result(1, config_.frame_shape);
+  ComplexStack result(modes(), config_.frame_shape);
   std::transform(probe().begin(), probe().end(), result.data.begin(), Narrow<Real>);
   return result;
 }
@@ -388,10 +421,10 @@ absl::StatusOr<ComplexStack> CpuBackend<Real>::ReadExitWaves() {
   if (!config_.keeps_exit_waves) {
     return absl::FailedPreconditionError("this backend keeps no exit waves");
   }
-  ComplexStack waves(point_count(), config_.frame_shape);
+  ComplexStack waves(point_count() * modes(), config_.frame_shape);
   for (int i = 0; i < point_count(); ++i) {
-    const std::span<const Complex> wave = exit_wave(points_[i].slot);
-    std::transform(wave.begin(), wave.end(), waves.data.begin() + i * frame_pixels_, Narrow<Real>);
+    const std::span<const Complex> wave = exit_waves(points_[i].slot);
+    std::transform(wave.begin(), wave.end(), waves.data.begin() + i * probe_pixels_, Narrow<Real>);
   }
   return waves;
 }
@@ -402,11 +435,11 @@ auto CpuBackend<Real>::object() const -> std::span<const Complex> {
 }
 template <typename Real>
 auto CpuBackend<Real>::probe() const -> std::span<const Complex> {
-  return {probe_.data(), static_cast<std::size_t>(frame_pixels_)};
+  return {probe_.data(), static_cast<std::size_t>(probe_pixels_)};
 }
 template <typename Real>
-auto CpuBackend<Real>::exit_wave(int slot) const -> std::span<const Complex> {
-  return {&exit_waves_[slot * frame_pixels_], static_cast<std::size_t>(frame_pixels_)};
+auto CpuBackend<Real>::exit_waves(int slot) const -> std::span<const Complex> {
+  return {&exit_waves_[slot * probe_pixels_], static_cast<std::size_t>(probe_pixels_)};
 }
 
 template class CpuBackend<float>;

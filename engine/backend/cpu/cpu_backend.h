@@ -61,9 +61,9 @@ class CpuBackend final : public Backend {
   absl::StatusOr<ComplexStack> ReadExitWaves() override;
 
   // State in full precision, for comparison with references.
-  std::span<const Complex> object() const;             // canvas.shape.
-  std::span<const Complex> probe() const;              // frame_shape.
-  std::span<const Complex> exit_wave(int slot) const;  // frame_shape; of an active slot.
+  std::span<const Complex> object() const;              // canvas.shape.
+  std::span<const Complex> probe() const;               // [modes, frame_shape]
+  std::span<const Complex> exit_waves(int slot) const;  // [modes, frame_shape]; of an active slot.
 
  private:
   using Complex128 = std::complex<double>;
@@ -84,11 +84,21 @@ class CpuBackend final : public Backend {
     double step_numerator = 0;  // Of ML_grad's Newton step.
     double step_denominator = 0;
   };
-  // Scratch memory of one worker, each of the frame's size.
+  // The waves of one point, one for each mode: mode m begins at data + m * stride.
+  template <typename T>
+  struct ModeWavesOf {
+    T* data;
+    std::int64_t stride;
+    T* operator[](int mode) const { return data + mode * stride; }
+  };
+  using ModeWaves = ModeWavesOf<Complex>;
+  using ConstModeWaves = ModeWavesOf<const Complex>;
+  // Scratch memory of one worker, each image of the frame's size.
   struct Workspace {
-    Complex* first;
-    Complex* second;
+    ModeWaves first;
+    ModeWaves second;
     Real* counts;
+    Real* intensity;
   };
   // ‖new - old‖² and ‖new‖² of an update.
   struct Change {
@@ -102,8 +112,9 @@ class CpuBackend final : public Backend {
 
   Workspace workspace(int worker);
   int point_count() const { return static_cast<int>(points_.size()); }
-  Complex* exit_wave_data(int slot) { return &exit_waves_[slot * frame_pixels_]; }
-  Complex* chunk_wave(int index);
+  int modes() const { return config_.probe_modes; }
+  ModeWaves exit_waves_of(int slot);
+  ModeWaves chunk_waves_of(int index);
   absl::Status CheckLoaded(std::int32_t slot) const;
   // Copies what canvases `from` and `to` share; the rest of `to` becomes initial_object.
   void MoveObject(const Region& from, const Region& to);
@@ -111,8 +122,12 @@ class CpuBackend final : public Backend {
   const Complex* WindowCorner(const PointWindow& point) const;
   void LoadCounts(int slot, Real* counts) const;
   void MeasureSlot(int slot, Real* counts);
-  // P O_j.
-  void ModelWave(const PointWindow& point, Complex* wave) const;
+  // P_m O_j.
+  void ModelWaves(const PointWindow& point, ModeWaves waves) const;
+  // Their Fourier transforms, and Σ |Ψ_m|² into `intensity`.
+  void Transform(ModeWaves waves, Real* intensity) const;
+  // Multiplies the waves of all modes by a factor for each pixel, and transforms them back.
+  void ScaleAndTransformBack(const Real* factors, ModeWaves waves) const;
 
   IterationMetrics DifferenceMap(const DifferenceMapConfig& config,
                                  const IterationOptions& options);
@@ -120,17 +135,17 @@ class CpuBackend final : public Backend {
   IterationMetrics Epie(const EpieConfig& config, const IterationOptions& options);
   void UpdateExitWave(const PointWindow& point, const DifferenceMapConfig& config, Workspace work);
   FrameErrors LikelihoodGradient(const PointWindow& point, const MlGradientConfig& config,
-                                 Workspace work, Complex* gradient);
-  // The steps of Epie: see epie.cc. A chunk's corrections are in chunk_wave, in its order.
+                                 Workspace work, ModeWaves gradients);
+  // The steps of Epie: see epie.cc. A chunk's corrections are its chunk waves, in its order.
   void EpieBatch(std::span<const int> batch, const EpieConfig& config,
                  const IterationOptions& options);
   Region EpieArea(std::span<const int> batch) const;
-  void EpieCorrection(const PointWindow& point, Workspace work, Complex* correction) const;
+  void EpieCorrection(const PointWindow& point, Workspace work, ModeWaves corrections) const;
   void AddToEpieObjectSums(std::span<const int> chunk, const Region& area);
   void AddToEpieProbeSums(std::span<const int> chunk);
   void MoveEpieObject(double step, const Region& area);
-  // Σ | |Ψ| - √I | and its square over the trusted pixels.
-  FrameErrors AmplitudeErrors(const Complex* spectrum, const Real* counts) const;
+  // Σ | |Ψ| - √I | and its square over the trusted pixels; `intensity` is that of the model.
+  FrameErrors AmplitudeErrors(const Real* intensity, const Real* counts) const;
   // Fills in the fit of every `stride`-th active point, in `errors_`.
   void MeasureFit(int stride);
   int fit_stride() const { return FitSampleStride(point_count()); }
@@ -143,16 +158,19 @@ class CpuBackend final : public Backend {
     int numerator;
     int denominator;
   };
-  // The wave of the i-th active point.
-  using WaveOf = absl::FunctionRef<const Complex*(int)>;
+  // The waves of the i-th active point.
+  using WavesOf = absl::FunctionRef<ConstModeWaves(int)>;
   void ClearSums(bool object, bool probe);
-  // Σ |P|² over the windows of all points, into object_den_.
+  // Σ |P_m|² over the windows of all points, into object_den_.
   void SumCoverage();
-  // Adds Σ P* wave over points [begin, end) to object_num_.
-  void AddToObjectSums(int begin, int end, WaveOf wave_of);
-  // Adds Σ O_j* wave to probe_num_ and Σ |O_j|² to probe_den_, each over every so many-th active
+  // Row y of Σ P_m* wave_m, and of Σ |P_m|².
+  void ProductRow(int y, ConstModeWaves waves, Complex* out) const;
+  void IntensityRow(int y, Real* out) const;
+  // Adds Σ P_m* wave_m over points [begin, end) to object_num_.
+  void AddToObjectSums(int begin, int end, WavesOf waves_of);
+  // Adds Σ O_j* wave_m to probe_num_ and Σ |O_j|² to probe_den_, each over every so many-th active
   // point, as far as it lies in [begin, end).
-  void AddToProbeSums(int begin, int end, const ProbeStrides& strides, WaveOf wave_of);
+  void AddToProbeSums(int begin, int end, const ProbeStrides& strides, WavesOf waves_of);
   double MaxObjectDenominator() const;
   double MaxProbeDenominator() const;
 
@@ -163,6 +181,7 @@ class CpuBackend final : public Backend {
 
   const BackendConfig config_;
   const std::int64_t frame_pixels_;
+  const std::int64_t probe_pixels_;  // Of all modes.
   const int frames_per_chunk_;
   ThreadPool& pool_;
   const Fft2D<Real> fft_;
@@ -173,18 +192,18 @@ class CpuBackend final : public Backend {
   Buffer<Slot> slots_;             // [capacity]
   Buffer<FrameErrors> errors_;     // [capacity], by place in points_.
   Buffer<std::byte> frames_;       // [capacity, frame] of the storage type.
-  Buffer<Complex> exit_waves_;     // [capacity, frame], or none.
-  Buffer<Complex> chunk_waves_;    // [frames_per_chunk, frame]
+  Buffer<Complex> exit_waves_;     // [capacity, modes, frame], or none.
+  Buffer<Complex> chunk_waves_;    // [frames_per_chunk, modes, frame]
   Buffer<Complex> object_;         // [canvas], capacity max_object_pixels.
   Buffer<Complex> other_object_;   // As object_: the canvas while it changes.
-  Buffer<Complex128> object_num_;  // As object_: Σ P* ψ.
-  Buffer<double> object_den_;      // As object_: Σ |P|².
-  Buffer<Complex> probe_;          // [frame]
-  Buffer<Complex> other_probe_;    // [frame]
-  Buffer<Complex128> probe_num_;   // [frame]: Σ O_j* ψ.
+  Buffer<Complex128> object_num_;  // As object_: Σ P_m* ψ_m.
+  Buffer<double> object_den_;      // As object_: Σ |P_m|².
+  Buffer<Complex> probe_;          // [modes, frame]
+  Buffer<Complex> other_probe_;    // [modes, frame]
+  Buffer<Complex128> probe_num_;   // [modes, frame]: Σ O_j* ψ_m.
   Buffer<double> probe_den_;       // [frame]: Σ |O_j|².
-  Buffer<Complex> work_waves_;     // [threads, 2, frame]
-  Buffer<Real> work_counts_;       // [threads, frame]
+  Buffer<Complex> work_waves_;     // [threads, 2, modes, frame]
+  Buffer<Real> work_reals_;        // [threads, 2, frame]
 };
 
 }  // namespace ptychoserve

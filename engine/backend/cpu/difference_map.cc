@@ -1,11 +1,11 @@
 #include "engine/algorithms/difference_map.h"
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 
 #include "engine/algorithms/update.h"
 #include "engine/backend/cpu/cpu_backend.h"
-#include "engine/backend/cpu/forward_model.h"
 #include "engine/backend/cpu/lane_sums.h"
 
 namespace ptychoserve {
@@ -21,19 +21,21 @@ IterationMetrics CpuBackend<Real>::DifferenceMap(const DifferenceMapConfig& conf
     UpdateExitWave(points_[i], config, workspace(worker));
   });
 
-  const auto wave_of = [&](int i) -> const Complex* { return exit_wave_data(points_[i].slot); };
+  const auto waves_of = [&](int i) -> ConstModeWaves {
+    return {&exit_waves_[points_[i].slot * probe_pixels_], frame_pixels_};
+  };
   const auto rule = [&](double max_denominator) {
     return UpdateRule{MakeRegulariser(config.regularisation, max_denominator), std::nullopt};
   };
   ClearSums(options.update_object, options.update_probe);
   if (options.update_object) {
     SumCoverage();
-    AddToObjectSums(0, point_count(), wave_of);
+    AddToObjectSums(0, point_count(), waves_of);
     metrics.object_change = UpdateObject(rule(MaxObjectDenominator()), options).Relative();
   }
   if (options.update_probe) {  // With the new object.
     const int stride = ProbeSampleStride(point_count());
-    AddToProbeSums(0, point_count(), {stride, stride}, wave_of);
+    AddToProbeSums(0, point_count(), {stride, stride}, waves_of);
     metrics.probe_change = UpdateProbe(rule(MaxProbeDenominator())).Relative();
   }
   return metrics;
@@ -43,31 +45,41 @@ template <typename Real>
 void CpuBackend<Real>::UpdateExitWave(const PointWindow& point, const DifferenceMapConfig& config,
                                       Workspace work) {
   const auto beta = static_cast<Real>(config.beta);
-  Complex* const model = work.first;
-  Complex* const trial = work.second;
-  Complex* const wave = exit_wave_data(point.slot);
+  const ModeWaves models = work.first;
+  const ModeWaves trials = work.second;
+  const ModeWaves waves = exit_waves_of(point.slot);
   LoadCounts(point.slot, work.counts);
-  ModelWave(point, model);
-  for (std::int64_t i = 0; i < frame_pixels_; ++i) {
-    trial[i] = Real(2) * model[i] - wave[i];
-    wave[i] -= beta * model[i];
+  ModelWaves(point, models);
+  for (int mode = 0; mode < modes(); ++mode) {
+    const Complex* const model = models[mode];
+    Complex* const trial = trials[mode];
+    Complex* const wave = waves[mode];
+    for (std::int64_t i = 0; i < frame_pixels_; ++i) {
+      trial[i] = Real(2) * model[i] - wave[i];
+      wave[i] -= beta * model[i];
+    }
   }
 
-  fft_.Forward(trial);
+  Transform(trials, work.intensity);
   Slot& slot = slots_[point.slot];
   const auto kept = static_cast<Real>(slot.kept_deviation);
+  Real* const factors = work.intensity;  // In place.
   const auto [squared] =
       LaneSums<1, Real>(frame_pixels_, [&](std::int64_t i) -> std::array<Real, 1> {
-        const Real amplitude = Amplitude(trial[i]);
+        const Real amplitude = std::sqrt(work.intensity[i]);
         const Real error = AmplitudeError(work.counts[i], amplitude);
-        trial[i] *= RelaxedModulusFactor(work.counts[i], amplitude, kept);
+        factors[i] = RelaxedModulusFactor(work.counts[i], amplitude, kept);
         return {error * error};
       });
   const double power = squared / static_cast<double>(frame_pixels_);
   const double sigma2 = config.sigma2.value_or(config.relaxation * slot.shot_noise);
   slot.kept_deviation = KeptDeviation(power, sigma2);
-  fft_.Inverse(trial);
-  for (std::int64_t i = 0; i < frame_pixels_; ++i) wave[i] += beta * trial[i];
+  ScaleAndTransformBack(factors, trials);
+  for (int mode = 0; mode < modes(); ++mode) {
+    const Complex* const trial = trials[mode];
+    Complex* const wave = waves[mode];
+    for (std::int64_t i = 0; i < frame_pixels_; ++i) wave[i] += beta * trial[i];
+  }
 }
 
 template IterationMetrics CpuBackend<float>::DifferenceMap(const DifferenceMapConfig&,

@@ -1,6 +1,7 @@
 #include "engine/algorithms/epie.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -33,7 +34,7 @@ IterationMetrics CpuBackend<Real>::Epie(const EpieConfig& config, const Iteratio
 
   const std::int64_t object_pixels = canvas_.shape.pixels();
   std::copy_n(object_.data(), object_pixels, other_object_.data());
-  std::copy_n(probe_.data(), frame_pixels_, other_probe_.data());
+  std::copy_n(probe_.data(), probe_pixels_, other_probe_.data());
   const PieBatches batches = MakePieBatches(points_, config_.frame_shape, config.max_batch);
   for (int b = 0; b < batches.count(); ++b) EpieBatch(batches.Batch(b), config, options);
 
@@ -54,7 +55,7 @@ IterationMetrics CpuBackend<Real>::Epie(const EpieConfig& config, const Iteratio
   }
   if (options.update_probe) {
     Change change;
-    for (std::int64_t i = 0; i < frame_pixels_; ++i) {
+    for (std::int64_t i = 0; i < probe_pixels_; ++i) {
       change.difference += std::norm(Complex128(probe_[i]) - Complex128(other_probe_[i]));
       change.norm += std::norm(Complex128(probe_[i]));
     }
@@ -79,7 +80,7 @@ void CpuBackend<Real>::EpieBatch(std::span<const int> batch, const EpieConfig& c
     const auto count = std::min(batch.size(), static_cast<std::size_t>(frames_per_chunk_));
     const std::span<const int> chunk = batch.first(count);
     pool_.ParallelFor(std::ssize(chunk), [&](std::int64_t k, int worker) {
-      EpieCorrection(points_[chunk[k]], workspace(worker), chunk_wave(static_cast<int>(k)));
+      EpieCorrection(points_[chunk[k]], workspace(worker), chunk_waves_of(static_cast<int>(k)));
     });
     if (options.update_object) AddToEpieObjectSums(chunk, area);
     if (options.update_probe) AddToEpieProbeSums(chunk);
@@ -88,7 +89,7 @@ void CpuBackend<Real>::EpieBatch(std::span<const int> batch, const EpieConfig& c
   if (options.update_object) MoveEpieObject(config.object_step, area);
   if (options.update_probe) {
     const double step = BatchStep(config.probe_step, MaxProbeDenominator(), 0.0);
-    for (std::int64_t i = 0; i < frame_pixels_; ++i) probe_[i] += Complex(step * probe_num_[i]);
+    for (std::int64_t i = 0; i < probe_pixels_; ++i) probe_[i] += Complex(step * probe_num_[i]);
   }
 }
 
@@ -108,17 +109,19 @@ Region CpuBackend<Real>::EpieArea(std::span<const int> batch) const {
 // Δ of one point.
 template <typename Real>
 void CpuBackend<Real>::EpieCorrection(const PointWindow& point, Workspace work,
-                                      Complex* correction) const {
+                                      ModeWaves corrections) const {
   LoadCounts(point.slot, work.counts);
-  ModelWave(point, correction);
-  fft_.Forward(correction);
+  ModelWaves(point, corrections);
+  Transform(corrections, work.intensity);
+  Real* const factors = work.intensity;  // In place.
   for (std::int64_t i = 0; i < frame_pixels_; ++i) {
-    correction[i] *= ModulusCorrectionFactor(work.counts[i], Amplitude(correction[i]));
+    factors[i] = ModulusCorrectionFactor(work.counts[i], std::sqrt(work.intensity[i]));
   }
-  fft_.Inverse(correction);
+  ScaleAndTransformBack(factors, corrections);
 }
 
-// Adds Σ P* Δ to object_num_ and Σ |P|² to object_den_; the corrections are the chunk's waves.
+// Adds Σ P_m* Δ_m to object_num_ and Σ |P_m|² to object_den_; the corrections are the chunk's
+// waves.
 template <typename Real>
 void CpuBackend<Real>::AddToEpieObjectSums(std::span<const int> chunk, const Region& area) {
   const Shape frame = config_.frame_shape;
@@ -127,17 +130,11 @@ void CpuBackend<Real>::AddToEpieObjectSums(std::span<const int> chunk, const Reg
     const RowBand band = BandOf(index, area.row, area.shape.rows);
     for (std::size_t k = 0; k < chunk.size(); ++k) {
       const PointWindow& point = points_[chunk[k]];
-      const Complex* const correction = chunk_wave(static_cast<int>(k));
+      const ModeWaves corrections = chunk_waves_of(static_cast<int>(k));
       const auto product_row = [&](int y, Real* out) {
-        const Complex* p = &probe_[std::int64_t{y} * frame.cols];
-        const Complex* d = correction + std::int64_t{y} * frame.cols;
-        auto* const o = reinterpret_cast<Complex*>(out);
-        for (int x = 0; x < frame.cols; ++x) o[x] = std::conj(p[x]) * d[x];
+        ProductRow(y, {corrections.data, corrections.stride}, reinterpret_cast<Complex*>(out));
       };
-      const auto intensity_row = [&](int y, Real* out) {
-        const Complex* p = &probe_[std::int64_t{y} * frame.cols];
-        for (int x = 0; x < frame.cols; ++x) out[x] = std::norm(p[x]);
-      };
+      const auto intensity_row = [&](int y, Real* out) { IntensityRow(y, out); };
       const int row = point.row - canvas_.row, col = point.col - canvas_.col;
       AddAdjointWindow<2, Real>(point, frame, row, col, band, product_row, sums,
                                 canvas_.shape.cols);
@@ -147,7 +144,7 @@ void CpuBackend<Real>::AddToEpieObjectSums(std::span<const int> chunk, const Reg
   });
 }
 
-// Adds Σ O_j* Δ to probe_num_ and Σ |O_j|² to probe_den_.
+// Adds Σ O_j* Δ_m to probe_num_ and Σ |O_j|² to probe_den_.
 template <typename Real>
 void CpuBackend<Real>::AddToEpieProbeSums(std::span<const int> chunk) {
   const Shape frame = config_.frame_shape;
@@ -156,15 +153,17 @@ void CpuBackend<Real>::AddToEpieProbeSums(std::span<const int> chunk) {
     std::vector<Complex> window(frame.cols);
     for (std::size_t k = 0; k < chunk.size(); ++k) {
       const PointWindow& point = points_[chunk[k]];
-      const Complex* const correction = chunk_wave(static_cast<int>(k));
+      const ModeWaves corrections = chunk_waves_of(static_cast<int>(k));
       for (int y = band.begin; y < band.end; ++y) {
         const Complex* const upper = WindowCorner(point) + std::int64_t{y} * canvas_.shape.cols;
         InterpolateRow(upper, upper + canvas_.shape.cols, point, frame.cols, window.data());
         const std::int64_t first = std::int64_t{y} * frame.cols;
-        for (int x = 0; x < frame.cols; ++x) {
-          probe_num_[first + x] += Complex128(std::conj(window[x]) * correction[first + x]);
-          probe_den_[first + x] += double(std::norm(window[x]));
+        for (int mode = 0; mode < modes(); ++mode) {
+          const Complex* const d = corrections[mode] + first;
+          Complex128* const sums = &probe_num_[mode * frame_pixels_ + first];
+          for (int x = 0; x < frame.cols; ++x) sums[x] += Complex128(std::conj(window[x]) * d[x]);
         }
+        for (int x = 0; x < frame.cols; ++x) probe_den_[first + x] += double(std::norm(window[x]));
       }
     }
   });
@@ -173,8 +172,10 @@ void CpuBackend<Real>::AddToEpieProbeSums(std::span<const int> chunk) {
 template <typename Real>
 void CpuBackend<Real>::MoveEpieObject(double step, const Region& area) {
   double largest = 0;
-  for (std::int64_t i = 0; i < frame_pixels_; ++i) {
-    largest = std::max(largest, double(std::norm(probe_[i])));
+  std::vector<Real> intensity(config_.frame_shape.cols);
+  for (int y = 0; y < config_.frame_shape.rows; ++y) {
+    IntensityRow(y, intensity.data());
+    for (const Real value : intensity) largest = std::max(largest, double(value));
   }
   pool_.ParallelFor(BandCount(area.shape.rows), [&](std::int64_t index, int) {
     const RowBand band = BandOf(index, area.row, area.shape.rows);

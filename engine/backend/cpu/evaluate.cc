@@ -5,7 +5,6 @@
 
 #include "engine/algorithms/measurement.h"
 #include "engine/backend/cpu/cpu_backend.h"
-#include "engine/backend/cpu/forward_model.h"
 #include "engine/backend/cpu/lane_sums.h"
 
 // How well object and probe explain the data.
@@ -26,11 +25,11 @@ double PoissonExcess(double counts, double intensity) {
 }  // namespace
 
 template <typename Real>
-auto CpuBackend<Real>::AmplitudeErrors(const Complex* spectrum, const Real* counts) const
+auto CpuBackend<Real>::AmplitudeErrors(const Real* intensity, const Real* counts) const
     -> FrameErrors {
   const auto [absolute, squared] =
       LaneSums<2, Real>(frame_pixels_, [&](std::int64_t i) -> std::array<Real, 2> {
-        const Real error = AmplitudeError(counts[i], Amplitude(spectrum[i]));
+        const Real error = AmplitudeError(counts[i], std::sqrt(intensity[i]));
         return {error, error * error};
       });
   FrameErrors errors;
@@ -46,9 +45,9 @@ void CpuBackend<Real>::MeasureFit(int stride) {
     const std::int64_t i = index * stride;
     const Workspace work = workspace(worker);
     LoadCounts(points_[i].slot, work.counts);
-    ModelWave(points_[i], work.first);
-    fft_.Forward(work.first);
-    errors_[i] = AmplitudeErrors(work.first, work.counts);
+    ModelWaves(points_[i], work.first);
+    Transform(work.first, work.intensity);
+    errors_[i] = AmplitudeErrors(work.intensity, work.counts);
   });
 }
 
@@ -88,13 +87,13 @@ absl::StatusOr<FitMetrics> CpuBackend<Real>::Evaluate() {
   pool_.ParallelFor(point_count(), [&](std::int64_t index, int worker) {
     const Workspace work = workspace(worker);
     LoadCounts(points_[index].slot, work.counts);
-    ModelWave(points_[index], work.first);
-    fft_.Forward(work.first);
-    errors_[index] = AmplitudeErrors(work.first, work.counts);
+    ModelWaves(points_[index], work.first);
+    Transform(work.first, work.intensity);
+    errors_[index] = AmplitudeErrors(work.intensity, work.counts);
     FrameFit fit;
     for (std::int64_t i = 0; i < frame_pixels_; ++i) {
       if (!IsTrusted(work.counts[i])) continue;
-      fit.poisson += PoissonExcess(work.counts[i], std::norm(work.first[i]));
+      fit.poisson += PoissonExcess(work.counts[i], work.intensity[i]);
       fit.trusted += 1;
       fit.nonzero += work.counts[i] > 0 ? 1 : 0;
     }
@@ -119,11 +118,11 @@ absl::StatusOr<FitMetrics> CpuBackend<Real>::Evaluate() {
   return metrics;
 }
 
-#define PS_INSTANTIATE_(Real)                                                                      \
-  template auto CpuBackend<Real>::AmplitudeErrors(const Complex*, const Real*) const->FrameErrors; \
-  template void CpuBackend<Real>::MeasureFit(int);                                                 \
-  template double CpuBackend<Real>::RFactor(int) const;                                            \
-  template double CpuBackend<Real>::FourierError(int) const;                                       \
+#define PS_INSTANTIATE_(Real)                                                                   \
+  template auto CpuBackend<Real>::AmplitudeErrors(const Real*, const Real*) const->FrameErrors; \
+  template void CpuBackend<Real>::MeasureFit(int);                                              \
+  template double CpuBackend<Real>::RFactor(int) const;                                         \
+  template double CpuBackend<Real>::FourierError(int) const;                                    \
   template absl::StatusOr<FitMetrics> CpuBackend<Real>::Evaluate();
 PS_INSTANTIATE_(float)
 PS_INSTANTIATE_(double)

@@ -2,7 +2,6 @@
 #define PTYCHOSERVE_ENGINE_BACKEND_CPU_FORWARD_MODEL_H_
 
 #include <algorithm>
-#include <cmath>
 #include <complex>
 #include <cstdint>
 #include <vector>
@@ -15,12 +14,6 @@
 //             +    fy (1-fx) O[r+y+1, c+x] +     fy fx O[r+y+1, c+x+1].
 
 namespace ptychoserve {
-
-// √(re² + im²); std::abs guards against overflow at several times the cost.
-template <typename Real>
-inline Real Amplitude(std::complex<Real> z) {
-  return std::sqrt(std::norm(z));
-}
 
 // One row of the window; `upper` and `lower` are the object rows r+y and r+y+1 from column c on,
 // cols + 1 pixels each.

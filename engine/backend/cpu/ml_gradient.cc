@@ -18,11 +18,14 @@ IterationMetrics CpuBackend<Real>::MlGradient(const MlGradientConfig& config,
     const int end = std::min(begin + frames_per_chunk_, point_count());
     pool_.ParallelFor(end - begin, [&](std::int64_t i, int worker) {
       errors_[begin + i] = LikelihoodGradient(points_[begin + i], config, workspace(worker),
-                                              chunk_wave(static_cast<int>(i)));
+                                              chunk_waves_of(static_cast<int>(i)));
     });
-    const auto wave_of = [&](int i) -> const Complex* { return chunk_wave(i - begin); };
-    if (options.update_object) AddToObjectSums(begin, end, wave_of);
-    if (options.update_probe) AddToProbeSums(begin, end, {1, fit_stride()}, wave_of);
+    const auto waves_of = [&](int i) -> ConstModeWaves {
+      const ModeWaves waves = chunk_waves_of(i - begin);
+      return {waves.data, waves.stride};
+    };
+    if (options.update_object) AddToObjectSums(begin, end, waves_of);
+    if (options.update_probe) AddToProbeSums(begin, end, {1, fit_stride()}, waves_of);
   }
   IterationMetrics metrics;
   metrics.r_factor = RFactor(fit_stride());
@@ -55,21 +58,23 @@ IterationMetrics CpuBackend<Real>::MlGradient(const MlGradientConfig& config,
 
 template <typename Real>
 auto CpuBackend<Real>::LikelihoodGradient(const PointWindow& point, const MlGradientConfig& config,
-                                          Workspace work, Complex* gradient) -> FrameErrors {
+                                          Workspace work, ModeWaves gradients) -> FrameErrors {
   const auto epsilon = static_cast<Real>(config.epsilon);
   const auto max_gradient = static_cast<Real>(config.max_gradient);
   const Real* const counts = work.counts;
   LoadCounts(point.slot, work.counts);
-  ModelWave(point, gradient);
-  fft_.Forward(gradient);
-  FrameErrors errors = AmplitudeErrors(gradient, counts);
+  ModelWaves(point, gradients);
+  Transform(gradients, work.intensity);
+  FrameErrors errors = AmplitudeErrors(work.intensity, counts);
+
+  Real* const factors = work.intensity;  // In place.
 
   const auto scale_by = [&](auto gradient_of) {
     const auto [numerator, denominator] =
         LaneSums<2, Real>(frame_pixels_, [&](std::int64_t i) -> std::array<Real, 2> {
           const GradientTerm<Real> term =
-              gradient_of(counts[i], std::norm(gradient[i]), epsilon, max_gradient);
-          gradient[i] *= term.gradient;
+              gradient_of(counts[i], work.intensity[i], epsilon, max_gradient);
+          factors[i] = term.gradient;
           return {term.step_numerator, term.step_denominator};
         });
     errors.step_numerator = numerator;
@@ -80,7 +85,7 @@ auto CpuBackend<Real>::LikelihoodGradient(const PointWindow& point, const MlGrad
   } else {
     scale_by([](auto... arguments) { return GaussianGradient<Real>(arguments...); });
   }
-  fft_.Inverse(gradient);
+  ScaleAndTransformBack(factors, gradients);
   return errors;
 }
 

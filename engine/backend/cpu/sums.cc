@@ -44,8 +44,36 @@ template <typename Real>
 void CpuBackend<Real>::ClearSums(bool object, bool probe) {
   if (object) std::fill_n(object_num_.data(), canvas_.shape.pixels(), Complex128{});
   if (probe) {
-    std::fill_n(probe_num_.data(), frame_pixels_, Complex128{});
+    std::fill_n(probe_num_.data(), probe_pixels_, Complex128{});
     std::fill_n(probe_den_.data(), frame_pixels_, 0.0);
+  }
+}
+
+template <typename Real>
+void CpuBackend<Real>::ProductRow(int y, ConstModeWaves waves, Complex* out) const {
+  const int cols = config_.frame_shape.cols;
+  const std::int64_t first = std::int64_t{y} * cols;
+  for (int mode = 0; mode < modes(); ++mode) {
+    const Complex* const p = &probe_[mode * frame_pixels_ + first];
+    const Complex* const w = waves[mode] + first;
+    if (mode == 0) {
+      for (int x = 0; x < cols; ++x) out[x] = std::conj(p[x]) * w[x];
+    } else {
+      for (int x = 0; x < cols; ++x) out[x] += std::conj(p[x]) * w[x];
+    }
+  }
+}
+
+template <typename Real>
+void CpuBackend<Real>::IntensityRow(int y, Real* out) const {
+  const int cols = config_.frame_shape.cols;
+  for (int mode = 0; mode < modes(); ++mode) {
+    const Complex* const p = &probe_[mode * frame_pixels_ + std::int64_t{y} * cols];
+    if (mode == 0) {
+      for (int x = 0; x < cols; ++x) out[x] = std::norm(p[x]);
+    } else {
+      for (int x = 0; x < cols; ++x) out[x] += std::norm(p[x]);
+    }
   }
 }
 
@@ -56,10 +84,7 @@ void CpuBackend<Real>::SumCoverage() {
   pool_.ParallelFor(BandCount(canvas_.shape.rows), [&](std::int64_t index, int) {
     const RowBand band = Band(index, canvas_.shape.rows);
     for (const PointWindow& point : points_) {
-      const auto intensity_row = [&](int y, Real* out) {
-        const Complex* p = &probe_[std::int64_t{y} * frame.cols];
-        for (int x = 0; x < frame.cols; ++x) out[x] = std::norm(p[x]);
-      };
+      const auto intensity_row = [&](int y, Real* out) { IntensityRow(y, out); };
       AddAdjointWindow<1, Real>(point, frame, point.row - canvas_.row, point.col - canvas_.col,
                                 band, intensity_row, object_den_.data(), canvas_.shape.cols);
     }
@@ -67,19 +92,16 @@ void CpuBackend<Real>::SumCoverage() {
 }
 
 template <typename Real>
-void CpuBackend<Real>::AddToObjectSums(int begin, int end, WaveOf wave_of) {
+void CpuBackend<Real>::AddToObjectSums(int begin, int end, WavesOf waves_of) {
   const Shape frame = config_.frame_shape;
   auto* const sums = reinterpret_cast<double*>(object_num_.data());
   pool_.ParallelFor(BandCount(canvas_.shape.rows), [&](std::int64_t index, int) {
     const RowBand band = Band(index, canvas_.shape.rows);
     for (int i = begin; i < end; ++i) {
       const PointWindow& point = points_[i];
-      const Complex* const wave = wave_of(i);
+      const ConstModeWaves waves = waves_of(i);
       const auto product_row = [&](int y, Real* out) {
-        const Complex* p = &probe_[std::int64_t{y} * frame.cols];
-        const Complex* w = wave + std::int64_t{y} * frame.cols;
-        auto* const o = reinterpret_cast<Complex*>(out);
-        for (int x = 0; x < frame.cols; ++x) o[x] = std::conj(p[x]) * w[x];
+        ProductRow(y, waves, reinterpret_cast<Complex*>(out));
       };
       AddAdjointWindow<2, Real>(point, frame, point.row - canvas_.row, point.col - canvas_.col,
                                 band, product_row, sums, canvas_.shape.cols);
@@ -89,7 +111,7 @@ void CpuBackend<Real>::AddToObjectSums(int begin, int end, WaveOf wave_of) {
 
 template <typename Real>
 void CpuBackend<Real>::AddToProbeSums(int begin, int end, const ProbeStrides& strides,
-                                      WaveOf wave_of) {
+                                      WavesOf waves_of) {
   const Shape frame = config_.frame_shape;
   pool_.ParallelFor(BandCount(frame.rows), [&](std::int64_t index, int) {
     const RowBand band = Band(index, frame.rows);
@@ -99,15 +121,15 @@ void CpuBackend<Real>::AddToProbeSums(int begin, int end, const ProbeStrides& st
       const bool in_denominator = i % strides.denominator == 0;
       if (!in_numerator && !in_denominator) continue;
       const Complex* const corner = WindowCorner(points_[i]);
-      const Complex* const wave = wave_of(i);
+      const ConstModeWaves waves = waves_of(i);
       for (int y = band.begin; y < band.end; ++y) {
         const Complex* const upper = corner + std::int64_t{y} * canvas_.shape.cols;
         InterpolateRow(upper, upper + canvas_.shape.cols, points_[i], frame.cols, window.data());
         const std::int64_t first = std::int64_t{y} * frame.cols;
-        if (in_numerator) {
-          for (int x = 0; x < frame.cols; ++x) {
-            probe_num_[first + x] += Complex128(std::conj(window[x]) * wave[first + x]);
-          }
+        for (int mode = 0; in_numerator && mode < modes(); ++mode) {
+          const Complex* const w = waves[mode] + first;
+          Complex128* const sums = &probe_num_[mode * frame_pixels_ + first];
+          for (int x = 0; x < frame.cols; ++x) sums[x] += Complex128(std::conj(window[x]) * w[x]);
         }
         if (in_denominator) {
           for (int x = 0; x < frame.cols; ++x) {
@@ -162,9 +184,9 @@ auto CpuBackend<Real>::UpdateObject(const UpdateRule& rule, const IterationOptio
 template <typename Real>
 auto CpuBackend<Real>::UpdateProbe(const UpdateRule& rule) -> Change {
   Change change;
-  for (std::int64_t i = 0; i < frame_pixels_; ++i) {
+  for (std::int64_t i = 0; i < probe_pixels_; ++i) {
     const Complex128 old = probe_[i];
-    const double den = probe_den_[i];
+    const double den = probe_den_[i % frame_pixels_];
     probe_[i] = Complex(static_cast<Real>(rule.Apply(old.real(), probe_num_[i].real(), den)),
                         static_cast<Real>(rule.Apply(old.imag(), probe_num_[i].imag(), den)));
     change.difference += std::norm(Complex128(probe_[i]) - old);
@@ -176,15 +198,17 @@ auto CpuBackend<Real>::UpdateProbe(const UpdateRule& rule) -> Change {
 template <typename Real>
 bool CpuBackend<Real>::StateIsFinite() const {
   return AllFinite(object_.data(), canvas_.shape.pixels()) &&
-         AllFinite(probe_.data(), frame_pixels_);
+         AllFinite(probe_.data(), probe_pixels_);
 }
 
 #define PS_INSTANTIATE_(Real)                                                              \
   template double CpuBackend<Real>::Change::Relative() const;                              \
   template void CpuBackend<Real>::ClearSums(bool, bool);                                   \
+  template void CpuBackend<Real>::ProductRow(int, ConstModeWaves, Complex*) const;         \
+  template void CpuBackend<Real>::IntensityRow(int, Real*) const;                          \
   template void CpuBackend<Real>::SumCoverage();                                           \
-  template void CpuBackend<Real>::AddToObjectSums(int, int, WaveOf);                       \
-  template void CpuBackend<Real>::AddToProbeSums(int, int, const ProbeStrides&, WaveOf);   \
+  template void CpuBackend<Real>::AddToObjectSums(int, int, WavesOf);                      \
+  template void CpuBackend<Real>::AddToProbeSums(int, int, const ProbeStrides&, WavesOf);  \
   template double CpuBackend<Real>::MaxObjectDenominator() const;                          \
   template double CpuBackend<Real>::MaxProbeDenominator() const;                           \
   template auto CpuBackend<Real>::UpdateObject(const UpdateRule&, const IterationOptions&) \

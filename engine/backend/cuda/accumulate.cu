@@ -18,11 +18,13 @@ __device__ float2 FromLeft(float2 value) {
   return {__shfl_up_sync(kAllLanes, value.x, 1), __shfl_up_sync(kAllLanes, value.y, 1)};
 }
 
+// The wave of a mode of a point.
 template <bool kHalf>
-__device__ float2 WaveAt(const Waves& waves, const DevicePoint& point, int j, int pixels,
-                         int pixel) {
+__device__ float2 WaveAt(const Waves& waves, const DevicePoint& point, int j, int mode, int modes,
+                         int pixels, int pixel) {
   const auto* const data = static_cast<const StoredWave<kHalf>*>(waves.data);
-  const std::int64_t image = waves.by_slot ? point.slot : j;
+  const std::int64_t image =
+      static_cast<std::int64_t>(waves.by_slot ? point.slot : j) * modes + mode;
   return UnitOf<kHalf>(waves.figures, point.slot) * Widened(__ldg(data + image * pixels + pixel));
 }
 
@@ -106,25 +108,35 @@ __device__ void ForEachOwnPixel(const Canvas& canvas, int tile_row, int tile_col
   }
 }
 
+template <bool kSingle>
 __global__ void __launch_bounds__(kThreads) ObjectSumKernel(ObjectSumArgs args) {
   const int pixels = args.batch.rows * args.batch.cols;
+  const int modes = kSingle ? 1 : args.batch.modes;
   const int tile_row = args.area.row + blockIdx.y * kTileRows;
   const int tile_col = args.area.col + blockIdx.x * kTileCols;
   float2 sums[kRowsPerWarp] = {};
   const auto value = [&](int j, const DevicePoint& point, int pixel) {
-    return ConjProduct(args.probe[pixel], WaveAt<false>(args.waves, point, j, pixels, pixel));
+    float2 sum = ConjProduct(args.probe[pixel],
+                             WaveAt<false>(args.waves, point, j, 0, modes, pixels, pixel));
+    for (int mode = 1; !kSingle && mode < modes; ++mode) {
+      sum = sum + ConjProduct(args.probe[static_cast<std::int64_t>(mode) * pixels + pixel],
+                              WaveAt<false>(args.waves, point, j, mode, modes, pixels, pixel));
+    }
+    return sum;
   };
   if (!SumWindows(args.batch, args.canvas, tile_row, tile_col, sums, value)) return;
   ForEachOwnPixel(args.canvas, tile_row, tile_col,
                   [&](std::int64_t at, int i) { args.sum[at] = args.sum[at] + sums[i]; });
 }
 
+// One mode for each block in z.
 template <bool kSum, bool kWeights, bool kHalf>
 __global__ void __launch_bounds__(kThreads) ProbeSumKernel(ProbeSumArgs args) {
   const Batch& batch = args.batch;
   const int pixels = batch.rows * batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
+  const int mode = blockIdx.z, modes = gridDim.z;
   const int row = pixel / batch.cols;
   const int col = pixel - row * batch.cols;
   float2 sum{0, 0};
@@ -134,13 +146,18 @@ __global__ void __launch_bounds__(kThreads) ProbeSumKernel(ProbeSumArgs args) {
     const DevicePoint point = PointOf(batch, j);
     const float2 object = WindowAt(args.canvas, point, row, col);
     if (kSum) {
-      sum = sum + ConjProduct(object, WaveAt<kHalf>(args.waves, point, j, pixels, pixel));
+      sum = sum +
+            ConjProduct(object, WaveAt<kHalf>(args.waves, point, j, mode, modes, pixels, pixel));
     }
     weight += Norm(object);
   }
-  const std::int64_t at = static_cast<std::int64_t>(blockIdx.y) * pixels + pixel;
-  if (kSum) args.sum[at] = args.sum[at] + sum;
-  if (kWeights) args.weights[at] += weight;
+  const int group = blockIdx.y;
+  if (kSum) {
+    float2& total = args.sum[(static_cast<std::int64_t>(group) * modes + mode) * pixels + pixel];
+    total = total + sum;
+  }
+  if (kWeights && mode == 0)
+    args.weights[static_cast<std::int64_t>(group) * pixels + pixel] += weight;
 }
 
 dim3 TileGrid(int rows, int cols) {
@@ -150,7 +167,10 @@ dim3 TileGrid(int rows, int cols) {
 }  // namespace
 
 void LaunchObjectSum(const ObjectSumArgs& args, cudaStream_t stream) {
-  ObjectSumKernel<<<TileGrid(args.area.rows, args.area.cols), kThreads, 0, stream>>>(args);
+  DispatchModes(args.batch.modes, [&](auto single) {
+    ObjectSumKernel<single>
+        <<<TileGrid(args.area.rows, args.area.cols), kThreads, 0, stream>>>(args);
+  });
 }
 
 void LaunchProbeSum(const ProbeSumArgs& args, cudaStream_t stream) {
@@ -159,7 +179,8 @@ void LaunchProbeSum(const ProbeSumArgs& args, cudaStream_t stream) {
                       : args.weights == nullptr ? ProbeSumKernel<true, false, false>
                       : args.waves.half         ? ProbeSumKernel<true, true, true>
                                                 : ProbeSumKernel<true, true, false>;
-  kernel<<<dim3(blocks, args.groups), kThreads, 0, stream>>>(args);
+  const int modes = args.sum != nullptr ? args.batch.modes : 1;
+  kernel<<<dim3(blocks, args.groups, modes), kThreads, 0, stream>>>(args);
 }
 
 }  // namespace ptychoserve::cuda

@@ -10,8 +10,8 @@
 // errors show in cudaGetLastError.
 namespace ptychoserve::cuda {
 
-// Waves of a batch's points: by slot ([capacity, rows, cols]), or in the batch's order
-// ([batch.count, rows, cols]), complex pairs in single precision unless `half`.
+// Waves of a batch's points: by slot ([capacity, modes, rows, cols]), or in the batch's order
+// ([batch.count, modes, rows, cols]), complex pairs in single precision unless `half`.
 struct Waves {
   const void* data;
   bool by_slot;
@@ -27,12 +27,12 @@ struct CanvasArea {
 struct ObjectSumArgs {
   Batch batch;
   Canvas canvas;
-  CanvasArea area;  // Holds the batch's windows, one pixel beyond their far edges included.
-  const float2* probe;
+  CanvasArea area;      // Holds the batch's windows, one pixel beyond their far edges included.
+  const float2* probe;  // [modes, rows, cols]
   Waves waves;
   float2* sum;  // [canvas.rows, canvas.cols]
 };
-// sum += Σ_j B_jᵀ(conj(P) w_j) with B_j the bilinear interpolation at point j.
+// sum += Σ_j Σ_m B_jᵀ(conj(P_m) w_jm) with B_j the bilinear interpolation at point j.
 void LaunchObjectSum(const ObjectSumArgs& args, cudaStream_t stream);
 
 struct ProbeSumArgs {
@@ -41,11 +41,11 @@ struct ProbeSumArgs {
   Canvas canvas;
   Waves waves;
   int groups;      // Points are dealt to this many partial sums.
-  float2* sum;     // [groups, rows, cols]; null: weights alone.
+  float2* sum;     // [groups, modes, rows, cols]; null: weights alone.
   float* weights;  // [groups, rows, cols]; null: sums alone.
 };
-// sum += Σ_j conj(O_j) w_j, weights += Σ_j |O_j|², each group over every groups-th of these points,
-// in their order.
+// sum_m += Σ_j conj(O_j) w_jm, weights += Σ_j |O_j|², each group over every groups-th of these
+// points, in their order.
 void LaunchProbeSum(const ProbeSumArgs& args, cudaStream_t stream);
 
 }  // namespace ptychoserve::cuda

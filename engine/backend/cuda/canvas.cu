@@ -42,10 +42,12 @@ __global__ void __launch_bounds__(kThreads) RollKernel(RollArgs args) {
   if (row < 0) row += args.rows;
   if (col < 0) col += args.cols;
   for (int j = blockIdx.y; j < args.count; j += gridDim.y) {
-    const std::int64_t from = args.in_by_slot ? args.points[j].slot : j;
-    const std::int64_t to = args.out_by_slot ? args.points[j].slot : j;
-    static_cast<Pixel*>(args.out)[to * pixels + pixel] =
-        static_cast<const Pixel*>(args.in)[from * pixels + row * args.cols + col];
+    std::int64_t from = (args.in_by_slot ? args.points[j].slot : j) * std::int64_t{args.modes};
+    std::int64_t to = (args.out_by_slot ? args.points[j].slot : j) * std::int64_t{args.modes};
+    for (int mode = 0; mode < args.modes; ++mode, ++from, ++to) {
+      static_cast<Pixel*>(args.out)[to * pixels + pixel] =
+          static_cast<const Pixel*>(args.in)[from * pixels + row * args.cols + col];
+    }
   }
 }
 

@@ -32,9 +32,10 @@ struct RollArgs {
   void* out;                  // Other memory than `in`.
   bool half;                  // Pixels are complex pairs in half, or else single, precision.
   const DevicePoint* points;  // Gives the slots; null when neither side is by slot.
-  bool in_by_slot;            // in is [capacity, rows, cols], else [count, rows, cols].
+  bool in_by_slot;            // in is [capacity, modes, rows, cols], else [count, ..].
   bool out_by_slot;
   int count;
+  int modes;
   int rows;
   int cols;
   int shift_rows;  // 0..rows-1

@@ -21,7 +21,12 @@ __global__ void __launch_bounds__(kThreads) ProbePowerKernel(CoverageArgs args) 
   const int row = i / pitch - kPowerBorderRows;
   const int col = i % pitch - kPowerBorderCols;
   const bool inside = row >= 0 && row < args.batch.rows && col >= 0 && col < args.batch.cols;
-  args.power[i] = inside ? Norm(args.probe[row * args.batch.cols + col]) : 0.0f;
+  float power = 0;
+  for (int mode = 0; inside && mode < args.batch.modes; ++mode) {
+    const std::int64_t image = static_cast<std::int64_t>(mode) * args.batch.rows;
+    power += Norm(args.probe[(image + row) * args.batch.cols + col]);
+  }
+  args.power[i] = power;
 }
 
 // A point as the tile needs it.

@@ -11,7 +11,7 @@
 // cudaGetLastError.
 namespace ptychoserve::cuda {
 
-// |P|² with a border of zeros, so that the sum over points needs no bounds.
+// |P|² of all modes together, with a border of zeros, so that the sum over points needs no bounds.
 inline constexpr int kPowerBorderRows = 17;
 inline constexpr int kPowerBorderCols = 40;
 __host__ __device__ constexpr std::int64_t ProbePowerPixels(int rows, int cols) {
@@ -21,13 +21,13 @@ __host__ __device__ constexpr std::int64_t ProbePowerPixels(int rows, int cols) 
 struct CoverageArgs {
   Batch batch;
   Canvas canvas;
-  const float2* probe;  // [rows, cols]
+  const float2* probe;  // [modes, rows, cols]
   float* power;         // Scratch [ProbePowerPixels(rows, cols)]
   float* coverage;      // Out: [canvas.rows, canvas.cols]
   float* largest;       // Out: its maximum; NaN when there is one.
 };
-// coverage = Σ_j B_jᵀ|P|² with B_j the bilinear interpolation at point j; every pixel is added up
-// by one thread in the order of the points.
+// coverage = Σ_j Σ_m B_jᵀ|P_m|² with B_j the bilinear interpolation at point j; every pixel is
+// added up by one thread in the order of the points.
 void LaunchCoverage(const CoverageArgs& args, cudaStream_t stream);
 
 }  // namespace ptychoserve::cuda

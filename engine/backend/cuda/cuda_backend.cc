@@ -11,7 +11,7 @@
 #include "engine/backend/cuda/cuda_status.h"
 #include "engine/backend/cuda/exit_waves.h"
 #include "engine/backend/cuda/frame_figures.h"
-#include "engine/backend/point_checks.h"
+#include "engine/backend/input_checks.h"
 #include "engine/base/status_macros.h"
 
 namespace ptychoserve::cuda {
@@ -45,17 +45,13 @@ absl::Status CopyAsync(T* to, const T* from, std::int64_t count, cudaMemcpyKind 
 }  // namespace
 
 absl::StatusOr<bool> UsesFusedPasses(const BackendConfig& config) {
-  if (config.deterministic) return false;
+  if (config.deterministic || config.probe_modes > 1) return false;
   return CanRunFused(config.frame_shape);
 }
 
 absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(const BackendConfig& config,
                                                                  int ordinal) {
-  if (config.frame_shape.rows < 1 || config.frame_shape.cols < 1 || config.capacity < 1) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "a backend needs frames of at least 1 x 1 and a capacity of at least 1; got %d x %d and %d",
-        config.frame_shape.rows, config.frame_shape.cols, config.capacity));
-  }
+  PS_RETURN_IF_ERROR(CheckBackendConfig(config));
   PS_RETURN_IF_ERROR(CudaStatus(cudaSetDevice(ordinal), "cudaSetDevice"));
   PS_ASSIGN_OR_RETURN(const bool fused, UsesFusedPasses(config));
   std::unique_ptr<CudaBackend> backend(new CudaBackend(config, ordinal, fused));
@@ -78,7 +74,7 @@ CudaBackend::~CudaBackend() {
 absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(stream_, Stream::Create());
   PS_ASSIGN_OR_RETURN(copy_stream_, Stream::Create());
-  PS_ASSIGN_OR_RETURN(fft_, BatchedFft::Create(config_.frame_shape, plan_.chunk));
+  PS_ASSIGN_OR_RETURN(fft_, BatchedFft::Create(config_.frame_shape, plan_.transforms()));
   if (plan_.fused) {
     PS_ASSIGN_OR_RETURN(passes_,
                         FusedPasses::Create(config_.frame_shape, config_.capacity, plan_.half));
@@ -94,7 +90,7 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(probe_, DeviceBuffer<float2>::Create(plan_.probe));
   PS_ASSIGN_OR_RETURN(other_probe_, DeviceBuffer<float2>::Create(plan_.probe));
   PS_ASSIGN_OR_RETURN(probe_sum_, DeviceBuffer<float2>::Create(plan_.probe_sums));
-  PS_ASSIGN_OR_RETURN(probe_weights_, DeviceBuffer<float>::Create(plan_.probe_sums));
+  PS_ASSIGN_OR_RETURN(probe_weights_, DeviceBuffer<float>::Create(plan_.probe_weights));
   PS_ASSIGN_OR_RETURN(object_, DeviceBuffer<float2>::Create(plan_.object));
   PS_ASSIGN_OR_RETURN(object_sum_, DeviceBuffer<float2>::Create(plan_.object));
   PS_ASSIGN_OR_RETURN(object_weights_, DeviceBuffer<float>::Create(plan_.object));
@@ -159,7 +155,8 @@ FrameSlots CudaBackend::frame_slots() const {
 }
 
 Batch CudaBackend::BatchOf(int first, int count) const {
-  return {device_points_.data() + first, count, config_.frame_shape.rows, config_.frame_shape.cols};
+  return {device_points_.data() + first, count, config_.frame_shape.rows, config_.frame_shape.cols,
+          plan_.modes};
 }
 
 // --- Canvas and object -----------------------------------------------------------------------
@@ -225,6 +222,7 @@ absl::Status CudaBackend::Shift(int rows, int cols) {
                 .in_by_slot = false,
                 .out_by_slot = false,
                 .count = 1,
+                .modes = plan_.modes,
                 .rows = frame.rows,
                 .cols = frame.cols,
                 .shift_rows = Modulo(rows, frame.rows),
@@ -256,15 +254,11 @@ absl::Status CudaBackend::Shift(int rows, int cols) {
 }
 
 absl::Status CudaBackend::SetProbe(const ComplexStack& probe) {
-  if (probe.modes != 1 || probe.shape != config_.frame_shape) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "a probe of %d x %d x %d does not fit frames of %d x %d", probe.modes, probe.shape.rows,
-        probe.shape.cols, config_.frame_shape.rows, config_.frame_shape.cols));
-  }
+  PS_RETURN_IF_ERROR(CheckProbeFits(probe, config_));
   PS_RETURN_IF_ERROR(UseDevice());
   coverage_valid_ = false;
   PS_RETURN_IF_ERROR(CopyAsync(probe_.data(), reinterpret_cast<const float2*>(probe.data.data()),
-                               plan_.frame_pixels, cudaMemcpyHostToDevice, stream_));
+                               plan_.probe, cudaMemcpyHostToDevice, stream_));
   return stream_.Synchronise();
 }
 
@@ -407,13 +401,13 @@ absl::StatusOr<Backend::CollectReadback> CudaBackend::StartReadback() {
   PS_RETURN_IF_ERROR(UseDevice());
   PS_RETURN_IF_ERROR(Reserve(snapshot_object_download_, canvas_pixels()));
   PS_RETURN_IF_ERROR(Reserve(snapshot_coverage_download_, canvas_pixels()));
-  PS_RETURN_IF_ERROR(Reserve(snapshot_probe_download_, plan_.frame_pixels));
+  PS_RETURN_IF_ERROR(Reserve(snapshot_probe_download_, plan_.probe));
   // The next iteration makes the coverage once more, so that it stays the one that was captured.
   const bool iterations_have_coverage = coverage_valid_;
   PS_RETURN_IF_ERROR(EnsureCoverage(stream_));
   coverage_valid_ = iterations_have_coverage;
 
-  const std::int64_t pixels = canvas_pixels(), frame = plan_.frame_pixels;
+  const std::int64_t pixels = canvas_pixels(), probe = plan_.probe;
   constexpr cudaMemcpyKind kInside = cudaMemcpyDeviceToDevice;
   constexpr cudaMemcpyKind kOut = cudaMemcpyDeviceToHost;
   const auto copy = [](auto& to, auto& from, std::int64_t count, cudaMemcpyKind kind,
@@ -422,13 +416,13 @@ absl::StatusOr<Backend::CollectReadback> CudaBackend::StartReadback() {
   };
   PS_RETURN_IF_ERROR(copy(snapshot_object_, object_, pixels, kInside, stream_));
   PS_RETURN_IF_ERROR(copy(snapshot_coverage_, object_weights_, pixels, kInside, stream_));
-  PS_RETURN_IF_ERROR(copy(snapshot_probe_, probe_, frame, kInside, stream_));
+  PS_RETURN_IF_ERROR(copy(snapshot_probe_, probe_, probe, kInside, stream_));
   PS_RETURN_IF_ERROR(stream_.Record(snapshot_taken_));
   PS_RETURN_IF_ERROR(copy_stream_.WaitFor(snapshot_taken_));
   PS_RETURN_IF_ERROR(copy(snapshot_object_download_, snapshot_object_, pixels, kOut, copy_stream_));
   PS_RETURN_IF_ERROR(
       copy(snapshot_coverage_download_, snapshot_coverage_, pixels, kOut, copy_stream_));
-  PS_RETURN_IF_ERROR(copy(snapshot_probe_download_, snapshot_probe_, frame, kOut, copy_stream_));
+  PS_RETURN_IF_ERROR(copy(snapshot_probe_download_, snapshot_probe_, probe, kOut, copy_stream_));
   PS_RETURN_IF_ERROR(copy_stream_.Record(snapshot_arrived_));
   snapshot_under_way_ = true;
   return CollectReadback([this, canvas = canvas_] { return CollectSnapshot(canvas); });
@@ -445,9 +439,9 @@ absl::StatusOr<Readback> CudaBackend::CollectSnapshot(Region canvas) {
   result.object.modes = 1;
   result.object.shape = canvas.shape;
   result.object.data.assign(object, object + canvas.shape.pixels());
-  result.probe.modes = 1;
+  result.probe.modes = plan_.modes;
   result.probe.shape = config_.frame_shape;
-  result.probe.data.assign(probe, probe + plan_.frame_pixels);
+  result.probe.data.assign(probe, probe + plan_.probe);
   result.coverage.shape = canvas.shape;
   result.coverage.data.assign(coverage, coverage + canvas.shape.pixels());
   snapshot_under_way_ = false;
@@ -456,10 +450,10 @@ absl::StatusOr<Readback> CudaBackend::CollectSnapshot(Region canvas) {
 
 absl::StatusOr<ComplexStack> CudaBackend::ReadProbe() {
   PS_RETURN_IF_ERROR(UseDevice());
-  ComplexStack probe(1, config_.frame_shape);
+  ComplexStack probe(plan_.modes, config_.frame_shape);
   PS_RETURN_IF_ERROR(CopyAsync(reinterpret_cast<float2*>(probe.data.data()),
-                               std::as_const(probe_).data(), plan_.frame_pixels,
-                               cudaMemcpyDeviceToHost, stream_));
+                               std::as_const(probe_).data(), plan_.probe, cudaMemcpyDeviceToHost,
+                               stream_));
   PS_RETURN_IF_ERROR(stream_.Synchronise());
   return probe;
 }
@@ -469,15 +463,14 @@ absl::StatusOr<ComplexStack> CudaBackend::ReadExitWaves() {
     return absl::FailedPreconditionError("this backend keeps no exit waves");
   }
   PS_RETURN_IF_ERROR(UseDevice());
-  ComplexStack waves(point_count(), config_.frame_shape);
+  ComplexStack waves(point_count() * plan_.modes, config_.frame_shape);
   for (int first = 0; first < point_count(); first += plan_.chunk) {
     const Batch batch = BatchOf(first, std::min(plan_.chunk, point_count() - first));
     LaunchCopyExitWaves({batch, exit_waves(), work_.data()}, stream_.get());
     PS_RETURN_IF_ERROR(CheckLaunches());
-    PS_RETURN_IF_ERROR(
-        CopyAsync(reinterpret_cast<float2*>(waves.data.data()) + first * plan_.frame_pixels,
-                  std::as_const(work_).data(), batch.count * plan_.frame_pixels,
-                  cudaMemcpyDeviceToHost, stream_));
+    PS_RETURN_IF_ERROR(CopyAsync(reinterpret_cast<float2*>(waves.data.data()) + first * plan_.probe,
+                                 std::as_const(work_).data(), batch.count * plan_.probe,
+                                 cudaMemcpyDeviceToHost, stream_));
   }
   PS_RETURN_IF_ERROR(stream_.Synchronise());
   return waves;

@@ -44,8 +44,8 @@ absl::StatusOr<bool> UsesFusedPasses(const BackendConfig& config);
 //   fused    frames of 64, 128, 256 or 512 pixels a side: our own transforms with everything else
 //            around them in the same kernels (fused/), an iteration replayed as a graph. Sums are
 //            added with atomics, and so differ in their last bits from run to run.
-//   ordered  all other frames, and BackendConfig::deterministic: cuFFT with kernels around it;
-//            every sum is added in a fixed order, that of the points.
+//   ordered  all other frames, several modes of the probe, and BackendConfig::deterministic: cuFFT
+//            with kernels around it; every sum is added in a fixed order, that of the points.
 //
 // Where it is: cuda_backend.cc state and its changes; iterate.cc the algorithms, epie_iteration.cc
 // ePIE; a .h/.cu pair for each group of kernels.
@@ -140,7 +140,7 @@ class CudaBackend final : public Backend {
   // with number `first`.
   template <typename Step>
   absl::Status ForEachChunk(Step step);
-  // Ψ = F(P O_j) of `batch` into work_.
+  // Ψ_m = F(P_m O_j) of `batch` into work_.
   absl::Status ModelWaves(const Batch& batch);
   FitSums* FitSumsOf(int first) { return fit_sums_.data() + std::int64_t{first} * plan_.pieces; }
   // Totals of fit_sums_, of `pieces` for each point, into the state.
@@ -192,23 +192,23 @@ class CudaBackend final : public Backend {
   std::optional<EpiePasses> epie_passes_;  // Where passes_ are.
 
   DeviceBuffer<std::byte> frames_;      // [capacity, frame]
-  DeviceBuffer<std::byte> exit_waves_;  // [capacity, frame], complex, see plan_.half.
-  DeviceBuffer<float2> work_;           // [chunk, frame], or what the fused passes need.
+  DeviceBuffer<std::byte> exit_waves_;  // [capacity, modes, frame], complex, see plan_.half.
+  DeviceBuffer<float2> work_;           // [chunk, modes, frame], or what the fused passes need.
   DeviceBuffer<std::byte> fft_work_;
-  DeviceBuffer<float2> probe_;               // [frame]
-  DeviceBuffer<float2> other_probe_;         // [frame]; the probe while it moves, and before ePIE.
-  DeviceBuffer<float2> probe_sum_;           // [groups, frame]; Σ conj(O_j) ψ
-  DeviceBuffer<float> probe_weights_;        // [groups, frame]; Σ |O_j|²
-  DeviceBuffer<float2> object_;              // [canvas]
-  DeviceBuffer<float2> previous_object_;     // [canvas]; before an iteration of ePIE.
-  DeviceBuffer<float2> object_sum_;          // [canvas]; Σ conj(P) ψ, the object while it moves.
-  DeviceBuffer<float> object_weights_;       // [canvas]; Σ |P|²
-  DeviceBuffer<float> max_object_weight_;    // [1]
-  DeviceBuffer<DevicePoint> device_points_;  // [capacity], of which the active ones are set.
-  DeviceBuffer<std::int32_t> indices_;       // [capacity]
-  DeviceBuffer<DevicePoint> epie_points_;    // [capacity], batch after batch.
-  DeviceBuffer<EpieMaxima> epie_maxima_;     // [capacity + 1], by batch.
-  DeviceBuffer<FitSums> fit_sums_;           // [capacity, pieces]
+  DeviceBuffer<float2> probe_;         // [modes, frame]
+  DeviceBuffer<float2> other_probe_;   // [modes, frame]; the probe while it moves, and before ePIE.
+  DeviceBuffer<float2> probe_sum_;     // [groups, modes, frame]; Σ conj(O_j) ψ_m
+  DeviceBuffer<float> probe_weights_;  // [groups, frame]; Σ |O_j|²
+  DeviceBuffer<float2> object_;        // [canvas]
+  DeviceBuffer<float2> previous_object_;  // [canvas]; before an iteration of ePIE.
+  DeviceBuffer<float2> object_sum_;       // [canvas]; Σ conj(P_m) ψ_m, the object while it moves.
+  DeviceBuffer<float> object_weights_;    // [canvas]; Σ |P_m|²
+  DeviceBuffer<float> max_object_weight_;         // [1]
+  DeviceBuffer<DevicePoint> device_points_;       // [capacity], of which the active ones are set.
+  DeviceBuffer<std::int32_t> indices_;            // [capacity]
+  DeviceBuffer<DevicePoint> epie_points_;         // [capacity], batch after batch.
+  DeviceBuffer<EpieMaxima> epie_maxima_;          // [capacity + 1], by batch.
+  DeviceBuffer<FitSums> fit_sums_;                // [capacity, pieces]
   DeviceBuffer<LikelihoodSums> likelihood_sums_;  // [capacity, pieces]
   DeviceBuffer<double> deviations_;               // [chunk, pieces]
   DeviceBuffer<FrameFigures> figures_;            // [capacity]

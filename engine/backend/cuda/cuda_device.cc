@@ -44,7 +44,7 @@ class CudaDevice final : public Device {
       fused = cuda::UsesFusedPasses(config).value_or(false);
     }
     cuda::MemoryPlan plan = cuda::PlanMemory(config, fused);
-    plan.fft_work = FftWorkBytes(config.frame_shape, plan.chunk);
+    plan.fft_work = FftWorkBytes(config.frame_shape, plan.transforms());
     return plan.TotalBytes();
   }
 
@@ -56,15 +56,15 @@ class CudaDevice final : public Device {
 
  private:
   // Only cuFFT knows, from a plan. Plans are made once for each shape.
-  std::int64_t FftWorkBytes(Shape shape, int chunk) const {
-    const std::tuple key(shape.rows, shape.cols, chunk);
+  std::int64_t FftWorkBytes(Shape shape, int transforms) const {
+    const std::tuple key(shape.rows, shape.cols, transforms);
     MutexLock lock(mu_);
     const auto found = fft_work_.find(key);
     if (found != fft_work_.end()) return found->second;
     // Where no plan can be made, CreateBackend fails with the reason.
     std::int64_t bytes = 0;
     if (cuda::CudaStatus(cudaSetDevice(ordinal_), "cudaSetDevice").ok()) {
-      const absl::StatusOr<cuda::BatchedFft> fft = cuda::BatchedFft::Create(shape, chunk);
+      const absl::StatusOr<cuda::BatchedFft> fft = cuda::BatchedFft::Create(shape, transforms);
       if (fft.ok()) bytes = static_cast<std::int64_t>(fft->work_bytes());
     }
     fft_work_.emplace(key, bytes);

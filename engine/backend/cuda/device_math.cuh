@@ -118,6 +118,38 @@ __device__ inline float CountsOf(std::uint16_t stored) {
   return stored == kUnmeasuredPixel ? -1.0f : static_cast<float>(stored);
 }
 
+// Calls fn with std::true_type for one mode, else std::false_type, so that kernels with a single
+// mode need no loop.
+template <typename Fn>
+void DispatchModes(int modes, Fn fn) {
+  if (modes == 1) {
+    fn(std::true_type());
+  } else {
+    fn(std::false_type());
+  }
+}
+
+// Σ |w_m|² of the modes of one pixel, of which `first` is the first, read from `wave`; the others
+// are `pixels` apart.
+template <bool kSingle>
+__device__ float IntensityOf(float2 first, const float2* wave, int pixels, int modes) {
+  float intensity = Norm(first);
+  for (int mode = 1; !kSingle && mode < modes; ++mode) {
+    intensity += Norm(wave[static_cast<std::int64_t>(mode) * pixels]);
+  }
+  return intensity;
+}
+
+// Multiplies them all.
+template <bool kSingle>
+__device__ void ScaleModes(float factor, float2 first, float2* wave, int pixels, int modes) {
+  *wave = factor * first;
+  for (int mode = 1; !kSingle && mode < modes; ++mode) {
+    float2& value = wave[static_cast<std::int64_t>(mode) * pixels];
+    value = factor * value;
+  }
+}
+
 inline int BlocksFor(std::int64_t elements) {
   return static_cast<int>((elements + kThreads - 1) / kThreads);
 }

@@ -39,6 +39,7 @@ struct Batch {
   int count;
   int rows;  // Of a frame.
   int cols;
+  int modes = 1;  // Of the probe: images that each point has among the waves, one after the other.
 };
 
 // Bytes of one pixel of a wave, by its precision.

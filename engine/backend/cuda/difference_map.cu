@@ -6,21 +6,24 @@
 namespace ptychoserve::cuda {
 namespace {
 
-template <typename Pixel>
+template <typename Pixel, bool kSingle>
 __global__ void __launch_bounds__(kThreads) ModulusKernel(ModulusArgs args, const Pixel* frames) {
   const int j = blockIdx.y;
   const Pixel* frame = FrameOf(args.batch, frames, j);
   const float kept = args.kept_deviation[args.batch.points[j].slot];
-  float2* wave = args.waves + static_cast<std::int64_t>(j) * args.batch.rows * args.batch.cols;
+  const int pixels = args.batch.rows * args.batch.cols;
+  const int modes = kSingle ? 1 : args.batch.modes;
+  float2* waves = args.waves + static_cast<std::int64_t>(j) * modes * pixels;
   double power = 0;
   ForEachPixelOfPiece(args.batch, [&](int pixel) {
     const float counts = CountsOf(frame[pixel]);
-    const float2 value = wave[pixel];
-    const float amplitude = sqrtf(Norm(value));
+    float2* const wave = waves + pixel;
+    const float2 first = *wave;
+    const float amplitude = sqrtf(IntensityOf<kSingle>(first, wave, pixels, modes));
     const float error = AmplitudeError(counts, amplitude);
     power += static_cast<double>(error) * error;
     const float factor = RelaxedModulusFactor(counts, amplitude, kept);
-    wave[pixel] = args.scale * (args.beta * factor - 1.0f) * value;
+    ScaleModes<kSingle>(args.scale * (args.beta * factor - 1.0f), first, wave, pixels, modes);
   });
   double sums[] = {power};
   BlockSums(sums);
@@ -46,7 +49,10 @@ __global__ void __launch_bounds__(kThreads)
 
 void LaunchModulus(const ModulusArgs& args, cudaStream_t stream) {
   DispatchPixels(args.frames, [&](const auto* pixels) {
-    ModulusKernel<<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
+    using Pixel = std::remove_cvref_t<decltype(*pixels)>;
+    DispatchModes(args.batch.modes, [&](auto single) {
+      ModulusKernel<Pixel, single><<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
+    });
   });
 }
 

@@ -10,23 +10,30 @@ namespace {
 
 constexpr int kMaxGridRows = 32768;
 
-template <typename Pixel>
+template <typename Pixel, bool kSingle>
 __global__ void __launch_bounds__(kThreads)
     EpieCorrectionKernel(EpieCorrectionArgs args, const Pixel* frames) {
   const Pixel* const frame = FrameOf(args.batch, frames, blockIdx.y);
-  float2* const wave =
-      args.waves + static_cast<std::int64_t>(blockIdx.y) * args.batch.rows * args.batch.cols;
+  const int modes = kSingle ? 1 : args.batch.modes;
+  const int pixels = args.batch.rows * args.batch.cols;
+  float2* const waves = args.waves + static_cast<std::int64_t>(blockIdx.y) * modes * pixels;
   ForEachPixelOfPiece(args.batch, [&](int pixel) {
-    const float2 value = wave[pixel];
-    const float factor = ModulusCorrectionFactor(CountsOf(frame[pixel]), sqrtf(Norm(value)));
-    wave[pixel] = args.scale * factor * value;
+    float2* const wave = waves + pixel;
+    const float2 first = *wave;
+    const float modulus = sqrtf(IntensityOf<kSingle>(first, wave, pixels, modes));
+    const float factor = ModulusCorrectionFactor(CountsOf(frame[pixel]), modulus);
+    ScaleModes<kSingle>(args.scale * factor, first, wave, pixels, modes);
   });
 }
 
 __global__ void __launch_bounds__(kThreads)
-    ProbeMaximumKernel(const float2* probe, int pixels, float* largest) {
+    ProbeMaximumKernel(const float2* probe, int modes, int pixels, float* largest) {
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
-  MaxOverWarps(pixel < pixels ? Norm(probe[pixel]) : 0.0f, largest);
+  float intensity = 0;
+  if (pixel < pixels) {
+    intensity = IntensityOf<false>(probe[pixel], probe + pixel, pixels, modes);
+  }
+  MaxOverWarps(intensity, largest);
 }
 
 __global__ void __launch_bounds__(kThreads) EpieWeightsKernel(EpieWeightsArgs args) {
@@ -45,16 +52,18 @@ __global__ void __launch_bounds__(kThreads) EpieWeightsKernel(EpieWeightsArgs ar
 __global__ void __launch_bounds__(kThreads) EpieProbeKernel(EpieProbeArgs args) {
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   float intensity = 0;
-  if (pixel < args.pixels) {
+  for (int mode = 0; pixel < args.pixels && mode < args.modes; ++mode) {
+    const std::int64_t at = static_cast<std::int64_t>(mode) * args.pixels + pixel;
+    const std::int64_t group_size = static_cast<std::int64_t>(args.modes) * args.pixels;
     float2 sum{0, 0};
     for (int group = 0; group < args.groups; ++group) {
-      float2& part = args.sum[static_cast<std::int64_t>(group) * args.pixels + pixel];
+      float2& part = args.sum[group * group_size + at];
       sum = sum + part;
       part = {0, 0};
     }
-    const float2 probe = args.probe[pixel] + BatchStep(args.step, args.maxima->object, 0.0f) * sum;
-    args.probe[pixel] = probe;
-    intensity = Norm(probe);
+    const float2 probe = args.probe[at] + BatchStep(args.step, args.maxima->object, 0.0f) * sum;
+    args.probe[at] = probe;
+    intensity += Norm(probe);
   }
   MaxOverWarps(intensity, args.next_largest);
 }
@@ -79,12 +88,17 @@ __global__ void __launch_bounds__(kThreads) EpieObjectKernel(EpieObjectArgs args
 
 void LaunchEpieCorrection(const EpieCorrectionArgs& args, cudaStream_t stream) {
   DispatchPixels(args.frames, [&](const auto* pixels) {
-    EpieCorrectionKernel<<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
+    using Pixel = std::remove_cvref_t<decltype(*pixels)>;
+    DispatchModes(args.batch.modes, [&](auto single) {
+      EpieCorrectionKernel<Pixel, single>
+          <<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
+    });
   });
 }
 
-void LaunchEpieProbeMaximum(const float2* probe, int pixels, float* largest, cudaStream_t stream) {
-  ProbeMaximumKernel<<<BlocksFor(pixels), kThreads, 0, stream>>>(probe, pixels, largest);
+void LaunchEpieProbeMaximum(const float2* probe, int modes, int pixels, float* largest,
+                            cudaStream_t stream) {
+  ProbeMaximumKernel<<<BlocksFor(pixels), kThreads, 0, stream>>>(probe, modes, pixels, largest);
 }
 
 void LaunchEpieWeights(const EpieWeightsArgs& args, cudaStream_t stream) {

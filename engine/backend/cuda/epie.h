@@ -12,20 +12,23 @@ namespace ptychoserve::cuda {
 
 // What the steps of a batch are divided by; NaN where that is what there is.
 struct EpieMaxima {
-  float probe;   // max |P|²
+  float probe;   // max Σ_m |P_m|²
   float object;  // max Σ_j |O_j|²
 };
 
 struct EpieCorrectionArgs {
   Batch batch;
   FrameSlots frames;
-  float2* waves;  // In: Ψ; out: scale * (√I Ψ/|Ψ| - Ψ). [batch.count, rows, cols]
+  // In: Ψ; out: scale * (√I Ψ/|Ψ| - Ψ), |Ψ| of all modes together. [batch.count, modes, rows, cols]
+  float2* waves;
   float scale;
 };
 void LaunchEpieCorrection(const EpieCorrectionArgs& args, cudaStream_t stream);
 
-// *largest = the larger of *largest, which is not negative, and max |P|².
-void LaunchEpieProbeMaximum(const float2* probe, int pixels, float* largest, cudaStream_t stream);
+// *largest = the larger of *largest, which is not negative, and max Σ_m |P_m|². probe: [modes,
+// pixels]
+void LaunchEpieProbeMaximum(const float2* probe, int modes, int pixels, float* largest,
+                            cudaStream_t stream);
 
 struct EpieWeightsArgs {
   float* weights;  // In: Σ_j |O_j|² in parts; out: 0. [groups, pixels]
@@ -36,13 +39,14 @@ struct EpieWeightsArgs {
 void LaunchEpieWeights(const EpieWeightsArgs& args, cudaStream_t stream);
 
 struct EpieProbeArgs {
-  float2* probe;  // In and out. [pixels]
-  float2* sum;    // In: Σ_j conj(O_j) Δ_j in parts; out: 0. [groups, pixels]
+  float2* probe;  // In and out. [modes, pixels]
+  float2* sum;    // In: Σ_j conj(O_j) Δ_jm in parts; out: 0. [groups, modes, pixels]
   int groups;
+  int modes;
   int pixels;
   float step;
   const EpieMaxima* maxima;
-  float* next_largest;  // 0 on entry; becomes max |P|² of the new probe.
+  float* next_largest;  // 0 on entry; becomes max Σ_m |P_m|² of the new probe.
 };
 // P += step * sum / max Σ_j |O_j|²
 void LaunchEpieProbe(const EpieProbeArgs& args, cudaStream_t stream);
@@ -50,10 +54,10 @@ void LaunchEpieProbe(const EpieProbeArgs& args, cudaStream_t stream);
 struct EpieObjectArgs {
   Canvas canvas;         // In and out.
   CanvasArea area;       // Holds the batch's windows, one pixel beyond their far edges included.
-  float2* sum;           // In: Σ_j B_jᵀ(conj(P) Δ_j); out: 0 in the area. [canvas]
-  const float* weights;  // Σ_j B_jᵀ|P|² [canvas]; null: nowhere above max |P|².
+  float2* sum;           // In: Σ_jm B_jᵀ(conj(P_m) Δ_jm); out: 0 in the area. [canvas]
+  const float* weights;  // Σ_jm B_jᵀ|P_m|² [canvas]; null: nowhere above `largest`.
   float step;
-  const float* largest;  // max |P|²
+  const float* largest;  // max Σ_m |P_m|²
 };
 // O += step * sum / max(largest, weights)
 void LaunchEpieObject(const EpieObjectArgs& args, cudaStream_t stream);

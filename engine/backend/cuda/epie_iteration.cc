@@ -53,12 +53,12 @@ absl::Status CudaBackend::SetEpieBatches(int max_batch) {
 absl::Status CudaBackend::RunEpie(const EpieConfig& config, const IterationOptions& options) {
   PS_RETURN_IF_ERROR(FitSample(stream_));
   PS_RETURN_IF_ERROR(Keep(previous_object_.data(), object_.data(), canvas_pixels(), stream_));
-  PS_RETURN_IF_ERROR(Keep(other_probe_.data(), probe_.data(), plan_.frame_pixels, stream_));
+  PS_RETURN_IF_ERROR(Keep(other_probe_.data(), probe_.data(), plan_.probe, stream_));
   PS_RETURN_IF_ERROR(ClearSums());
   PS_RETURN_IF_ERROR(
       CudaStatus(cudaMemsetAsync(epie_maxima_.data(), 0, epie_maxima_.size_bytes(), stream_.get()),
                  "cudaMemsetAsync"));
-  LaunchEpieProbeMaximum(probe_.data(), static_cast<int>(plan_.frame_pixels),
+  LaunchEpieProbeMaximum(probe_.data(), plan_.modes, static_cast<int>(plan_.frame_pixels),
                          &epie_maxima_.data()->probe, stream_.get());
   for (int b = 0; b < epie_batches_.count(); ++b) {
     PS_RETURN_IF_ERROR(EpieBatch(b, config, options));
@@ -85,7 +85,7 @@ absl::Status CudaBackend::EpieBatch(int b, const EpieConfig& config,
   const int first = epie_batches_.begins[static_cast<std::size_t>(b)];
   const int count = static_cast<int>(epie_batches_.Batch(b).size());
   const Batch batch{epie_points_.data() + first, count, config_.frame_shape.rows,
-                    config_.frame_shape.cols};
+                    config_.frame_shape.cols, plan_.modes};
   const CanvasArea area = EpieArea(b);
   const int pixels = static_cast<int>(plan_.frame_pixels);
   const int groups = std::min(plan_.groups, count);
@@ -140,6 +140,7 @@ absl::Status CudaBackend::EpieBatch(int b, const EpieConfig& config,
     LaunchEpieProbe({.probe = probe_.data(),
                      .sum = probe_sum,
                      .groups = epie_passes_.has_value() ? 1 : groups,
+                     .modes = plan_.modes,
                      .pixels = pixels,
                      .step = static_cast<float>(config.probe_step),
                      .maxima = maxima,
@@ -157,7 +158,7 @@ absl::Status CudaBackend::OrderedEpieSums(const Batch& batch, const CanvasArea& 
     chunk.count = std::min(plan_.chunk, batch.count - first);
     PS_RETURN_IF_ERROR(ModelWaves(chunk));
     LaunchEpieCorrection({chunk, frame_slots(), work_.data(), unitary_}, stream_.get());
-    PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), chunk.count));
+    PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), chunk.count * chunk.modes));
     const Waves corrections{work_.data(), /*by_slot=*/false};
     if (object_sum != nullptr) {
       LaunchObjectSum({chunk, canvas_view(), area, probe_.data(), corrections, object_sum},

@@ -17,91 +17,128 @@ dim3 PixelGrid(const Batch& batch, int points) {
   return dim3(blocks, rows < kMaxGridRows ? rows : kMaxGridRows);
 }
 
-__device__ float2 ProductAt(const Canvas& canvas, const float2* probe, const DevicePoint& point,
-                            int cols, int pixel) {
-  const int row = pixel / cols;
-  const int col = pixel - row * cols;
-  return Product(__ldg(probe + pixel), ObjectAt(canvas, point, BilinearOf(point), row, col));
+// Place of the first mode's wave of point or slot `index`, at `pixel`.
+__device__ std::int64_t PlaceOf(std::int64_t index, int modes, int pixels, int pixel) {
+  return index * modes * pixels + pixel;
 }
 
+// Calls fn(offset, P_m O_j) for each mode: `offset` of its image from that of the first.
+template <bool kSingle, typename Fn>
+__device__ void ForEachProduct(const Canvas& canvas, const float2* probe, const DevicePoint& point,
+                               int cols, int pixel, int pixels, int modes, Fn fn) {
+  const int row = pixel / cols;
+  const int col = pixel - row * cols;
+  const float2 object = ObjectAt(canvas, point, BilinearOf(point), row, col);
+  if constexpr (kSingle) {
+    fn(std::int64_t{0}, Product(__ldg(probe + pixel), object));
+  } else {
+    for (int mode = 0; mode < modes; ++mode) {
+      const std::int64_t offset = static_cast<std::int64_t>(mode) * pixels;
+      fn(offset, Product(__ldg(probe + offset + pixel), object));
+    }
+  }
+}
+
+template <bool kSingle>
 __global__ void __launch_bounds__(kThreads) ProductKernel(ProductArgs args) {
+  const int modes = kSingle ? 1 : args.batch.modes;
   const int pixels = args.batch.rows * args.batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
 #pragma unroll kPointsPerThread
   for (int j = blockIdx.y; j < args.batch.count; j += gridDim.y) {
-    const DevicePoint point = PointOf(args.batch, j);
-    const float2 product = ProductAt(args.canvas, args.probe, point, args.batch.cols, pixel);
-    args.out[static_cast<std::int64_t>(j) * pixels + pixel] = args.scale * product;
+    float2* const out = args.out + PlaceOf(j, modes, pixels, pixel);
+    ForEachProduct<kSingle>(
+        args.canvas, args.probe, PointOf(args.batch, j), args.batch.cols, pixel, pixels, modes,
+        [&](std::int64_t offset, float2 product) { out[offset] = args.scale * product; });
   }
 }
 
+template <bool kSingle>
 __global__ void __launch_bounds__(kThreads) ReflectionKernel(ReflectionArgs args) {
   const Batch& batch = args.product.batch;
+  const int modes = kSingle ? 1 : batch.modes;
   const int pixels = batch.rows * batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
 #pragma unroll kPointsPerThread
   for (int j = blockIdx.y; j < batch.count; j += gridDim.y) {
     const DevicePoint point = PointOf(batch, j);
-    const float2 product =
-        ProductAt(args.product.canvas, args.product.probe, point, batch.cols, pixel);
-    const float2 exit =
-        __ldg(args.exit_waves + static_cast<std::int64_t>(point.slot) * pixels + pixel);
-    args.product.out[static_cast<std::int64_t>(j) * pixels + pixel] =
-        args.product.scale * (2.0f * product - exit);
+    const float2* const exit = args.exit_waves + PlaceOf(point.slot, modes, pixels, pixel);
+    float2* const out = args.product.out + PlaceOf(j, modes, pixels, pixel);
+    ForEachProduct<kSingle>(args.product.canvas, args.product.probe, point, batch.cols, pixel,
+                            pixels, modes, [&](std::int64_t offset, float2 product) {
+                              out[offset] =
+                                  args.product.scale * (2.0f * product - __ldg(exit + offset));
+                            });
   }
 }
 
 template <bool kHalf>
 __global__ void __launch_bounds__(kThreads) InitExitWavesKernel(InitExitWavesArgs args) {
+  const int modes = args.batch.modes;
   const int pixels = args.batch.rows * args.batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
   for (int k = blockIdx.y; k < args.selected_count; k += gridDim.y) {
     const DevicePoint point = args.batch.points[args.selected[k]];
-    const float2 product = ProductAt(args.canvas, args.probe, point, args.batch.cols, pixel);
     const float unit = UnitOf<kHalf>(args.exit_waves.figures, point.slot);
-    static_cast<StoredWave<kHalf>*>(
-        args.exit_waves.data)[static_cast<std::int64_t>(point.slot) * pixels + pixel] =
-        Narrowed<StoredWave<kHalf>>(1 / unit * product);
+    auto* const exit = static_cast<StoredWave<kHalf>*>(args.exit_waves.data) +
+                       PlaceOf(point.slot, modes, pixels, pixel);
+    ForEachProduct<false>(args.canvas, args.probe, point, args.batch.cols, pixel, pixels, modes,
+                          [&](std::int64_t offset, float2 product) {
+                            exit[offset] = Narrowed<StoredWave<kHalf>>(1 / unit * product);
+                          });
   }
 }
 
 template <bool kHalf>
 __global__ void __launch_bounds__(kThreads) CopyExitWavesKernel(CopyExitWavesArgs args) {
+  const int modes = args.batch.modes;
   const int pixels = args.batch.rows * args.batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
   for (int j = blockIdx.y; j < args.batch.count; j += gridDim.y) {
-    args.out[static_cast<std::int64_t>(j) * pixels + pixel] =
-        ExitWaveAt<kHalf>(args.exit_waves, args.batch.points[j].slot, pixels, pixel);
+    float2* const out = args.out + PlaceOf(j, modes, pixels, pixel);
+    for (int mode = 0; mode < modes; ++mode) {
+      out[static_cast<std::int64_t>(mode) * pixels] =
+          ExitWaveAt<kHalf>(args.exit_waves, args.batch.points[j].slot, mode, modes, pixels, pixel);
+    }
   }
 }
 
+template <bool kSingle>
 __global__ void __launch_bounds__(kThreads) ExitWaveUpdateKernel(ExitWaveUpdateArgs args) {
+  const int modes = kSingle ? 1 : args.batch.modes;
   const int pixels = args.batch.rows * args.batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
 #pragma unroll kPointsPerThread
   for (int j = blockIdx.y; j < args.batch.count; j += gridDim.y) {
     const DevicePoint point = PointOf(args.batch, j);
-    const float2 product = ProductAt(args.canvas, args.probe, point, args.batch.cols, pixel);
-    args.exit_waves[static_cast<std::int64_t>(point.slot) * pixels + pixel] =
-        (2.0f - args.beta) * product +
-        __ldg(args.correction + static_cast<std::int64_t>(j) * pixels + pixel);
+    const float2* const correction = args.correction + PlaceOf(j, modes, pixels, pixel);
+    float2* const exit = args.exit_waves + PlaceOf(point.slot, modes, pixels, pixel);
+    ForEachProduct<kSingle>(args.canvas, args.probe, point, args.batch.cols, pixel, pixels, modes,
+                            [&](std::int64_t offset, float2 product) {
+                              exit[offset] =
+                                  (2.0f - args.beta) * product + __ldg(correction + offset);
+                            });
   }
 }
 
 }  // namespace
 
 void LaunchProduct(const ProductArgs& args, cudaStream_t stream) {
-  ProductKernel<<<PixelGrid(args.batch, args.batch.count), kThreads, 0, stream>>>(args);
+  DispatchModes(args.batch.modes, [&](auto single) {
+    ProductKernel<single><<<PixelGrid(args.batch, args.batch.count), kThreads, 0, stream>>>(args);
+  });
 }
 
 void LaunchReflection(const ReflectionArgs& args, cudaStream_t stream) {
   const Batch& batch = args.product.batch;
-  ReflectionKernel<<<PixelGrid(batch, batch.count), kThreads, 0, stream>>>(args);
+  DispatchModes(batch.modes, [&](auto single) {
+    ReflectionKernel<single><<<PixelGrid(batch, batch.count), kThreads, 0, stream>>>(args);
+  });
 }
 
 void LaunchInitExitWaves(const InitExitWavesArgs& args, cudaStream_t stream) {
@@ -119,7 +156,10 @@ void LaunchCopyExitWaves(const CopyExitWavesArgs& args, cudaStream_t stream) {
 }
 
 void LaunchExitWaveUpdate(const ExitWaveUpdateArgs& args, cudaStream_t stream) {
-  ExitWaveUpdateKernel<<<PixelGrid(args.batch, args.batch.count), kThreads, 0, stream>>>(args);
+  DispatchModes(args.batch.modes, [&](auto single) {
+    ExitWaveUpdateKernel<single>
+        <<<PixelGrid(args.batch, args.batch.count), kThreads, 0, stream>>>(args);
+  });
 }
 
 }  // namespace ptychoserve::cuda

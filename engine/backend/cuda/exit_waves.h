@@ -12,16 +12,16 @@ namespace ptychoserve::cuda {
 struct ProductArgs {
   Batch batch;
   Canvas canvas;
-  const float2* probe;  // [rows, cols]
+  const float2* probe;  // [modes, rows, cols]
   float scale;          // Multiplies the result.
-  float2* out;          // [batch.count, rows, cols]
+  float2* out;          // [batch.count, modes, rows, cols]
 };
-// out_j = scale * P O_j
+// out_j = scale * P O_j, for every mode.
 void LaunchProduct(const ProductArgs& args, cudaStream_t stream);
 
 struct ReflectionArgs {
   ProductArgs product;
-  const float2* exit_waves;  // [capacity, rows, cols]
+  const float2* exit_waves;  // [capacity, modes, rows, cols]
 };
 // out_j = scale * (2 P O_j - ψ_j)
 void LaunchReflection(const ReflectionArgs& args, cudaStream_t stream);
@@ -50,7 +50,7 @@ struct ExitWaveUpdateArgs {
   Canvas canvas;
   const float2* probe;
   float beta;
-  const float2* correction;  // [batch.count, rows, cols]
+  const float2* correction;  // [batch.count, modes, rows, cols]
   float2* exit_waves;
 };
 // ψ_j = (2 - β) P O_j + correction_j; see difference_map.h.

@@ -16,18 +16,20 @@ __device__ double PoissonExcess(double counts, double mean) {
   return model - counts - counts * log(model / counts);
 }
 
-template <typename Pixel, bool kLikelihood>
+template <typename Pixel, bool kLikelihood, bool kSingle>
 __global__ void __launch_bounds__(kThreads) FitKernel(FitArgs args, const Pixel* frames) {
   const int j = blockIdx.y;
   const Pixel* frame = FrameOf(args.batch, frames, j);
-  const float2* wave =
-      args.waves + static_cast<std::int64_t>(j) * args.batch.rows * args.batch.cols;
+  const int pixels = args.batch.rows * args.batch.cols;
+  const int modes = kSingle ? 1 : args.batch.modes;
+  const float2* waves = args.waves + static_cast<std::int64_t>(j) * modes * pixels;
   FitSums sums{};
   LikelihoodSums likelihood{};
   ForEachPixelOfPiece(args.batch, [&](int pixel) {
     const float counts = CountsOf(frame[pixel]);
     if (!IsTrusted(counts)) return;
-    const float intensity = Norm(wave[pixel]);
+    const float2* const wave = waves + pixel;
+    const float intensity = IntensityOf<kSingle>(*wave, wave, pixels, modes);
     AddFit(counts, sqrtf(intensity), sums);
     if constexpr (kLikelihood) {
       likelihood.trusted += 1;
@@ -120,11 +122,14 @@ __global__ void __launch_bounds__(kThreads) FinishFitKernel(ReduceFitArgs args) 
 void LaunchFit(const FitArgs& args, cudaStream_t stream) {
   DispatchPixels(args.frames, [&](const auto* pixels) {
     using Pixel = std::remove_cvref_t<decltype(*pixels)>;
-    if (args.likelihood != nullptr) {
-      FitKernel<Pixel, true><<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
-    } else {
-      FitKernel<Pixel, false><<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
-    }
+    const dim3 grid = PieceGrid(args.batch);
+    DispatchModes(args.batch.modes, [&](auto single) {
+      if (args.likelihood != nullptr) {
+        FitKernel<Pixel, true, single><<<grid, kThreads, 0, stream>>>(args, pixels);
+      } else {
+        FitKernel<Pixel, false, single><<<grid, kThreads, 0, stream>>>(args, pixels);
+      }
+    });
   });
 }
 

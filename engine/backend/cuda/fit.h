@@ -13,7 +13,7 @@ namespace ptychoserve::cuda {
 struct FitArgs {
   Batch batch;
   FrameSlots frames;
-  const float2* waves;         // Ψ [batch.count, rows, cols]
+  const float2* waves;         // Ψ [batch.count, modes, rows, cols]
   FitSums* fit;                // Out: [batch.count, pieces]
   LikelihoodSums* likelihood;  // Out: [batch.count, pieces]; null when not wanted.
 };

@@ -135,7 +135,7 @@ absl::Status CudaBackend::Enqueue(const AlgorithmConfig& algorithm,
 
 absl::Status CudaBackend::ModelWaves(const Batch& batch) {
   LaunchProduct({batch, canvas_view(), probe_.data(), unitary_, work_.data()}, stream_.get());
-  return fft_.Forward(work_.data(), batch.count);
+  return fft_.Forward(work_.data(), batch.count * batch.modes);
 }
 
 void CudaBackend::ReduceFit(ReducedSums what, int pieces, int stride, double step_scale) {
@@ -159,7 +159,7 @@ FusedPasses::State CudaBackend::fused_state() {
 
 absl::Status CudaBackend::FitSample(const Stream& stream) {
   const Batch sample{sample_points_.data(), sample_count_, config_.frame_shape.rows,
-                     config_.frame_shape.cols};
+                     config_.frame_shape.cols, plan_.modes};
   if (passes_.has_value()) {
     PS_RETURN_IF_ERROR(passes_->FitSample(fused_state(), sample, sample_sums_.data(), stream));
   } else {
@@ -225,6 +225,7 @@ UpdateArgs CudaBackend::ObjectArgs() {
           .previous = nullptr,
           .sum = object_sum_.data(),
           .weights = object_weights_.data(),
+          .images = 1,
           .count = canvas_pixels(),
           .covered_only = true,
           .absolute = 0,
@@ -243,6 +244,7 @@ UpdateArgs CudaBackend::ProbeArgs() {
   args.values = probe_.data();
   args.sum = probe_sum_.data();
   args.weights = probe_weights_.data();
+  args.images = plan_.modes;
   args.count = plan_.frame_pixels;
   args.covered_only = false;
   args.max_weight = &state->max_probe_weight;
@@ -270,7 +272,7 @@ void CudaBackend::UpdateProbe(Rule rule, const Regularisation& regularisation) {
   if (rule != Rule::kKeep) {
     // The gradients' numerators are those of all points, and so are to be the denominators.
     const double share = SampleShare(point_count(), FitSampleStride(point_count()));
-    LaunchMergeProbeSums({probe_sum_.data(), probe_weights_.data(), plan_.groups,
+    LaunchMergeProbeSums({probe_sum_.data(), probe_weights_.data(), plan_.groups, plan_.modes,
                           static_cast<int>(plan_.frame_pixels),
                           rule == Rule::kStep ? static_cast<float>(1 / share) : 1.0f,
                           &state_.data()->max_probe_weight},
@@ -321,7 +323,7 @@ absl::Status CudaBackend::OrderedDifferenceMap(const DifferenceMapConfig& config
     LaunchReflection(
         {{batch, canvas_view(), probe_.data(), unitary_, work_.data()}, single_exit_waves()},
         stream_.get());
-    PS_RETURN_IF_ERROR(fft_.Forward(work_.data(), batch.count));
+    PS_RETURN_IF_ERROR(fft_.Forward(work_.data(), batch.count * batch.modes));
     LaunchModulus({.batch = batch,
                    .frames = frame_slots(),
                    .waves = work_.data(),
@@ -333,7 +335,7 @@ absl::Status CudaBackend::OrderedDifferenceMap(const DifferenceMapConfig& config
     LaunchKeptDeviation(
         {batch, deviations_.data(), figures_.data(), ToleranceOf(config), kept_deviation_.data()},
         stream_.get());
-    PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), batch.count));
+    PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), batch.count * batch.modes));
     LaunchExitWaveUpdate(
         {batch, canvas_view(), probe_.data(), beta, work_.data(), single_exit_waves()},
         stream_.get());
@@ -395,7 +397,7 @@ absl::Status CudaBackend::OrderedMlGradient(const MlGradientConfig& config,
                     .max_gradient = static_cast<float>(config.max_gradient),
                     .scale = unitary_},
                    stream_.get());
-    PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), batch.count));
+    PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), batch.count * batch.modes));
     if (options.update_object) SumIntoObject(batch, first, gradients);
     if (options.update_probe) {
       LaunchProbeSum({.batch = batch,

@@ -59,7 +59,7 @@ std::int64_t MemoryPlan::TotalBytes() const {
   account.Add(fft_work, 1);
   for (int i = 0; i < 2; ++i) account.Add(probe, sizeof(float2));
   account.Add(probe_sums, sizeof(float2));
-  account.Add(probe_sums, sizeof(float));
+  account.Add(probe_weights, sizeof(float));
   for (int i = 0; i < 2; ++i) account.Add(object, sizeof(float2));  // Object and sums.
   account.Add(object, sizeof(float));                               // Weights.
   account.Add(1, sizeof(float));                                    // Their maximum.
@@ -96,20 +96,21 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
   plan.fused = fused;
   const std::int64_t capacity = config.capacity;
   plan.frame_pixels = config.frame_shape.pixels();
+  plan.modes = config.probe_modes;
   plan.pieces = PiecesOf(plan.frame_pixels);
   plan.chunk = static_cast<int>(
-      std::clamp<std::int64_t>(kChunkPixels / plan.frame_pixels, 1,
+      std::clamp<std::int64_t>(kChunkPixels / (plan.modes * plan.frame_pixels), 1,
                                std::min(std::max<std::int64_t>(capacity, 1), kMaxChunk)));
   plan.groups = static_cast<int>(
       std::clamp<std::int64_t>(kProbeSumThreads / plan.frame_pixels, 1, kMaxGroups));
   plan.frame_bytes = plan.frame_pixels * StorageBytes(config.storage);
   plan.frames = capacity * plan.frame_bytes;
   plan.half = fused && config.half_waves;
-  plan.exit_waves =
-      config.keeps_exit_waves ? capacity * plan.frame_pixels * WaveBytes(plan.half) : 0;
-  plan.work = plan.chunk * plan.frame_pixels;
-  plan.probe = plan.frame_pixels;
-  plan.probe_sums = plan.groups * plan.frame_pixels;
+  plan.probe = plan.modes * plan.frame_pixels;
+  plan.exit_waves = config.keeps_exit_waves ? capacity * plan.probe * WaveBytes(plan.half) : 0;
+  plan.work = plan.chunk * plan.probe;
+  plan.probe_sums = plan.groups * plan.probe;
+  plan.probe_weights = plan.groups * plan.frame_pixels;
   plan.object = config.max_object_pixels;
   plan.points = capacity;
   plan.fit_sums = capacity * plan.pieces;

@@ -15,16 +15,18 @@ struct MemoryPlan {
   bool fused = false;
   bool half = false;  // The precision of exit waves and of the waves between the fused passes.
   int pieces = 0;     // Of a frame, see kPiecePixels.
-  int chunk = 0;      // Frames transformed at once.
+  int chunk = 0;      // Points whose waves are transformed at once.
+  int modes = 1;      // Of the probe.
   int groups = 0;     // Partial sums of the probe.
 
   std::int64_t frame_bytes = 0;     // Of one frame.
   std::int64_t frames = 0;          // Bytes [capacity, frame]
-  std::int64_t exit_waves = 0;      // Bytes [capacity, frame], or none.
-  std::int64_t work = 0;            // [chunk, frame], or what the fused passes need.
+  std::int64_t exit_waves = 0;      // Bytes [capacity, modes, frame], or none.
+  std::int64_t work = 0;            // [chunk, modes, frame], or what the fused passes need.
   std::int64_t fft_work = 0;        // Bytes.
-  std::int64_t probe = 0;           // [frame]; two of them.
-  std::int64_t probe_sums = 0;      // [groups, frame]
+  std::int64_t probe = 0;           // [modes, frame]; two of them.
+  std::int64_t probe_sums = 0;      // [groups, modes, frame]
+  std::int64_t probe_weights = 0;   // [groups, frame]
   std::int64_t object = 0;          // [max_object_pixels]; object, before, sums, weights, snapshot.
   std::int64_t points = 0;          // [capacity]
   std::int64_t fit_sums = 0;        // [capacity, pieces]
@@ -36,11 +38,13 @@ struct MemoryPlan {
   std::int64_t epie_groups = 0;  // See EpieMemoryPlan.
   std::int64_t epie_column_sums = 0;
 
+  // Transforms of the largest batch.
+  int transforms() const { return chunk * modes; }
   // Bytes of device memory that all buffers take.
   std::int64_t TotalBytes() const;
 };
 
-// Everything but fft_work, which cuFFT decides for `chunk`. `fused`: see UsesFusedPasses.
+// Everything but fft_work, which cuFFT decides for `transforms()`. `fused`: see UsesFusedPasses.
 MemoryPlan PlanMemory(const BackendConfig& config, bool fused);
 
 }  // namespace ptychoserve::cuda

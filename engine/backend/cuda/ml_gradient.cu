@@ -6,16 +6,19 @@
 namespace ptychoserve::cuda {
 namespace {
 
-template <typename Pixel, bool kPoisson>
+template <typename Pixel, bool kPoisson, bool kSingle>
 __global__ void __launch_bounds__(kThreads) GradientKernel(GradientArgs args, const Pixel* frames) {
   const int j = blockIdx.y;
   const Pixel* frame = FrameOf(args.batch, frames, j);
-  float2* wave = args.waves + static_cast<std::int64_t>(j) * args.batch.rows * args.batch.cols;
+  const int pixels = args.batch.rows * args.batch.cols;
+  const int modes = kSingle ? 1 : args.batch.modes;
+  float2* waves = args.waves + static_cast<std::int64_t>(j) * modes * pixels;
   FitSums sums{};
   ForEachPixelOfPiece(args.batch, [&](int pixel) {
     const float counts = CountsOf(frame[pixel]);
-    const float2 value = wave[pixel];
-    const float intensity = Norm(value);
+    float2* const wave = waves + pixel;
+    const float2 first = *wave;
+    const float intensity = IntensityOf<kSingle>(first, wave, pixels, modes);
     GradientTerm<float> term;
     if constexpr (kPoisson) {
       term = PoissonGradient(counts, intensity, args.epsilon, args.max_gradient);
@@ -25,7 +28,7 @@ __global__ void __launch_bounds__(kThreads) GradientKernel(GradientArgs args, co
     AddFit(counts, sqrtf(intensity), sums);
     sums.step_numerator += term.step_numerator;
     sums.step_denominator += term.step_denominator;
-    wave[pixel] = args.scale * term.gradient * value;
+    ScaleModes<kSingle>(args.scale * term.gradient, first, wave, pixels, modes);
   });
   StoreBlockSum(sums, &args.fit[static_cast<std::int64_t>(j) * gridDim.x + blockIdx.x]);
 }
@@ -35,11 +38,14 @@ __global__ void __launch_bounds__(kThreads) GradientKernel(GradientArgs args, co
 void LaunchGradient(const GradientArgs& args, cudaStream_t stream) {
   DispatchPixels(args.frames, [&](const auto* pixels) {
     using Pixel = std::remove_cvref_t<decltype(*pixels)>;
-    if (args.poisson) {
-      GradientKernel<Pixel, true><<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
-    } else {
-      GradientKernel<Pixel, false><<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
-    }
+    const dim3 grid = PieceGrid(args.batch);
+    DispatchModes(args.batch.modes, [&](auto single) {
+      if (args.poisson) {
+        GradientKernel<Pixel, true, single><<<grid, kThreads, 0, stream>>>(args, pixels);
+      } else {
+        GradientKernel<Pixel, false, single><<<grid, kThreads, 0, stream>>>(args, pixels);
+      }
+    });
   });
 }
 

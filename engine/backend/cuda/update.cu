@@ -10,19 +10,20 @@ int UpdateBlocks(std::int64_t count) {
   return static_cast<int>(blocks > kUpdateBlocks ? kUpdateBlocks : (blocks < 1 ? 1 : blocks));
 }
 
+// One mode for each block in y; the weights are those of all, and the first sees to them.
 __global__ void __launch_bounds__(kThreads) MergeProbeSumsKernel(MergeProbeSumsArgs args) {
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
+  const int mode = blockIdx.y, modes = gridDim.y;
   float weight = 0;
   if (pixel < args.pixels) {
     float2 sum{0, 0};
     for (int group = 0; group < args.groups; ++group) {
-      const std::int64_t at = static_cast<std::int64_t>(group) * args.pixels + pixel;
-      sum = sum + args.sum[at];
-      weight += args.weights[at];
+      sum = sum + args.sum[(static_cast<std::int64_t>(group) * modes + mode) * args.pixels + pixel];
+      if (mode == 0) weight += args.weights[static_cast<std::int64_t>(group) * args.pixels + pixel];
     }
     weight *= args.weight_factor;
-    args.sum[pixel] = sum;
-    args.weights[pixel] = weight;
+    args.sum[static_cast<std::int64_t>(mode) * args.pixels + pixel] = sum;
+    if (mode == 0) args.weights[pixel] = weight;
   }
   MaxOverWarps(weight, args.max_weight);
 }
@@ -44,18 +45,12 @@ __device__ float2 Updated(Rule rule, const RuleConstants& constants, float2 old,
           SteppedValue(old.y, sum.y, weight, constants.delta, constants.step)};
 }
 
-// Several pixels at a time, so that their loads are under way together.
-__global__ void __launch_bounds__(kThreads) UpdateKernel(UpdateArgs args) {
+// One image and its change. Several pixels at a time, so that their loads are under way together.
+__device__ void UpdateImage(const UpdateArgs& args, const RuleConstants& constants,
+                            double& squared_change, double& squared_norm) {
   constexpr int kPixels = 4;
-  RuleConstants constants{};
-  if (args.rule != Rule::kKeep) {
-    const double inertia = args.relative * *args.max_weight;
-    constants = {static_cast<float>(args.absolute + inertia), static_cast<float>(inertia),
-                 args.rule == Rule::kStep ? static_cast<float>(*args.step) : 0.0f};
-  }
   const std::int64_t threads = static_cast<std::int64_t>(gridDim.x) * kThreads;
   const std::int64_t thread = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  double squared_change = 0, squared_norm = 0;
   for (std::int64_t first = thread; first < args.count; first += kPixels * threads) {
     float2 old[kPixels], sum[kPixels], previous[kPixels];
     float weight[kPixels];
@@ -85,6 +80,24 @@ __global__ void __launch_bounds__(kThreads) UpdateKernel(UpdateArgs args) {
       if (!Finite(value)) *args.non_finite = 1;
     }
   }
+}
+
+template <bool kSingle>
+__global__ void __launch_bounds__(kThreads) UpdateKernel(UpdateArgs args) {
+  RuleConstants constants{};
+  if (args.rule != Rule::kKeep) {
+    const double inertia = args.relative * *args.max_weight;
+    constants = {static_cast<float>(args.absolute + inertia), static_cast<float>(inertia),
+                 args.rule == Rule::kStep ? static_cast<float>(*args.step) : 0.0f};
+  }
+  double squared_change = 0, squared_norm = 0;
+  UpdateImage(args, constants, squared_change, squared_norm);
+  for (int image = 1; !kSingle && image < args.images; ++image) {
+    args.values += args.count;
+    if (args.previous != nullptr) args.previous += args.count;
+    args.sum += args.count;
+    UpdateImage(args, constants, squared_change, squared_norm);
+  }
   double sums[] = {squared_change, squared_norm};
   BlockSums(sums);
   if (threadIdx.x == 0) args.partials[blockIdx.x] = {sums[0], sums[1]};
@@ -105,12 +118,14 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 void LaunchMergeProbeSums(const MergeProbeSumsArgs& args, cudaStream_t stream) {
-  MergeProbeSumsKernel<<<BlocksFor(args.pixels), kThreads, 0, stream>>>(args);
+  const dim3 grid(BlocksFor(args.pixels), args.modes);
+  MergeProbeSumsKernel<<<grid, kThreads, 0, stream>>>(args);
 }
 
 void LaunchUpdate(const UpdateArgs& args, cudaStream_t stream) {
   const int blocks = UpdateBlocks(args.count);
-  UpdateKernel<<<blocks, kThreads, 0, stream>>>(args);
+  DispatchModes(args.images,
+                [&](auto single) { UpdateKernel<single><<<blocks, kThreads, 0, stream>>>(args); });
   SumChangesKernel<<<1, kThreads, 0, stream>>>(args.partials, blocks, args.change);
 }
 

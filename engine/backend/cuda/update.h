@@ -13,9 +13,10 @@
 namespace ptychoserve::cuda {
 
 struct MergeProbeSumsArgs {
-  float2* sum;     // [groups, pixels]
+  float2* sum;     // [groups, modes, pixels]
   float* weights;  // [groups, pixels]
   int groups;
+  int modes;
   int pixels;
   float weight_factor;  // Multiplies the merged weights.
   float* max_weight;    // Holds 0; becomes the largest of the merged weights, NaN if one is.
@@ -34,10 +35,11 @@ inline constexpr int kUpdateBlocks = 512;
 
 struct UpdateArgs {
   Rule rule;
-  float2* values;          // In and out [count]
+  float2* values;          // In and out [images, count]
   const float2* previous;  // The change is taken from here; null: from `values` before the rule.
-  const float2* sum;       // Numerators [count]; unused by kKeep.
+  const float2* sum;       // Numerators [images, count]; unused by kKeep.
   const float* weights;    // Denominators [count]; unused by kKeep unless covered_only.
+  int images;              // That have the weights in common.
   std::int64_t count;
   bool covered_only;  // Values without a weight take no part in anything but the check.
   // delta = absolute + relative * *max_weight, inertia = relative * *max_weight.

@@ -148,33 +148,42 @@ TEST_P(BackendConformance, EstimateGrowsWithWhatIsHeld) {
   EXPECT_GE(device_->EstimateBytes(config), base + 1000 * frame * (2 + 8));
   config.keeps_exit_waves = false;
   EXPECT_LT(device_->EstimateBytes(config), base + 1000 * frame * (2 + 8));
+  config.keeps_exit_waves = true;
+  config.probe_modes = 3;
+  EXPECT_GE(device_->EstimateBytes(config), base + 1000 * frame * (2 + 3 * 8));
 }
 
 TEST_P(BackendConformance, StartsWithTheModelAsExitWavesAndItsCoverage) {
-  const TestScan scan = ReferenceScan();
-  const auto backend = Started(scan);
-  EXPECT_LT(RelativeError(backend->ReadExitWaves()->data, ReferenceComplex("problem/waves")), 1e-6);
-  const Readback result = Read(*backend);
-  EXPECT_EQ(result.canvas, scan.canvas);
-  EXPECT_EQ(result.object.data, scan.object.data);
-  EXPECT_EQ(result.probe.data, scan.probe.data);
-  EXPECT_LT(RelativeError(result.coverage.data, ReferenceReals("problem/coverage")), 1e-6);
+  for (const std::string problem : {"problem", "modes1", "modes2", "modes4"}) {
+    const TestScan scan = ReferenceScan(problem);
+    const auto backend = Started(scan);
+    EXPECT_LT(RelativeError(backend->ReadExitWaves()->data, ReferenceComplex(problem + "/waves")),
+              1e-6);
+    const Readback result = Read(*backend);
+    EXPECT_EQ(result.canvas, scan.canvas);
+    EXPECT_EQ(result.object.data, scan.object.data);
+    EXPECT_EQ(result.probe.modes, scan.probe.modes);
+    EXPECT_EQ(result.probe.data, scan.probe.data);
+    EXPECT_LT(RelativeError(result.coverage.data, ReferenceReals(problem + "/coverage")), 1e-6);
+  }
 }
 
 TEST_P(BackendConformance, EvaluatesAsNumPyAndChangesNothing) {
-  const TestScan scan = ReferenceScan();
-  const auto backend = Started(scan);
-  const Readback before = Read(*backend);
-  const FitMetrics fit = *backend->Evaluate();
-  const std::vector<double> expected = ReferenceReals("problem/fit");
-  ASSERT_EQ(expected.size(), 4U);
-  EXPECT_NEAR(fit.r_factor, expected[0], kSinglePrecision * expected[0]);
-  EXPECT_NEAR(fit.fourier_error, expected[1], kSinglePrecision * expected[1]);
-  EXPECT_NEAR(fit.gaussian, expected[2], kSinglePrecision * expected[2]);
-  EXPECT_NEAR(fit.poisson_nll, expected[3], kSinglePrecision * expected[3]);
-  const Readback after = Read(*backend);
-  EXPECT_EQ(after.object.data, before.object.data);
-  EXPECT_EQ(after.probe.data, before.probe.data);
+  for (const std::string problem : {"problem", "modes1", "modes2", "modes4"}) {
+    const TestScan scan = ReferenceScan(problem);
+    const auto backend = Started(scan);
+    const Readback before = Read(*backend);
+    const FitMetrics fit = *backend->Evaluate();
+    const std::vector<double> expected = ReferenceReals(problem + "/fit");
+    ASSERT_EQ(expected.size(), 4U);
+    EXPECT_NEAR(fit.r_factor, expected[0], kSinglePrecision * expected[0]);
+    EXPECT_NEAR(fit.fourier_error, expected[1], kSinglePrecision * expected[1]);
+    EXPECT_NEAR(fit.gaussian, expected[2], kSinglePrecision * expected[2]);
+    EXPECT_NEAR(fit.poisson_nll, expected[3], kSinglePrecision * expected[3]);
+    const Readback after = Read(*backend);
+    EXPECT_EQ(after.object.data, before.object.data);
+    EXPECT_EQ(after.probe.data, before.probe.data);
+  }
 }
 
 TEST_P(BackendConformance, MeanAmplitudeIsOverTheGivenSlotsOnly) {
@@ -560,13 +569,14 @@ TEST_P(BackendConformance, ClearsTheRegionAndNothingElse) {
 }
 
 TEST_P(BackendConformance, ShiftMovesProbeObjectAndWavesTogether) {
-  TestScan scan = ReferenceScan();
+  TestScan scan = ReferenceScan("modes2");
+  const auto [rows, cols] = scan.frame_shape;
+  const int modes = scan.probe.modes;
   // Dark edges, so that what wraps around carries nothing.
-  for (int y = 0; y < scan.frame_shape.rows; ++y) {
-    for (int x = 0; x < scan.frame_shape.cols; ++x) {
-      const bool edge =
-          y < 3 || y >= scan.frame_shape.rows - 3 || x < 3 || x >= scan.frame_shape.cols - 3;
-      if (edge) scan.probe.data[y * scan.frame_shape.cols + x] = 0;
+  for (int y = 0; y < modes * rows; ++y) {
+    for (int x = 0; x < cols; ++x) {
+      const bool edge = y % rows < 3 || y % rows >= rows - 3 || x < 3 || x >= cols - 3;
+      if (edge) scan.probe.data[y * cols + x] = 0;
     }
   }
   scan.points.erase(scan.points.begin());  // Lies at the canvas's edge.
@@ -588,12 +598,17 @@ TEST_P(BackendConformance, ShiftMovesProbeObjectAndWavesTogether) {
 
   const Readback moved = Read(*backend);
   const std::vector<Complex64> moved_waves = backend->ReadExitWaves()->data;
-  const auto [rows, cols] = scan.frame_shape;
+  const std::size_t pixels = rows * cols;
   for (int y = 0; y < rows; ++y) {
     for (int x = 0; x < cols; ++x) {
+      const std::size_t from = y * cols + x;
       const std::size_t to = ((y + down + rows) % rows) * cols + (x + right + cols) % cols;
-      EXPECT_EQ(moved.probe.data[to], state.probe.data[y * cols + x]);
-      EXPECT_EQ(moved_waves[rows * cols + to], waves[rows * cols + y * cols + x]);
+      for (std::size_t mode = 0; mode < state.probe.data.size(); mode += pixels) {
+        EXPECT_EQ(moved.probe.data[mode + to], state.probe.data[mode + from]);
+      }
+      for (std::size_t image = 0; image < waves.size(); image += pixels) {
+        EXPECT_EQ(moved_waves[image + to], waves[image + from]);
+      }
     }
   }
   const int width = scan.canvas.shape.cols;
@@ -682,6 +697,95 @@ TEST_P(BackendConformance, WorksWithoutExitWavesUnlessTheAlgorithmNeedsThem) {
   EXPECT_EQ(lean->Iterate(DifferenceMapConfig{}, {}).status().code(),
             absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(lean->ReadExitWaves().status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+// --- Several modes of the probe --------------------------------------------------------------
+
+TEST_P(BackendConformance, ModesWithoutLightChangeNothing) {
+  const TestScan single = ReferenceScan("modes1");
+  TestScan padded = single;
+  padded.probe.modes = 3;
+  padded.probe.data.resize(3 * single.probe.data.size());
+  const auto pixels = static_cast<std::ptrdiff_t>(single.probe.data.size());
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto one = Started(single);
+    const auto three = Started(padded);
+    for (int i = 0; i < 3; ++i) {
+      const IterationMetrics a = Iterate(*one, algorithm);
+      const IterationMetrics b = Iterate(*three, algorithm);
+      EXPECT_NEAR(b.r_factor, a.r_factor, 1e-6 * a.r_factor);
+      EXPECT_NEAR(b.probe_change, a.probe_change, 1e-5 * a.probe_change);
+      EXPECT_NEAR(b.step, a.step, 1e-5 * a.step);
+    }
+    EXPECT_LT(RelativeError(Read(*three).object.data, Read(*one).object.data), 1e-6);
+    const std::vector<Complex64> probe = Read(*three).probe.data;
+    EXPECT_LT(RelativeError(std::span(probe).first(pixels), Read(*one).probe.data), 1e-6);
+    EXPECT_THAT(std::vector(probe.begin() + pixels, probe.end()), ::testing::Each(Complex64(0)));
+  }
+}
+
+// Images 2k and 2k + 1 of a stack become mixtures of the two by a unitary matrix.
+inline std::vector<Complex64> MixedInPairs(std::vector<Complex64> images, std::size_t pixels) {
+  const std::complex<double> a(0.6, 0.3), b = std::polar(std::sqrt(1 - std::norm(a)), 1.1);
+  for (std::size_t pair = 0; pair < images.size(); pair += 2 * pixels) {
+    for (std::size_t i = pair; i < pair + pixels; ++i) {
+      const std::complex<double> first(images[i]), second(images[i + pixels]);
+      images[i] = Complex64(a * first + b * second);
+      images[i + pixels] = Complex64(-std::conj(b) * first + std::conj(a) * second);
+    }
+  }
+  return images;
+}
+
+// So that it makes no difference when, and whether, modes are made orthogonal.
+TEST_P(BackendConformance, AMixtureOfTheModesIsTheSameBeamInEveryIteration) {
+  const TestScan scan = ReferenceScan("modes2");
+  const auto pixels = static_cast<std::size_t>(scan.frame_shape.pixels());
+  TestScan mixed = scan;
+  mixed.probe.data = MixedInPairs(scan.probe.data, pixels);
+  ASSERT_GT(RelativeError(mixed.probe.data, scan.probe.data), 0.5);
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto one = Started(scan);
+    const auto other = Started(mixed);
+    for (int i = 0; i < 3; ++i) {
+      const FitMetrics fit = *one->Evaluate();
+      EXPECT_NEAR(other->Evaluate()->r_factor, fit.r_factor, 1e-5 * fit.r_factor);
+      EXPECT_NEAR(other->Evaluate()->poisson_nll, fit.poisson_nll, 1e-5 * fit.poisson_nll);
+      Iterate(*one, algorithm);
+      Iterate(*other, algorithm);
+    }
+    EXPECT_LT(RelativeError(Read(*other).object.data, Read(*one).object.data), 1e-5);
+    EXPECT_LT(RelativeError(Read(*other).coverage.data, Read(*one).coverage.data), 1e-5);
+    EXPECT_LT(RelativeError(Read(*other).probe.data, MixedInPairs(Read(*one).probe.data, pixels)),
+              1e-5);
+    if (std::holds_alternative<DifferenceMapConfig>(algorithm)) {
+      EXPECT_LT(RelativeError(other->ReadExitWaves()->data,
+                              MixedInPairs(one->ReadExitWaves()->data, pixels)),
+                1e-5);
+    }
+  }
+}
+
+TEST_P(BackendConformance, SeveralModesRepeatBitForBit) {
+  const TestScan scan = ReferenceScan("modes4");
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto first = Started(scan);
+    const auto second = Started(scan);
+    for (int i = 0; i < 2; ++i) {
+      Iterate(*first, algorithm);
+      Iterate(*second, algorithm);
+    }
+    EXPECT_EQ(Read(*first).object.data, Read(*second).object.data);
+    EXPECT_EQ(Read(*first).probe.data, Read(*second).probe.data);
+  }
+}
+
+TEST_P(BackendConformance, RefusesAProbeWithOtherModes) {
+  const TestScan scan = ReferenceScan("modes2");
+  const auto backend = Started(scan);
+  const absl::Status status = backend->SetProbe(ComplexStack(1, scan.frame_shape));
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("2 modes"));
 }
 
 }  // namespace ptychoserve

@@ -74,6 +74,7 @@ struct TestScan {
     config.capacity = frames();
     config.keeps_exit_waves = true;
     config.max_object_pixels = canvas.shape.pixels();
+    config.probe_modes = probe.modes;
     config.initial_object = {0.9f, -0.1f};
     return config;
   }
@@ -116,11 +117,11 @@ inline TestScan ReferenceScan(const std::string& problem = "problem") {
   TestScan scan;
   const NpyArray probe = ReferenceArray(problem + "/probe");
   const NpyArray object = ReferenceArray(problem + "/object");
-  scan.frame_shape = {static_cast<int>(probe.shape.at(0)), static_cast<int>(probe.shape.at(1))};
+  scan.frame_shape = {static_cast<int>(probe.shape.at(1)), static_cast<int>(probe.shape.at(2))};
   // Somewhere on the lattice, on both sides of its origin.
   scan.canvas = {
       -7, 13, {static_cast<int>(object.shape.at(0)), static_cast<int>(object.shape.at(1))}};
-  scan.probe = ComplexStack(1, scan.frame_shape);
+  scan.probe = ComplexStack(static_cast<int>(probe.shape.at(0)), scan.frame_shape);
   scan.object = ComplexStack(1, scan.canvas.shape);
   const auto probe_values = ReferenceComplex(problem + "/probe");
   const auto object_values = ReferenceComplex(problem + "/object");
@@ -205,6 +206,15 @@ inline std::vector<ReferenceCase> ReferenceCases() {
   cases.push_back({"dm_sample", DifferenceMapConfig{}, {}, "many_points"});
   cases.push_back({"ml_sample", MlGradientConfig{}, {}, "many_points"});
   cases.push_back({"epie_many", EpieConfig{}, {}, "many_points"});
+
+  for (const std::string modes : {"modes1", "modes2", "modes4"}) {
+    cases.push_back({"dm_" + modes, DifferenceMapConfig{}, {}, modes});
+    ml = {};
+    cases.push_back({"ml_poisson_" + modes, ml, {}, modes});
+    ml.likelihood = Likelihood::kGaussian;
+    cases.push_back({"ml_gaussian_" + modes, ml, {}, modes});
+    cases.push_back({"epie_" + modes, EpieConfig{0.7, 0.4}, {}, modes});
+  }
   return cases;
 }
 

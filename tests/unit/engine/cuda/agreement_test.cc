@@ -84,6 +84,15 @@ std::vector<NamedProblem> Problems() {
         .half_waves = true,
         .measured = true}},
       {"U16_64x64_Deterministic", {.frame_shape = {64, 64}, .points = 20, .deterministic = true}},
+      {"U16_64x64_TwoModes", {.frame_shape = {64, 64}, .points = 20, .modes = 2}},
+      {"F32_33x47_ThreeModes",
+       {.frame_shape = {33, 47},
+        .points = 7,
+        .capacity = 9,
+        .modes = 3,
+        .storage = FrameStorage::kF32,
+        .measured = true}},
+      {"U16_128x256_FourModes", {.frame_shape = {128, 256}, .points = 9, .modes = 4}},
   };
 }
 
@@ -146,6 +155,7 @@ TEST(Chunks, AnyNumberOfFramesIsExact) {
       {.frame_shape = {64, 64}, .points = 1153, .deterministic = true},
       {.frame_shape = {64, 64}, .points = 1153, .half_waves = true, .measured = true},
       {.frame_shape = {40, 24}, .points = 1153},
+      {.frame_shape = {64, 64}, .points = 1153, .modes = 2},
   };
   for (const ProblemOptions& options : problems) {
     SCOPED_TRACE(testing::Message() << options.frame_shape.rows << " x " << options.frame_shape.cols

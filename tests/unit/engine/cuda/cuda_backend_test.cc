@@ -43,8 +43,10 @@ TEST(CudaDevice, EstimateIsWhatABackendHolds) {
   config.max_object_pixels = 3'000'000;
   // The libraries load their code with the first backend.
   MustCreate(FirstGpu(), config).reset();
-  for (const FrameStorage storage : {FrameStorage::kU16, FrameStorage::kF32}) {
+  for (const auto& [storage, modes] :
+       {std::pair(FrameStorage::kU16, 1), {FrameStorage::kF32, 1}, {FrameStorage::kU16, 3}}) {
     config.storage = storage;
+    config.probe_modes = modes;
     const std::int64_t estimate = FirstGpu().EstimateBytes(config);
     const std::int64_t before = FreeBytes();
     const std::unique_ptr<Backend> backend = MustCreate(FirstGpu(), config);

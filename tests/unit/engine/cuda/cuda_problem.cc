@@ -32,7 +32,7 @@ ComplexStack RandomObject(Shape shape, std::mt19937& rng) {
 }
 
 // A bump with a curved and slightly random phase, of about `photons` in all.
-ComplexStack RandomProbe(Shape shape, double photons, std::mt19937& rng) {
+ComplexStack RandomMode(Shape shape, double photons, std::mt19937& rng) {
   std::normal_distribution<double> noise(0, 0.1);
   ComplexStack probe(1, shape);
   double power = 0;
@@ -51,11 +51,22 @@ ComplexStack RandomProbe(Shape shape, double photons, std::mt19937& rng) {
   return probe;
 }
 
-// |F(P O_j)|²
+// `modes` of them, each half as bright as the one before.
+ComplexStack RandomProbe(Shape shape, int modes, double photons, std::mt19937& rng) {
+  ComplexStack probe(modes, shape);
+  const double first_photons = photons / (2 - std::exp2(1 - modes));
+  for (int m = 0; m < modes; ++m) {
+    const ComplexStack mode = RandomMode(shape, first_photons * std::exp2(-m), rng);
+    std::copy(mode.data.begin(), mode.data.end(), probe.data.begin() + m * shape.pixels());
+  }
+  return probe;
+}
+
+// Σ_m |F(P_m O_j)|²
 std::vector<double> Intensities(const Problem& problem, const PointWindow& point,
                                 const Fft2D<double>& fft) {
   const Shape shape = problem.config.frame_shape;
-  std::vector<Complex128> wave(static_cast<std::size_t>(shape.pixels()));
+  std::vector<Complex128> window(static_cast<std::size_t>(shape.pixels()));
   for (int y = 0; y < shape.rows; ++y) {
     for (int x = 0; x < shape.cols; ++x) {
       const auto at = [&](int dy, int dx) {
@@ -65,16 +76,20 @@ std::vector<double> Intensities(const Problem& problem, const PointWindow& point
             problem.object.data[static_cast<std::size_t>(row * problem.canvas.shape.cols + col)]);
       };
       const double fy = point.frac_row, fx = point.frac_col;
-      const std::size_t i = static_cast<std::size_t>(y * shape.cols + x);
-      wave[i] =
-          Complex128(problem.probe.data[i]) * ((1 - fy) * ((1 - fx) * at(0, 0) + fx * at(0, 1)) +
-                                               fy * ((1 - fx) * at(1, 0) + fx * at(1, 1)));
+      window[static_cast<std::size_t>(y * shape.cols + x)] =
+          (1 - fy) * ((1 - fx) * at(0, 0) + fx * at(0, 1)) +
+          fy * ((1 - fx) * at(1, 0) + fx * at(1, 1));
     }
   }
-  fft.Forward(wave.data());
-  std::vector<double> intensities(wave.size());
-  std::transform(wave.begin(), wave.end(), intensities.begin(),
-                 [](Complex128 z) { return std::norm(z); });
+  std::vector<double> intensities(window.size());
+  std::vector<Complex128> wave(window.size());
+  for (std::size_t mode = 0; mode < problem.probe.data.size(); mode += window.size()) {
+    for (std::size_t i = 0; i < window.size(); ++i) {
+      wave[i] = Complex128(problem.probe.data[mode + i]) * window[i];
+    }
+    fft.Forward(wave.data());
+    for (std::size_t i = 0; i < window.size(); ++i) intensities[i] += std::norm(wave[i]);
+  }
   return intensities;
 }
 
@@ -124,7 +139,9 @@ Problem MakeProblem(const ProblemOptions& options) {
   problem.config.initial_object = {0.9f, 0.1f};
   problem.object = RandomObject(problem.canvas.shape, rng);
   constexpr double kPhotonsPerPixel = 100;
-  problem.probe = RandomProbe(frame, kPhotonsPerPixel * static_cast<double>(frame.pixels()), rng);
+  problem.config.probe_modes = options.modes;
+  problem.probe = RandomProbe(frame, options.modes,
+                              kPhotonsPerPixel * static_cast<double>(frame.pixels()), rng);
 
   std::vector<std::int32_t> slots(static_cast<std::size_t>(problem.config.capacity));
   std::iota(slots.begin(), slots.end(), 0);

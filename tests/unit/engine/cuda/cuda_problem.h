@@ -24,6 +24,7 @@ struct ProblemOptions {
   int points = 70;
   int spread = 40;   // Between the corners of the outermost windows, in pixels.
   int capacity = 0;  // 0: as many as points.
+  int modes = 1;     // Of the probe, each with its own share of the light, not orthogonal.
   FrameStorage storage = FrameStorage::kU16;
   bool keeps_exit_waves = true;
   bool untrusted_pixels = true;

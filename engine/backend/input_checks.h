@@ -1,5 +1,5 @@
-#ifndef PTYCHOSERVE_ENGINE_BACKEND_POINT_CHECKS_H_
-#define PTYCHOSERVE_ENGINE_BACKEND_POINT_CHECKS_H_
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_INPUT_CHECKS_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_INPUT_CHECKS_H_
 
 #include <span>
 
@@ -7,8 +7,14 @@
 #include "engine/backend/backend.h"
 #include "engine/base/array.h"
 
-// What every backend asks of the points it is given; kInvalidArgument otherwise.
+// What every backend asks of what it is given; kInvalidArgument otherwise.
 namespace ptychoserve {
+
+// Frames, slots and modes: at least one of each.
+absl::Status CheckBackendConfig(const BackendConfig& config);
+
+// The probe has the modes and the shape that `config` says.
+absl::Status CheckProbeFits(const ComplexStack& probe, const BackendConfig& config);
 
 // The windows, one object pixel beyond their far edges included, lie inside `canvas`.
 absl::Status CheckInside(std::span<const PointWindow> points, const Shape& frame_shape,
@@ -19,4 +25,4 @@ absl::Status CheckSlotsDiffer(std::span<const PointWindow> points);
 
 }  // namespace ptychoserve
 
-#endif  // PTYCHOSERVE_ENGINE_BACKEND_POINT_CHECKS_H_
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_INPUT_CHECKS_H_

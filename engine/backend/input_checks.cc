@@ -1,4 +1,4 @@
-#include "engine/backend/point_checks.h"
+#include "engine/backend/input_checks.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -16,6 +16,27 @@ std::string Describe(const Region& r) {
 }
 
 }  // namespace
+
+absl::Status CheckBackendConfig(const BackendConfig& config) {
+  const Shape frame = config.frame_shape;
+  if (frame.rows >= 1 && frame.cols >= 1 && config.capacity >= 1 && config.probe_modes >= 1) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "a backend needs frames of at least 1 x 1, a capacity and probe modes of at least 1; got "
+      "%d x %d, %d and %d",
+      frame.rows, frame.cols, config.capacity, config.probe_modes));
+}
+
+absl::Status CheckProbeFits(const ComplexStack& probe, const BackendConfig& config) {
+  if (probe.modes == config.probe_modes && probe.shape == config.frame_shape) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrFormat("a probe of %d x %d x %d does not fit %d modes and frames of %d x %d",
+                      probe.modes, probe.shape.rows, probe.shape.cols, config.probe_modes,
+                      config.frame_shape.rows, config.frame_shape.cols));
+}
 
 absl::Status CheckInside(std::span<const PointWindow> points, const Shape& frame_shape,
                          const Region& canvas) {
