@@ -123,8 +123,12 @@ struct ObjectConfig {
   int start_update = 0;  // First iteration that changes the object.
 };
 
+inline constexpr int kMaxProbeModes = 16;
+
 struct ProbeConfig {
-  ComplexStack initial;  // [1, rows, cols]; modes == 0: made from the mean of the data.
+  int modes = 1;  // Mutually incoherent modes of the probe, 1..kMaxProbeModes.
+  // [1..modes, rows, cols], the first modes; modes == 0: made from the mean of the data.
+  ComplexStack initial;
   double propagation_distance_m = 0;  // Angular-spectrum propagation of the initial probe.
   int start_update = 2;               // First iteration that changes the probe.
   bool frozen = false;                // Never changed, bit for bit.

@@ -311,28 +311,35 @@ void CheckCanvas(const ReconstructionConfig& config, const PixelSize& pixel, Che
 
 void CheckProbe(const ProbeConfig& probe, std::optional<Shape> frame, Checker& check) {
   check.Enter("probe");
+  check.Integer("modes", probe.modes, 1, kMaxProbeModes);
   const ComplexStack& p = probe.initial;
   if (p.modes != 0 || !p.data.empty()) {
     const auto is_finite = [](const Complex64& v) {
       return std::isfinite(v.real()) && std::isfinite(v.imag());
     };
     const auto is_zero = [](const Complex64& v) { return v == Complex64{}; };
-    if (p.modes != 1) {
-      check.Add("initial", absl::StrFormat("has %d modes; must have 1", p.modes));
+    if (p.modes < 1) {
+      check.Add("initial", absl::StrFormat("has %d modes; must have at least 1", p.modes));
+    } else if (p.modes > probe.modes) {
+      check.Add("initial",
+                absl::StrFormat("has %d modes, more than probe.modes, %d; set probe.modes to at "
+                                "least %d, or give fewer",
+                                p.modes, probe.modes, p.modes));
     } else if (frame.has_value() && p.shape != *frame) {
       check.Add("initial",
                 absl::StrFormat("has the shape %d x %d; must be that of the frames after the crop, "
                                 "%d x %d",
                                 p.shape.rows, p.shape.cols, frame->rows, frame->cols));
-    } else if (static_cast<std::int64_t>(p.data.size()) != p.shape.pixels()) {
-      check.Add("initial", absl::StrFormat("has %d values; must have %d x %d", p.data.size(),
-                                           p.shape.rows, p.shape.cols));
+    } else if (static_cast<std::int64_t>(p.data.size()) != p.modes * p.shape.pixels()) {
+      check.Add("initial", absl::StrFormat("has %d values; must have %d x %d x %d", p.data.size(),
+                                           p.modes, p.shape.rows, p.shape.cols));
     } else if (!std::all_of(p.data.begin(), p.data.end(), is_finite)) {
       check.Add("initial", "has a value that is NaN or infinite; all must be finite");
-    } else if (std::all_of(p.data.begin(), p.data.end(), is_zero)) {
-      check.Add("initial",
-                "is 0 everywhere; give a probe with light, or none to start from the "
-                "data");
+    } else if (std::all_of(p.data.begin(), p.data.begin() + p.shape.pixels(), is_zero)) {
+      check.Add(
+          "initial",
+          "is 0 everywhere in its first mode; give a probe with light, or none to start from the "
+          "data");
     }
   }
   check.Finite("propagation_distance_m", probe.propagation_distance_m);

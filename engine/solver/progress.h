@@ -49,6 +49,9 @@ struct IterationRecord {
   double elapsed_s = 0;  // Since the first iteration began.
   double coverage = 0;   // Fraction of the scanned area with coverage above 1 % of its maximum; of
                          // the last snapshot.
+  // Part of the probe's power in each of its orthogonal modes, falling; as of the last snapshot.
+  // Empty with one mode.
+  std::vector<double> mode_powers;
   IterationMetrics metrics;
 };
 

@@ -89,6 +89,7 @@ class Reconstruction::Impl {
   std::optional<IterationRecord> last_record;
   std::int64_t snapshot_iteration = -1;  // That the last begun snapshot shows.
   double last_coverage = 0;
+  std::vector<double> last_mode_powers;
   std::deque<Clock::TimePoint> recent;
 
   mutable Mutex mu;
@@ -315,12 +316,16 @@ absl::StatusOr<bool> Reconstruction::Impl::PollSnapshot(bool wait, bool final) {
   snapshot->final = final;
   snapshot->time = std::chrono::system_clock::now();
   last_coverage = snapshot->metrics.coverage;
+  last_mode_powers = snapshot->metrics.mode_powers;
   std::vector<std::shared_ptr<const Snapshot>> retired;
   {
     MutexLock lock(mu);
     snapshot->version = ++versions;
     shown.snapshot_version = versions;
-    if (shown.last) shown.last->coverage = last_coverage;
+    if (shown.last) {
+      shown.last->coverage = last_coverage;
+      shown.last->mode_powers = last_mode_powers;
+    }
     snapshots.push_back(std::move(snapshot));
     while (static_cast<int>(snapshots.size()) > config.snapshots.history) {
       retired.push_back(std::move(snapshots.front()));
@@ -365,6 +370,7 @@ absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
   record.seconds = Seconds(end - begin);
   record.elapsed_s = Seconds(end - first_iteration_time);
   record.coverage = last_coverage;
+  record.mode_powers = last_mode_powers;
   record.metrics = metrics;
   last_record = record;
   recent.push_back(end);
@@ -440,6 +446,7 @@ BackendConfig Reconstruction::BackendConfigFor(const ReconstructionConfig& confi
       config.scan.bounds ? ObjectGrid(config).canvas().shape.pixels() : config.object.max_pixels;
   backend.initial_object = std::polar(static_cast<float>(config.object.initial_amplitude),
                                       static_cast<float>(config.object.initial_phase_rad));
+  backend.probe_modes = config.probe.modes;
   backend.deterministic = config.deterministic;
   backend.half_waves = !config.single_precision_waves;
   return backend;

@@ -28,8 +28,10 @@ struct Snapshot {
   Region scanned;      // Area spanned by the probe centres, relative to the object array.
   double pixel_size_y_m = 0;
   double pixel_size_x_m = 0;
-  ComplexStack object;                // [1, canvas.shape], finite.
-  ComplexStack probe;                 // [modes, frame_shape], finite, centred.
+  ComplexStack object;  // [1, canvas.shape], finite.
+  // [modes, frame_shape], finite, centred. Orthogonal, by falling power, unless the probe is
+  // frozen.
+  ComplexStack probe;
   FloatImage coverage;                // canvas.shape, Σ |P|², photons per pixel.
   std::vector<SnapshotPoint> points;  // In frame-id order.
   IterationRecord metrics;

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/base/status_macros.h"
+#include "engine/probe/modes.h"
 #include "engine/probe/probe.h"
 
 namespace ptychoserve {
@@ -101,6 +102,15 @@ std::unique_ptr<Snapshot> MakeSnapshot(Readback readback, const IterationRecord&
   return snapshot;
 }
 
+// Iterations do the same to any mixture of the modes, so that theirs stay as they are and the
+// snapshot alone has orthogonal ones. A frozen probe is shown as it was given.
+void OrderModes(bool frozen, Snapshot& snapshot) {
+  if (snapshot.probe.modes == 1) return;
+  ComplexStack orthogonal = snapshot.probe;
+  snapshot.metrics.mode_powers = OrthogonaliseModes(orthogonal);
+  if (!frozen) snapshot.probe = std::move(orthogonal);
+}
+
 }  // namespace
 
 Solver::Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> backend,
@@ -134,9 +144,10 @@ absl::StatusOr<std::string> Solver::Start() {
   for (const FrameStore::Point& p : waiting_) slots.push_back(p.slot);
   PS_ASSIGN_OR_RETURN(const FloatImage mean, backend_->MeanAmplitude(slots));
   noise_r_factor_ = NoiseRFactor(mean);
-  const ComplexStack probe = PropagateAngularSpectrum(
+  const ComplexStack first_modes = PropagateAngularSpectrum(
       config_.probe.initial.modes > 0 ? config_.probe.initial : ProbeFromMeanAmplitude(mean),
       config_.probe.propagation_distance_m, config_.optics.wavelength_m, pixel_size_);
+  const ComplexStack probe = WithModes(first_modes, config_.probe.modes);
   PS_RETURN_IF_ERROR(backend_->SetProbe(probe));
   started_ = true;
   return config_.probe.initial.modes > 0 ? ProbePowerWarning(probe, mean) : std::string();
@@ -229,9 +240,12 @@ absl::Status Solver::StartSnapshot(const IterationRecord& record) {
   // Shared, as a std::function must be copyable.
   const auto task = std::make_shared<std::packaged_task<decltype(snapshot_.get())()>>(
       [collect = std::move(collect), record, scanned = store_.scanned(), points = active_,
-       pixel_size = pixel_size_]() mutable -> absl::StatusOr<std::unique_ptr<Snapshot>> {
+       pixel_size = pixel_size_,
+       frozen = config_.probe.frozen]() mutable -> absl::StatusOr<std::unique_ptr<Snapshot>> {
         PS_ASSIGN_OR_RETURN(Readback readback, std::move(collect)());
-        return MakeSnapshot(std::move(readback), record, scanned, *points, pixel_size);
+        auto snapshot = MakeSnapshot(std::move(readback), record, scanned, *points, pixel_size);
+        OrderModes(frozen, *snapshot);
+        return snapshot;
       });
   snapshot_ = task->get_future();
   run_beside_([task] { (*task)(); });

@@ -305,8 +305,30 @@ std::vector<Case> ProbeCases() {
   cases.push_back({"transposed probe", "probe.initial", [probe](Config& c) {
                      c.probe.initial = probe(1, {32, 64});
                    }});
-  cases.push_back({"two modes", "probe.initial", [probe](Config& c) {
+  AddCases<int>(&cases, "probe.modes", true, {1, 2, kMaxProbeModes},
+                [](Config& c, int v) { c.probe.modes = v; });
+  AddCases<int>(&cases, "probe.modes", false, {-1, 0, kMaxProbeModes + 1},
+                [](Config& c, int v) { c.probe.modes = v; });
+  cases.push_back({"two modes of two", "", [probe](Config& c) {
+                     c.probe.modes = 2;
                      c.probe.initial = probe(2, {64, 32});
+                   }});
+  cases.push_back({"two modes of four", "", [probe](Config& c) {
+                     c.probe.modes = 4;
+                     c.probe.initial = probe(2, {64, 32});
+                   }});
+  cases.push_back({"two modes of one", "probe.initial", [probe](Config& c) {
+                     c.probe.initial = probe(2, {64, 32});
+                   }});
+  cases.push_back({"too few values for two modes", "probe.initial", [probe](Config& c) {
+                     c.probe.modes = 2;
+                     c.probe.initial = probe(1, {64, 32});
+                     c.probe.initial.modes = 2;
+                   }});
+  cases.push_back({"first mode dark", "probe.initial", [probe](Config& c) {
+                     c.probe.modes = 2;
+                     c.probe.initial = probe(2, {64, 32});
+                     std::fill_n(c.probe.initial.data.begin(), 64 * 32, Complex64(0));
                    }});
   cases.push_back({"data without modes", "probe.initial",
                    [](Config& c) { c.probe.initial.data.resize(64 * 32); }});

@@ -22,6 +22,7 @@ struct FakeRecord {
   std::vector<Region> cleared;
   Region canvas;
   int probes_set = 0;
+  ComplexStack probe;  // The last one.
   int evaluations = 0;
   int destroyed = 0;
   std::optional<int> nan_at_iteration;  // 0-based.
@@ -50,8 +51,9 @@ class FakeBackend final : public Backend {
         config_.frame_shape,
         std::vector<float>(static_cast<std::size_t>(config_.frame_shape.pixels()), 1)};
   }
-  absl::Status SetProbe(const ComplexStack&) override {
+  absl::Status SetProbe(const ComplexStack& probe) override {
     ++record_.probes_set;
+    record_.probe = probe;
     return absl::OkStatus();
   }
   absl::Status SetObject(const ComplexStack&) override { return absl::OkStatus(); }
@@ -84,7 +86,8 @@ class FakeBackend final : public Backend {
     Readback r;
     r.canvas = record_.canvas;
     r.object = ComplexStack(1, record_.canvas.shape, Complex64(static_cast<float>(iterations_)));
-    r.probe = ComplexStack(1, config_.frame_shape, Complex64(static_cast<float>(iterations_)));
+    r.probe = ComplexStack(config_.probe_modes, config_.frame_shape,
+                           Complex64(static_cast<float>(iterations_)));
     r.coverage = {record_.canvas.shape,
                   std::vector<float>(static_cast<std::size_t>(record_.canvas.shape.pixels()), 1)};
     return CollectReadback([r = std::move(r)]() mutable { return std::move(r); });
