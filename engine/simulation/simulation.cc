@@ -7,6 +7,8 @@
 #include <numbers>
 
 #include "absl/strings/str_cat.h"
+#include "engine/config.h"
+#include "engine/simulation/extended_source.h"
 #include "engine/simulation/random.h"
 #include "engine/simulation/sample.h"
 #include "engine/simulation/scan_pattern.h"
@@ -64,6 +66,12 @@ absl::Status ValidateSimulation(const SimulationConfig& config) {
     return OutOfRange("overlap", config.overlap, "in [0, 0.95]");
   }
   if (!(config.photons > 0)) return OutOfRange("photons", config.photons, "above 0");
+  if (config.modes < 1 || config.modes > kMaxProbeModes) {
+    return OutOfRange("modes", config.modes, "in 1..16");
+  }
+  if (config.modes > 1 && !(config.coherence * config.modes > 1 && config.coherence < 1)) {
+    return OutOfRange("coherence", config.coherence, "in (1 / modes, 1)");
+  }
   if (!(config.dead_pixel_fraction >= 0 && config.dead_pixel_fraction < 1)) {
     return OutOfRange("dead_pixel_fraction", config.dead_pixel_fraction, "in [0, 1)");
   }
@@ -105,11 +113,13 @@ Simulation::Simulation(const SimulationConfig& config) : config_(config) {
   object_ = MakeObject({rows.size, cols.size}, config.seed);
 
   const double photons = std::isinf(config.photons) ? kPhotonsWithoutNoise : config.photons;
-  probe_ = MakeProbe(n, photons, ZonePlate());
+  probe_ = ExtendedSource(MakeProbe(n, photons, ZonePlate()), config.modes, config.coherence);
   initial_probe_ = MakeProbe(n, photons, kBelievedZonePlate);
   fft_ = std::make_shared<const Fft2D<double>>(Shape{n, n});
-  probe_spectrum_.assign(probe_.data.begin(), probe_.data.end());
-  fft_->Forward(probe_spectrum_.data());
+  probe_spectra_.assign(probe_.data.begin(), probe_.data.end());
+  for (int m = 0; m < config.modes; ++m) {
+    fft_->Forward(probe_spectra_.data() + m * probe_.shape.pixels());
+  }
 
   if (config.dead_pixel_fraction > 0) {
     Random random(config.seed, kDeadPixelStream);
@@ -122,7 +132,7 @@ Simulation::Simulation(const SimulationConfig& config) : config_(config) {
   }
 }
 
-std::vector<Complex> Simulation::ShiftedProbe(double shift_y, double shift_x) const {
+std::vector<Complex> Simulation::ShiftedProbe(int mode, double shift_y, double shift_x) const {
   const int n = config_.frame_side;
   const auto ramp = [n](double shift) {
     std::vector<Complex> factors(static_cast<std::size_t>(n));
@@ -133,11 +143,13 @@ std::vector<Complex> Simulation::ShiftedProbe(double shift_y, double shift_x) co
     return factors;
   };
   const std::vector<Complex> ramp_y = ramp(shift_y), ramp_x = ramp(shift_x);
-  std::vector<Complex> probe(probe_spectrum_.size());
+  const auto pixels = static_cast<std::size_t>(probe_.shape.pixels());
+  const Complex* const spectrum = probe_spectra_.data() + static_cast<std::size_t>(mode) * pixels;
+  std::vector<Complex> probe(pixels);
   std::size_t i = 0;
   for (const Complex& fy : ramp_y) {
     for (const Complex& fx : ramp_x) {
-      probe[i] = probe_spectrum_[i] * fy * fx;
+      probe[i] = spectrum[i] * fy * fx;
       ++i;
     }
   }
@@ -153,23 +165,27 @@ std::vector<std::uint16_t> Simulation::Frame(int j) const {
   const double corner_y = y_m_[index] / pixel_size_.y_m - MiddlePixel(n) - object_row_;
   const double corner_x = x_m_[index] / pixel_size_.x_m - MiddlePixel(n) - object_col_;
   const double row = std::floor(corner_y + 0.5), col = std::floor(corner_x + 0.5);
-  std::vector<Complex> wave = ShiftedProbe(corner_y - row, corner_x - col);
   const std::size_t pitch = static_cast<std::size_t>(object_.shape.cols);
-  for (std::size_t y = 0; y < side; ++y) {
-    const Complex64* o = object_.data.data() + (static_cast<std::size_t>(row) + y) * pitch +
-                         static_cast<std::size_t>(col);
-    for (std::size_t x = 0; x < side; ++x) wave[y * side + x] *= Complex(o[x]);
+  std::vector<double> intensities(side * side);
+  for (int mode = 0; mode < config_.modes; ++mode) {
+    std::vector<Complex> wave = ShiftedProbe(mode, corner_y - row, corner_x - col);
+    for (std::size_t y = 0; y < side; ++y) {
+      const Complex64* o = object_.data.data() + (static_cast<std::size_t>(row) + y) * pitch +
+                           static_cast<std::size_t>(col);
+      for (std::size_t x = 0; x < side; ++x) wave[y * side + x] *= Complex(o[x]);
+    }
+    fft_->Forward(wave.data());
+    for (std::size_t i = 0; i < wave.size(); ++i) intensities[i] += std::norm(wave[i]);
   }
-  fft_->Forward(wave.data());
 
-  std::vector<std::uint16_t> counts(wave.size());
+  std::vector<std::uint16_t> counts(intensities.size());
   const bool noise = std::isfinite(config_.photons);
   Random random(config_.seed, kFrameStream + index);
   for (std::size_t y = 0; y < side; ++y) {
     for (std::size_t x = 0; x < side; ++x) {
       // The detector has zero frequency in the middle.
-      const Complex& w = wave[(y + side / 2) % side * side + (x + side / 2) % side];
-      const double intensity = std::round(std::norm(w) * kIntensitySteps) / kIntensitySteps;
+      const double exact = intensities[(y + side / 2) % side * side + (x + side / 2) % side];
+      const double intensity = std::round(exact * kIntensitySteps) / kIntensitySteps;
       const double count =
           noise ? static_cast<double>(random.Poisson(intensity)) : std::round(intensity);
       counts[y * side + x] = static_cast<std::uint16_t>(std::min<double>(count, kLargestCount));

@@ -26,6 +26,9 @@ struct SimulationConfig {
   // In the empty beam, per frame. Infinity: no noise, counts are the intensities of 1e7 photons,
   // rounded.
   double photons = 1e7;
+  int modes = 1;  // Mutually incoherent modes of the beam, 1..16.
+  // Part of the power in the first of several modes, in (1 / modes, 1); of a single one it is 1.
+  double coherence = 0.7;
   double dead_pixel_fraction = 0;  // Of detector pixels: stuck at 0 or at the largest count.
   double wavelength_m = 0.137146e-9;
   double distance_m = 2.05;
@@ -39,7 +42,8 @@ absl::Status ValidateSimulation(const SimulationConfig& config);
 // A scan of a known object: dead-leaves texture in amplitude [0.6, 1] and phase [-1, 1] rad,
 // illuminated by a defocused zone plate (soft annular pupil), beam diameter frame_side / 3.
 // Frames follow the forward model in double precision with Fourier-shifted probe:
-//   I_j = |fftshift(FFT(P(r - r_j) O))|², counts ~ Poisson(I_j).
+//   I_j = Σ_m |fftshift(FFT(P_m(r - r_j) O))|², counts ~ Poisson(I_j).
+// Several modes are those of an extended source, see extended_source.h.
 // Reproducible: the same config gives the same frames, on any number of threads and in any order.
 class Simulation {
  public:
@@ -57,8 +61,8 @@ class Simulation {
   // Absolute lattice pixel of object[0, 0] (see Window).
   int object_row() const { return object_row_; }
   int object_col() const { return object_col_; }
-  const ComplexStack& probe() const { return probe_; }
-  // A plausible but wrong start: other defocus, other pupil.
+  const ComplexStack& probe() const { return probe_; }  // [modes, frame_side, frame_side]
+  // A plausible but wrong start: other defocus, other pupil, one mode.
   const ComplexStack& initial_probe() const { return initial_probe_; }
   // [frame_side, frame_side], 1 = bad; empty when there are none.
   const std::vector<std::uint8_t>& bad_pixels() const { return bad_pixels_; }
@@ -67,8 +71,8 @@ class Simulation {
   std::vector<std::uint16_t> Frame(int j) const;
 
  private:
-  // The probe moved by a fraction of a pixel, [frame_side, frame_side].
-  std::vector<std::complex<double>> ShiftedProbe(double shift_y, double shift_x) const;
+  // A mode of the probe moved by a fraction of a pixel, [frame_side, frame_side].
+  std::vector<std::complex<double>> ShiftedProbe(int mode, double shift_y, double shift_x) const;
 
   SimulationConfig config_;
   PixelSize pixel_size_;
@@ -79,7 +83,7 @@ class Simulation {
   std::vector<std::uint8_t> bad_pixels_;
   std::vector<std::uint16_t> stuck_at_;  // What bad pixels show; empty when there are none.
   std::shared_ptr<const Fft2D<double>> fft_;
-  std::vector<std::complex<double>> probe_spectrum_;  // Fourier transform of probe_.
+  std::vector<std::complex<double>> probe_spectra_;  // Fourier transforms of probe_.
 };
 
 // Error of a reconstruction against the truth after removing what the data do not determine:

@@ -4,6 +4,7 @@
 //   bench_engine                                  difference map and ML gradient on the first GPU
 //   bench_engine --algorithms dm,ml_grad,epie --frames 1024,4096 --sizes 128,256
 //   bench_engine --integer_positions              windows on whole pixels of the object
+//   bench_engine --modes 1,4                      a beam of one mode and of four
 //   bench_engine --deterministic                  the ordered sums in place of the fused passes
 //   bench_engine --single_precision_waves         waves in single precision, not in half
 //   bench_engine --snapshots                      and what ten snapshots a second cost
@@ -18,10 +19,10 @@
 // frames are simulated and used again and again, which takes little time and makes no difference
 // to that of an iteration. Microseconds are those of one iteration as the host sees it, divided by
 // the frames. On a GPU two floors are measured before the case:
-//   cuFFT floor  forward and inverse transform of a wave per frame by batched cuFFT in place, and
-//                one read of the u16 frame: no chain of library calls can be quicker;
+//   cuFFT floor  forward and inverse transform of a wave per frame and mode by batched cuFFT in
+//                place, and one read of the u16 frame: no chain of library calls can be quicker;
 //   copy floor   the bytes that an iteration must move through device memory whatever it does,
-//                the u16 frame and for the difference map the complex64 exit wave in and out,
+//                the u16 frame and for the difference map the complex64 exit waves in and out,
 //                at the bandwidth of a copy (read plus written).
 // "marginal" are the bytes that one more frame takes, by the device's estimate.
 //
@@ -40,6 +41,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -72,6 +74,7 @@ ABSL_FLAG(std::vector<std::string>, algorithms, (std::vector<std::string>{"dm", 
           "of dm, ml_grad, epie, epie_seq (point after point); timing only");
 ABSL_FLAG(std::vector<std::string>, frames, {"4096"}, "frames of a scan");
 ABSL_FLAG(std::vector<std::string>, sizes, {"256"}, "pixels of a frame's side");
+ABSL_FLAG(std::vector<std::string>, modes, {"1"}, "modes of the beam");
 ABSL_FLAG(int, iterations, 20, "iterations that are timed, after the warm-up");
 ABSL_FLAG(bool, integer_positions, false, "round positions to whole pixels of the object");
 ABSL_FLAG(bool, deterministic, false, "add sums in order, so that results repeat bit for bit");
@@ -91,7 +94,7 @@ constexpr double kErrorLevels[] = {0.15, 0.10, 0.06};
 
 struct Options {
   std::vector<BenchAlgorithm> algorithms;
-  std::vector<int> frames, sizes;
+  std::vector<int> frames, sizes, modes;
   std::vector<BenchStage> schedule;
   int iterations = 0;
   bool integer_positions = false;
@@ -115,8 +118,8 @@ absl::StatusOr<std::vector<int>> ParseList(const char* flag,
   return values;
 }
 
-SimulationConfig SimulationFor(const Options& options, int frames, int side) {
-  SimulationConfig simulation = BenchSimulation(frames, side, options.integer_positions);
+SimulationConfig SimulationFor(const Options& options, int frames, int side, int modes) {
+  SimulationConfig simulation = BenchSimulation(frames, side, modes, options.integer_positions);
   if (options.photons > 0) simulation.photons = options.photons;
   return simulation;
 }
@@ -129,6 +132,7 @@ absl::StatusOr<Options> ParseOptions() {
   }
   PS_ASSIGN_OR_RETURN(options.frames, ParseList("frames", absl::GetFlag(FLAGS_frames)));
   PS_ASSIGN_OR_RETURN(options.sizes, ParseList("sizes", absl::GetFlag(FLAGS_sizes)));
+  PS_ASSIGN_OR_RETURN(options.modes, ParseList("modes", absl::GetFlag(FLAGS_modes)));
   PS_ASSIGN_OR_RETURN(options.schedule, ParseSchedule(absl::GetFlag(FLAGS_schedule)));
   options.iterations = absl::GetFlag(FLAGS_iterations);
   options.integer_positions = absl::GetFlag(FLAGS_integer_positions);
@@ -140,7 +144,9 @@ absl::StatusOr<Options> ParseOptions() {
   if (options.iterations < 1) return absl::InvalidArgumentError("--iterations must be at least 1");
   for (const int frames : options.frames) {
     for (const int side : options.sizes) {
-      PS_RETURN_IF_ERROR(ValidateSimulation(SimulationFor(options, frames, side)));
+      for (const int modes : options.modes) {
+        PS_RETURN_IF_ERROR(ValidateSimulation(SimulationFor(options, frames, side, modes)));
+      }
     }
   }
   return options;
@@ -170,14 +176,15 @@ absl::StatusOr<Place> OpenDevice(absl::string_view name) {
 }
 
 // Must cross device memory in one iteration, per frame.
-double CompulsoryBytes(const BenchAlgorithm& algorithm, int side) {
+double CompulsoryBytes(const BenchAlgorithm& algorithm, int side, int modes) {
   constexpr int kFrame = sizeof(std::uint16_t), kWaveInAndOut = 2 * sizeof(Complex64);
-  const int per_pixel = kFrame + (algorithm.keeps_exit_waves() ? kWaveInAndOut : 0);
+  const int per_pixel = kFrame + (algorithm.keeps_exit_waves() ? modes * kWaveInAndOut : 0);
   return static_cast<double>(per_pixel) * side * side;
 }
 
-std::string CaseName(int points, int side, bool integer_positions) {
-  return absl::StrFormat("%d x %d^2 %s", points, side, integer_positions ? "integer" : "float");
+std::string CaseName(int points, int side, int modes, bool integer_positions) {
+  return absl::StrFormat("%d x %d^2 x %d %s", points, side, modes,
+                         integer_positions ? "integer" : "float");
 }
 
 class Bench {
@@ -197,23 +204,22 @@ class Bench {
   // Whether all cases ran.
   bool Run() {
     bool ok = true;
-    const auto check = [&](const absl::Status& status, const char* name, int frames, int side) {
+    const auto check = [&](const absl::Status& status, const char* name, const CaseSize& size) {
       (void)std::fflush(stdout);
       if (status.ok()) return;
-      std::fprintf(stderr, "bench_engine: %s, %d frames of %d x %d: %s\n", name, frames, side, side,
+      std::fprintf(stderr, "bench_engine: %s, %d frames of %d x %d, %d modes: %s\n", name,
+                   size.frames, size.side, size.side, size.modes,
                    std::string(status.message()).c_str());
       ok = false;
     };
-    for (const int side : options_.sizes) {
-      for (const int frames : options_.frames) {
-        if (options_.convergence) {
-          check(RunConvergenceCase(frames, side), "convergence", frames, side);
-          continue;
-        }
-        const BenchScan scan = ScanFor(frames, side);
-        for (const BenchAlgorithm& algorithm : options_.algorithms) {
-          check(RunTimingCase(scan, algorithm), algorithm.name.c_str(), frames, side);
-        }
+    for (const CaseSize& size : CaseSizes()) {
+      if (options_.convergence) {
+        check(RunConvergenceCase(size), "convergence", size);
+        continue;
+      }
+      const BenchScan scan = ScanFor(size);
+      for (const BenchAlgorithm& algorithm : options_.algorithms) {
+        check(RunTimingCase(scan, algorithm), algorithm.name.c_str(), size);
       }
     }
     return ok;
@@ -241,15 +247,33 @@ class Bench {
     std::vector<std::vector<std::uint16_t>> frames;
   };
 
-  BenchScan ScanFor(int frames, int side) {
-    const int distinct = std::min(frames, kMaxDistinctFrames);
-    Few& few = few_[{side, distinct}];
+  // One of the combinations of the lists.
+  struct CaseSize {
+    int frames;
+    int side;
+    int modes;
+  };
+  std::vector<CaseSize> CaseSizes() const {
+    std::vector<CaseSize> sizes;
+    for (const int side : options_.sizes) {
+      for (const int frames : options_.frames) {
+        for (const int modes : options_.modes) sizes.push_back({frames, side, modes});
+      }
+    }
+    return sizes;
+  }
+
+  BenchScan ScanFor(const CaseSize& size) {
+    const int distinct = std::min(size.frames, kMaxDistinctFrames);
+    Few& few = few_[{size.side, distinct, size.modes}];
     if (few.simulation == nullptr) {
-      few.simulation = std::make_unique<const Simulation>(SimulationFor(options_, distinct, side));
+      few.simulation = std::make_unique<const Simulation>(
+          SimulationFor(options_, distinct, size.side, size.modes));
       few.frames = SimulateFrames(*few.simulation, pool_);
     }
-    BenchScan scan = TimingScan(*few.simulation, few.frames, frames, options_.integer_positions,
-                                options_.snapshots ? kSnapshotCanvasSide : 0);
+    BenchScan scan =
+        TimingScan(*few.simulation, few.frames, size.frames, options_.integer_positions,
+                   options_.snapshots ? kSnapshotCanvasSide : 0);
     scan.deterministic = options_.deterministic;
     scan.half_waves = options_.half_waves;
     return scan;
@@ -263,10 +287,11 @@ class Bench {
     return *floor;
   }
 
-  JsonObject CaseJson(int points, int side) const {
+  JsonObject CaseJson(const CaseSize& size) const {
     JsonObject json;
-    json.AddNumber("frames", points);
-    json.AddNumber("side", side);
+    json.AddNumber("frames", size.frames);
+    json.AddNumber("side", size.side);
+    json.AddNumber("modes", size.modes);
     json.AddBool("integer_positions", options_.integer_positions);
     json.AddBool("deterministic", options_.deterministic);
     json.AddBool("half_waves", options_.half_waves);
@@ -281,12 +306,13 @@ class Bench {
     PS_ASSIGN_OR_RETURN(const Timing timing,
                         TimeIterations(*place_.device, place_.gpu, scan, algorithm,
                                        options_.iterations, options_.snapshots));
-    const double bytes = CompulsoryBytes(algorithm, scan.side);
+    const int modes = scan.probe.modes;
+    const double bytes = CompulsoryBytes(algorithm, scan.side, modes);
 
     std::printf("%-7s %s: %.3f us/frame (min %.3f)", algorithm.name.c_str(),
-                CaseName(timing.points, scan.side, options_.integer_positions).c_str(),
+                CaseName(timing.points, scan.side, modes, options_.integer_positions).c_str(),
                 timing.median_us, timing.min_us);
-    JsonObject json = CaseJson(timing.points, scan.side);
+    JsonObject json = CaseJson({timing.points, scan.side, modes});
     json.AddString("algorithm", algorithm.name);
     json.AddNumber("iterations", timing.iterations);
     json.AddNumber("us_per_frame_median", timing.median_us);
@@ -294,15 +320,15 @@ class Bench {
     json.AddNumber("us_per_frame_mean", timing.mean_us);
     json.AddNumber("compulsory_gb_per_s", 1e-3 * bytes / timing.median_us);
     if (fft.has_value() && copy_gb_per_s_.has_value()) {
+      const double floor_us = modes * fft->fft_us + fft->read_us;
       const double copy_us = 1e-3 * bytes / *copy_gb_per_s_;
-      std::printf(", %.2f x cuFFT floor %.3f, %.2f x copy floor %.3f",
-                  timing.median_us / fft->total_us(), fft->total_us(), timing.median_us / copy_us,
-                  copy_us);
-      json.AddNumber("cufft_floor_us", fft->total_us());
-      json.AddNumber("cufft_us", fft->fft_us);
+      std::printf(", %.2f x cuFFT floor %.3f, %.2f x copy floor %.3f", timing.median_us / floor_us,
+                  floor_us, timing.median_us / copy_us, copy_us);
+      json.AddNumber("cufft_floor_us", floor_us);
+      json.AddNumber("cufft_us", modes * fft->fft_us);
       json.AddNumber("read_us", fft->read_us);
       json.AddNumber("cufft_batch", fft->batch);
-      json.AddNumber("ratio_to_cufft_floor", timing.median_us / fft->total_us());
+      json.AddNumber("ratio_to_cufft_floor", timing.median_us / floor_us);
       json.AddNumber("copy_floor_us", copy_us);
       json.AddNumber("ratio_to_copy_floor", timing.median_us / copy_us);
     }
@@ -339,13 +365,15 @@ class Bench {
     return absl::OkStatus();
   }
 
-  absl::Status RunConvergenceCase(int frames, int side) {
+  absl::Status RunConvergenceCase(const CaseSize& size) {
+    const int side = size.side;
     PS_ASSIGN_OR_RETURN(const Convergence run,
-                        RunConvergence(*place_.device, SimulationFor(options_, frames, side),
+                        RunConvergence(*place_.device,
+                                       SimulationFor(options_, size.frames, side, size.modes),
                                        options_.schedule, options_.half_waves, pool_));
     const std::string schedule = absl::GetFlag(FLAGS_schedule);
-    const std::string name = CaseName(run.points, side, options_.integer_positions);
-    JsonObject json = CaseJson(run.points, side);
+    const std::string name = CaseName(run.points, side, size.modes, options_.integer_positions);
+    JsonObject json = CaseJson({run.points, side, size.modes});
     json.AddString("schedule", schedule);
     json.AddNumber("simulation_s", run.simulation_s);
     std::printf("%s %s: simulated in %.1f s\niteration   seconds  complex error  phase rms  R\n",
@@ -388,7 +416,7 @@ class Bench {
   Options options_;
   ThreadPool pool_;
   std::optional<double> copy_gb_per_s_;
-  std::map<std::pair<int, int>, Few> few_;                             // By side and frames.
+  std::map<std::tuple<int, int, int>, Few> few_;                       // By side, frames and modes.
   std::map<std::pair<int, int>, std::optional<FftFloor>> fft_floors_;  // By side and frames.
   std::vector<JsonObject> results_;
 };

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/base/status_macros.h"
+#include "engine/probe/modes.h"
 #include "engine/simulation/scan_pattern.h"
 
 namespace ptychoserve {
@@ -79,10 +80,11 @@ std::vector<std::uint16_t> BeamToCorner(const std::vector<std::uint16_t>& frame,
 
 }  // namespace
 
-SimulationConfig BenchSimulation(int points, int side, bool integer_positions) {
+SimulationConfig BenchSimulation(int points, int side, int modes, bool integer_positions) {
   SimulationConfig config;
   config.points = points;
   config.frame_side = side;
+  config.modes = modes;
   config.overlap = kOverlap;
   config.whole_pixels = integer_positions;
   config.photons = kPhotonsAt256 * (side / 256.0) * (side / 256.0);
@@ -93,6 +95,7 @@ BackendConfig BenchScan::ConfigFor(bool keeps_exit_waves) const {
   BackendConfig config;
   config.frame_shape = {side, side};
   config.capacity = points();
+  config.probe_modes = probe.modes;
   config.keeps_exit_waves = keeps_exit_waves;
   config.max_object_pixels = canvas.shape.pixels();
   config.deterministic = deterministic;
@@ -121,7 +124,7 @@ BenchScan FullScan(const Simulation& simulation, ThreadPool& pool) {
   }
   scan.frames = SimulateFrames(simulation, pool);
   scan.canvas = {simulation.object_row(), simulation.object_col(), simulation.object().shape};
-  scan.probe = simulation.initial_probe();
+  scan.probe = WithModes(simulation.initial_probe(), simulation.config().modes);
   return scan;
 }
 
@@ -142,7 +145,7 @@ BenchScan TimingScan(const Simulation& few, std::vector<std::vector<std::uint16_
   scan.canvas = {rows.begin, cols.begin, {rows.size, cols.size}};
   scan.frames = std::move(frames);
   scan.object = Tiled(few.object(), scan.canvas.shape);
-  scan.probe = few.initial_probe();
+  scan.probe = WithModes(few.initial_probe(), few.config().modes);
   return scan;
 }
 

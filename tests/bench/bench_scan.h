@@ -13,7 +13,8 @@
 namespace ptychoserve {
 
 // 1e7 photons a frame at 256 x 256, a step of a tenth of the frame, jittered by a tenth of a step.
-SimulationConfig BenchSimulation(int points, int side, bool integer_positions);
+// The beam has `modes`.
+SimulationConfig BenchSimulation(int points, int side, int modes, bool integer_positions);
 
 // What a backend is given before its first iteration. The slot of a point is its number.
 struct BenchScan {

@@ -16,7 +16,6 @@ struct FftFloor {
   int batch = 0;       // Frames at once.
   double fft_us = 0;   // Forward and inverse transform of one complex64 wave, in place.
   double read_us = 0;  // One read of a u16 frame.
-  double total_us() const { return fft_us + read_us; }
 };
 
 // Measured over `frames` frames of side x side pixels, or over as many as fit into 2 GiB of

@@ -4,7 +4,7 @@
 //   engine_peer copy-npy IN.npy OUT.npy
 //   engine_peer write-npz OUT.npz
 //   engine_peer write-result OUT.cxi
-//   engine_peer simulate raster|spiral OUT.npz OUT.cxi     without noise
+//   engine_peer simulate raster|spiral|modes OUT.npz OUT.cxi  without noise; modes: raster, 3
 //
 // Errors go to standard error; then the exit code is 1.
 
@@ -108,6 +108,7 @@ absl::Status Simulate(const std::string& pattern, const std::string& npz, const 
   config.frame_side = 48;
   config.photons = std::numeric_limits<double>::infinity();
   config.pattern = pattern == "spiral" ? ScanPattern::kFermatSpiral : ScanPattern::kJitteredRaster;
+  if (pattern == "modes") config.modes = 3;
   PS_RETURN_IF_ERROR(ValidateSimulation(config));
   const Simulation simulation(config);
   std::vector<std::byte> frames;

@@ -31,7 +31,7 @@ def dft_matrix(n):
 
 
 class SimulationTest(unittest.TestCase):
-    def check(self, pattern):
+    def check(self, pattern, modes=1):
         with tempfile.TemporaryDirectory() as folder:
             npz = os.path.join(folder, "s.npz")
             subprocess.run([PEER, "simulate", pattern, npz, os.path.join(folder, "s.cxi")],
@@ -40,7 +40,8 @@ class SimulationTest(unittest.TestCase):
                 s = {name: z[name] for name in z.files}
         n = s["frames"].shape[-1]
         obj = s["object"][0].astype(complex)
-        probe = s["probe"][0].astype(complex)
+        probe = s["probe"].astype(complex)
+        self.assertEqual(probe.shape, (modes, n, n))
         dft = dft_matrix(n)
         positions = np.stack([s["y"], s["x"]], 1) / s["pixel"]
         self.assertGreater(np.abs(positions - np.round(positions)).max(), 0.2)
@@ -48,10 +49,10 @@ class SimulationTest(unittest.TestCase):
             corner = position - n / 2 - s["origin"]
             k = np.round(corner).astype(int)
             f = corner - k
-            moved = shift_matrix(n, f[0]) @ probe @ shift_matrix(n, f[1]).T
+            moved = shift_matrix(n, f[0]) @ probe @ shift_matrix(n, f[1]).T  # Of each mode.
             window = obj[k[0]:k[0] + n, k[1]:k[1] + n]
             self.assertEqual(window.shape, (n, n))
-            intensity = np.abs(dft @ (moved * window) @ dft.T) ** 2
+            intensity = (np.abs(dft @ (moved * window) @ dft.T) ** 2).sum(0)
             self.assertGreater(intensity.max(), 1000)
             # Rounded to counts, after a rounding to 1/4096; the detector ends at 65535.
             difference = np.abs(frame - np.minimum(intensity, 65535))
@@ -62,6 +63,9 @@ class SimulationTest(unittest.TestCase):
 
     def test_spiral(self):
         self.check("spiral")
+
+    def test_modes(self):
+        self.check("modes", modes=3)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <limits>
 #include <numeric>
 #include <thread>
+#include <utility>
 
+#include "engine/probe/modes.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -38,6 +41,32 @@ TEST(Simulation, SameSeedSameFramesInAnyOrderOnAnyThread) {
   SimulationConfig other = Small();
   other.seed = 2;
   EXPECT_NE(Simulation(other).Frame(0), a.Frame(0));
+}
+
+TEST(Simulation, ModesAreOrthogonalShareTheLightAndBlurTheFrames) {
+  const Simulation coherent(Small());
+  for (const auto& [modes, coherence] : {std::pair(2, 0.7), {3, 0.5}, {6, 0.9}, {16, 0.2}}) {
+    SimulationConfig config = Small();
+    config.modes = modes;
+    config.coherence = coherence;
+    ASSERT_TRUE(ValidateSimulation(config).ok());
+    const Simulation simulation(config);
+    ComplexStack probe = simulation.probe();
+    ASSERT_EQ(probe.modes, modes);
+    double power = 0;
+    for (const Complex64 p : probe.data) power += std::norm(std::complex<double>(p));
+    EXPECT_NEAR(power, config.photons, 1e-4 * config.photons);
+    const std::vector<double> powers = OrthogonaliseModes(probe);
+    EXPECT_NEAR(powers[0], coherence, 1e-4);
+    double difference = 0, norm = 0;  // They were orthogonal.
+    for (std::size_t i = 0; i < probe.data.size(); ++i) {
+      difference += std::norm(probe.data[i] - simulation.probe().data[i]);
+      norm += std::norm(probe.data[i]);
+    }
+    EXPECT_LT(difference, 1e-8 * norm);
+    EXPECT_NE(simulation.Frame(3), coherent.Frame(3));
+    EXPECT_EQ(simulation.initial_probe().modes, 1);
+  }
 }
 
 TEST(Simulation, RasterHasFullLinesTheStepOfItsOverlapAndBoundedJitter) {
