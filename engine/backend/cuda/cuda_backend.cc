@@ -45,7 +45,7 @@ absl::Status CopyAsync(T* to, const T* from, std::int64_t count, cudaMemcpyKind 
 }  // namespace
 
 absl::StatusOr<bool> UsesFusedPasses(const BackendConfig& config) {
-  if (config.deterministic || config.probe_modes > 1) return false;
+  if (config.deterministic) return false;
   return CanRunFused(config.frame_shape);
 }
 
@@ -76,10 +76,10 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(copy_stream_, Stream::Create());
   PS_ASSIGN_OR_RETURN(fft_, BatchedFft::Create(config_.frame_shape, plan_.transforms()));
   if (plan_.fused) {
-    PS_ASSIGN_OR_RETURN(passes_,
-                        FusedPasses::Create(config_.frame_shape, config_.capacity, plan_.half));
-    PS_ASSIGN_OR_RETURN(epie_passes_,
-                        EpiePasses::Create(config_.frame_shape, config_.capacity, plan_.half));
+    PS_ASSIGN_OR_RETURN(passes_, FusedPasses::Create(config_.frame_shape, plan_.modes,
+                                                     config_.capacity, plan_.half));
+    PS_ASSIGN_OR_RETURN(epie_passes_, EpiePasses::Create(config_.frame_shape, plan_.modes,
+                                                         config_.capacity, plan_.half));
   }
   plan_.fft_work = static_cast<std::int64_t>(fft_.work_bytes());
 

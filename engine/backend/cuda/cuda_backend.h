@@ -44,8 +44,8 @@ absl::StatusOr<bool> UsesFusedPasses(const BackendConfig& config);
 //   fused    frames of 64, 128, 256 or 512 pixels a side: our own transforms with everything else
 //            around them in the same kernels (fused/), an iteration replayed as a graph. Sums are
 //            added with atomics, and so differ in their last bits from run to run.
-//   ordered  all other frames, several modes of the probe, and BackendConfig::deterministic: cuFFT
-//            with kernels around it; every sum is added in a fixed order, that of the points.
+//   ordered  all other frames, and BackendConfig::deterministic: cuFFT with kernels around it;
+//            every sum is added in a fixed order, that of the points.
 //
 // Where it is: cuda_backend.cc state and its changes; iterate.cc the algorithms, epie_iteration.cc
 // ePIE; a .h/.cu pair for each group of kernels.
@@ -195,11 +195,11 @@ class CudaBackend final : public Backend {
   DeviceBuffer<std::byte> exit_waves_;  // [capacity, modes, frame], complex, see plan_.half.
   DeviceBuffer<float2> work_;           // [chunk, modes, frame], or what the fused passes need.
   DeviceBuffer<std::byte> fft_work_;
-  DeviceBuffer<float2> probe_;         // [modes, frame]
-  DeviceBuffer<float2> other_probe_;   // [modes, frame]; the probe while it moves, and before ePIE.
-  DeviceBuffer<float2> probe_sum_;     // [groups, modes, frame]; Σ conj(O_j) ψ_m
-  DeviceBuffer<float> probe_weights_;  // [groups, frame]; Σ |O_j|²
-  DeviceBuffer<float2> object_;        // [canvas]
+  DeviceBuffer<float2> probe_;            // [modes, frame]
+  DeviceBuffer<float2> other_probe_;      // [modes, frame]; while it moves, and before ePIE.
+  DeviceBuffer<float2> probe_sum_;        // [groups, modes, frame]; Σ conj(O_j) ψ_m
+  DeviceBuffer<float> probe_weights_;     // [groups, frame]; Σ |O_j|²
+  DeviceBuffer<float2> object_;           // [canvas]
   DeviceBuffer<float2> previous_object_;  // [canvas]; before an iteration of ePIE.
   DeviceBuffer<float2> object_sum_;       // [canvas]; Σ conj(P_m) ψ_m, the object while it moves.
   DeviceBuffer<float> object_weights_;    // [canvas]; Σ |P_m|²

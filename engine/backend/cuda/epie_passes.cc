@@ -9,8 +9,8 @@
 
 namespace ptychoserve::cuda {
 
-EpieMemoryPlan PlanEpieMemory(Shape frame, int capacity, bool half) {
-  const FusedMemoryPlan fused = PlanFusedMemory(frame, capacity, half);
+EpieMemoryPlan PlanEpieMemory(Shape frame, int modes, int capacity, bool half) {
+  const FusedMemoryPlan fused = PlanFusedMemory(frame, modes, capacity, half);
   EpieMemoryPlan plan;
   plan.chunk = fused.chunk;
   plan.lane_bytes = fused.wave_bytes / (kFusedLanes + 1);
@@ -19,10 +19,11 @@ EpieMemoryPlan PlanEpieMemory(Shape frame, int capacity, bool half) {
   return plan;
 }
 
-absl::StatusOr<EpiePasses> EpiePasses::Create(Shape frame, int capacity, bool half) {
+absl::StatusOr<EpiePasses> EpiePasses::Create(Shape frame, int modes, int capacity, bool half) {
   EpiePasses passes;
   passes.frame_ = frame;
-  passes.plan_ = PlanEpieMemory(frame, capacity, half);
+  passes.modes_ = modes;
+  passes.plan_ = PlanEpieMemory(frame, modes, capacity, half);
   const EpieMemoryPlan& plan = passes.plan_;
   PS_ASSIGN_OR_RETURN(passes.groups_, DeviceBuffer<PointGroup>::Create(plan.points));
   PS_ASSIGN_OR_RETURN(passes.no_deviation_, DeviceBuffer<float>::Create(plan.points));
@@ -99,7 +100,7 @@ void EpiePasses::RunChunk(const Args& args, int place, int count, std::size_t la
   const cudaStream_t on = lanes_[lane].get();
   const auto number = static_cast<std::int64_t>(lane);
   const FusedPasses::State& state = args.state;
-  const Batch batch{args.points + args.first + place, count, frame_.rows, frame_.cols};
+  const Batch batch{args.points + args.first + place, count, frame_.rows, frame_.cols, modes_};
   void* const waves = state.waves + number * plan_.lane_bytes;
   const ExitWaves no_exit_waves{nullptr, state.half, state.figures};
   LaunchRowsForward({.batch = batch,

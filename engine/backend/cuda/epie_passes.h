@@ -25,15 +25,15 @@ struct EpieMemoryPlan {
   std::int64_t points = 0;       // [capacity]; groups, and the deviation that is kept of a frame.
   std::int64_t column_sums = 0;  // [kFusedLanes, chunk, cols / kColumnsPerBlock]
 };
-EpieMemoryPlan PlanEpieMemory(Shape frame, int capacity, bool half);
+EpieMemoryPlan PlanEpieMemory(Shape frame, int modes, int capacity, bool half);
 
 // The sums of one batch of ePIE by the fused passes (fused/passes.h), chunk after chunk, on streams
 // of its own that fork from and join the caller's. They are added with atomics, and so differ in
 // their last bits from run to run. Not thread-safe; nothing synchronises with the host.
 class EpiePasses {
  public:
-  // `half`: of all State that follows.
-  static absl::StatusOr<EpiePasses> Create(Shape frame, int capacity, bool half);
+  // `modes`, `half`: of all State that follows.
+  static absl::StatusOr<EpiePasses> Create(Shape frame, int modes, int capacity, bool half);
 
   // Points, and the batches of them that follow. Waits for an upload before to have ended.
   absl::Status SetPoints(std::span<const PointWindow> points, const PieBatches& batches,
@@ -44,8 +44,8 @@ class EpiePasses {
     int first;                  // Where the batch begins, and how many points it has.
     int count;
     FusedPasses::State state;
-    float2* object_sum;  // += Σ_j B_jᵀ(conj(P) Δ_j) [canvas]; null when not wanted.
-    float2* probe_sum;   // += Σ_j conj(O_j) Δ_j [rows, cols]; null when not wanted.
+    float2* object_sum;  // += Σ_j Σ_m B_jᵀ(conj(P_m) Δ_jm) [canvas]; null when not wanted.
+    float2* probe_sum;   // += Σ_j conj(O_j) Δ_jm [modes, rows, cols]; null when not wanted.
   };
   // `beside` enqueues work on the given stream that needs object and probe as they are and touches
   // nothing else of the above.
@@ -57,6 +57,7 @@ class EpiePasses {
   void RunChunk(const Args& args, int place, int count, std::size_t lane);
 
   Shape frame_;
+  int modes_ = 1;
   EpieMemoryPlan plan_;
   bool subpixel_ = false;             // Some point has a fractional position.
   DeviceBuffer<PointGroup> groups_;   // One point each: neighbours are in other batches.

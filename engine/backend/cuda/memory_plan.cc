@@ -118,11 +118,13 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
   plan.deviation_sums = static_cast<std::int64_t>(plan.chunk) * plan.pieces;
   plan.probe_power = ProbePowerPixels(config.frame_shape.rows, config.frame_shape.cols);
   if (fused) {
-    const FusedMemoryPlan passes = PlanFusedMemory(config.frame_shape, config.capacity, plan.half);
+    const FusedMemoryPlan passes =
+        PlanFusedMemory(config.frame_shape, plan.modes, config.capacity, plan.half);
     plan.work = std::max(plan.work, passes.wave_bytes / static_cast<std::int64_t>(sizeof(float2)));
     plan.fused_points = passes.points;
     plan.fused_column_sums = passes.column_sums;
-    const EpieMemoryPlan epie = PlanEpieMemory(config.frame_shape, config.capacity, plan.half);
+    const EpieMemoryPlan epie =
+        PlanEpieMemory(config.frame_shape, plan.modes, config.capacity, plan.half);
     plan.epie_groups = epie.points;
     plan.epie_column_sums = epie.column_sums;
   }

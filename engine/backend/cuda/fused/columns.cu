@@ -8,8 +8,12 @@
 
 // Second pass: transform along columns, comparison with the counts, inverse transform.
 //
-// A block has kColumnsPerBlock columns of one point's wave: thread = 16 lane + column. The counts
+// A block has kColumnsPerBlock columns of one point's waves: thread = 16 lane + column. The counts
 // of these columns travel to shared memory while the waves are transformed.
+//
+// With several modes of the probe the factor needs the sum of all their intensities first. The
+// transforms do not fit into a block's memory until then; all but the last mode's are made again,
+// which costs less than to store them.
 // Grid: blocks of columns (fastest) of the points, in one dimension.
 namespace ptychoserve::cuda {
 namespace {
@@ -27,7 +31,12 @@ template <int kRows>
 __host__ __device__ constexpr int Threads() {
   return kRows / kLaneValues * kColumnsPerBlock;
 }
-constexpr int kThreadsPerMultiprocessor = 1024;  // At 64 registers each.
+// At 64 registers each, or 80 where sums over modes are kept as well.
+constexpr int ThreadsPerMultiprocessor(bool modes) { return modes ? 768 : 1024; }
+template <int kRows>
+constexpr int BlocksPerMultiprocessor(bool modes) {
+  return ThreadsPerMultiprocessor(modes) / Threads<kRows>();
+}
 
 template <int kRows>
 constexpr int SharedBytes(bool f32) {
@@ -174,19 +183,55 @@ __device__ inline void StoreWarpSum(ColumnSums sums, ColumnSums* by_warp) {
   if (threadIdx.x % kWarp == 0) by_warp[threadIdx.x / kWarp] = sums;
 }
 
-// Square frames have a kernel of their own: with the distance of rows known, addresses cost
-// nothing.
-template <int kRows, bool kSquare, bool kHalf, ColumnRule kRule, typename Pixel>
-__global__ void __launch_bounds__(Threads<kRows>(), kThreadsPerMultiprocessor / Threads<kRows>())
-    ColumnsKernel(ColumnsArgs args) {
+// One mode of a point's waves, in the columns of a thread.
+template <int kRows, bool kHalf>
+class Column {
+ public:
   using Fft = LaneFft<kRows, Lanes<kRows>>;
   using Stored = StoredWave<kHalf>;
+
+  // `first`: value 0 of this thread.
+  __device__ Column(void* waves, std::int64_t first, int cols)
+      : first_(static_cast<Stored*>(waves) + first), step_(Fft::kLanes * cols) {}
+
+  // The transform of mode `m`. The exchange must not be in use.
+  __device__ void Forward(float2 (&x)[kLaneValues], std::int64_t mode, float2* exchange,
+                          int lane) const {
+    const Stored* const wave = first_ + mode;
+#pragma unroll
+    for (int i = 0; i < kLaneValues; ++i) x[i] = Widened(__ldcg(wave + i * step_));
+    Fft::Forward(x, exchange, lane, Fft::ForwardRoots(lane));
+  }
+
+  // Stores the inverse transform of `y`. Follows Forward.
+  __device__ void Inverse(float2 (&y)[kLaneValues], std::int64_t mode, float2* exchange, int lane) {
+    Fft::Inverse(y, exchange, lane, Fft::InverseRoots(lane));
+    // The addresses are made anew: kept since the loads, they would take half the registers.
+    asm volatile("" : "+l"(first_), "+r"(step_));
+    Stored* const wave = first_ + mode;
+#pragma unroll
+    for (int i = 0; i < kLaneValues; ++i) {
+      __stcg(wave + i * step_, Narrowed<Stored>(y[Fft::InversePlace(i)]));
+    }
+  }
+
+ private:
+  Stored* first_;
+  int step_;
+};
+// Frames that are square, and have one mode, have a kernel of their own: with the distance of rows
+// known, addresses cost nothing.
+template <int kRows, bool kSquare, bool kModes, bool kHalf, ColumnRule kRule, typename Pixel>
+__global__ void __launch_bounds__(Threads<kRows>(), BlocksPerMultiprocessor<kRows>(kModes))
+    ColumnsKernel(ColumnsArgs args) {
+  using Fft = LaneFft<kRows, Lanes<kRows>>;
   constexpr int kWarps = Threads<kRows>() / kWarp;
   extern __shared__ __align__(16) unsigned char shared[];
   float2* const exchange = reinterpret_cast<float2*>(shared);
   Pixel* const counts = reinterpret_cast<Pixel*>(exchange + kRows * kColumnsPerBlock);
   __shared__ ColumnSums by_warp[kWarps];
 
+  const int modes = kModes ? args.batch.modes : 1;
   const int cols = kSquare ? kRows : args.batch.cols;
   const int blocks = cols / kColumnsPerBlock;
   const int j = blockIdx.x / blocks;
@@ -198,12 +243,20 @@ __global__ void __launch_bounds__(Threads<kRows>(), kThreadsPerMultiprocessor / 
   FetchCounts<kRows>(
       static_cast<const Pixel*>(args.frames.pixels) + slot * frame_pixels + first_col, cols,
       counts);
+  Column<kRows, kHalf> column(args.waves, j * modes * frame_pixels + lane * cols + first_col + col,
+                              cols);
   float2 x[kLaneValues];
-  Stored* wave =
-      static_cast<Stored*>(args.waves) + (j * frame_pixels + lane * cols + first_col + col);
+  [[maybe_unused]] float by_pixel[kLaneValues] = {};  // Σ |T|² over modes, then the factor.
+  if constexpr (kModes) {
+    for (int m = 0; m < modes; ++m) {
+      if (m > 0) __syncthreads();  // The exchange has been read.
+      column.Forward(x, m * frame_pixels, exchange + col, lane);
 #pragma unroll
-  for (int i = 0; i < kLaneValues; ++i) x[i] = Widened(__ldcg(wave + i * Fft::kLanes * cols));
-  Fft::Forward(x, exchange + col, lane, Fft::ForwardRoots(lane));
+      for (int k = 0; k < kLaneValues; ++k) by_pixel[k] += Norm(x[Fft::ForwardPlace(k)]);
+    }
+  } else {
+    column.Forward(x, 0, exchange + col, lane);
+  }
 
   const Pixel* const my_counts = counts + Fft::FirstFrequency(lane) * kColumnsPerBlock + col;
   ColumnSums sums{};
@@ -215,24 +268,29 @@ __global__ void __launch_bounds__(Threads<kRows>(), kThreadsPerMultiprocessor / 
   for (int k = 0; k < kLaneValues; ++k) {
     const float2 value = x[Fft::ForwardPlace(k)];
     const Measured measured(my_counts[k * Fft::kFrequencyStep * kColumnsPerBlock]);
+    const float intensity = unit_power * (kModes ? by_pixel[k] : Norm(value));
     if constexpr (kRule == ColumnRule::kFit) {
-      AddFit(Comparison(measured, unit_power * Norm(value)), sums);
+      AddFit(Comparison(measured, intensity), sums);
+    } else if constexpr (kModes) {
+      by_pixel[k] = factor(measured, intensity, sums);
     } else {
-      y[k] = factor(measured, unit_power * Norm(value), sums) * value;
+      y[k] = factor(measured, intensity, sums) * value;
     }
   }
   StoreWarpSum<kRule>(sums, by_warp);
   if constexpr (kRule == ColumnRule::kFit) {
     __syncthreads();
-  } else {
-    Fft::Inverse(y, exchange + col, lane, Fft::InverseRoots(lane));
-    // The addresses are made anew: kept since the loads, they would take half the registers.
-    int step = Fft::kLanes * cols;
-    asm volatile("" : "+l"(wave), "+r"(step));
+  } else if constexpr (kModes) {
+    for (int m = modes - 1;; --m) {
 #pragma unroll
-    for (int i = 0; i < kLaneValues; ++i) {
-      __stcg(wave + i * step, Narrowed<Stored>(y[Fft::InversePlace(i)]));
+      for (int k = 0; k < kLaneValues; ++k) y[k] = by_pixel[k] * x[Fft::ForwardPlace(k)];
+      column.Inverse(y, m * frame_pixels, exchange + col, lane);
+      if (m == 0) break;
+      __syncthreads();
+      column.Forward(x, (m - 1) * frame_pixels, exchange + col, lane);
     }
+  } else {
+    column.Inverse(y, 0, exchange + col, lane);
   }
   if (threadIdx.x != 0) return;  // What all warps have stored: a barrier has passed since.
   ColumnSums total{};
@@ -243,60 +301,68 @@ __global__ void __launch_bounds__(Threads<kRows>(), kThreadsPerMultiprocessor / 
   args.sums[blockIdx.x] = total;
 }
 
-template <int kRows, bool kSquare, bool kHalf, typename Pixel>
+enum class Kind { kSquare, kRectangle, kModes };
+
+template <int kRows, Kind kKind, bool kHalf, typename Pixel>
 auto KernelFor(ColumnRule rule) {
+  constexpr bool kSquare = kKind == Kind::kSquare, kModes = kKind == Kind::kModes;
   switch (rule) {
     case ColumnRule::kModulus:
-      return ColumnsKernel<kRows, kSquare, kHalf, ColumnRule::kModulus, Pixel>;
+      return ColumnsKernel<kRows, kSquare, kModes, kHalf, ColumnRule::kModulus, Pixel>;
     case ColumnRule::kPoisson:
-      return ColumnsKernel<kRows, kSquare, kHalf, ColumnRule::kPoisson, Pixel>;
+      return ColumnsKernel<kRows, kSquare, kModes, kHalf, ColumnRule::kPoisson, Pixel>;
     case ColumnRule::kGaussian:
-      return ColumnsKernel<kRows, kSquare, kHalf, ColumnRule::kGaussian, Pixel>;
+      return ColumnsKernel<kRows, kSquare, kModes, kHalf, ColumnRule::kGaussian, Pixel>;
     default:
-      return ColumnsKernel<kRows, kSquare, kHalf, ColumnRule::kFit, Pixel>;
+      return ColumnsKernel<kRows, kSquare, kModes, kHalf, ColumnRule::kFit, Pixel>;
   }
 }
 
 template <int kRows, bool kHalf, typename Pixel>
-KernelChoice<ColumnsArgs> ChooseFor(ColumnRule rule, bool square) {
+KernelChoice<ColumnsArgs> ChooseFor(ColumnRule rule, Kind kind) {
   KernelChoice<ColumnsArgs> choice;
-  choice.kernel = square ? KernelFor<kRows, true, kHalf, Pixel>(rule)
-                         : KernelFor<kRows, false, kHalf, Pixel>(rule);
+  choice.kernel = kind == Kind::kSquare ? KernelFor<kRows, Kind::kSquare, kHalf, Pixel>(rule)
+                  : kind == Kind::kRectangle
+                      ? KernelFor<kRows, Kind::kRectangle, kHalf, Pixel>(rule)
+                      : KernelFor<kRows, Kind::kModes, kHalf, Pixel>(rule);
   choice.threads = Threads<kRows>();
   choice.shared_bytes = SharedBytes<kRows>(sizeof(Pixel) == 4);
-  choice.blocks_per_multiprocessor = kThreadsPerMultiprocessor / choice.threads;
+  choice.blocks_per_multiprocessor = BlocksPerMultiprocessor<kRows>(kind == Kind::kModes);
   return choice;
 }
 
 template <bool kHalf>
-KernelChoice<ColumnsArgs> ChooseFor(int rows, ColumnRule rule, bool f32, bool square) {
+KernelChoice<ColumnsArgs> ChooseFor(int rows, ColumnRule rule, bool f32, Kind kind) {
   return ForLength(rows, [&](auto length) {
     constexpr int kRows = length();
-    return f32 ? ChooseFor<kRows, kHalf, float>(rule, square)
-               : ChooseFor<kRows, kHalf, std::uint16_t>(rule, square);
+    return f32 ? ChooseFor<kRows, kHalf, float>(rule, kind)
+               : ChooseFor<kRows, kHalf, std::uint16_t>(rule, kind);
   });
 }
 
-KernelChoice<ColumnsArgs> Choose(int rows, ColumnRule rule, bool half, bool f32, bool square) {
-  return half ? ChooseFor<true>(rows, rule, f32, square)
-              : ChooseFor<false>(rows, rule, f32, square);
+KernelChoice<ColumnsArgs> Choose(int rows, ColumnRule rule, Kind kind, bool half, bool f32) {
+  return half ? ChooseFor<true>(rows, rule, f32, kind) : ChooseFor<false>(rows, rule, f32, kind);
 }
 
 }  // namespace
 
 void LaunchColumns(const ColumnsArgs& args, cudaStream_t stream) {
   const Batch& batch = args.batch;
-  Launch(Choose(batch.rows, args.rule, args.half, args.frames.is_f32, batch.rows == batch.cols),
+  const Kind kind = batch.modes > 1            ? Kind::kModes
+                    : batch.rows == batch.cols ? Kind::kSquare
+                                               : Kind::kRectangle;
+  Launch(Choose(batch.rows, args.rule, kind, args.half, args.frames.is_f32),
          dim3(batch.count * (batch.cols / kColumnsPerBlock)), args, stream);
 }
 
 cudaError_t PrepareColumns() {
   for (const ColumnRule rule :
        {ColumnRule::kModulus, ColumnRule::kPoisson, ColumnRule::kGaussian, ColumnRule::kFit}) {
-    const cudaError_t error = PrepareInstances([rule](int rows, bool half, bool f32, bool square) {
-      return Choose(rows, rule, half, f32, square);
-    });
-    if (error != cudaSuccess) return error;
+    for (const Kind kind : {Kind::kSquare, Kind::kRectangle, Kind::kModes}) {
+      const cudaError_t error = PrepareInstances(
+          [&](int rows, bool half, bool f32) { return Choose(rows, rule, kind, half, f32); });
+      if (error != cudaSuccess) return error;
+    }
   }
   return cudaSuccess;
 }

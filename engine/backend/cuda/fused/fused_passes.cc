@@ -36,25 +36,27 @@ absl::StatusOr<bool> CanRunFused(Shape frame) {
   return per_block >= FusedSharedBytes();
 }
 
-FusedMemoryPlan PlanFusedMemory(Shape frame, int capacity, bool half) {
+FusedMemoryPlan PlanFusedMemory(Shape frame, int modes, int capacity, bool half) {
   FusedMemoryPlan plan;
   plan.points = capacity;
   plan.column_sums = (std::int64_t{capacity} + kFitSamplePoints) * (frame.cols / kColumnsPerBlock);
   // The third pass takes two points at a time.
-  const std::int64_t pairs = std::max<std::int64_t>(ChunkPixels(half) / frame.pixels() / 2, 1);
+  const std::int64_t pairs =
+      std::max<std::int64_t>(ChunkPixels(half) / (2 * modes * frame.pixels()), 1);
   plan.chunk = static_cast<int>(
       std::min<std::int64_t>(2 * pairs, std::min(std::max(capacity, 1), kMaxChunk)));
-  plan.wave_bytes = (kFusedLanes + 1) * plan.chunk * frame.pixels() * WaveBytes(half);
+  plan.wave_bytes = (kFusedLanes + 1) * plan.chunk * modes * frame.pixels() * WaveBytes(half);
   return plan;
 }
 
-absl::StatusOr<FusedPasses> FusedPasses::Create(Shape frame, int capacity, bool half) {
+absl::StatusOr<FusedPasses> FusedPasses::Create(Shape frame, int modes, int capacity, bool half) {
   PS_RETURN_IF_ERROR(CudaStatus(PrepareRowsForward(), "cudaFuncSetAttribute"));
   PS_RETURN_IF_ERROR(CudaStatus(PrepareColumns(), "cudaFuncSetAttribute"));
   PS_RETURN_IF_ERROR(CudaStatus(PrepareRowsInverse(), "cudaFuncSetAttribute"));
   FusedPasses passes;
   passes.frame_ = frame;
-  passes.plan_ = PlanFusedMemory(frame, capacity, half);
+  passes.modes_ = modes;
+  passes.plan_ = PlanFusedMemory(frame, modes, capacity, half);
   const FusedMemoryPlan& plan = passes.plan_;
   PS_ASSIGN_OR_RETURN(passes.points_, DeviceBuffer<DevicePoint>::Create(plan.points));
   PS_ASSIGN_OR_RETURN(passes.groups_, DeviceBuffer<PointGroup>::Create(plan.points));

@@ -28,9 +28,10 @@ struct FusedMemoryPlan {
   std::int64_t points = 0;       // [capacity]; points and groups.
   std::int64_t column_sums = 0;  // [capacity + kFitSamplePoints, cols / kColumnsPerBlock]
   int chunk = 0;                 // Points of a chunk.
-  std::int64_t wave_bytes = 0;   // [kFusedLanes + 1, chunk, rows, cols]
+  std::int64_t wave_bytes = 0;   // [kFusedLanes + 1, chunk, modes, rows, cols]
 };
-FusedMemoryPlan PlanFusedMemory(Shape frame, int capacity, bool half);
+// For `modes` of the probe, with waves in half or single precision.
+FusedMemoryPlan PlanFusedMemory(Shape frame, int modes, int capacity, bool half);
 
 // Chunks that are under way at a time: while one waits for memory, the other computes.
 inline constexpr int kFusedLanes = 6;
@@ -39,8 +40,8 @@ inline constexpr int kFusedLanes = 6;
 // fork from and join the caller's. Not thread-safe; nothing synchronises with the host.
 class FusedPasses {
  public:
-  // `half`: of all State that follows.
-  static absl::StatusOr<FusedPasses> Create(Shape frame, int capacity, bool half);
+  // `modes`, `half`: of all State that follows.
+  static absl::StatusOr<FusedPasses> Create(Shape frame, int modes, int capacity, bool half);
 
   // The points of what follows. Waits for an upload before to have ended.
   absl::Status SetPoints(std::span<const PointWindow> points, const Stream& stream);
@@ -60,7 +61,7 @@ class FusedPasses {
     float beta;                    // The difference map's.
     DeviationTolerance tolerance;  // The difference map's.
     float* kept_deviation;         // The difference map's, in and out. [capacity]
-    void* exit_waves;              // The difference map's, else null. [capacity, frame]
+    void* exit_waves;              // The difference map's, else null. [capacity, modes, frame]
     float epsilon;                 // The gradients'.
     float max_gradient;
     float2* object_sum;  // Null when not wanted; see RowsInverseArgs.
@@ -79,7 +80,7 @@ class FusedPasses {
 
  private:
   Batch BatchOf(int first, int count) const {
-    return {points_.data() + first, count, frame_.rows, frame_.cols};
+    return {points_.data() + first, count, frame_.rows, frame_.cols, modes_};
   }
   std::int64_t sums_per_point() const { return frame_.cols / kColumnsPerBlock; }
   // The intermediates of a lane.
@@ -88,6 +89,7 @@ class FusedPasses {
   }
 
   Shape frame_;
+  int modes_ = 1;
   FusedMemoryPlan plan_;
   PointSchedule schedule_;
   DeviceBuffer<DevicePoint> points_;

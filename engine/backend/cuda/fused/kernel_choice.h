@@ -58,14 +58,15 @@ cudaError_t Prepare(const KernelChoice<Args>& choice) {
                               percent);
 }
 
-// The same for choose(length, a, b, c) with every length and both values of the flags.
+// The same for choose(length, a, b) with every length and both values of the flags a and b.
 template <typename Choose>
 cudaError_t PrepareInstances(Choose choose) {
   for (const int length : kFusedLengths) {
-    for (int flags = 0; flags < 8; ++flags) {
-      const cudaError_t error =
-          Prepare(choose(length, (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0));
-      if (error != cudaSuccess) return error;
+    for (const bool a : {false, true}) {
+      for (const bool b : {false, true}) {
+        const cudaError_t error = Prepare(choose(length, a, b));
+        if (error != cudaSuccess) return error;
+      }
     }
   }
   return cudaSuccess;

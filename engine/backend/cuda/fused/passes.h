@@ -16,6 +16,8 @@
 //
 // With T = F t a factor m(|T|, counts) covers the difference map,
 // ψ + β (F⁻¹[d T/|T|] - p) = (2-β) p + F⁻¹[(β d/|T| - 1) T], as well as the gradients, F⁻¹[g Ψ].
+// Several modes of the probe have waves of their own, one after the other for each point, and the
+// factor in common: it compares the root of Σ |T|² over the modes.
 //
 // The waves between the passes and the exit waves are in single precision, or in half precision:
 // half the traffic. See stored_waves.cuh.
@@ -42,8 +44,8 @@ struct RowsForwardArgs {
   const float2* probe;   // [rows, cols]
   float scale;           // Multiplies the result.
   ExitWaves exit_waves;  // data null: P O_j alone.
-  void* waves;           // Out: [batch.count, rows, cols], [row, frequency], as exit_waves.half.
-  bool subpixel;         // Some point of the batch has a fractional position.
+  void* waves;    // Out: [batch.count, modes, rows, cols], [row, frequency], as exit_waves.half.
+  bool subpixel;  // Some point of the batch has a fractional position.
   int points_per_block;  // Neighbours that share a block's probe rows, >= 1.
 };
 void LaunchRowsForward(const RowsForwardArgs& args, cudaStream_t stream);
@@ -64,7 +66,7 @@ struct ColumnSums {
 struct ColumnsArgs {
   Batch batch;
   FrameSlots frames;
-  void* waves;                  // In and out: [batch.count, rows, cols]
+  void* waves;                  // In and out: [batch.count, modes, rows, cols]
   bool half;                    // The precision of `waves`, in units of
   const FrameFigures* figures;  // [capacity]
   ColumnRule rule;
@@ -95,15 +97,15 @@ inline constexpr int kMaxGroupPoints = 4;
 struct RowsInverseArgs {
   Batch batch;
   Canvas canvas;
-  const float2* probe;
-  const void* waves;         // [batch.count, rows, cols], [row, frequency], as exit_waves.half.
-  ExitWaves exit_waves;      // Overwritten; data null: v alone.
-  float model_factor;        // 2 - β, with ψ.
+  const float2* probe;   // [modes, rows, cols]
+  const void* waves;     // [batch.count, modes, rows, cols], [row, frequency], as exit_waves.half.
+  ExitWaves exit_waves;  // Overwritten; data null: v alone.
+  float model_factor;    // 2 - β, with ψ.
   const PointGroup* groups;  // [group_count]
   int group_count;
   bool subpixel;
-  float2* object_sum;  // += Σ_j B_jᵀ(conj(P) w_j) [canvas]; null when not wanted.
-  float2* probe_sum;   // += Σ_j conj(O_j) v_j [rows, cols]; null when not wanted, or with ψ.
+  float2* object_sum;  // += Σ_j B_jᵀ(conj(P) w_j) over all modes [canvas]; null when not wanted.
+  float2* probe_sum;  // += Σ_j conj(O_j) v_j [modes, rows, cols]; null when not wanted, or with ψ.
 };
 void LaunchRowsInverse(const RowsInverseArgs& args, cudaStream_t stream);
 

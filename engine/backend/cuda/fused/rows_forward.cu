@@ -5,7 +5,8 @@
 // First pass: t = P O_j or 2 P O_j - ψ_j, transformed along rows.
 //
 // A block has RowsPerBlock(kCols) rows of `points_per_block` neighbouring points, one after the
-// other, with the probe's rows in shared memory throughout. Grid: (row blocks, runs of points).
+// other, with the rows of one mode of the probe in shared memory throughout. Grid: (row blocks,
+// runs of points, modes).
 namespace ptychoserve::cuda {
 namespace {
 
@@ -32,8 +33,10 @@ __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsFo
   const int thread = threadIdx.x;
   const RowPlace<kCols> place(thread);
   const int row = blockIdx.x * RowsPerBlock(kCols) + place.group;
-  const std::int64_t frame_pixels = static_cast<std::int64_t>(args.batch.rows) * kCols;
-  const std::int64_t at = static_cast<std::int64_t>(row) * kCols;
+  // Of the modes of one point, and of this block's row among them.
+  const std::int64_t point_pixels =
+      static_cast<std::int64_t>(args.batch.rows) * kCols * args.batch.modes;
+  const std::int64_t at = (static_cast<std::int64_t>(blockIdx.z) * args.batch.rows + row) * kCols;
   LoadProbe<kLanes>(args.probe + at, place.lane, thread, probe_slots);
   const typename Fft::Roots roots = Fft::ForwardRoots(place.lane);
 
@@ -45,7 +48,7 @@ __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsFo
     const float2* const object = WindowRow(args.canvas, point, row, place.lane);
     const float scale = args.scale / UnitOf<kHalf>(args.exit_waves.figures, point.slot);
     const Stored* const exit = kReflect ? static_cast<const Stored*>(args.exit_waves.data) +
-                                              (point.slot * frame_pixels + at + place.lane)
+                                              (point.slot * point_pixels + at + place.lane)
                                         : nullptr;
     float2 x[kLaneValues];
 #pragma unroll
@@ -68,7 +71,7 @@ __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsFo
     }
     Fft::Forward(x, exchange + place.group * Lanes<kCols>::kGroupPitch, place.lane, roots);
     Stored* const out = static_cast<Stored*>(args.waves) +
-                        (j * frame_pixels + at + Fft::FirstFrequency(place.lane));
+                        (j * point_pixels + at + Fft::FirstFrequency(place.lane));
 #pragma unroll
     for (int k = 0; k < kLaneValues; ++k) {
       __stcg(out + k * Fft::kFrequencyStep, Narrowed<Stored>(x[Fft::ForwardPlace(k)]));
@@ -104,11 +107,19 @@ KernelChoice<RowsForwardArgs> Choose(int cols, bool half, bool reflect, bool sub
 void LaunchRowsForward(const RowsForwardArgs& args, cudaStream_t stream) {
   const Batch& batch = args.batch;
   const dim3 grid(batch.rows / RowsPerBlock(batch.cols),
-                  (batch.count + args.points_per_block - 1) / args.points_per_block);
+                  (batch.count + args.points_per_block - 1) / args.points_per_block, batch.modes);
   Launch(Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.subpixel),
          grid, args, stream);
 }
 
-cudaError_t PrepareRowsForward() { return PrepareInstances(Choose); }
+cudaError_t PrepareRowsForward() {
+  for (const bool half : {false, true}) {
+    const cudaError_t error = PrepareInstances([half](int cols, bool reflect, bool subpixel) {
+      return Choose(cols, half, reflect, subpixel);
+    });
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
 
 }  // namespace ptychoserve::cuda

@@ -10,7 +10,7 @@
 // whole group; what they add to the probe is collected in registers. Within one point no two
 // threads of a phase add to the same object pixel, and a barrier parts the phases: the upper
 // neighbours of the first point, of the second, and with fractional positions the lower ones.
-// Grid: (row blocks, groups).
+// A block has one mode of the probe. Grid: (row blocks, groups, modes).
 namespace ptychoserve::cuda {
 namespace {
 
@@ -78,8 +78,10 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
   const int half = threadIdx.x / kRowThreads, thread = threadIdx.x % kRowThreads;
   const RowPlace<kCols> place(thread);
   const int row = blockIdx.x * RowsPerBlock(kCols) + place.group;
-  const std::int64_t frame_pixels = static_cast<std::int64_t>(args.batch.rows) * kCols;
-  const std::int64_t at = static_cast<std::int64_t>(row) * kCols;
+  // Of the modes of one point, and of this block's row among them.
+  const std::int64_t point_pixels =
+      static_cast<std::int64_t>(args.batch.rows) * kCols * args.batch.modes;
+  const std::int64_t at = (static_cast<std::int64_t>(blockIdx.z) * args.batch.rows + row) * kCols;
   const typename Fft::Roots roots = Fft::InverseRoots(place.lane);
   float* const my_exchange = exchange + (threadIdx.x / kLanes) * Lanes<kCols>::kGroupPitch;
 
@@ -104,7 +106,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
       point = PointOf(args.batch, j);
       bilinear = BilinearOf(point);
       unit = UnitOf<kHalf>(args.exit_waves.figures, point.slot);
-      const Stored* const waves = static_cast<const Stored*>(args.waves) + (j * frame_pixels + at);
+      const Stored* const waves = static_cast<const Stored*>(args.waves) + (j * point_pixels + at);
       const Stored* const wave = waves + Fft::FirstFrequency(place.lane);
 #pragma unroll
       for (int k = 0; k < kLaneValues; ++k) x[k] = Widened(__ldcg(wave + k * Fft::kFrequencyStep));
@@ -113,7 +115,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
 
       const float2* const object = WindowRow(args.canvas, point, row, place.lane);
       Stored* const exit = kExit ? static_cast<Stored*>(args.exit_waves.data) +
-                                       (point.slot * frame_pixels + at + place.lane)
+                                       (point.slot * point_pixels + at + place.lane)
                                  : nullptr;
       const float model_factor = args.model_factor / unit;
 #pragma unroll
@@ -218,7 +220,7 @@ KernelChoice<RowsInverseArgs> Choose(int cols, bool half, bool exit, bool subpix
 void LaunchRowsInverse(const RowsInverseArgs& args, cudaStream_t stream) {
   const Batch& batch = args.batch;
   Launch(Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.subpixel),
-         dim3(batch.rows / RowsPerBlock(batch.cols), args.group_count), args, stream);
+         dim3(batch.rows / RowsPerBlock(batch.cols), args.group_count, batch.modes), args, stream);
 }
 
 int FusedSharedBytes() {
@@ -229,6 +231,13 @@ int FusedSharedBytes() {
   return most;
 }
 
-cudaError_t PrepareRowsInverse() { return PrepareInstances(Choose); }
+cudaError_t PrepareRowsInverse() {
+  for (const bool half : {false, true}) {
+    const cudaError_t error = PrepareInstances(
+        [half](int cols, bool exit, bool subpixel) { return Choose(cols, half, exit, subpixel); });
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
 
 }  // namespace ptychoserve::cuda

@@ -93,6 +93,12 @@ std::vector<NamedProblem> Problems() {
         .storage = FrameStorage::kF32,
         .measured = true}},
       {"U16_128x256_FourModes", {.frame_shape = {128, 256}, .points = 9, .modes = 4}},
+      {"F32_512x128_TwoModes",
+       {.frame_shape = {512, 128}, .points = 5, .modes = 2, .storage = FrameStorage::kF32}},
+      {"U16_256x256_FourModes_Half",
+       {.frame_shape = {256, 256}, .points = 6, .modes = 4, .half_waves = true, .measured = true}},
+      {"U16_64x64_TwoModes_Deterministic",
+       {.frame_shape = {64, 64}, .points = 9, .modes = 2, .deterministic = true}},
   };
 }
 
