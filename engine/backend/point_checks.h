@@ -14,7 +14,7 @@ namespace ptychoserve {
 absl::Status CheckInside(std::span<const PointWindow> points, const Shape& frame_shape,
                          const Region& canvas);
 
-// No slot is given twice.
+// No slot, all of which are >= 0, is given twice.
 absl::Status CheckSlotsDiffer(std::span<const PointWindow> points);
 
 }  // namespace ptychoserve

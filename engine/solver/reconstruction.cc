@@ -34,9 +34,9 @@ bool NeedsExitWaves(const ReconstructionConfig& config) {
 
 class Reconstruction::Impl {
  public:
-  Impl(ReconstructionConfig resolved, ReconstructionOptions opts)
+  Impl(ReconstructionConfig resolved, ReconstructionOptions opts, StagingMemory staging)
       : options(std::move(opts)),
-        store(resolved, options.staging_bytes),
+        store(resolved, std::move(staging), options.staging_bytes),
         created(options.clock->Now()),
         config(std::move(resolved)) {
     MutexLock lock(mu);
@@ -213,7 +213,8 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   // Read before loading: once the store is closed nothing new comes in, so one more load gets
   // everything but the frames still being prepared, and those count as staged.
   const bool closed = store.closed();
-  PS_ASSIGN_OR_RETURN(bool worked, solver->LoadStaged());
+  // An iteration runs beside the copies; without one there is nothing else to do.
+  PS_ASSIGN_OR_RETURN(bool worked, solver->LoadStaged(/*wait=*/!solver->started()));
   PS_ASSIGN_OR_RETURN(const bool arrived, PollSnapshot(/*wait=*/false, /*final=*/false));
   worked |= arrived;
   if (stop) {
@@ -450,7 +451,10 @@ absl::StatusOr<std::unique_ptr<Reconstruction>> Reconstruction::Create(
   config = Resolve(std::move(config));
   const BackendConfig backend_config = BackendConfigFor(config);
   PS_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, device.CreateBackend(backend_config));
-  std::unique_ptr<Reconstruction> reconstruction(new Reconstruction(config, std::move(options)));
+  PS_ASSIGN_OR_RETURN(StagingMemory staging, device.AllocateStaging(FrameStore::StagingBytes(
+                                                 config, options.staging_bytes)));
+  std::unique_ptr<Reconstruction> reconstruction(
+      new Reconstruction(config, std::move(options), std::move(staging)));
   Impl& impl = *reconstruction->impl_;
   impl.solver =
       std::make_unique<Solver>(config, std::move(backend), impl.store, impl.options.run_beside);
@@ -459,8 +463,9 @@ absl::StatusOr<std::unique_ptr<Reconstruction>> Reconstruction::Create(
   return reconstruction;
 }
 
-Reconstruction::Reconstruction(ReconstructionConfig config, ReconstructionOptions options)
-    : impl_(std::make_unique<Impl>(std::move(config), std::move(options))) {}
+Reconstruction::Reconstruction(ReconstructionConfig config, ReconstructionOptions options,
+                               StagingMemory staging)
+    : impl_(std::make_unique<Impl>(std::move(config), std::move(options), std::move(staging))) {}
 
 Reconstruction::~Reconstruction() = default;
 

@@ -17,9 +17,6 @@
 namespace ptychoserve::cuda {
 namespace {
 
-// Frames that are copied to page-locked memory before the device is told to fetch them.
-constexpr std::int64_t kStagingBytes = 4 << 20;
-
 static_assert(sizeof(float2) == sizeof(Complex64));
 
 float2 ToFloat2(Complex64 value) { return {value.real(), value.imag()}; }
@@ -73,11 +70,13 @@ CudaBackend::~CudaBackend() {
   UseDevice().IgnoreError();
   if (stream_.get() != nullptr) stream_.Synchronise().IgnoreError();
   if (copy_stream_.get() != nullptr) copy_stream_.Synchronise().IgnoreError();
+  if (upload_stream_.get() != nullptr) upload_stream_.Synchronise().IgnoreError();
 }
 
 absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(stream_, Stream::Create());
   PS_ASSIGN_OR_RETURN(copy_stream_, Stream::Create());
+  PS_ASSIGN_OR_RETURN(upload_stream_, Stream::Create());
   PS_ASSIGN_OR_RETURN(fft_, BatchedFft::Create(config_.frame_shape, plan_.chunk));
   if (plan_.fused) {
     PS_ASSIGN_OR_RETURN(passes_,
@@ -123,13 +122,6 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(uploaded_, Event::Create());
   PS_ASSIGN_OR_RETURN(snapshot_taken_, Event::Create());
   PS_ASSIGN_OR_RETURN(snapshot_arrived_, Event::Create());
-  const std::int64_t staged_frames =
-      std::clamp<std::int64_t>(kStagingBytes / plan_.frame_bytes, 1, config_.capacity);
-  for (Staging& staging : staging_) {
-    PS_ASSIGN_OR_RETURN(staging.memory,
-                        PinnedBuffer<std::byte>::Create(staged_frames * plan_.frame_bytes));
-    PS_ASSIGN_OR_RETURN(staging.copied, Event::Create());
-  }
   slots_.resize(static_cast<std::size_t>(config_.capacity));
   PS_RETURN_IF_ERROR(fft_.Bind(stream_.get(), fft_work_.data()));
   return CudaStatus(cudaMemsetAsync(probe_.data(), 0, probe_.size_bytes(), stream_.get()),
@@ -273,32 +265,42 @@ absl::Status CudaBackend::LoadFrames(std::span<const FrameToLoad> frames) {
   }
   PS_RETURN_IF_ERROR(UseDevice());
   const std::int64_t bytes = plan_.frame_bytes;
-  while (!frames.empty()) {
-    Staging& staging = staging_[next_staging_];
-    next_staging_ = (next_staging_ + 1) % staging_.size();
-    PS_RETURN_IF_ERROR(staging.copied.Wait());
-    const std::size_t count =
-        std::min(frames.size(), static_cast<std::size_t>(staging.memory.size() / bytes));
-    for (std::size_t i = 0; i < count; ++i) {
-      std::memcpy(staging.memory.data() + static_cast<std::int64_t>(i) * bytes, frames[i].pixels,
-                  static_cast<std::size_t>(bytes));
+  for (std::size_t begin = 0, end; begin < frames.size(); begin = end) {
+    end = begin + 1;
+    while (end < frames.size() && frames[end].slot == frames[end - 1].slot + 1 &&
+           frames[end].pixels == frames[end - 1].pixels + bytes) {
+      ++end;
     }
-    // One copy for each run of consecutive slots.
-    for (std::size_t begin = 0, end; begin < count; begin = end) {
-      end = begin + 1;
-      while (end < count && frames[end].slot == frames[end - 1].slot + 1) ++end;
-      PS_RETURN_IF_ERROR(CopyAsync(frames_.data() + frames[begin].slot * bytes,
-                                   staging.memory.data() + static_cast<std::int64_t>(begin) * bytes,
-                                   static_cast<std::int64_t>(end - begin) * bytes,
-                                   cudaMemcpyHostToDevice, stream_));
-    }
-    PS_RETURN_IF_ERROR(stream_.Record(staging.copied));
-    for (std::size_t i = 0; i < count; ++i) {
-      slots_[static_cast<std::size_t>(frames[i].slot)].loaded = true;
-    }
-    frames = frames.subspan(count);
+    PS_RETURN_IF_ERROR(CopyAsync(frames_.data() + frames[begin].slot * bytes, frames[begin].pixels,
+                                 static_cast<std::int64_t>(end - begin) * bytes,
+                                 cudaMemcpyHostToDevice, upload_stream_));
   }
+  for (const FrameToLoad& frame : frames) {
+    slots_[static_cast<std::size_t>(frame.slot)].loaded = true;
+  }
+  Upload upload{.copied = {}, .frames = static_cast<std::int64_t>(frames.size())};
+  PS_ASSIGN_OR_RETURN(upload.copied, Event::Create());
+  PS_RETURN_IF_ERROR(upload_stream_.Record(upload.copied));
+  uploads_.push_back(std::move(upload));
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::int64_t> CudaBackend::FramesBeingCopied(bool wait) {
+  PS_RETURN_IF_ERROR(UseDevice());
+  while (!uploads_.empty()) {
+    const Event& copied = uploads_.front().copied;
+    if (wait) PS_RETURN_IF_ERROR(copied.Wait());
+    PS_ASSIGN_OR_RETURN(const bool done, copied.Done());
+    if (!done) break;
+    uploads_.pop_front();
+  }
+  std::int64_t frames = 0;
+  for (const Upload& upload : uploads_) frames += upload.frames;
+  return frames;
+}
+
+absl::Status CudaBackend::AwaitUploads() {
+  return uploads_.empty() ? absl::OkStatus() : stream_.WaitFor(uploads_.back().copied);
 }
 
 absl::Status CudaBackend::CheckLoaded(std::int32_t slot) const {
@@ -321,6 +323,7 @@ absl::StatusOr<FloatImage> CudaBackend::MeanAmplitude(std::span<const std::int32
                         config_.capacity));
   }
   PS_RETURN_IF_ERROR(UseDevice());
+  PS_RETURN_IF_ERROR(AwaitUploads());
   PS_RETURN_IF_ERROR(UploadIndices(slots));
   float* const result = reinterpret_cast<float*>(work_.data());
   LaunchMeanAmplitude({frame_slots(), indices_.data(), static_cast<int>(slots.size()),
@@ -339,6 +342,7 @@ absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
   PS_RETURN_IF_ERROR(CheckSlotsDiffer(points));
 
   PS_RETURN_IF_ERROR(UseDevice());
+  PS_RETURN_IF_ERROR(AwaitUploads());
   points_.assign(points.begin(), points.end());
   coverage_valid_ = false;
   ++epoch_;

@@ -1,10 +1,10 @@
 #ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H_
 #define PTYCHOSERVE_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H_
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -32,10 +32,10 @@ namespace ptychoserve::cuda {
 absl::StatusOr<bool> UsesFusedPasses(const BackendConfig& config);
 
 // The arithmetic and the state of one session on one GPU. Everything is allocated by Create and
-// stays on the device. All work goes to one stream in the order of the calls, except the copy of
-// a snapshot to the host, which runs on a second stream while iterations go on, and the fused
-// passes, which fork from that stream and join it. Within an iteration the host only enqueues; it
-// waits once, at the end, for the figures.
+// stays on the device. All work goes to one stream in the order of the calls, except the copies of
+// frames to the device and of a snapshot to the host, which run on streams of their own while
+// iterations go on, and the fused passes, which fork from that stream and join it. Within an
+// iteration the host only enqueues; it waits once, at the end, for the figures.
 //
 // Two ways lead to the same numbers within rounding, those of the CPU backend:
 //   fused    frames of 64, 128, 256 or 512 pixels a side: our own transforms with everything else
@@ -55,6 +55,7 @@ class CudaBackend final : public Backend {
 
   absl::Status SetCanvas(const Region& canvas) override;
   absl::Status LoadFrames(std::span<const FrameToLoad> frames) override;
+  absl::StatusOr<std::int64_t> FramesBeingCopied(bool wait) override;
   absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) override;
   absl::Status SetProbe(const ComplexStack& probe) override;
   absl::Status SetObject(const ComplexStack& object) override;
@@ -77,10 +78,10 @@ class CudaBackend final : public Backend {
     bool loaded = false;
     bool active = false;
   };
-  // Page-locked memory on its way to the device.
-  struct Staging {
-    PinnedBuffer<std::byte> memory;
+  // Frames on their way to the device.
+  struct Upload {
     Event copied;
+    std::int64_t frames = 0;
   };
 
   CudaBackend(const BackendConfig& config, int ordinal, bool fused);
@@ -101,6 +102,8 @@ class CudaBackend final : public Backend {
   std::int64_t canvas_pixels() const { return canvas_.shape.pixels(); }
 
   absl::Status CheckLoaded(std::int32_t slot) const;
+  // What follows on stream_ finds all frames in their slots.
+  absl::Status AwaitUploads();
   // Into indices_.
   absl::Status UploadIndices(std::span<const std::int32_t> indices);
 
@@ -173,7 +176,8 @@ class CudaBackend final : public Backend {
   Graph graph_;  // Of last_iteration_, once that has come twice in a row.
 
   Stream stream_;
-  Stream copy_stream_;
+  Stream copy_stream_;    // Of snapshots.
+  Stream upload_stream_;  // Of frames.
   BatchedFft fft_;
   std::optional<FusedPasses> passes_;
 
@@ -210,8 +214,7 @@ class CudaBackend final : public Backend {
   PinnedBuffer<std::int32_t> indices_upload_;
   Event uploaded_;  // What the two above hold is on the device.
   PinnedBuffer<IterationState> state_download_;
-  std::array<Staging, 4> staging_;
-  std::size_t next_staging_ = 0;
+  std::deque<Upload> uploads_;  // In the order in which they were begun.
 
   // The snapshot under way.
   DeviceBuffer<float2> snapshot_object_;
