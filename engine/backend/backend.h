@@ -118,10 +118,10 @@ struct Readback {
 // The arithmetic and the state of one session: frames, exit waves, object, probe.
 //
 // Points are used in the order of `SetActivePoints`; frames of other slots are never read.
-// Not thread-safe: one device worker calls it. A call may return before the device has finished;
-// results that the host reads are complete when they are returned.
-// Errors: kResourceExhausted when the device is out of memory, kInternal and kDataLoss for
-// failures of the device.
+// Not thread-safe: one device worker calls it; see LoadsBeside for what else may be. A call may
+// return before the device has finished; results that the host reads are complete when they are
+// returned. Errors: kResourceExhausted when the device is out of memory, kInternal and kDataLoss
+// for failures of the device.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -133,9 +133,12 @@ class Backend {
   // whose memory follow each other are copied as one. Their memory must stay as it is until
   // FramesBeingCopied no longer counts them.
   virtual absl::Status LoadFrames(std::span<const FrameToLoad> frames) = 0;
-  // How many of the frames given to LoadFrames, the last ones, are still being copied; with `wait`
-  // returns 0, once that is so.
-  virtual absl::StatusOr<std::int64_t> FramesBeingCopied(bool /*wait*/) { return 0; }
+  // How many of the frames given to LoadFrames, the last ones, are still being copied. Waits until
+  // they are at most `at_most`.
+  virtual absl::StatusOr<std::int64_t> FramesBeingCopied(std::int64_t /*at_most*/) { return 0; }
+  // Whether LoadFrames and FramesBeingCopied may be called, one at a time, while another thread is
+  // in any other method.
+  virtual bool LoadsBeside() const { return false; }
   // Mean of √counts over the frames of `slots`, zero frequency at [0, 0]; untrusted pixels
   // count as 0.
   virtual absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) = 0;

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/status_macros.h"
 #include "engine/schedule/schedule.h"
+#include "engine/solver/frame_loader.h"
 #include "engine/solver/solver.h"
 
 namespace ptychoserve {
@@ -53,6 +54,8 @@ class Reconstruction::Impl {
   bool RunTurn();
   void EnterLocked(SessionState state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   void NoteInput(bool accepted);
+  // AddFrames of the store, while the device takes what is staged if it can do so by itself.
+  int AddAndLoad(const FrameBatch& batch, int begin);
   absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   static absl::Status Ended(SessionState state);
 
@@ -74,7 +77,8 @@ class Reconstruction::Impl {
   const ReconstructionOptions options;
   FrameStore store;
   const Clock::TimePoint created;
-  std::unique_ptr<Solver> solver;  // Worker thread only; null once the session is final.
+  std::unique_ptr<FrameLoader> loader;  // Set once.
+  std::unique_ptr<Solver> solver;       // Worker thread only; null once the session is final.
   // Worker thread only, down to `recent`.
   std::size_t store_warnings = 0;  // Passed on so far.
   std::int64_t iteration = 0;
@@ -140,6 +144,18 @@ void Reconstruction::Impl::NoteInput(bool accepted) {
   options.on_work();
 }
 
+int Reconstruction::Impl::AddAndLoad(const FrameBatch& batch, int begin) {
+  int end = store.AddFrames(batch, begin);
+  if (!loader->runs_beside()) return end;
+  // Errors come back to the worker in its next turn, and end the session there.
+  loader->Run(/*wait=*/false).IgnoreError();
+  while (end < batch.count() && loader->MakeSpace().value_or(false)) {
+    end = store.AddFrames(batch, end);
+    loader->Run(/*wait=*/false).IgnoreError();
+  }
+  return end;
+}
+
 // ---- Worker ---------------------------------------------------------------------------------
 
 void Reconstruction::Impl::SetState(SessionState state) {
@@ -161,6 +177,7 @@ void Reconstruction::Impl::Warn(std::string text) {
 
 void Reconstruction::Impl::End(SessionState state, Completion completion, std::string failure) {
   store.Close();
+  loader->Close();
   solver.reset();  // Frees the device; results live on in the snapshots.
   {
     MutexLock lock(mu);
@@ -211,17 +228,19 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   }
   RecogniseEndOfData(store.status());
   // Read before loading: once the store is closed nothing new comes in, so one more load gets
-  // everything but the frames still being prepared, and those count as staged.
+  // everything but the frames still being prepared or copied, and those count as staged.
   const bool closed = store.closed();
   // An iteration runs beside the copies; without one there is nothing else to do.
-  PS_ASSIGN_OR_RETURN(bool worked, solver->LoadStaged(/*wait=*/!solver->started()));
+  PS_ASSIGN_OR_RETURN(bool worked, loader->Run(/*wait=*/!solver->started()));
   PS_ASSIGN_OR_RETURN(const bool arrived, PollSnapshot(/*wait=*/false, /*final=*/false));
   worked |= arrived;
   if (stop) {
     PS_RETURN_IF_ERROR(Complete(Completion::kStopped));
     return true;
   }
+  // Others load frames, too: points that are not noted now belong to frames that were still staged.
   const FrameStore::Status input = store.status();
+  worked |= solver->NoteReady();
   const bool all_loaded = closed && input.staged_frames == 0;
   if (all_loaded) CheckExpectedFrames(input.frames.accepted);
   if (!solver->started()) {
@@ -456,6 +475,7 @@ absl::StatusOr<std::unique_ptr<Reconstruction>> Reconstruction::Create(
   std::unique_ptr<Reconstruction> reconstruction(
       new Reconstruction(config, std::move(options), std::move(staging)));
   Impl& impl = *reconstruction->impl_;
+  impl.loader = std::make_unique<FrameLoader>(*backend, impl.store);
   impl.solver =
       std::make_unique<Solver>(config, std::move(backend), impl.store, impl.options.run_beside);
   MutexLock lock(impl.mu);
@@ -475,7 +495,7 @@ absl::StatusOr<int> Reconstruction::AddFrames(const FrameBatch& batch, int begin
     PS_RETURN_IF_ERROR(impl_->CheckOpen());
   }
   const std::int64_t before = impl_->store.inputs_taken();
-  const int end = impl_->store.AddFrames(batch, begin);
+  const int end = impl_->AddAndLoad(batch, begin);
   impl_->NoteInput(impl_->store.inputs_taken() != before);
   return end;
 }

@@ -117,14 +117,10 @@ Solver::~Solver() {
   if (snapshot_.valid()) snapshot_.wait();
 }
 
-absl::StatusOr<bool> Solver::LoadStaged(bool wait) {
-  const std::vector<FrameToLoad> frames = store_.TakeStaged();
-  if (!frames.empty()) PS_RETURN_IF_ERROR(backend_->LoadFrames(frames));
-  PS_ASSIGN_OR_RETURN(const std::int64_t under_way, backend_->FramesBeingCopied(wait));
-  const bool released = store_.ReleaseStaged(under_way);
+bool Solver::NoteReady() {
   const std::vector<FrameStore::Point> points = store_.NewPoints();
   waiting_.insert(waiting_.end(), points.begin(), points.end());
-  return !frames.empty() || released || !points.empty();
+  return !points.empty();
 }
 
 absl::StatusOr<std::string> Solver::Start() {

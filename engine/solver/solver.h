@@ -34,9 +34,8 @@ class Solver {
   // Waits for the snapshot under way.
   ~Solver();
 
-  // Sends staged frames on their way to the device, and notes the points whose frames have got
-  // there; with `wait` all of them. False when there was nothing to do.
-  absl::StatusOr<bool> LoadStaged(bool wait);
+  // Notes the points that became ready. False when there are none.
+  bool NoteReady();
   // Ready points that are not active yet.
   std::int64_t waiting_points() const { return static_cast<std::int64_t>(waiting_.size()); }
   std::int64_t active_points() const { return static_cast<std::int64_t>(active_->size()); }

@@ -122,7 +122,11 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(uploaded_, Event::Create());
   PS_ASSIGN_OR_RETURN(snapshot_taken_, Event::Create());
   PS_ASSIGN_OR_RETURN(snapshot_arrived_, Event::Create());
-  slots_.resize(static_cast<std::size_t>(config_.capacity));
+  active_slots_.resize(static_cast<std::size_t>(config_.capacity));
+  {
+    MutexLock lock(uploads_mu_);
+    upload_of_slot_.resize(static_cast<std::size_t>(config_.capacity));
+  }
   PS_RETURN_IF_ERROR(fft_.Bind(stream_.get(), fft_work_.data()));
   return CudaStatus(cudaMemsetAsync(probe_.data(), 0, probe_.size_bytes(), stream_.get()),
                     "cudaMemsetAsync");
@@ -275,44 +279,58 @@ absl::Status CudaBackend::LoadFrames(std::span<const FrameToLoad> frames) {
                                  static_cast<std::int64_t>(end - begin) * bytes,
                                  cudaMemcpyHostToDevice, upload_stream_));
   }
-  for (const FrameToLoad& frame : frames) {
-    slots_[static_cast<std::size_t>(frame.slot)].loaded = true;
-  }
-  Upload upload{.copied = {}, .frames = static_cast<std::int64_t>(frames.size())};
+  Upload upload{.number = 0, .frames = static_cast<std::int64_t>(frames.size()), .copied = {}};
   PS_ASSIGN_OR_RETURN(upload.copied, Event::Create());
   PS_RETURN_IF_ERROR(upload_stream_.Record(upload.copied));
+  MutexLock lock(uploads_mu_);
+  upload.number = ++uploads_begun_;
+  for (const FrameToLoad& frame : frames) {
+    upload_of_slot_[static_cast<std::size_t>(frame.slot)] = upload.number;
+  }
   uploads_.push_back(std::move(upload));
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::int64_t> CudaBackend::FramesBeingCopied(bool wait) {
+absl::StatusOr<std::int64_t> CudaBackend::FramesBeingCopied(std::int64_t at_most) {
   PS_RETURN_IF_ERROR(UseDevice());
-  while (!uploads_.empty()) {
-    const Event& copied = uploads_.front().copied;
-    if (wait) PS_RETURN_IF_ERROR(copied.Wait());
-    PS_ASSIGN_OR_RETURN(const bool done, copied.Done());
-    if (!done) break;
+  while (true) {
+    const Event* oldest = nullptr;
+    std::int64_t frames = 0;
+    {
+      MutexLock lock(uploads_mu_);
+      for (const Upload& upload : uploads_) frames += upload.frames;
+      if (uploads_.empty()) return frames;
+      oldest = &uploads_.front().copied;  // Only this method takes uploads away.
+    }
+    if (frames > at_most) PS_RETURN_IF_ERROR(oldest->Wait());
+    PS_ASSIGN_OR_RETURN(const bool done, oldest->Done());
+    if (!done) return frames;
+    MutexLock lock(uploads_mu_);
     uploads_.pop_front();
   }
-  std::int64_t frames = 0;
-  for (const Upload& upload : uploads_) frames += upload.frames;
-  return frames;
 }
 
-absl::Status CudaBackend::AwaitUploads() {
-  return uploads_.empty() ? absl::OkStatus() : stream_.WaitFor(uploads_.back().copied);
-}
-
-absl::Status CudaBackend::CheckLoaded(std::int32_t slot) const {
-  if (slot >= 0 && slot < config_.capacity && slots_[static_cast<std::size_t>(slot)].loaded) {
-    return absl::OkStatus();
+template <typename Elements, typename SlotOf>
+absl::Status CudaBackend::AwaitFrames(const Elements& elements, SlotOf slot_of) {
+  MutexLock lock(uploads_mu_);
+  std::int64_t last = 0;
+  for (const auto& element : elements) {
+    const std::int32_t slot = slot_of(element);
+    if (slot < 0 || slot >= config_.capacity ||
+        upload_of_slot_[static_cast<std::size_t>(slot)] == 0) {
+      return absl::FailedPreconditionError(
+          absl::StrFormat("slot %d of %d holds no frame", slot, config_.capacity));
+    }
+    last = std::max(last, upload_of_slot_[static_cast<std::size_t>(slot)]);
   }
-  return absl::FailedPreconditionError(
-      absl::StrFormat("slot %d of %d holds no frame", slot, config_.capacity));
+  if (uploads_.empty() || last < uploads_.front().number) return absl::OkStatus();
+  const auto place = static_cast<std::size_t>(last - uploads_.front().number);
+  return stream_.WaitFor(uploads_[place].copied);
 }
 
 absl::StatusOr<FloatImage> CudaBackend::MeanAmplitude(std::span<const std::int32_t> slots) {
-  for (const std::int32_t slot : slots) PS_RETURN_IF_ERROR(CheckLoaded(slot));
+  PS_RETURN_IF_ERROR(UseDevice());
+  PS_RETURN_IF_ERROR(AwaitFrames(slots, [](std::int32_t slot) { return slot; }));
   FloatImage mean;
   mean.shape = config_.frame_shape;
   mean.data.resize(static_cast<std::size_t>(plan_.frame_pixels));
@@ -322,8 +340,6 @@ absl::StatusOr<FloatImage> CudaBackend::MeanAmplitude(std::span<const std::int32
         absl::StrFormat("the mean of %d frames was asked for, but there are %d slots", slots.size(),
                         config_.capacity));
   }
-  PS_RETURN_IF_ERROR(UseDevice());
-  PS_RETURN_IF_ERROR(AwaitUploads());
   PS_RETURN_IF_ERROR(UploadIndices(slots));
   float* const result = reinterpret_cast<float*>(work_.data());
   LaunchMeanAmplitude({frame_slots(), indices_.data(), static_cast<int>(slots.size()),
@@ -337,24 +353,23 @@ absl::StatusOr<FloatImage> CudaBackend::MeanAmplitude(std::span<const std::int32
 }
 
 absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
-  for (const PointWindow& point : points) PS_RETURN_IF_ERROR(CheckLoaded(point.slot));
+  PS_RETURN_IF_ERROR(UseDevice());
+  PS_RETURN_IF_ERROR(AwaitFrames(points, [](const PointWindow& point) { return point.slot; }));
   PS_RETURN_IF_ERROR(CheckInside(points, config_.frame_shape, canvas_));
   PS_RETURN_IF_ERROR(CheckSlotsDiffer(points));
 
-  PS_RETURN_IF_ERROR(UseDevice());
-  PS_RETURN_IF_ERROR(AwaitUploads());
   points_.assign(points.begin(), points.end());
   coverage_valid_ = false;
   ++epoch_;
   std::vector<std::int32_t> added;  // Places in points_ of slots that were not active.
   for (std::size_t i = 0; i < points_.size(); ++i) {
-    if (!slots_[static_cast<std::size_t>(points_[i].slot)].active) {
+    if (!active_slots_[static_cast<std::size_t>(points_[i].slot)]) {
       added.push_back(static_cast<std::int32_t>(i));
     }
   }
-  for (Slot& slot : slots_) slot.active = false;
+  active_slots_.assign(active_slots_.size(), false);
   for (const PointWindow& point : points_) {
-    slots_[static_cast<std::size_t>(point.slot)].active = true;
+    active_slots_[static_cast<std::size_t>(point.slot)] = true;
   }
   sample_count_ = 0;
   if (passes_.has_value()) PS_RETURN_IF_ERROR(passes_->SetPoints(points_, stream_));

@@ -25,6 +25,7 @@
 #include "engine/backend/cuda/memory_plan.h"
 #include "engine/backend/cuda/stream.h"
 #include "engine/backend/cuda/update.h"
+#include "engine/base/mutex.h"
 
 namespace ptychoserve::cuda {
 
@@ -55,7 +56,8 @@ class CudaBackend final : public Backend {
 
   absl::Status SetCanvas(const Region& canvas) override;
   absl::Status LoadFrames(std::span<const FrameToLoad> frames) override;
-  absl::StatusOr<std::int64_t> FramesBeingCopied(bool wait) override;
+  absl::StatusOr<std::int64_t> FramesBeingCopied(std::int64_t at_most) override;
+  bool LoadsBeside() const override { return true; }
   absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) override;
   absl::Status SetProbe(const ComplexStack& probe) override;
   absl::Status SetObject(const ComplexStack& object) override;
@@ -73,15 +75,11 @@ class CudaBackend final : public Backend {
   std::int64_t allocated_bytes() const { return plan_.TotalBytes(); }
 
  private:
-  // What is known of a slot without asking the device.
-  struct Slot {
-    bool loaded = false;
-    bool active = false;
-  };
   // Frames on their way to the device.
   struct Upload {
-    Event copied;
+    std::int64_t number = 0;  // 1, 2, ..
     std::int64_t frames = 0;
+    Event copied;
   };
 
   CudaBackend(const BackendConfig& config, int ordinal, bool fused);
@@ -101,9 +99,11 @@ class CudaBackend final : public Backend {
   Batch BatchOf(int first, int count) const;
   std::int64_t canvas_pixels() const { return canvas_.shape.pixels(); }
 
-  absl::Status CheckLoaded(std::int32_t slot) const;
-  // What follows on stream_ finds all frames in their slots.
-  absl::Status AwaitUploads();
+  // What follows on stream_ finds frames in the slots of `elements`. Errors: kFailedPrecondition
+  // when one of them has none.
+  template <typename Elements, typename SlotOf>
+  absl::Status AwaitFrames(const Elements& elements, SlotOf slot_of)
+      ABSL_LOCKS_EXCLUDED(uploads_mu_);
   // Into indices_.
   absl::Status UploadIndices(std::span<const std::int32_t> indices);
 
@@ -159,7 +159,7 @@ class CudaBackend final : public Backend {
   float unitary_ = 0;  // 1 / √N
   Region canvas_;
   std::vector<PointWindow> points_;
-  std::vector<Slot> slots_;
+  std::vector<bool> active_slots_;  // [capacity]
   bool coverage_valid_ = false;
   int sample_count_ = 0;  // Of sample_points_.
 
@@ -214,7 +214,12 @@ class CudaBackend final : public Backend {
   PinnedBuffer<std::int32_t> indices_upload_;
   Event uploaded_;  // What the two above hold is on the device.
   PinnedBuffer<IterationState> state_download_;
-  std::deque<Upload> uploads_;  // In the order in which they were begun.
+  // Shared with the thread that loads frames.
+  Mutex uploads_mu_;
+  std::deque<Upload> uploads_
+      ABSL_GUARDED_BY(uploads_mu_);  // Consecutive; not known to have ended.
+  std::int64_t uploads_begun_ ABSL_GUARDED_BY(uploads_mu_) = 0;
+  std::vector<std::int64_t> upload_of_slot_ ABSL_GUARDED_BY(uploads_mu_);  // [capacity]; 0: none.
 
   // The snapshot under way.
   DeviceBuffer<float2> snapshot_object_;
