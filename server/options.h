@@ -21,7 +21,7 @@ struct ServerOptions {
   std::uint64_t max_message_bytes = 32 << 20;
   std::uint64_t staging_bytes = 256 << 20;
   double open_timeout_s = 10;  // For the first message of an input stream.
-  int ingest_workers = 2;
+  int ingest_workers = 4;
   double shutdown_timeout_s = 20;
   std::string log_level = "info";
   std::string log_format = "text";

@@ -75,7 +75,7 @@ void AddFeedFlags(CLI::App* command, FeedOptions& options) {
       ->check(CLI::IsMember({"raw", "lz4", "bslz4"}))
       ->capture_default_str()
       ->group(group);
-  command->add_option("--batch", options.batch, "Frames a message; 0: about 1 MiB of them")
+  command->add_option("--batch", options.batch, "Frames a message; 0: about 2 MiB of them")
       ->capture_default_str()
       ->group(group);
 }

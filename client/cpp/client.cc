@@ -64,8 +64,6 @@ struct Client::Impl {
     return response;
   }
 
-  std::shared_ptr<Stub> NewStub() const { return v1::Ptychoserve::NewStub(NewChannel(address)); }
-
   std::string address;
   ClientOptions options;
   std::shared_ptr<Stub> stub;
@@ -227,8 +225,10 @@ std::unique_ptr<FrameWriter> Client::OpenFrameWriter(const std::string& session,
                                                      WriterOptions options) {
   auto impl = std::make_unique<FrameWriter::Impl>();
   impl->format = format;
+  impl->pool = internal::FramePool::Create(format.raw_bytes());
   impl->writer = internal::IngestWriter<internal::FrameBatching>::Start(
-      impl_->NewStub(), SessionName(session), internal::FrameBatching(format), std::move(options));
+      NewChannel(impl_->address), SessionName(session), internal::FrameBatching(format),
+      std::move(options));
   return std::make_unique<FrameWriter>(std::move(impl));
 }
 
@@ -236,7 +236,8 @@ std::unique_ptr<PositionWriter> Client::OpenPositionWriter(const std::string& se
                                                            WriterOptions options) {
   auto impl = std::make_unique<PositionWriter::Impl>();
   impl->writer = internal::IngestWriter<internal::PositionBatching>::Start(
-      impl_->NewStub(), SessionName(session), internal::PositionBatching(), std::move(options));
+      NewChannel(impl_->address), SessionName(session), internal::PositionBatching(),
+      std::move(options));
   return std::make_unique<PositionWriter>(std::move(impl));
 }
 

@@ -1,6 +1,5 @@
 #include "client/cpp/frame_writer.h"
 
-#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -24,8 +23,7 @@ absl::Status FrameWriter::Push(std::int64_t frame_id, std::span<const std::byte>
         " pixels of ", v1::DataType_Name(format.dtype), " are ", format.raw_bytes()));
   }
   const auto deadline = std::chrono::steady_clock::now() + timeout;
-  return impl_->writer->Push(
-      {frame_id, std::string(reinterpret_cast<const char*>(frame.data()), frame.size())}, deadline);
+  return impl_->writer->Push({frame_id, impl_->pool->Copy(frame)}, deadline);
 }
 
 absl::Status FrameWriter::Flush(std::chrono::milliseconds timeout) {

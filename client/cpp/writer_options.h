@@ -16,7 +16,7 @@ struct WriterOptions {
   // when nothing else waits.
   std::size_t queue_bytes = std::size_t{64} << 20;
   // Small items are put together to messages of about this payload, within what the server takes.
-  std::size_t message_bytes = std::size_t{1} << 20;
+  std::size_t message_bytes = std::size_t{2} << 20;
   // Items that do not fill a message wait so long for company. 0: not at all.
   std::chrono::milliseconds linger{5};
   // Called for each acknowledgement, in order, on a thread of the library. Must not block, and

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -35,6 +36,11 @@ struct FrameToLoad {
   std::int32_t slot = 0;
   const std::byte* pixels = nullptr;
 };
+
+// Host memory; the deleter knows its kind.
+using StagingMemory = std::unique_ptr<std::byte[], std::function<void(std::byte*)>>;
+// Memory from the ordinary heap, aligned to pages. Errors: kResourceExhausted.
+absl::StatusOr<StagingMemory> PlainStaging(std::int64_t bytes);
 
 struct BackendConfig {
   Shape frame_shape;
@@ -114,10 +120,10 @@ struct Readback {
 // The arithmetic and the state of one session: frames, exit waves, object, probe.
 //
 // Points are used in the order of `SetActivePoints`; frames of other slots are never read.
-// Not thread-safe: one device worker calls it. A call may return before the device has finished;
-// results that the host reads are complete when they are returned.
-// Errors: kResourceExhausted when the device is out of memory, kInternal and kDataLoss for
-// failures of the device.
+// Not thread-safe: one device worker calls it; see LoadsBeside for what else may be. A call may
+// return before the device has finished; results that the host reads are complete when they are
+// returned. Errors: kResourceExhausted when the device is out of memory, kInternal and kDataLoss
+// for failures of the device.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -125,8 +131,16 @@ class Backend {
   // Moves the canvas to `canvas` (pixels <= max_object_pixels). What was inside both the old and
   // the new canvas keeps its value, the rest becomes initial_object.
   virtual absl::Status SetCanvas(const Region& canvas) = 0;
-  // Copies frames into their slots; the host memory is free for reuse on return.
+  // Begins to copy frames into their slots; all later calls see them there. Frames whose slots and
+  // whose memory follow each other are copied as one. Their memory must stay as it is until
+  // FramesBeingCopied no longer counts them.
   virtual absl::Status LoadFrames(std::span<const FrameToLoad> frames) = 0;
+  // How many of the frames given to LoadFrames, the last ones, are still being copied. Waits until
+  // they are at most `at_most`.
+  virtual absl::StatusOr<std::int64_t> FramesBeingCopied(std::int64_t /*at_most*/) { return 0; }
+  // Whether LoadFrames and FramesBeingCopied may be called, one at a time, while another thread is
+  // in any other method.
+  virtual bool LoadsBeside() const { return false; }
   // Mean of √counts over the frames of `slots`, zero frequency at [0, 0]; untrusted pixels
   // count as 0.
   virtual absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) = 0;
@@ -174,6 +188,11 @@ class Device {
   // Bytes that sessions may reserve in all.
   virtual std::int64_t usable_bytes() const = 0;
   virtual absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(const BackendConfig& config) = 0;
+  // Host memory that frames wait in for LoadFrames, of the kind from which they get to the device
+  // fastest; uninitialised. May outlive the device. Errors: kResourceExhausted.
+  virtual absl::StatusOr<StagingMemory> AllocateStaging(std::int64_t bytes) {
+    return PlainStaging(bytes);
+  }
 };
 
 }  // namespace ptychoserve

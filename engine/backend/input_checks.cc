@@ -57,12 +57,15 @@ absl::Status CheckInside(std::span<const PointWindow> points, const Shape& frame
 }
 
 absl::Status CheckSlotsDiffer(std::span<const PointWindow> points) {
-  std::vector<std::int32_t> slots;
-  slots.reserve(points.size());
-  for (const PointWindow& point : points) slots.push_back(point.slot);
-  std::sort(slots.begin(), slots.end());
-  if (const auto twice = std::adjacent_find(slots.begin(), slots.end()); twice != slots.end()) {
-    return absl::InvalidArgumentError(absl::StrFormat("slot %d is given twice", *twice));
+  // Asked for all points whenever some are added, so without sorting them.
+  std::vector<bool> seen;
+  for (const PointWindow& point : points) {
+    const auto slot = static_cast<std::size_t>(point.slot);
+    if (slot >= seen.size()) seen.resize(std::max(slot + 1, 2 * seen.size()));
+    if (seen[slot]) {
+      return absl::InvalidArgumentError(absl::StrFormat("slot %d is given twice", point.slot));
+    }
+    seen[slot] = true;
   }
   return absl::OkStatus();
 }

@@ -20,7 +20,7 @@ absl::Status CheckProbeFits(const ComplexStack& probe, const BackendConfig& conf
 absl::Status CheckInside(std::span<const PointWindow> points, const Shape& frame_shape,
                          const Region& canvas);
 
-// No slot is given twice.
+// No slot, all of which are >= 0, is given twice.
 absl::Status CheckSlotsDiffer(std::span<const PointWindow> points);
 
 }  // namespace ptychoserve

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "engine/base/array.h"
+#include "engine/base/byte_chain.h"
 #include "engine/config.h"
 
 namespace ptychoserve {
@@ -20,7 +21,7 @@ struct FrameBatch {
   Shape shape;  // Of each frame.
   Encoding encoding = Encoding::kRaw;
   std::span<const std::uint32_t> encoded_sizes;  // Bytes of each frame unless kRaw.
-  std::span<const std::byte> data;               // Encoded frames one after the other.
+  ByteChain data;                                // Encoded frames one after the other.
 
   int count() const { return frames; }
   std::int64_t id(int i) const {

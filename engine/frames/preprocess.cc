@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <type_traits>
@@ -151,35 +152,50 @@ std::array<FramePreprocessor::Run1d, 2> FramePreprocessor::RunsOfRow(int row) co
   return {Run1d{start + shift_cols_ * index_.col_step, 0, first}, Run1d{start, first, shift_cols_}};
 }
 
-FramePreprocessor::Result FramePreprocessor::Run(std::span<const std::byte> raw,
+FramePreprocessor::Result FramePreprocessor::Run(const ByteChain& raw,
                                                  std::span<std::byte> out) const {
+  if (std::abs(index_.col_step) == 1) return RunAs(raw, out.data());
+  // Rows of the engine's frame are columns of this one: no run of pixels lies in one piece.
+  ChainReader reader(raw);
+  return RunAs(std::span(reader.Read(0, raw.size()), raw.size()), out.data());
+}
+
+FramePreprocessor::Result FramePreprocessor::RunAs(const ByteChain& raw, std::byte* out) const {
   const bool u16 = storage_ == FrameStorage::kU16;
   switch (dtype_) {
     case DataType::kU8:
-      return RunTyped<std::uint8_t, std::uint16_t>(raw.data(), out.data());
+      return RunTyped<std::uint8_t, std::uint16_t>(raw, out);
     case DataType::kU16:
-      return u16 ? RunTyped<std::uint16_t, std::uint16_t>(raw.data(), out.data())
-                 : RunTyped<std::uint16_t, float>(raw.data(), out.data());
+      return u16 ? RunTyped<std::uint16_t, std::uint16_t>(raw, out)
+                 : RunTyped<std::uint16_t, float>(raw, out);
     case DataType::kU32:
-      return u16 ? RunTyped<std::uint32_t, std::uint16_t>(raw.data(), out.data())
-                 : RunTyped<std::uint32_t, float>(raw.data(), out.data());
+      return u16 ? RunTyped<std::uint32_t, std::uint16_t>(raw, out)
+                 : RunTyped<std::uint32_t, float>(raw, out);
     case DataType::kF32:
       break;
   }
-  return RunTyped<float, float>(raw.data(), out.data());
+  return RunTyped<float, float>(raw, out);
 }
 
 template <typename In, typename Out>
-FramePreprocessor::Result FramePreprocessor::RunTyped(const std::byte* raw, std::byte* out) const {
+FramePreprocessor::Result FramePreprocessor::RunTyped(const ByteChain& raw, std::byte* out) const {
   const auto limit = static_cast<Word<In>>(std::is_same_v<In, float>
                                                ? std::bit_cast<std::uint32_t>(largest_trusted_f32_)
                                                : largest_trusted_);
   Result result;
   Seen<In> seen;
+  ChainReader reader(raw);
   for (int row = 0; row < out_shape_.rows; ++row) {
     const std::int64_t out_row = row * static_cast<std::int64_t>(out_shape_.cols);
     for (const Run1d& run : RunsOfRow(row)) {
-      const std::byte* src = raw + run.source * static_cast<std::int64_t>(sizeof(In));
+      if (run.count == 0) continue;
+      // From the pixel of the run that lies first in memory to the one that lies last.
+      const std::int64_t reach = (run.count - 1) * index_.col_step;
+      const std::byte* const first = reader.Read(
+          static_cast<std::size_t>(run.source + std::min<std::int64_t>(reach, 0)) * sizeof(In),
+          static_cast<std::size_t>(std::abs(reach) + 1) * sizeof(In));
+      const std::byte* const src =
+          first - std::min<std::int64_t>(reach, 0) * static_cast<std::int64_t>(sizeof(In));
       const std::int64_t at = out_row + run.out_col;
       std::byte* dst = out + at * static_cast<std::int64_t>(sizeof(Out));
       if (bad_.empty()) {
@@ -196,15 +212,17 @@ FramePreprocessor::Result FramePreprocessor::RunTyped(const std::byte* raw, std:
   return result;
 }
 
-void FramePreprocessor::LocateBadPixel(const std::byte* raw, Result* result) const {
+void FramePreprocessor::LocateBadPixel(const ByteChain& raw, Result* result) const {
   result->finite = false;
+  ChainReader reader(raw);
   for (int row = 0; row < out_shape_.rows; ++row) {
     for (const Run1d& run : RunsOfRow(row)) {
       for (int i = 0; i < run.count; ++i) {
         const std::int64_t at = row * static_cast<std::int64_t>(out_shape_.cols) + run.out_col + i;
         if (!bad_.empty() && bad_[static_cast<std::size_t>(at)] != 0) continue;
         const std::int64_t source = run.source + i * index_.col_step;
-        if (IsCount(Load<float>(raw, source))) continue;
+        const std::size_t offset = static_cast<std::size_t>(source) * sizeof(float);
+        if (IsCount(Load<float>(reader.Read(offset, sizeof(float)), 0))) continue;
         result->bad_row = static_cast<int>(source / raw_shape_.cols);
         result->bad_col = static_cast<int>(source % raw_shape_.cols);
         return;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/base/array.h"
+#include "engine/base/byte_chain.h"
 #include "engine/config.h"
 #include "engine/scan/orientation.h"
 
@@ -30,9 +31,10 @@ class FramePreprocessor {
     std::int64_t untrusted_pixels = 0;  // Saturated or hot; bad_pixels are not counted.
     bool empty = false;                 // No trusted pixel has a count.
   };
-  // `raw` holds raw_bytes() bytes, frame_shape pixels of detector.dtype, at any alignment; `out`
-  // has room for engine_bytes(), EngineFrameShape pixels, and does not overlap it.
-  Result Run(std::span<const std::byte> raw, std::span<std::byte> out) const;
+  // `raw` holds raw_bytes() bytes, frame_shape pixels of detector.dtype, at any alignment and in
+  // any pieces; `out` has room for engine_bytes(), EngineFrameShape pixels, and does not overlap
+  // it.
+  Result Run(const ByteChain& raw, std::span<std::byte> out) const;
 
   std::int64_t raw_bytes() const { return raw_bytes_; }
   std::int64_t engine_bytes() const { return engine_bytes_; }
@@ -45,9 +47,10 @@ class FramePreprocessor {
     int count = 0;
   };
   template <typename In, typename Out>
-  Result RunTyped(const std::byte* raw, std::byte* out) const;
+  Result RunTyped(const ByteChain& raw, std::byte* out) const;
+  Result RunAs(const ByteChain& raw, std::byte* out) const;
   std::array<Run1d, 2> RunsOfRow(int row) const;
-  void LocateBadPixel(const std::byte* raw, Result* result) const;
+  void LocateBadPixel(const ByteChain& raw, Result* result) const;
 
   DataType dtype_;
   Shape raw_shape_;

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/status_macros.h"
 #include "engine/schedule/schedule.h"
+#include "engine/solver/frame_loader.h"
 #include "engine/solver/solver.h"
 
 namespace ptychoserve {
@@ -34,9 +35,9 @@ bool NeedsExitWaves(const ReconstructionConfig& config) {
 
 class Reconstruction::Impl {
  public:
-  Impl(ReconstructionConfig resolved, ReconstructionOptions opts)
+  Impl(ReconstructionConfig resolved, ReconstructionOptions opts, StagingMemory staging)
       : options(std::move(opts)),
-        store(resolved, options.staging_bytes),
+        store(resolved, std::move(staging), options.staging_bytes),
         created(options.clock->Now()),
         config(std::move(resolved)) {
     MutexLock lock(mu);
@@ -53,6 +54,8 @@ class Reconstruction::Impl {
   bool RunTurn();
   void EnterLocked(SessionState state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   void NoteInput(bool accepted);
+  // AddFrames of the store, while the device takes what is staged if it can do so by itself.
+  int AddAndLoad(const FrameBatch& batch, int begin);
   absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   static absl::Status Ended(SessionState state);
 
@@ -74,7 +77,8 @@ class Reconstruction::Impl {
   const ReconstructionOptions options;
   FrameStore store;
   const Clock::TimePoint created;
-  std::unique_ptr<Solver> solver;  // Worker thread only; null once the session is final.
+  std::unique_ptr<FrameLoader> loader;  // Set once.
+  std::unique_ptr<Solver> solver;       // Worker thread only; null once the session is final.
   // Worker thread only, down to `recent`.
   std::size_t store_warnings = 0;  // Passed on so far.
   std::int64_t iteration = 0;
@@ -141,6 +145,18 @@ void Reconstruction::Impl::NoteInput(bool accepted) {
   options.on_work();
 }
 
+int Reconstruction::Impl::AddAndLoad(const FrameBatch& batch, int begin) {
+  int end = store.AddFrames(batch, begin);
+  if (!loader->runs_beside()) return end;
+  // Errors come back to the worker in its next turn, and end the session there.
+  loader->Run(/*wait=*/false).IgnoreError();
+  while (end < batch.count() && loader->MakeSpace().value_or(false)) {
+    end = store.AddFrames(batch, end);
+    loader->Run(/*wait=*/false).IgnoreError();
+  }
+  return end;
+}
+
 // ---- Worker ---------------------------------------------------------------------------------
 
 void Reconstruction::Impl::SetState(SessionState state) {
@@ -162,6 +178,7 @@ void Reconstruction::Impl::Warn(std::string text) {
 
 void Reconstruction::Impl::End(SessionState state, Completion completion, std::string failure) {
   store.Close();
+  loader->Close();
   solver.reset();  // Frees the device; results live on in the snapshots.
   {
     MutexLock lock(mu);
@@ -212,16 +229,19 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   }
   RecogniseEndOfData(store.status());
   // Read before loading: once the store is closed nothing new comes in, so one more load gets
-  // everything but the frames still being prepared, and those count as staged.
+  // everything but the frames still being prepared or copied, and those count as staged.
   const bool closed = store.closed();
-  PS_ASSIGN_OR_RETURN(bool worked, solver->LoadStaged());
+  // An iteration runs beside the copies; without one there is nothing else to do.
+  PS_ASSIGN_OR_RETURN(bool worked, loader->Run(/*wait=*/!solver->started()));
   PS_ASSIGN_OR_RETURN(const bool arrived, PollSnapshot(/*wait=*/false, /*final=*/false));
   worked |= arrived;
   if (stop) {
     PS_RETURN_IF_ERROR(Complete(Completion::kStopped));
     return true;
   }
+  // Others load frames, too: points that are not noted now belong to frames that were still staged.
   const FrameStore::Status input = store.status();
+  worked |= solver->NoteReady();
   const bool all_loaded = closed && input.staged_frames == 0;
   if (all_loaded) CheckExpectedFrames(input.frames.accepted);
   if (!solver->started()) {
@@ -457,8 +477,12 @@ absl::StatusOr<std::unique_ptr<Reconstruction>> Reconstruction::Create(
   config = Resolve(std::move(config));
   const BackendConfig backend_config = BackendConfigFor(config);
   PS_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, device.CreateBackend(backend_config));
-  std::unique_ptr<Reconstruction> reconstruction(new Reconstruction(config, std::move(options)));
+  PS_ASSIGN_OR_RETURN(StagingMemory staging, device.AllocateStaging(FrameStore::StagingBytes(
+                                                 config, options.staging_bytes)));
+  std::unique_ptr<Reconstruction> reconstruction(
+      new Reconstruction(config, std::move(options), std::move(staging)));
   Impl& impl = *reconstruction->impl_;
+  impl.loader = std::make_unique<FrameLoader>(*backend, impl.store);
   impl.solver =
       std::make_unique<Solver>(config, std::move(backend), impl.store, impl.options.run_beside);
   MutexLock lock(impl.mu);
@@ -466,8 +490,9 @@ absl::StatusOr<std::unique_ptr<Reconstruction>> Reconstruction::Create(
   return reconstruction;
 }
 
-Reconstruction::Reconstruction(ReconstructionConfig config, ReconstructionOptions options)
-    : impl_(std::make_unique<Impl>(std::move(config), std::move(options))) {}
+Reconstruction::Reconstruction(ReconstructionConfig config, ReconstructionOptions options,
+                               StagingMemory staging)
+    : impl_(std::make_unique<Impl>(std::move(config), std::move(options), std::move(staging))) {}
 
 Reconstruction::~Reconstruction() = default;
 
@@ -477,7 +502,7 @@ absl::StatusOr<int> Reconstruction::AddFrames(const FrameBatch& batch, int begin
     PS_RETURN_IF_ERROR(impl_->CheckOpen());
   }
   const std::int64_t before = impl_->store.inputs_taken();
-  const int end = impl_->store.AddFrames(batch, begin);
+  const int end = impl_->AddAndLoad(batch, begin);
   impl_->NoteInput(impl_->store.inputs_taken() != before);
   return end;
 }

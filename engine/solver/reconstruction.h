@@ -97,7 +97,7 @@ class Reconstruction {
   bool RunTurn();
 
  private:
-  Reconstruction(ReconstructionConfig config, ReconstructionOptions options);
+  Reconstruction(ReconstructionConfig config, ReconstructionOptions options, StagingMemory staging);
   class Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -127,15 +127,10 @@ Solver::~Solver() {
   if (snapshot_.valid()) snapshot_.wait();
 }
 
-absl::StatusOr<bool> Solver::LoadStaged() {
-  const std::vector<FrameToLoad> frames = store_.TakeStaged();
-  if (!frames.empty()) {
-    PS_RETURN_IF_ERROR(backend_->LoadFrames(frames));
-    store_.ReleaseStaged();
-  }
+bool Solver::NoteReady() {
   const std::vector<FrameStore::Point> points = store_.NewPoints();
   waiting_.insert(waiting_.end(), points.begin(), points.end());
-  return !frames.empty() || !points.empty();
+  return !points.empty();
 }
 
 absl::StatusOr<std::string> Solver::Start() {

@@ -34,9 +34,8 @@ class Solver {
   // Waits for the snapshot under way.
   ~Solver();
 
-  // Moves staged frames to the device and notes the points that became ready. False when there
-  // was nothing to do.
-  absl::StatusOr<bool> LoadStaged();
+  // Notes the points that became ready. False when there are none.
+  bool NoteReady();
   // Ready points that are not active yet.
   std::int64_t waiting_points() const { return static_cast<std::int64_t>(waiting_.size()); }
   std::int64_t active_points() const { return static_cast<std::int64_t>(active_->size()); }

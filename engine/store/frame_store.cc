@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/frames/codec.h"
 #include "engine/scan/orientation.h"
+#include "engine/store/staging_pool.h"
 
 namespace ptychoserve {
 namespace {
@@ -19,6 +20,12 @@ constexpr std::int64_t kPendingPositionsPerSlot = 8;
 constexpr std::int64_t kPendingPositionsBase = 65536;
 constexpr int kMinStagedFrames = 2;
 constexpr std::size_t kMaxRefusedRanges = 65536;
+// Frames that are given slots and buffers, and then committed, under one lock.
+constexpr std::size_t kFramesPerLock = 8;
+
+std::int64_t EngineFrameBytes(const DetectorConfig& detector) {
+  return EngineFrameShape(detector).pixels() * StorageBytes(StorageFor(detector));
+}
 
 std::string ShapeText(Shape s) { return absl::StrCat(s.rows, " x ", s.cols); }
 
@@ -58,27 +65,38 @@ struct FrameStore::Impl {
     bool has_position = false;
     Window window;
   };
-  using Buffer = std::unique_ptr<std::byte[]>;
+  // An accepted frame in staging memory.
   struct Staged {
     std::int64_t id = 0;
     std::int32_t slot = 0;
-    Buffer pixels;
+    std::byte* pixels = nullptr;
   };
   // A frame that waits for the beam to be found.
   struct Held {
-    std::int64_t id = 0;
-    std::int32_t slot = 0;
-    Buffer pixels;
+    Staged frame;
     std::vector<std::byte> raw;
   };
+  // A frame on its way from a batch into staging memory.
+  struct Reserved {
+    Staged frame;
+    std::size_t offset = 0, bytes = 0;  // In the batch's data.
+    absl::Status decoded;
+    FramePreprocessor::Result result;
+    std::vector<std::byte> raw;  // Decoded, or copied because the frame may be held back.
+  };
 
-  explicit Impl(const ReconstructionConfig& c)
-      : config(c), first_id(c.scan.first_frame_id), grid(c) {}
+  Impl(const ReconstructionConfig& c, StagingMemory memory, std::int64_t staged_bytes)
+      : config(c),
+        first_id(c.scan.first_frame_id),
+        raw_bytes(c.detector.frame_shape.pixels() * DataTypeBytes(c.detector.dtype)),
+        engine_bytes(EngineFrameBytes(c.detector)),
+        grid(c),
+        staging(std::move(memory), engine_bytes, staged_bytes / engine_bytes) {}
 
   const ReconstructionConfig config;
   const std::int64_t first_id;
-  std::int64_t raw_bytes = 0;
-  std::int64_t engine_bytes = 0;
+  const std::int64_t raw_bytes;
+  const std::int64_t engine_bytes;
 
   mutable Mutex mu;
   ObjectGrid grid ABSL_GUARDED_BY(mu);
@@ -89,15 +107,15 @@ struct FrameStore::Impl {
   std::unordered_map<std::int64_t, Record> records ABSL_GUARDED_BY(mu);
   std::int32_t next_slot ABSL_GUARDED_BY(mu) = 0;
   std::vector<std::int32_t> returned_slots ABSL_GUARDED_BY(mu);
-  std::vector<Buffer> free_buffers ABSL_GUARDED_BY(mu);
-  std::int64_t buffers_left ABSL_GUARDED_BY(mu) = 0;  // Not yet allocated.
-  int reserved ABSL_GUARDED_BY(mu) = 0;               // Being prepared outside the lock.
-  std::deque<Staged> staged ABSL_GUARDED_BY(mu);
-  std::vector<Staged> taken ABSL_GUARDED_BY(mu);
+  StagingPool staging ABSL_GUARDED_BY(mu);
+  int reserved ABSL_GUARDED_BY(mu) = 0;  // Being prepared outside the lock.
+  std::vector<Staged> staged ABSL_GUARDED_BY(mu);
+  std::deque<Staged> taken ABSL_GUARDED_BY(mu);  // In the order of TakeStaged.
   std::vector<Point> new_points ABSL_GUARDED_BY(mu);
   std::vector<std::function<void()>> waiting ABSL_GUARDED_BY(mu);
   bool buffer_returned ABSL_GUARDED_BY(mu) = false;  // By a frame that was abandoned.
   bool closed ABSL_GUARDED_BY(mu) = false;
+  bool dropped ABSL_GUARDED_BY(mu) = false;  // The staging memory goes when nobody writes to it.
 
   IngestCounters frames ABSL_GUARDED_BY(mu);
   IngestCounters positions ABSL_GUARDED_BY(mu);
@@ -145,19 +163,6 @@ struct FrameStore::Impl {
     returned_slots.pop_back();
     return slot;
   }
-  bool HasBuffer() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-    return !free_buffers.empty() || buffers_left > 0;
-  }
-  Buffer AcquireBuffer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-    if (free_buffers.empty()) {
-      --buffers_left;
-      return Buffer(new std::byte[static_cast<std::size_t>(engine_bytes)]);
-    }
-    Buffer buffer = std::move(free_buffers.back());
-    free_buffers.pop_back();
-    return buffer;
-  }
-
   void AddPoint(std::int64_t id, const Record& r) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     if (!r.empty) new_points.push_back({id, r.slot, r.window});
   }
@@ -168,41 +173,42 @@ struct FrameStore::Impl {
   }
 
   // The outcome of preparing a reserved frame.
-  void Commit(std::int64_t id, std::int32_t slot, Buffer pixels,
-              const FramePreprocessor::Result& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-    Record& r = records[id];
+  void Commit(const Staged& frame, const FramePreprocessor::Result& result)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    Record& r = records[frame.id];
     r.has_frame = true;
     r.empty = result.empty;
     ++frames.received;
     ++frames.accepted;
     frames.untrusted_pixels += result.untrusted_pixels;
-    frame_ids.Insert(id);
+    frame_ids.Insert(frame.id);
     if (r.has_position) NoteJoined(r);
-    staged.push_back({id, slot, std::move(pixels)});
+    staged.push_back(frame);
   }
-  void Abandon(std::int64_t id, std::int32_t slot, Buffer pixels, Reject reason, std::string detail)
+  void Abandon(const Staged& frame, Reject reason, std::string detail)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-    const auto it = records.find(id);
+    const auto it = records.find(frame.id);
     if (it->second.has_position) {
       it->second.slot = -1;
     } else {
       records.erase(it);
     }
-    returned_slots.push_back(slot);
-    free_buffers.push_back(std::move(pixels));
+    returned_slots.push_back(frame.slot);
+    staging.Release(frame.pixels);
     buffer_returned = true;
-    RefuseFrame(reason, id, std::move(detail));
+    RefuseFrame(reason, frame.id, std::move(detail));
   }
   // Commits or abandons, as `result` says.
-  void Settle(std::int64_t id, std::int32_t slot, Buffer pixels,
-              const FramePreprocessor::Result& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-    if (result.finite) {
-      Commit(id, slot, std::move(pixels), result);
-      return;
-    }
-    Abandon(id, slot, std::move(pixels), Reject::kNonFinite,
-            absl::StrCat("frame ", id, ": pixel [", result.bad_row, ", ", result.bad_col,
+  void Settle(const Staged& frame, const FramePreprocessor::Result& result)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (result.finite) return Commit(frame, result);
+    Abandon(frame, Reject::kNonFinite,
+            absl::StrCat("frame ", frame.id, ": pixel [", result.bad_row, ", ", result.bad_col,
                          "] is negative, NaN or infinite; counts must be finite and >= 0"));
+  }
+
+  std::span<std::byte> PixelsOf(const Staged& frame) const {
+    return {frame.pixels, static_cast<std::size_t>(engine_bytes)};
   }
 
   // Fixes the crop from the held frames and releases them.
@@ -220,11 +226,8 @@ struct FrameStore::Impl {
     preprocessor = std::make_shared<FramePreprocessor>(
         config.detector, found ? found->crop : auto_centre->CentralCrop());
     auto_centre.reset();
-    for (Held& h : held) {
-      const auto result =
-          preprocessor->Run(h.raw, {h.pixels.get(), static_cast<std::size_t>(engine_bytes)});
-      Settle(h.id, h.slot, std::move(h.pixels), result);
-    }
+    for (const Held& h : held)
+      Settle(h.frame, preprocessor->Run(h.raw, PixelsOf(h.frame)));
     held.clear();
     held.shrink_to_fit();
   }
@@ -258,6 +261,84 @@ struct FrameStore::Impl {
                                     " frames need ", want));
     }
     return std::nullopt;
+  }
+
+  std::size_t EncodedBytes(const FrameBatch& batch, int i) const {
+    return batch.encoding == Encoding::kRaw ? static_cast<std::size_t>(raw_bytes)
+                                            : batch.encoded_sizes[static_cast<std::size_t>(i)];
+  }
+
+  // Whether a frame of that id, of `bytes` as sent, may be kept; refuses it otherwise.
+  bool MayTake(std::int64_t id, std::size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    const auto refuse = [&](Reject reason, std::string detail) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+      RefuseFrame(reason, id, std::move(detail), static_cast<std::int64_t>(bytes));
+      return false;
+    };
+    if (id < first_id) {
+      return refuse(Reject::kBadId, absl::StrCat("frame ", id, ": ids begin at ", first_id));
+    }
+    if (closed) return refuse(Reject::kLate, "after the end of data");
+    const auto it = records.find(id);
+    if (it != records.end() && it->second.slot >= 0) return refuse(Reject::kDuplicate, "");
+    if (!HasSlot()) {
+      return refuse(Reject::kOverCapacity,
+                    absl::StrCat("frame ", id, ": all ", config.scan.capacity,
+                                 " slots are taken (scan.capacity)"));
+    }
+    return true;
+  }
+  // Gives the frame a slot and a buffer, which must be there.
+  Staged Reserve(std::int64_t id, std::size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    frames.payload_bytes += static_cast<std::int64_t>(bytes);
+    const Staged frame{id, AcquireSlot(), staging.Acquire()};
+    records[id].slot = frame.slot;
+    ++inputs_taken;
+    ++reserved;
+    return frame;
+  }
+  // Decodes, with `scratch` for the outcome, and prepares the pixels. `with` is null while the beam
+  // is sought: then the frame is only decoded, into its `raw`.
+  void Prepare(const FrameBatch& batch, const FramePreprocessor* with,
+               std::vector<std::byte>* scratch, Reserved* frame) const ABSL_LOCKS_EXCLUDED(mu) {
+    const ByteChain sent = batch.data.Part(frame->offset, frame->bytes);
+    if (batch.encoding == Encoding::kRaw && with != nullptr) {
+      frame->result = with->Run(sent, PixelsOf(frame->frame));
+      return;
+    }
+    std::vector<std::byte>& raw = with != nullptr ? *scratch : frame->raw;
+    raw.resize(static_cast<std::size_t>(raw_bytes));
+    ChainReader reader(sent);
+    frame->decoded = DecodeFrame(batch.encoding, {reader.Read(0, sent.size()), sent.size()},
+                                 DataTypeBytes(batch.dtype), raw);
+    if (frame->decoded.ok() && with != nullptr) {
+      frame->result = with->Run(raw, PixelsOf(frame->frame));
+    }
+  }
+  // What becomes of a frame after Prepare.
+  void Finish(bool prepared, Reserved* frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    --reserved;
+    if (!frame->decoded.ok()) {
+      return Abandon(frame->frame, Reject::kCorrupt,
+                     absl::StrCat("frame ", frame->frame.id, ": ", frame->decoded.message()));
+    }
+    if (prepared) return Settle(frame->frame, frame->result);
+    if (preprocessor != nullptr) {  // The beam has been found meanwhile.
+      return Settle(frame->frame, preprocessor->Run(frame->raw, PixelsOf(frame->frame)));
+    }
+    // Frames with a NaN must not spoil the mean; they are refused with the others.
+    if (AllFinite(frame->raw, config.detector.dtype)) auto_centre->Add(frame->raw);
+    held.push_back({frame->frame, std::move(frame->raw)});
+    int wanted = std::min(config.detector.auto_centre->frames, config.scan.capacity);
+    if (const int expected = config.scan.expected_points; expected > 0) {
+      wanted = std::min(wanted, expected);
+    }
+    if (static_cast<int>(held.size()) >= wanted || closed) FixCrop();
+  }
+  void DropStaging() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (!dropped || reserved > 0) return;
+    staged.clear();
+    taken.clear();
+    staging.Drop();
   }
 
   // Takes one position under its id.
@@ -313,25 +394,31 @@ struct FrameStore::Impl {
   }
 };
 
-FrameStore::FrameStore(const ReconstructionConfig& config, std::int64_t staging_bytes)
-    : impl_(std::make_unique<Impl>(config)) {
+std::int64_t FrameStore::StagingBytes(const ReconstructionConfig& config, std::int64_t most_bytes) {
+  const std::int64_t frame_bytes = EngineFrameBytes(config.detector);
+  std::int64_t at_least = kMinStagedFrames;
+  if (config.detector.auto_centre) {
+    at_least = std::max<std::int64_t>(at_least, config.detector.auto_centre->frames);
+  }
+  const std::int64_t at_most = std::max<std::int64_t>(at_least, config.scan.capacity);
+  return std::clamp(most_bytes / frame_bytes, at_least, at_most) * frame_bytes;
+}
+
+FrameStore::FrameStore(const ReconstructionConfig& config, StagingMemory staging,
+                       std::int64_t most_bytes)
+    : impl_(std::make_unique<Impl>(config, std::move(staging), StagingBytes(config, most_bytes))) {
   const DetectorConfig& d = config.detector;
-  impl_->engine_bytes = EngineFrameShape(d).pixels() * StorageBytes(StorageFor(d));
-  impl_->raw_bytes = d.frame_shape.pixels() * DataTypeBytes(d.dtype);
   MutexLock lock(impl_->mu);
   if (config.scan.encoder) {
     impl_->encoder.emplace(*config.scan.encoder, config.scan.first_frame_id);
   }
-  int at_least = kMinStagedFrames;
   if (d.auto_centre) {
     impl_->auto_centre.emplace(d);
-    at_least = std::max(at_least, d.auto_centre->frames);
   } else {
     const Shape oriented = OrientedShape(d.frame_shape, d.orientation);
     impl_->preprocessor =
         std::make_shared<FramePreprocessor>(d, d.crop.value_or(Region{0, 0, oriented}));
   }
-  impl_->buffers_left = std::max<std::int64_t>(at_least, staging_bytes / impl_->engine_bytes);
 }
 
 FrameStore::~FrameStore() = default;
@@ -357,85 +444,34 @@ int FrameStore::TakeFrames(const FrameBatch& batch, int begin) {
     return batch.count();
   }
   std::size_t offset = 0;
-  const auto encoded_size = [&](int i) {
-    return batch.encoding == Encoding::kRaw ? static_cast<std::size_t>(s.raw_bytes)
-                                            : batch.encoded_sizes[static_cast<std::size_t>(i)];
-  };
-  for (int i = 0; i < begin; ++i) offset += encoded_size(i);
+  for (int i = 0; i < begin; ++i) offset += s.EncodedBytes(batch, i);
 
-  std::vector<std::byte> decoded;
-  for (int i = begin; i < batch.count(); offset += encoded_size(i), ++i) {
-    const std::int64_t id = batch.id(i);
-    std::int32_t slot = -1;
-    Impl::Buffer pixels;
+  std::vector<Impl::Reserved> chunk;
+  chunk.reserve(kFramesPerLock);
+  std::vector<std::byte> scratch;
+  int i = begin;
+  for (bool space = true; space && i < batch.count();) {
+    chunk.clear();
     std::shared_ptr<const FramePreprocessor> preprocessor;
     {
       MutexLock lock(s.mu);
-      const std::int64_t size = static_cast<std::int64_t>(encoded_size(i));
-      if (id < s.first_id) {
-        s.RefuseFrame(Reject::kBadId, id, absl::StrCat("frame ", id, ": ids begin at ", s.first_id),
-                      size);
-        continue;
+      for (; i < batch.count() && chunk.size() < kFramesPerLock; ++i) {
+        const std::size_t bytes = s.EncodedBytes(batch, i);
+        if (s.MayTake(batch.id(i), bytes)) {
+          space = !s.staging.empty();
+          if (!space) break;
+          chunk.push_back({s.Reserve(batch.id(i), bytes), offset, bytes});
+        }
+        offset += bytes;
       }
-      if (s.closed) {
-        s.RefuseFrame(Reject::kLate, id, "after the end of data", size);
-        continue;
-      }
-      const auto it = s.records.find(id);
-      if (it != s.records.end() && it->second.slot >= 0) {
-        s.RefuseFrame(Reject::kDuplicate, id, "", size);
-        continue;
-      }
-      if (!s.HasSlot()) {
-        s.RefuseFrame(Reject::kOverCapacity, id,
-                      absl::StrCat("frame ", id, ": all ", s.config.scan.capacity,
-                                   " slots are taken (scan.capacity)"),
-                      size);
-        continue;
-      }
-      if (!s.HasBuffer()) return i;
-      s.frames.payload_bytes += size;
-      slot = s.AcquireSlot();
-      pixels = s.AcquireBuffer();
-      s.records[id].slot = slot;
-      ++s.inputs_taken;
       preprocessor = s.preprocessor;
-      ++s.reserved;
     }
-
-    std::span<const std::byte> raw = batch.data.subspan(offset, encoded_size(i));
-    absl::Status decode_status;
-    if (batch.encoding != Encoding::kRaw) {
-      decoded.resize(static_cast<std::size_t>(s.raw_bytes));
-      decode_status = DecodeFrame(batch.encoding, raw, DataTypeBytes(batch.dtype), decoded);
-      raw = decoded;
-    }
-    FramePreprocessor::Result result;
-    const std::span<std::byte> out(pixels.get(), static_cast<std::size_t>(s.engine_bytes));
-    if (decode_status.ok() && preprocessor != nullptr) result = preprocessor->Run(raw, out);
-
+    for (Impl::Reserved& frame : chunk) s.Prepare(batch, preprocessor.get(), &scratch, &frame);
     MutexLock lock(s.mu);
-    --s.reserved;
-    if (!decode_status.ok()) {
-      s.Abandon(id, slot, std::move(pixels), Reject::kCorrupt,
-                absl::StrCat("frame ", id, ": ", decode_status.message()));
-    } else if (preprocessor != nullptr) {
-      s.Settle(id, slot, std::move(pixels), result);
-    } else if (s.preprocessor != nullptr) {  // The beam has been found meanwhile.
-      const auto late_result = s.preprocessor->Run(raw, out);
-      s.Settle(id, slot, std::move(pixels), late_result);
-    } else {
-      // Frames with a NaN must not spoil the mean; they are refused with the others.
-      if (AllFinite(raw, batch.dtype)) s.auto_centre->Add(raw);
-      s.held.push_back({id, slot, std::move(pixels), {raw.begin(), raw.end()}});
-      int wanted = std::min(s.config.detector.auto_centre->frames, s.config.scan.capacity);
-      if (const int expected = s.config.scan.expected_points; expected > 0) {
-        wanted = std::min(wanted, expected);
-      }
-      if (static_cast<int>(s.held.size()) >= wanted || s.closed) s.FixCrop();
-    }
+    for (Impl::Reserved& frame : chunk) s.Finish(preprocessor != nullptr, &frame);
+    s.DropStaging();
   }
-  return batch.count();
+  return i;
 }
 
 void FrameStore::AddPositions(const PositionBatch& batch) {
@@ -504,16 +540,15 @@ bool FrameStore::closed() const {
 
 void FrameStore::Drop() {
   MutexLock lock(impl_->mu);
-  impl_->staged.clear();
-  impl_->taken.clear();
-  impl_->free_buffers.clear();
   impl_->new_points.clear();
+  impl_->dropped = true;
+  impl_->DropStaging();
 }
 
 void FrameStore::NotifyWhenSpace(std::function<void()> ready) {
   {
     MutexLock lock(impl_->mu);
-    if (!impl_->HasBuffer() && !impl_->closed) {
+    if (impl_->staging.empty() && !impl_->closed) {
       impl_->waiting.push_back(std::move(ready));
       return;
     }
@@ -523,36 +558,38 @@ void FrameStore::NotifyWhenSpace(std::function<void()> ready) {
 
 std::int64_t FrameStore::free_staging_bytes() const {
   MutexLock lock(impl_->mu);
-  return (static_cast<std::int64_t>(impl_->free_buffers.size()) + impl_->buffers_left) *
-         impl_->engine_bytes;
+  return impl_->staging.free_bytes();
 }
 
 std::vector<FrameToLoad> FrameStore::TakeStaged() {
-  MutexLock lock(impl_->mu);
   std::vector<FrameToLoad> frames;
+  MutexLock lock(impl_->mu);
+  // Streams come in between each other; slots and buffers were given out in the same order.
+  std::ranges::sort(impl_->staged, {}, &Impl::Staged::slot);
   frames.reserve(impl_->staged.size());
-  for (Impl::Staged& f : impl_->staged) {
-    frames.push_back({f.slot, f.pixels.get()});
-    impl_->taken.push_back(std::move(f));
-  }
+  for (const Impl::Staged& f : impl_->staged) frames.push_back({f.slot, f.pixels});
+  impl_->taken.insert(impl_->taken.end(), impl_->staged.begin(), impl_->staged.end());
   impl_->staged.clear();
   return frames;
 }
 
-void FrameStore::ReleaseStaged() {
+bool FrameStore::ReleaseStaged(std::int64_t under_way) {
   std::vector<std::function<void()>> ready;
   {
     MutexLock lock(impl_->mu);
-    for (Impl::Staged& f : impl_->taken) {
+    if (static_cast<std::int64_t>(impl_->taken.size()) <= under_way) return false;
+    while (static_cast<std::int64_t>(impl_->taken.size()) > under_way) {
+      const Impl::Staged& f = impl_->taken.front();
       Impl::Record& r = impl_->records[f.id];
       r.loaded = true;
       if (r.has_position) impl_->AddPoint(f.id, r);
-      impl_->free_buffers.push_back(std::move(f.pixels));
+      impl_->staging.Release(f.pixels);
+      impl_->taken.pop_front();
     }
-    impl_->taken.clear();
     ready.swap(impl_->waiting);
   }
   for (const auto& f : ready) f();
+  return true;
 }
 
 std::vector<FrameStore::Point> FrameStore::NewPoints() {

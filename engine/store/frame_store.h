@@ -31,19 +31,23 @@ namespace ptychoserve {
 //   empty -> reserved   an id has been given the slot, its pixels are being prepared
 //   reserved -> empty   they could not be decoded
 //   reserved -> staged  pixels are ready in host memory
-//   staged -> loaded    the worker has taken them (TakeStaged, then ReleaseStaged)
+//   staged -> loaded    the device has copied them (TakeStaged, later ReleaseStaged)
 //   loaded -> ready     loaded, and the id has a position (either order)
 // Only ready slots are ever handed out as points. There is one capacity: the number of slots.
 //
 // Thread-safe. TakeStaged, ReleaseStaged and NewPoints are for the device worker.
 class FrameStore {
  public:
-  // `config` valid and resolved. `staging_bytes` bounds the staged frames; at least
-  // max(2, auto_centre.frames) frames are always possible.
-  FrameStore(const ReconstructionConfig& config, std::int64_t staging_bytes);
+  // Bytes of staging memory for `config`, valid and resolved: as many frames as fit into
+  // `most_bytes`, but no more than there are slots, and at least max(2, auto_centre.frames).
+  static std::int64_t StagingBytes(const ReconstructionConfig& config, std::int64_t most_bytes);
+  // `staging` is of StagingBytes(config, most_bytes).
+  FrameStore(const ReconstructionConfig& config, StagingMemory staging, std::int64_t most_bytes);
   ~FrameStore();
 
-  // See Reconstruction::AddFrames. Frames are prepared on the caller's thread, outside the lock.
+  // See Reconstruction::AddFrames. Frames are decoded and prepared on the caller's thread, outside
+  // the lock and straight into the memory that the device fetches them from; callers do not wait
+  // for each other.
   int AddFrames(const FrameBatch& batch, int begin);
   // Positions beyond 8 * capacity + 65536 waiting for their frames are refused (kOverCapacity).
   void AddPositions(const PositionBatch& batch);
@@ -60,10 +64,12 @@ class FrameStore {
   void NotifyWhenSpace(std::function<void()> ready);
   std::int64_t free_staging_bytes() const;
 
-  // Frames that wait for the device, oldest first; they stay valid until ReleaseStaged.
+  // Frames that wait for the device, in the order of their slots; they stay valid until
+  // ReleaseStaged.
   std::vector<FrameToLoad> TakeStaged();
-  // The frames of the last TakeStaged are on the device; their memory is used again.
-  void ReleaseStaged();
+  // Of the frames taken so far all but the last `under_way` are on the device; their memory is used
+  // again. False when nothing has changed.
+  bool ReleaseStaged(std::int64_t under_way);
 
   struct Point {
     std::int64_t frame_id = 0;

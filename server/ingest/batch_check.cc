@@ -44,7 +44,7 @@ auto View(const Repeated& field) {
 
 }  // namespace
 
-absl::StatusOr<FrameBatch> CheckFrameBatch(const v1::FrameBatch& batch) {
+absl::StatusOr<FrameBatch> CheckFrameBatch(const v1::FrameBatch& batch, const ByteChain& payload) {
   if (batch.count() < 1 || batch.count() > kMaxFramesPerBatch) {
     return Violation("batch.count",
                      absl::StrCat(batch.count(), "; allowed: 1..", kMaxFramesPerBatch));
@@ -79,7 +79,7 @@ absl::StatusOr<FrameBatch> CheckFrameBatch(const v1::FrameBatch& batch) {
   out.shape = {static_cast<int>(batch.rows()), static_cast<int>(batch.cols())};
   out.encoding = *encoding;
   out.encoded_sizes = View(batch.encoded_sizes());
-  out.data = std::as_bytes(std::span(batch.data().data(), batch.data().size()));
+  out.data = payload;
   return out;
 }
 

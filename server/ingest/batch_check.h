@@ -20,9 +20,9 @@ inline constexpr int kMaxPositionsPerBatch = 1 << 20;
 // lie within the limits of ingest.proto, values of known enumerations. What contradicts the session
 // or its own payload is for the engine to refuse and count.
 //
-// The results are views of the message. Errors: kInvalidArgument naming field, value and what is
-// allowed.
-absl::StatusOr<FrameBatch> CheckFrameBatch(const v1::FrameBatch& batch);
+// The results are views of the message; `payload` is what batch.data holds. Errors:
+// kInvalidArgument naming field, value and what is allowed.
+absl::StatusOr<FrameBatch> CheckFrameBatch(const v1::FrameBatch& batch, const ByteChain& payload);
 absl::StatusOr<PositionBatch> CheckPositionBatch(const v1::PositionBatch& batch);
 absl::StatusOr<EncoderBatch> CheckEncoderSamples(const v1::EncoderSamples& batch);
 

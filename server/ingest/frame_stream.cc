@@ -1,31 +1,53 @@
 #include "server/ingest/frame_stream.h"
 
+#include <span>
+
 #include "engine/base/status_macros.h"
 #include "server/ingest/batch_check.h"
 #include "server/service/errors.h"
 
 namespace ptychoserve::server {
 
-grpc::ServerBidiReactor<v1::StreamFramesRequest, v1::IngestAck>* FrameStream::Start(
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* FrameStream::Start(
     Core& core, grpc::CallbackServerContext* context) {
   return Launch(std::shared_ptr<FrameStream>(new FrameStream(core, context)));
 }
 
-absl::StatusOr<bool> FrameStream::Feed(Reconstruction& reconstruction,
-                                       const v1::StreamFramesRequest& request) {
-  if (!request.has_batch()) {
+bool FrameStream::Parse(grpc::ByteBuffer* bytes) {
+  Release();
+  if (!bytes->Dump(&slices_).ok()) return false;
+  ByteChain chain;
+  for (const grpc::Slice& slice : slices_) {
+    chain.Append(std::as_bytes(std::span(slice.begin(), slice.size())));
+  }
+  return ParseFrameMessage(chain, &message_);
+}
+
+const v1::OpenStream* FrameStream::open() const {
+  return message_.request.has_open() ? &message_.request.open() : nullptr;
+}
+
+absl::StatusOr<bool> FrameStream::Feed(Reconstruction& reconstruction) {
+  if (!message_.request.has_batch()) {
     return InvalidField(reason::kProtocolViolation, "batch",
                         "not set; every message after the first must hold one");
   }
-  PS_ASSIGN_OR_RETURN(const FrameBatch batch, CheckFrameBatch(request.batch()));
+  PS_ASSIGN_OR_RETURN(const FrameBatch batch,
+                      CheckFrameBatch(message_.request.batch(), message_.payload));
   PS_ASSIGN_OR_RETURN(next_frame_, reconstruction.AddFrames(batch, next_frame_));
   if (next_frame_ < batch.count()) return false;
   next_frame_ = 0;
   return true;
 }
 
-std::int64_t FrameStream::PayloadBytes(const v1::StreamFramesRequest& request) const {
-  return static_cast<std::int64_t>(request.batch().data().size());
+std::int64_t FrameStream::PayloadBytes() const {
+  return static_cast<std::int64_t>(message_.payload.size());
+}
+
+void FrameStream::Release() {
+  message_.payload = {};
+  message_.request.Clear();
+  slices_.clear();
 }
 
 const IngestCounters& FrameStream::Counters(const Progress& progress) const {

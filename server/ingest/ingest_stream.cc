@@ -1,5 +1,7 @@
 #include "server/ingest/ingest_stream.h"
 
+#include <grpcpp/impl/codegen/proto_utils.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -12,12 +14,10 @@
 
 namespace ptychoserve::server {
 
-template <typename Request>
-IngestStream<Request>::IngestStream(Core& core, grpc::CallbackServerContext* context)
+IngestStream::IngestStream(Core& core, grpc::CallbackServerContext* context)
     : core_(core), context_(context) {}
 
-template <typename Request>
-IngestStream<Request>* IngestStream<Request>::Launch(std::shared_ptr<IngestStream> stream) {
+IngestStream* IngestStream::Launch(std::shared_ptr<IngestStream> stream) {
   stream->self_ = stream;
   {
     MutexLock lock(stream->mu_);
@@ -30,123 +30,143 @@ IngestStream<Request>* IngestStream<Request>::Launch(std::shared_ptr<IngestStrea
                                      absl::StrCat("no OpenStream within ", limit.count(), " ms")),
                                  reason::kFirstMessageTimeout));
     });
-    stream->ReadLocked();
+    stream->MaybeReadLocked();
   }
   stream->core_.streams.Add(stream);
   return stream.get();
 }
 
-template <typename Request>
-void IngestStream<Request>::ReadLocked() {
-  request_.Clear();  // Keeps the payload's memory for the next one.
-  this->StartRead(&request_);
+void IngestStream::MaybeReadLocked() {
+  if (reading_ || half_closed_ || state_ > State::kOpen || held_bytes_ >= kReadAheadBytes) return;
+  reading_ = true;
+  StartRead(&arrived_);
 }
 
-template <typename Request>
-void IngestStream<Request>::OnReadDone(bool ok) {
+void IngestStream::OnReadDone(bool ok) {
   {
     MutexLock lock(mu_);
-    if (state_ != State::kOpening && state_ != State::kReading) return;
+    reading_ = false;
+    if (state_ > State::kOpen) return;
     if (!ok) {  // The client has half-closed or gone away.
+      half_closed_ = true;
       if (state_ == State::kOpening) {
         return FinishLocked(InvalidField(reason::kProtocolViolation, "open",
                                          "the stream ended before it; it must be the first "
                                          "message"));
       }
-      return CloseLocked(absl::OkStatus());
+      if (intake_ == Intake::kIdle) CloseLocked(absl::OkStatus());
+      return;
     }
     if (state_ == State::kOpening) return OpenLocked();
-    state_ = State::kWorking;
+    held_bytes_ += arrived_.Length();
+    inbox_.emplace_back().Swap(&arrived_);
+    MaybeReadLocked();
+    if (intake_ != Intake::kIdle) return;
+    intake_ = Intake::kPosted;
   }
   PostWork();
 }
 
-template <typename Request>
-absl::Status IngestStream<Request>::CheckOpen() {
-  if (request_.message_case() != Request::kOpen) {
+absl::Status IngestStream::CheckOpen() {
+  if (!Parse(&arrived_) || open() == nullptr) {
     return InvalidField(reason::kProtocolViolation, "open", "it must be the first message");
   }
-  PS_ASSIGN_OR_RETURN(session_, core_.sessions.Get(request_.open().session()));
+  PS_ASSIGN_OR_RETURN(session_, core_.sessions.Get(open()->session()));
   if (const SessionState state = session_->state(); IsFinal(state)) {
     return SessionEnded(session_->name(), StateName(state));
   }
   return absl::OkStatus();
 }
 
-template <typename Request>
-void IngestStream<Request>::OpenLocked() {
+void IngestStream::OpenLocked() {
   timeout_.Cancel();
-  if (const absl::Status opened = CheckOpen(); !opened.ok()) {
+  const absl::Status opened = CheckOpen();
+  Release();
+  arrived_.Clear();
+  if (!opened.ok()) {
     session_ = nullptr;
     return FinishLocked(opened);
   }
   if (uses_staging()) ++session_->open_frame_streams();
-  session_->AddListener(this->weak_from_this());
+  session_->AddListener(weak_from_this());
   if (session_->deleted()) return FinishLocked(SessionDeleted(session_->name()));
   Log(LogLevel::kDebug, "input stream opened",
       {{"session", session_->id()}, {"peer", context_->peer()}});
-  state_ = State::kReading;
+  state_ = State::kOpen;
   WriteAckLocked();
-  ReadLocked();
+  MaybeReadLocked();
 }
 
-template <typename Request>
-void IngestStream<Request>::PostWork() {
-  core_.ingest.Post([self = this->shared_from_this()] { self->Work(); });
+void IngestStream::PostWork() {
+  core_.ingest.Post([self = shared_from_this()] { self->Work(); });
 }
 
-template <typename Request>
-void IngestStream<Request>::Work() {
+void IngestStream::Work() {
+  grpc::ByteBuffer bytes;
   {
     MutexLock lock(mu_);
-    if (state_ == State::kWaiting) state_ = State::kWorking;
-    if (state_ != State::kWorking) return;
+    if (state_ != State::kOpen) return;
+    intake_ = Intake::kPosted;
+    if (present_bytes_ == 0) {
+      bytes.Swap(&inbox_.front());
+      inbox_.pop_front();
+    }
   }
-  const absl::StatusOr<bool> fed = Feed(session_->reconstruction(), request_);
-  bool wait = false;
+  const absl::StatusOr<bool> fed = FeedPresent(&bytes);
+  Intake next = Intake::kIdle;
   {
     MutexLock lock(mu_);
-    if (state_ == State::kWorking) wait = AfterFeedLocked(fed);
+    if (state_ != State::kOpen) return;
+    next = intake_ = AfterFeedLocked(fed);
   }
-  if (!wait) return;
-  session_->reconstruction().NotifyWhenSpace([weak = this->weak_from_this()] {
+  if (next == Intake::kPosted) return PostWork();
+  if (next == Intake::kIdle) return;
+  session_->reconstruction().NotifyWhenSpace([weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->PostWork();
   });
 }
 
-template <typename Request>
-bool IngestStream<Request>::AfterFeedLocked(const absl::StatusOr<bool>& fed) {
+absl::StatusOr<bool> IngestStream::FeedPresent(grpc::ByteBuffer* next) {
+  if (present_bytes_ == 0) {
+    present_bytes_ = next->Length();
+    if (!Parse(next)) {
+      return InvalidField(reason::kProtocolViolation, "message",
+                          "its bytes are not a message of this stream; use stubs made from the "
+                          "server's proto files");
+    }
+  }
+  return Feed(session_->reconstruction());
+}
+
+IngestStream::Intake IngestStream::AfterFeedLocked(const absl::StatusOr<bool>& fed) {
+  const bool done = fed.ok() && *fed;
+  if (done) {
+    ++batches_;
+    acks_.Add(PayloadBytes());
+    held_bytes_ -= std::exchange(present_bytes_, 0);
+    Release();
+  }
   if (session_->deleted()) {
     CloseLocked(SessionDeleted(session_->name()));
-    return false;
-  }
-  if (!fed.ok()) {
+  } else if (!fed.ok()) {
     CloseLocked(absl::IsFailedPrecondition(fed.status()) && ReasonOf(fed.status()).empty()
                     ? SessionEnded(session_->name(), StateName(session_->state()))
                     : fed.status());
-    return false;
-  }
-  const bool done = *fed;
-  if (done) {
-    ++batches_;
-    acks_.Add(PayloadBytes(request_));
-  }
-  if (draining_) {
+  } else if (draining_) {
     CloseLocked(Draining());
-    return false;
+  } else if (!done) {
+    return Intake::kWaiting;
+  } else if (half_closed_ && inbox_.empty()) {
+    CloseLocked(absl::OkStatus());
+  } else {
+    OweAckLocked();
+    MaybeReadLocked();
+    return inbox_.empty() ? Intake::kIdle : Intake::kPosted;
   }
-  if (!done) {
-    state_ = State::kWaiting;
-    return true;
-  }
-  OweAckLocked();
-  state_ = State::kReading;
-  ReadLocked();
-  return false;
+  return Intake::kIdle;
 }
 
-template <typename Request>
-std::int64_t IngestStream<Request>::Window() const {
+std::int64_t IngestStream::Window() const {
   // Room for one more batch of any size in any case, so that a client always may go on.
   const std::int64_t least = core_.limits.max_message_bytes;
   if (!uses_staging()) return least;
@@ -154,42 +174,45 @@ std::int64_t IngestStream<Request>::Window() const {
   return std::max(least, session_->reconstruction().free_staging_bytes() / streams);
 }
 
-template <typename Request>
-void IngestStream<Request>::OweAckLocked() {
+void IngestStream::OweAckLocked() {
   acks_.Owe();
   if (writing_) return;
   const auto now = std::chrono::steady_clock::now();
   const auto until = acks_.WaitUntil(now);
   if (!until.has_value()) return WriteAckLocked();
-  ack_timer_.After(*until - now, [weak = this->weak_from_this()] {
+  if (std::exchange(ack_timer_set_, true)) return;
+  ack_timer_.After(*until - now, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->OnAckTimer();
   });
 }
 
-template <typename Request>
-void IngestStream<Request>::OnAckTimer() {
+void IngestStream::OnAckTimer() {
   MutexLock lock(mu_);
+  ack_timer_set_ = false;
   if (acks_.owed() && !writing_ && state_ < State::kClosing) WriteAckLocked();
 }
 
-template <typename Request>
-void IngestStream<Request>::WriteAckLocked() {
+void IngestStream::WriteAckLocked() {
   const Progress progress = session_->reconstruction().progress();
   acks_.Sent(std::chrono::steady_clock::now(), Window());
   told_end_ = told_end_ || IsFinal(progress.state);
+  v1::IngestAck ack;
+  ack.set_batches(batches_);
+  ack.set_payload_bytes(acks_.payload_bytes());
+  ack.set_granted_bytes(acks_.granted_bytes());
+  *ack.mutable_counters() = CountersToProto(Counters(progress));
+  ack.set_max_message_bytes(static_cast<std::uint64_t>(core_.limits.max_message_bytes));
+  ack.set_state(ToProto(progress.state));
+  bool own = false;
   ack_.Clear();
-  ack_.set_batches(batches_);
-  ack_.set_payload_bytes(acks_.payload_bytes());
-  ack_.set_granted_bytes(acks_.granted_bytes());
-  *ack_.mutable_counters() = CountersToProto(Counters(progress));
-  ack_.set_max_message_bytes(static_cast<std::uint64_t>(core_.limits.max_message_bytes));
-  ack_.set_state(ToProto(progress.state));
+  const grpc::Status serialised =
+      grpc::SerializationTraits<v1::IngestAck>::Serialize(ack, &ack_, &own);
+  if (!serialised.ok()) return FinishLocked(absl::InternalError(serialised.error_message()));
   writing_ = true;
-  this->StartWrite(&ack_);
+  StartWrite(&ack_);
 }
 
-template <typename Request>
-void IngestStream<Request>::OnWriteDone(bool ok) {
+void IngestStream::OnWriteDone(bool ok) {
   MutexLock lock(mu_);
   writing_ = false;
   if (state_ == State::kFinished) return;
@@ -202,14 +225,13 @@ void IngestStream<Request>::OnWriteDone(bool ok) {
   if (acks_.owed()) OweAckLocked();
 }
 
-template <typename Request>
-void IngestStream<Request>::OnSessionChange() {
+void IngestStream::OnSessionChange() {
   if (!session_->ended()) return;
   MutexLock lock(mu_);
   if (state_ >= State::kClosing) return;
   if (session_->deleted()) {
-    // A batch under way is finished first; see AfterFeedLocked.
-    if (state_ != State::kWorking) CloseLocked(SessionDeleted(session_->name()));
+    // A message under way is finished first; see AfterFeedLocked.
+    if (intake_ != Intake::kPosted) CloseLocked(SessionDeleted(session_->name()));
     return;
   }
   if (told_end_) return;
@@ -218,22 +240,21 @@ void IngestStream<Request>::OnSessionChange() {
   if (!writing_) WriteAckLocked();
 }
 
-template <typename Request>
-void IngestStream<Request>::Drain() {
+void IngestStream::Drain() {
   MutexLock lock(mu_);
   if (draining_ || state_ >= State::kClosing) return;
   draining_ = true;
   if (state_ == State::kOpening) return FinishLocked(Draining());
-  // A batch under way is finished first; see AfterFeedLocked.
-  if (state_ != State::kWorking) CloseLocked(Draining());
+  // A message under way is finished first; see AfterFeedLocked.
+  if (intake_ != Intake::kPosted) CloseLocked(Draining());
 }
 
-template <typename Request>
-void IngestStream<Request>::CloseLocked(absl::Status status) {
+void IngestStream::CloseLocked(absl::Status status) {
   state_ = State::kClosing;
+  inbox_.clear();
   close_status_ = std::move(status);
   ack_timer_.Cancel();
-  timeout_.After(kLastAckTimeout, [weak = this->weak_from_this()] {
+  timeout_.After(kLastAckTimeout, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) {
       self->OnTimeout(State::kClosing,
                       absl::CancelledError("the client does not take the last acknowledgement"));
@@ -244,8 +265,7 @@ void IngestStream<Request>::CloseLocked(absl::Status status) {
   WriteAckLocked();
 }
 
-template <typename Request>
-void IngestStream<Request>::OnTimeout(State in, const absl::Status& status) {
+void IngestStream::OnTimeout(State in, const absl::Status& status) {
   MutexLock lock(mu_);
   if (state_ != in) return;
   // A write may be stuck behind a client that reads nothing: finishing alone would not end it.
@@ -253,15 +273,14 @@ void IngestStream<Request>::OnTimeout(State in, const absl::Status& status) {
   FinishLocked(status);
 }
 
-template <typename Request>
-void IngestStream<Request>::OnCancel() {
+void IngestStream::OnCancel() {
   MutexLock lock(mu_);
   if (state_ != State::kFinished) FinishLocked(absl::CancelledError("the call was cancelled"));
 }
 
-template <typename Request>
-void IngestStream<Request>::FinishLocked(const absl::Status& status) {
+void IngestStream::FinishLocked(const absl::Status& status) {
   state_ = State::kFinished;
+  inbox_.clear();
   timeout_.Cancel();
   ack_timer_.Cancel();
   if (session_ != nullptr) {
@@ -272,15 +291,9 @@ void IngestStream<Request>::FinishLocked(const absl::Status& status) {
          {"payload_bytes", acks_.payload_bytes()},
          {"status", absl::StatusCodeToString(status.code())}});
   }
-  this->Finish(ToGrpcStatus(status));
+  Finish(ToGrpcStatus(status));
 }
 
-template <typename Request>
-void IngestStream<Request>::OnDone() {
-  self_.reset();
-}
-
-template class IngestStream<v1::StreamFramesRequest>;
-template class IngestStream<v1::StreamPositionsRequest>;
+void IngestStream::OnDone() { self_.reset(); }
 
 }  // namespace ptychoserve::server

@@ -2,10 +2,12 @@
 #define PTYCHOSERVE_SERVER_INGEST_INGEST_STREAM_H_
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 
@@ -21,27 +23,33 @@
 
 namespace ptychoserve::server {
 
-// Common part of StreamFrames and StreamPositions. Life of a stream, forward only:
-//   kOpening -> kReading    OpenStream named a session that takes input
-//   kReading -> kWorking    a batch has arrived; the ingest pool takes it in
-//   kWorking -> kReading    it has been taken in (or refused and counted)
-//   kWorking -> kWaiting    the session's staging memory is full; nothing is read meanwhile, so
-//                           HTTP/2 flow control stops the client
-//   kWaiting -> kWorking    there is space again
+// Common part of StreamFrames and StreamPositions. Messages come as the bytes that they are: what
+// becomes of them is decided on the ingest pool. Life of a stream, forward only:
+//   kOpening -> kOpen       OpenStream named a session that takes input
 //   any -> kClosing         the client has half-closed, an error, or the server drains: the last
 //                           acknowledgement goes out, then the call is finished
 //   any -> kFinished        cancelled, or the last acknowledgement is out
+// While it is open, messages are read ahead of the one that is being taken in, up to
+// kReadAheadBytes, and taken in one after the other:
+//   kIdle -> kPosted        a message is there; the ingest pool takes it in
+//   kPosted -> kPosted      it has been taken in (or refused and counted), and so is the next one
+//   kPosted -> kIdle        it was the last one
+//   kPosted -> kWaiting     the session's staging memory is full; soon nothing is read any more,
+//                           so that HTTP/2 flow control stops the client
+//   kWaiting -> kPosted     there is space again
 //
-// One read is outstanding at most, and only in kOpening and kReading; one write at most. Calls end
-// whatever the client does: OnCancel finishes, a client that opens nothing is timed out, Drain
-// closes, and a last acknowledgement that is not taken cancels the call. Owns itself until OnDone.
-template <typename Request>
-class IngestStream : public grpc::ServerBidiReactor<Request, v1::IngestAck>,
+// One read is outstanding at most, and one write. Calls end whatever the client does: OnCancel
+// finishes, a client that opens nothing is timed out, Drain closes, and a last acknowledgement that
+// is not taken cancels the call. Owns itself until OnDone.
+class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                      public SessionListener,
                      public Drainable,
-                     public std::enable_shared_from_this<IngestStream<Request>> {
+                     public std::enable_shared_from_this<IngestStream> {
  public:
   static constexpr std::chrono::seconds kLastAckTimeout{10};
+  // A message is received while the one before is taken in, but a stream holds no more than this
+  // and one message.
+  static constexpr std::size_t kReadAheadBytes = 4 << 20;
 
   ~IngestStream() override = default;
 
@@ -59,29 +67,38 @@ class IngestStream : public grpc::ServerBidiReactor<Request, v1::IngestAck>,
   // To be called once, by the factory of the derived class.
   static IngestStream* Launch(std::shared_ptr<IngestStream> stream);
 
-  // The rest is called on the ingest pool, for one request at a time. `request` is not an
-  // OpenStream.
-  // Takes in what is left of `request`; false when the session has no space for all of it now.
-  // Errors end the call: kInvalidArgument for a violation of the protocol, kFailedPrecondition
-  // when the session has ended.
-  virtual absl::StatusOr<bool> Feed(Reconstruction& reconstruction, const Request& request) = 0;
-  // Bytes that count towards the grant.
-  virtual std::int64_t PayloadBytes(const Request& request) const = 0;
+  // The rest is called for one message at a time, on the ingest pool, but for the first message.
+  // Makes `bytes` the present message. False when they are not one.
+  virtual bool Parse(grpc::ByteBuffer* bytes) = 0;
+  // Of the present message; null when it is another one.
+  virtual const v1::OpenStream* open() const = 0;
+  // Takes in what is left of the present message, which is not an OpenStream; false when the
+  // session has no space for all of it now. Errors end the call: kInvalidArgument for a violation
+  // of the protocol, kFailedPrecondition when the session has ended.
+  virtual absl::StatusOr<bool> Feed(Reconstruction& reconstruction) = 0;
+  // Bytes of the present message that count towards the grant.
+  virtual std::int64_t PayloadBytes() const = 0;
+  // The present message is done with.
+  virtual void Release() = 0;
   // Totals of the kind of input that this stream carries.
   virtual const IngestCounters& Counters(const Progress& progress) const = 0;
   // Whether this stream uses staging memory.
   virtual bool uses_staging() const = 0;
 
  private:
-  enum class State { kOpening, kReading, kWorking, kWaiting, kClosing, kFinished };
+  enum class State { kOpening, kOpen, kClosing, kFinished };
+  enum class Intake { kIdle, kPosted, kWaiting };
 
   void OpenLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckOpen() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void ReadLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void PostWork() ABSL_LOCKS_EXCLUDED(mu_);
+  // Starts a read unless one is outstanding, or enough is there.
+  void MaybeReadLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void PostWork();
   void Work() ABSL_LOCKS_EXCLUDED(mu_);
-  // What follows from the result of Feed; true when the stream waits for space.
-  bool AfterFeedLocked(const absl::StatusOr<bool>& fed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Goes on with the present message; begins with `next` when there is none.
+  absl::StatusOr<bool> FeedPresent(grpc::ByteBuffer* next);
+  // What follows from the result of Feed.
+  Intake AfterFeedLocked(const absl::StatusOr<bool>& fed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // An acknowledgement is due: now, or with the next ones.
   void OweAckLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void WriteAckLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -98,13 +115,19 @@ class IngestStream : public grpc::ServerBidiReactor<Request, v1::IngestAck>,
   grpc::CallbackServerContext* const context_;  // Valid until OnDone.
   std::shared_ptr<IngestStream> self_;          // Released in OnDone.
   std::shared_ptr<Session> session_;            // Set once, when leaving kOpening.
-  Request request_;    // gRPC's while a read is outstanding, the pool's in kWorking.
-  v1::IngestAck ack_;  // gRPC's while a write is in flight.
+  grpc::ByteBuffer arrived_;                    // gRPC's while a read is outstanding.
+  grpc::ByteBuffer ack_;                        // gRPC's while a write is in flight.
+  std::size_t present_bytes_ = 0;               // The pool's; 0 when there is no present message.
 
   // gRPC 1.51 runs reactions on its own threads, never inside Start*() or Finish(), so operations
   // may be started with the lock held. OnDone takes none.
   Mutex mu_;
   State state_ ABSL_GUARDED_BY(mu_) = State::kOpening;
+  Intake intake_ ABSL_GUARDED_BY(mu_) = Intake::kIdle;
+  std::deque<grpc::ByteBuffer> inbox_ ABSL_GUARDED_BY(mu_);
+  std::size_t held_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // In inbox_ and of the present message.
+  bool reading_ ABSL_GUARDED_BY(mu_) = false;
+  bool half_closed_ ABSL_GUARDED_BY(mu_) = false;
   bool draining_ ABSL_GUARDED_BY(mu_) = false;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   bool last_ack_written_ ABSL_GUARDED_BY(mu_) = false;
@@ -114,6 +137,7 @@ class IngestStream : public grpc::ServerBidiReactor<Request, v1::IngestAck>,
   std::int64_t batches_ ABSL_GUARDED_BY(mu_) = 0;
   Timer timeout_ ABSL_GUARDED_BY(mu_);
   Timer ack_timer_ ABSL_GUARDED_BY(mu_);
+  bool ack_timer_set_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace ptychoserve::server

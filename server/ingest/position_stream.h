@@ -6,19 +6,23 @@
 namespace ptychoserve::server {
 
 // One StreamPositions call.
-class PositionStream final : public IngestStream<v1::StreamPositionsRequest> {
+class PositionStream final : public IngestStream {
  public:
-  static grpc::ServerBidiReactor<v1::StreamPositionsRequest, v1::IngestAck>* Start(
+  static grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Start(
       Core& core, grpc::CallbackServerContext* context);
 
  private:
   using IngestStream::IngestStream;
 
-  absl::StatusOr<bool> Feed(Reconstruction& reconstruction,
-                            const v1::StreamPositionsRequest& request) override;
-  std::int64_t PayloadBytes(const v1::StreamPositionsRequest& request) const override;
+  bool Parse(grpc::ByteBuffer* bytes) override;
+  const v1::OpenStream* open() const override;
+  absl::StatusOr<bool> Feed(Reconstruction& reconstruction) override;
+  std::int64_t PayloadBytes() const override;
+  void Release() override { request_.Clear(); }
   const IngestCounters& Counters(const Progress& progress) const override;
   bool uses_staging() const override { return false; }
+
+  v1::StreamPositionsRequest request_;
 };
 
 }  // namespace ptychoserve::server

@@ -19,7 +19,7 @@ struct CoreLimits {
   int max_sessions = 64;
   std::int64_t max_message_bytes = 32 << 20;
   std::int64_t staging_bytes = 256 << 20;  // Per session.
-  int ingest_workers = 2;
+  int ingest_workers = 4;
   std::chrono::milliseconds open_timeout{10'000};  // For the first message of an input stream.
 };
 

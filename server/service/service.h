@@ -11,8 +11,28 @@
 
 namespace ptychoserve::server {
 
+// The generated service with all methods as callbacks, of which the input streams get their messages
+// as bytes, to take pixels from where they are.
+// clang-format off
+using ServiceBase =
+    v1::Ptychoserve::WithCallbackMethod_CreateSession<
+    v1::Ptychoserve::WithCallbackMethod_GetSession<
+    v1::Ptychoserve::WithCallbackMethod_ListSessions<
+    v1::Ptychoserve::WithCallbackMethod_UpdateSession<
+    v1::Ptychoserve::WithCallbackMethod_DeleteSession<
+    v1::Ptychoserve::WithCallbackMethod_FinishScan<
+    v1::Ptychoserve::WithCallbackMethod_StopSession<
+    v1::Ptychoserve::WithRawCallbackMethod_StreamFrames<
+    v1::Ptychoserve::WithRawCallbackMethod_StreamPositions<
+    v1::Ptychoserve::WithCallbackMethod_GetSnapshot<
+    v1::Ptychoserve::WithCallbackMethod_WatchSnapshots<
+    v1::Ptychoserve::WithCallbackMethod_WatchSession<
+    v1::Ptychoserve::WithCallbackMethod_GetServerInfo<
+    v1::Ptychoserve::Service>>>>>>>>>>>>>;
+// clang-format on
+
 // The service: each call goes to its own handler. Thread-safe. `core` outlives the gRPC server.
-class Service final : public v1::Ptychoserve::CallbackService {
+class Service final : public ServiceBase {
  public:
   explicit Service(Core& core) : core_(core) {}
 
@@ -51,11 +71,11 @@ class Service final : public v1::Ptychoserve::CallbackService {
                        v1::ServerInfo* response) override {
     return HandleGetServerInfo(core_, context, request, response);
   }
-  grpc::ServerBidiReactor<v1::StreamFramesRequest, v1::IngestAck>* StreamFrames(
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StreamFrames(
       Context* context) override {
     return FrameStream::Start(core_, context);
   }
-  grpc::ServerBidiReactor<v1::StreamPositionsRequest, v1::IngestAck>* StreamPositions(
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StreamPositions(
       Context* context) override {
     return PositionStream::Start(core_, context);
   }

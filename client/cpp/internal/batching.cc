@@ -38,54 +38,97 @@ void SetIds(const std::vector<std::int64_t>& ids, Batch& batch) {
   }
 }
 
+// Frames smaller than this are put together in one piece of memory, larger ones are not moved.
+constexpr std::size_t kLeastPiece = 4096;
+
+// A tag of a length-delimited field, followed by the length.
+void AppendLengthOf(int field, std::size_t length, std::string* out) {
+  constexpr std::uint64_t kWireTypeBits = 3, kWireBytes = 2, kMore = 0x80, kVarintBits = 7;
+  for (std::uint64_t value :
+       {static_cast<std::uint64_t>(field) << kWireTypeBits | kWireBytes, std::uint64_t{length}}) {
+    for (; value >= kMore; value >>= kVarintBits) out->push_back(static_cast<char>(value | kMore));
+    out->push_back(static_cast<char>(value));
+  }
+}
+
+// A StreamFramesRequest with `batch`, up to the first of the `payload` bytes of its data.
+std::string HeaderOf(const v1::FrameBatch& batch, std::size_t payload) {
+  std::string fields = batch.SerializeAsString();
+  AppendLengthOf(v1::FrameBatch::kDataFieldNumber, payload, &fields);
+  std::string header;
+  AppendLengthOf(v1::StreamFramesRequest::kBatchFieldNumber, fields.size() + payload, &header);
+  return header + fields;
+}
+
+grpc::Slice Concatenate(const std::vector<grpc::Slice>& pieces, std::size_t bytes) {
+  std::string all;
+  all.reserve(bytes);
+  for (const grpc::Slice& piece : pieces) {
+    all.append(reinterpret_cast<const char*>(piece.begin()), piece.size());
+  }
+  return grpc::Slice(all);
+}
+
 }  // namespace
 
-std::size_t FrameBatching::Fill(std::deque<Item>& queue, std::size_t limit,
-                                Request& request) const {
-  std::size_t payload = 0;
-  std::size_t count = 0;
-  while (count < queue.size() && count < kMaxFramesPerBatch &&
-         (count == 0 || payload + Payload(queue[count]) <= limit)) {
-    payload += Payload(queue[count++]);
-  }
-  v1::FrameBatch& batch = *request.mutable_batch();
-  batch.set_count(static_cast<std::uint32_t>(count));
+FrameBatching::Message FrameBatching::Open(const std::string& session) {
+  v1::StreamFramesRequest request;
+  request.mutable_open()->set_session(session);
+  const grpc::Slice bytes(request.SerializeAsString());
+  return grpc::ByteBuffer(&bytes, 1);
+}
+
+Filled FrameBatching::Fill(std::deque<Item>& queue, std::size_t limit, Message& message) const {
+  v1::FrameBatch batch;
   batch.set_dtype(format_.dtype);
   batch.set_rows(format_.rows);
   batch.set_cols(format_.cols);
   batch.set_encoding(format_.encoding);
   std::vector<std::int64_t> ids;
-  for (std::size_t k = 0; k < count; ++k) {
+  std::vector<grpc::Slice> pieces;
+  Filled filled;
+  while (!queue.empty() && ids.size() < kMaxFramesPerBatch &&
+         (ids.empty() || filled.payload + Payload(queue.front()) <= limit)) {
     Item& item = queue.front();
+    filled.payload += Payload(item);
     ids.push_back(item.frame_id);
     if (format_.encoding != v1::ENCODING_RAW) {
-      batch.add_encoded_sizes(static_cast<std::uint32_t>(item.data.size()));
+      batch.add_encoded_sizes(static_cast<std::uint32_t>(Payload(item)));
     }
-    if (count == 1) {
-      batch.set_data(std::move(item.data));
-    } else {
-      if (k == 0) batch.mutable_data()->reserve(payload);
-      batch.mutable_data()->append(item.data);
-    }
+    pieces.push_back(std::move(item.data));
     queue.pop_front();
   }
+  filled.items = static_cast<std::int64_t>(ids.size());
+  batch.set_count(static_cast<std::uint32_t>(ids.size()));
   SetIds(ids, batch);
-  return payload;
+  if (pieces.size() > 1 && filled.payload / pieces.size() < kLeastPiece) {
+    pieces = {Concatenate(pieces, filled.payload)};
+  }
+  pieces.insert(pieces.begin(), grpc::Slice(HeaderOf(batch, filled.payload)));
+  message = grpc::ByteBuffer(pieces.data(), pieces.size());
+  return filled;
 }
 
-std::size_t PositionBatching::Fill(std::deque<Item>& queue, std::size_t limit,
-                                   Request& request) const {
+PositionBatching::Message PositionBatching::Open(const std::string& session) {
+  v1::StreamPositionsRequest request;
+  request.mutable_open()->set_session(session);
+  return request;
+}
+
+Filled PositionBatching::Fill(std::deque<Item>& queue, std::size_t limit, Message& message) const {
+  message.Clear();
   std::size_t payload = Payload(queue.front());
   if (queue.front().encoder_samples) {
     const Item& item = queue.front();
-    v1::EncoderSamples& samples = *request.mutable_encoder_samples();
+    v1::EncoderSamples& samples = *message.mutable_encoder_samples();
     samples.set_first_sample(item.first_sample);
     samples.mutable_x_counts()->Add(item.x.begin(), item.x.end());
     samples.mutable_y_counts()->Add(item.y.begin(), item.y.end());
+    const Filled filled{payload, Count(item)};
     queue.pop_front();
-    return payload;
+    return filled;
   }
-  v1::PositionBatch& batch = *request.mutable_batch();
+  v1::PositionBatch& batch = *message.mutable_batch();
   std::vector<std::int64_t> ids;
   payload = 0;
   while (!queue.empty() && !queue.front().encoder_samples) {
@@ -100,7 +143,7 @@ std::size_t PositionBatching::Fill(std::deque<Item>& queue, std::size_t limit,
     queue.pop_front();
   }
   SetIds(ids, batch);
-  return payload;
+  return {payload, static_cast<std::int64_t>(ids.size())};
 }
 
 }  // namespace internal

@@ -2,7 +2,9 @@
 #define PTYCHOSERVE_CLIENT_CPP_INTERNAL_INGEST_WRITER_H_
 
 #include <grpcpp/alarm.h>
+#include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/client_callback.h>
 
 #include <algorithm>
@@ -16,22 +18,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "client/cpp/internal/batching.h"
 #include "client/cpp/internal/status_conversion.h"
 #include "client/cpp/writer_options.h"
 #include "engine/base/mutex.h"
-#include "ptychoserve/v1/service.grpc.pb.h"
+#include "ptychoserve/v1/ingest.pb.h"
 
 namespace ptychoserve::client::internal {
-
-inline void StartStream(v1::Ptychoserve::Stub& stub, grpc::ClientContext* context,
-                        grpc::ClientBidiReactor<v1::StreamFramesRequest, v1::IngestAck>* reactor) {
-  stub.async()->StreamFrames(context, reactor);
-}
-inline void StartStream(
-    v1::Ptychoserve::Stub& stub, grpc::ClientContext* context,
-    grpc::ClientBidiReactor<v1::StreamPositionsRequest, v1::IngestAck>* reactor) {
-  stub.async()->StreamPositions(context, reactor);
-}
 
 // One input stream: a bounded queue on the caller's side, the gRPC callback API on the other.
 //
@@ -43,17 +36,17 @@ inline void StartStream(
 // and channel. gRPC's own threads must not, for the last channel's end joins them. Thread-safe.
 template <class Batching>
 class IngestWriter final
-    : public grpc::ClientBidiReactor<typename Batching::Request, v1::IngestAck> {
+    : public grpc::ClientBidiReactor<typename Batching::Message, v1::IngestAck> {
  public:
-  using Request = typename Batching::Request;
+  using Message = typename Batching::Message;
   using Item = typename Batching::Item;
   using SteadyClock = std::chrono::steady_clock;
 
-  static std::shared_ptr<IngestWriter> Start(std::shared_ptr<v1::Ptychoserve::Stub> stub,
+  static std::shared_ptr<IngestWriter> Start(std::shared_ptr<grpc::Channel> channel,
                                              const std::string& session, Batching batching,
                                              WriterOptions options) {
     std::shared_ptr<IngestWriter> writer(
-        new IngestWriter(std::move(stub), std::move(batching), std::move(options)));
+        new IngestWriter(std::move(channel), std::move(batching), std::move(options)));
     writer->Begin(session);
     return writer;
   }
@@ -199,19 +192,18 @@ class IngestWriter final
   // half of what is allowed: ids and sizes never take more than the other half.
   static constexpr std::size_t kItemOverhead = 4096;
 
-  IngestWriter(std::shared_ptr<v1::Ptychoserve::Stub> stub, Batching batching,
-               WriterOptions options)
-      : stub_(std::move(stub)), batching_(std::move(batching)), options_(std::move(options)) {}
+  IngestWriter(std::shared_ptr<grpc::Channel> channel, Batching batching, WriterOptions options)
+      : stub_(std::move(channel)), batching_(std::move(batching)), options_(std::move(options)) {}
 
   void Begin(const std::string& session) {
     MutexLock lock(mu_);
-    StartStream(*stub_, &context_, this);
-    request_.mutable_open()->set_session(session);
+    stub_.PrepareBidiStreamingCall(&context_, Batching::kMethod, {}, this);
+    message_ = Batching::Open(session);
     writing_ = true;
     held_ = true;
     this->AddHold();  // Writes are started outside of callbacks, too.
     this->StartRead(&ack_);
-    this->StartWrite(&request_);
+    this->StartWrite(&message_);
     this->StartCall();
   }
 
@@ -282,14 +274,14 @@ class IngestWriter final
     // Full messages, except when no acknowledgement is due that could bring more credit.
     const bool more_credit_may_come = report_.last_ack.batches() < report_.batches;
     if (credit < (more_credit_may_come ? wanted : first)) return;
-    request_.Clear();
-    in_flight_bytes_ = batching_.Fill(queue_, std::min(credit, target), request_);
+    const Filled filled = batching_.Fill(queue_, std::min(credit, target), message_);
+    in_flight_bytes_ = filled.payload;
     queued_bytes_ -= in_flight_bytes_;
     report_.payload_bytes += static_cast<std::int64_t>(in_flight_bytes_);
-    report_.sent_items += Batching::Count(request_);
+    report_.sent_items += filled.items;
     ++report_.batches;
     writing_ = true;
-    this->StartWrite(&request_);
+    this->StartWrite(&message_);
   }
 
   void ArmLinger() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -308,11 +300,11 @@ class IngestWriter final
     cv_.NotifyAll();
   }
 
-  const std::shared_ptr<v1::Ptychoserve::Stub> stub_;
+  grpc::TemplatedGenericStub<Message, v1::IngestAck> stub_;
   const Batching batching_;
   const WriterOptions options_;
   grpc::ClientContext context_;
-  Request request_;    // Of the write under way.
+  Message message_;    // Of the write under way.
   v1::IngestAck ack_;  // Of the read under way.
 
   mutable Mutex mu_;
@@ -320,7 +312,7 @@ class IngestWriter final
   std::unique_ptr<grpc::Alarm> alarm_ ABSL_GUARDED_BY(mu_);
   std::deque<Item> queue_ ABSL_GUARDED_BY(mu_);
   std::size_t queued_bytes_ ABSL_GUARDED_BY(mu_) = 0;     // In queue_.
-  std::size_t in_flight_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // In request_.
+  std::size_t in_flight_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // In message_.
   std::size_t waiting_bytes_ ABSL_GUARDED_BY(mu_) = 0;    // Both; bounded by queue_bytes.
   std::size_t max_payload_ ABSL_GUARDED_BY(mu_) = std::size_t{1} << 31;
   std::int64_t granted_ ABSL_GUARDED_BY(mu_) = 0;

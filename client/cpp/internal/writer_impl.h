@@ -5,6 +5,7 @@
 
 #include "client/cpp/frame_writer.h"
 #include "client/cpp/internal/batching.h"
+#include "client/cpp/internal/frame_pool.h"
 #include "client/cpp/internal/ingest_writer.h"
 #include "client/cpp/position_writer.h"
 
@@ -12,6 +13,7 @@ namespace ptychoserve::client {
 
 struct FrameWriter::Impl {
   FrameFormat format;
+  std::shared_ptr<internal::FramePool> pool;
   std::shared_ptr<internal::IngestWriter<internal::FrameBatching>> writer;
 };
 

@@ -17,9 +17,6 @@
 namespace ptychoserve::cuda {
 namespace {
 
-// Frames that are copied to page-locked memory before the device is told to fetch them.
-constexpr std::int64_t kStagingBytes = 4 << 20;
-
 static_assert(sizeof(float2) == sizeof(Complex64));
 
 float2 ToFloat2(Complex64 value) { return {value.real(), value.imag()}; }
@@ -69,11 +66,13 @@ CudaBackend::~CudaBackend() {
   UseDevice().IgnoreError();
   if (stream_.get() != nullptr) stream_.Synchronise().IgnoreError();
   if (copy_stream_.get() != nullptr) copy_stream_.Synchronise().IgnoreError();
+  if (upload_stream_.get() != nullptr) upload_stream_.Synchronise().IgnoreError();
 }
 
 absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(stream_, Stream::Create());
   PS_ASSIGN_OR_RETURN(copy_stream_, Stream::Create());
+  PS_ASSIGN_OR_RETURN(upload_stream_, Stream::Create());
   PS_ASSIGN_OR_RETURN(fft_, BatchedFft::Create(config_.frame_shape, plan_.transforms()));
   if (plan_.fused) {
     PS_ASSIGN_OR_RETURN(passes_, FusedPasses::Create(config_.frame_shape, plan_.modes,
@@ -125,14 +124,11 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(uploaded_, Event::Create());
   PS_ASSIGN_OR_RETURN(snapshot_taken_, Event::Create());
   PS_ASSIGN_OR_RETURN(snapshot_arrived_, Event::Create());
-  const std::int64_t staged_frames =
-      std::clamp<std::int64_t>(kStagingBytes / plan_.frame_bytes, 1, config_.capacity);
-  for (Staging& staging : staging_) {
-    PS_ASSIGN_OR_RETURN(staging.memory,
-                        PinnedBuffer<std::byte>::Create(staged_frames * plan_.frame_bytes));
-    PS_ASSIGN_OR_RETURN(staging.copied, Event::Create());
+  active_slots_.resize(static_cast<std::size_t>(config_.capacity));
+  {
+    MutexLock lock(uploads_mu_);
+    upload_of_slot_.resize(static_cast<std::size_t>(config_.capacity));
   }
-  slots_.resize(static_cast<std::size_t>(config_.capacity));
   PS_RETURN_IF_ERROR(fft_.Bind(stream_.get(), fft_work_.data()));
   return CudaStatus(cudaMemsetAsync(probe_.data(), 0, probe_.size_bytes(), stream_.get()),
                     "cudaMemsetAsync");
@@ -273,44 +269,68 @@ absl::Status CudaBackend::LoadFrames(std::span<const FrameToLoad> frames) {
   }
   PS_RETURN_IF_ERROR(UseDevice());
   const std::int64_t bytes = plan_.frame_bytes;
-  while (!frames.empty()) {
-    Staging& staging = staging_[next_staging_];
-    next_staging_ = (next_staging_ + 1) % staging_.size();
-    PS_RETURN_IF_ERROR(staging.copied.Wait());
-    const std::size_t count =
-        std::min(frames.size(), static_cast<std::size_t>(staging.memory.size() / bytes));
-    for (std::size_t i = 0; i < count; ++i) {
-      std::memcpy(staging.memory.data() + static_cast<std::int64_t>(i) * bytes, frames[i].pixels,
-                  static_cast<std::size_t>(bytes));
+  for (std::size_t begin = 0, end; begin < frames.size(); begin = end) {
+    end = begin + 1;
+    while (end < frames.size() && frames[end].slot == frames[end - 1].slot + 1 &&
+           frames[end].pixels == frames[end - 1].pixels + bytes) {
+      ++end;
     }
-    // One copy for each run of consecutive slots.
-    for (std::size_t begin = 0, end; begin < count; begin = end) {
-      end = begin + 1;
-      while (end < count && frames[end].slot == frames[end - 1].slot + 1) ++end;
-      PS_RETURN_IF_ERROR(CopyAsync(frames_.data() + frames[begin].slot * bytes,
-                                   staging.memory.data() + static_cast<std::int64_t>(begin) * bytes,
-                                   static_cast<std::int64_t>(end - begin) * bytes,
-                                   cudaMemcpyHostToDevice, stream_));
-    }
-    PS_RETURN_IF_ERROR(stream_.Record(staging.copied));
-    for (std::size_t i = 0; i < count; ++i) {
-      slots_[static_cast<std::size_t>(frames[i].slot)].loaded = true;
-    }
-    frames = frames.subspan(count);
+    PS_RETURN_IF_ERROR(CopyAsync(frames_.data() + frames[begin].slot * bytes, frames[begin].pixels,
+                                 static_cast<std::int64_t>(end - begin) * bytes,
+                                 cudaMemcpyHostToDevice, upload_stream_));
   }
+  Upload upload{.number = 0, .frames = static_cast<std::int64_t>(frames.size()), .copied = {}};
+  PS_ASSIGN_OR_RETURN(upload.copied, Event::Create());
+  PS_RETURN_IF_ERROR(upload_stream_.Record(upload.copied));
+  MutexLock lock(uploads_mu_);
+  upload.number = ++uploads_begun_;
+  for (const FrameToLoad& frame : frames) {
+    upload_of_slot_[static_cast<std::size_t>(frame.slot)] = upload.number;
+  }
+  uploads_.push_back(std::move(upload));
   return absl::OkStatus();
 }
 
-absl::Status CudaBackend::CheckLoaded(std::int32_t slot) const {
-  if (slot >= 0 && slot < config_.capacity && slots_[static_cast<std::size_t>(slot)].loaded) {
-    return absl::OkStatus();
+absl::StatusOr<std::int64_t> CudaBackend::FramesBeingCopied(std::int64_t at_most) {
+  PS_RETURN_IF_ERROR(UseDevice());
+  while (true) {
+    const Event* oldest = nullptr;
+    std::int64_t frames = 0;
+    {
+      MutexLock lock(uploads_mu_);
+      for (const Upload& upload : uploads_) frames += upload.frames;
+      if (uploads_.empty()) return frames;
+      oldest = &uploads_.front().copied;  // Only this method takes uploads away.
+    }
+    if (frames > at_most) PS_RETURN_IF_ERROR(oldest->Wait());
+    PS_ASSIGN_OR_RETURN(const bool done, oldest->Done());
+    if (!done) return frames;
+    MutexLock lock(uploads_mu_);
+    uploads_.pop_front();
   }
-  return absl::FailedPreconditionError(
-      absl::StrFormat("slot %d of %d holds no frame", slot, config_.capacity));
+}
+
+template <typename Elements, typename SlotOf>
+absl::Status CudaBackend::AwaitFrames(const Elements& elements, SlotOf slot_of) {
+  MutexLock lock(uploads_mu_);
+  std::int64_t last = 0;
+  for (const auto& element : elements) {
+    const std::int32_t slot = slot_of(element);
+    if (slot < 0 || slot >= config_.capacity ||
+        upload_of_slot_[static_cast<std::size_t>(slot)] == 0) {
+      return absl::FailedPreconditionError(
+          absl::StrFormat("slot %d of %d holds no frame", slot, config_.capacity));
+    }
+    last = std::max(last, upload_of_slot_[static_cast<std::size_t>(slot)]);
+  }
+  if (uploads_.empty() || last < uploads_.front().number) return absl::OkStatus();
+  const auto place = static_cast<std::size_t>(last - uploads_.front().number);
+  return stream_.WaitFor(uploads_[place].copied);
 }
 
 absl::StatusOr<FloatImage> CudaBackend::MeanAmplitude(std::span<const std::int32_t> slots) {
-  for (const std::int32_t slot : slots) PS_RETURN_IF_ERROR(CheckLoaded(slot));
+  PS_RETURN_IF_ERROR(UseDevice());
+  PS_RETURN_IF_ERROR(AwaitFrames(slots, [](std::int32_t slot) { return slot; }));
   FloatImage mean;
   mean.shape = config_.frame_shape;
   mean.data.resize(static_cast<std::size_t>(plan_.frame_pixels));
@@ -320,7 +340,6 @@ absl::StatusOr<FloatImage> CudaBackend::MeanAmplitude(std::span<const std::int32
         absl::StrFormat("the mean of %d frames was asked for, but there are %d slots", slots.size(),
                         config_.capacity));
   }
-  PS_RETURN_IF_ERROR(UseDevice());
   PS_RETURN_IF_ERROR(UploadIndices(slots));
   float* const result = reinterpret_cast<float*>(work_.data());
   LaunchMeanAmplitude({frame_slots(), indices_.data(), static_cast<int>(slots.size()),
@@ -334,23 +353,23 @@ absl::StatusOr<FloatImage> CudaBackend::MeanAmplitude(std::span<const std::int32
 }
 
 absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
-  for (const PointWindow& point : points) PS_RETURN_IF_ERROR(CheckLoaded(point.slot));
+  PS_RETURN_IF_ERROR(UseDevice());
+  PS_RETURN_IF_ERROR(AwaitFrames(points, [](const PointWindow& point) { return point.slot; }));
   PS_RETURN_IF_ERROR(CheckInside(points, config_.frame_shape, canvas_));
   PS_RETURN_IF_ERROR(CheckSlotsDiffer(points));
 
-  PS_RETURN_IF_ERROR(UseDevice());
   points_.assign(points.begin(), points.end());
   coverage_valid_ = false;
   ++epoch_;
   std::vector<std::int32_t> added;  // Places in points_ of slots that were not active.
   for (std::size_t i = 0; i < points_.size(); ++i) {
-    if (!slots_[static_cast<std::size_t>(points_[i].slot)].active) {
+    if (!active_slots_[static_cast<std::size_t>(points_[i].slot)]) {
       added.push_back(static_cast<std::int32_t>(i));
     }
   }
-  for (Slot& slot : slots_) slot.active = false;
+  active_slots_.assign(active_slots_.size(), false);
   for (const PointWindow& point : points_) {
-    slots_[static_cast<std::size_t>(point.slot)].active = true;
+    active_slots_[static_cast<std::size_t>(point.slot)] = true;
   }
   sample_count_ = 0;
   if (passes_.has_value()) PS_RETURN_IF_ERROR(passes_->SetPoints(points_, stream_));

@@ -1,10 +1,10 @@
 #ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H_
 #define PTYCHOSERVE_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H_
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -28,6 +28,7 @@
 #include "engine/backend/cuda/stream.h"
 #include "engine/backend/cuda/update.h"
 #include "engine/backend/pie_batches.h"
+#include "engine/base/mutex.h"
 
 namespace ptychoserve::cuda {
 
@@ -35,10 +36,10 @@ namespace ptychoserve::cuda {
 absl::StatusOr<bool> UsesFusedPasses(const BackendConfig& config);
 
 // The arithmetic and the state of one session on one GPU. Everything is allocated by Create and
-// stays on the device. All work goes to one stream in the order of the calls, except the copy of
-// a snapshot to the host, which runs on a second stream while iterations go on, and the fused
-// passes, which fork from that stream and join it. Within an iteration the host only enqueues; it
-// waits once, at the end, for the figures.
+// stays on the device. All work goes to one stream in the order of the calls, except the copies of
+// frames to the device and of a snapshot to the host, which run on streams of their own while
+// iterations go on, and the fused passes, which fork from that stream and join it. Within an
+// iteration the host only enqueues; it waits once, at the end, for the figures.
 //
 // Two ways lead to the same numbers within rounding, those of the CPU backend:
 //   fused    frames of 64, 128, 256 or 512 pixels a side: our own transforms with everything else
@@ -58,6 +59,8 @@ class CudaBackend final : public Backend {
 
   absl::Status SetCanvas(const Region& canvas) override;
   absl::Status LoadFrames(std::span<const FrameToLoad> frames) override;
+  absl::StatusOr<std::int64_t> FramesBeingCopied(std::int64_t at_most) override;
+  bool LoadsBeside() const override { return true; }
   absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) override;
   absl::Status SetProbe(const ComplexStack& probe) override;
   absl::Status SetObject(const ComplexStack& object) override;
@@ -75,14 +78,10 @@ class CudaBackend final : public Backend {
   std::int64_t allocated_bytes() const { return plan_.TotalBytes(); }
 
  private:
-  // What is known of a slot without asking the device.
-  struct Slot {
-    bool loaded = false;
-    bool active = false;
-  };
-  // Page-locked memory on its way to the device.
-  struct Staging {
-    PinnedBuffer<std::byte> memory;
+  // Frames on their way to the device.
+  struct Upload {
+    std::int64_t number = 0;  // 1, 2, ..
+    std::int64_t frames = 0;
     Event copied;
   };
 
@@ -103,7 +102,11 @@ class CudaBackend final : public Backend {
   Batch BatchOf(int first, int count) const;
   std::int64_t canvas_pixels() const { return canvas_.shape.pixels(); }
 
-  absl::Status CheckLoaded(std::int32_t slot) const;
+  // What follows on stream_ finds frames in the slots of `elements`. Errors: kFailedPrecondition
+  // when one of them has none.
+  template <typename Elements, typename SlotOf>
+  absl::Status AwaitFrames(const Elements& elements, SlotOf slot_of)
+      ABSL_LOCKS_EXCLUDED(uploads_mu_);
   // Into indices_.
   absl::Status UploadIndices(std::span<const std::int32_t> indices);
 
@@ -167,7 +170,7 @@ class CudaBackend final : public Backend {
   float unitary_ = 0;  // 1 / √N
   Region canvas_;
   std::vector<PointWindow> points_;
-  std::vector<Slot> slots_;
+  std::vector<bool> active_slots_;  // [capacity]
   bool coverage_valid_ = false;
   int sample_count_ = 0;  // Of sample_points_.
 
@@ -186,7 +189,8 @@ class CudaBackend final : public Backend {
   std::optional<std::pair<std::int64_t, int>> epie_batches_key_;  // Their epoch and max_batch.
 
   Stream stream_;
-  Stream copy_stream_;
+  Stream copy_stream_;    // Of snapshots.
+  Stream upload_stream_;  // Of frames.
   BatchedFft fft_;
   std::optional<FusedPasses> passes_;
   std::optional<EpiePasses> epie_passes_;  // Where passes_ are.
@@ -228,8 +232,12 @@ class CudaBackend final : public Backend {
   PinnedBuffer<DevicePoint> epie_points_upload_;
   Event epie_uploaded_;  // What it holds is on the device.
   PinnedBuffer<IterationState> state_download_;
-  std::array<Staging, 4> staging_;
-  std::size_t next_staging_ = 0;
+  // Shared with the thread that loads frames.
+  Mutex uploads_mu_;
+  std::deque<Upload> uploads_
+      ABSL_GUARDED_BY(uploads_mu_);  // Consecutive; not known to have ended.
+  std::int64_t uploads_begun_ ABSL_GUARDED_BY(uploads_mu_) = 0;
+  std::vector<std::int64_t> upload_of_slot_ ABSL_GUARDED_BY(uploads_mu_);  // [capacity]; 0: none.
 
   // The snapshot under way.
   DeviceBuffer<float2> snapshot_object_;

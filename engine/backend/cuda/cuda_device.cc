@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/backend/cuda/cuda_backend.h"
 #include "engine/backend/cuda/cuda_status.h"
+#include "engine/backend/cuda/device_buffer.h"
 #include "engine/backend/cuda/fft_plan.h"
 #include "engine/backend/cuda/memory_plan.h"
 #include "engine/base/mutex.h"
@@ -52,6 +53,14 @@ class CudaDevice final : public Device {
     PS_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend,
                         cuda::CudaBackend::Create(config, ordinal_));
     return backend;
+  }
+
+  absl::StatusOr<StagingMemory> AllocateStaging(std::int64_t bytes) override {
+    PS_RETURN_IF_ERROR(cuda::CudaStatus(cudaSetDevice(ordinal_), "cudaSetDevice"));
+    PS_ASSIGN_OR_RETURN(auto pinned, cuda::PinnedBuffer<std::byte>::Create(bytes));
+    std::byte* const memory = pinned.data();
+    auto owner = std::make_shared<cuda::PinnedBuffer<std::byte>>(std::move(pinned));
+    return StagingMemory(memory, [owner](std::byte*) mutable { owner.reset(); });
   }
 
  private:

@@ -5,6 +5,7 @@
 
 #include <deque>
 #include <string>
+#include <vector>
 
 namespace ptychoserve::client::internal {
 namespace {
@@ -15,33 +16,79 @@ using ::testing::IsEmpty;
 constexpr FrameFormat kRaw{v1::DATA_TYPE_U8, 2, 2, v1::ENCODING_RAW};
 constexpr FrameFormat kLz4{v1::DATA_TYPE_U8, 2, 2, v1::ENCODING_LZ4};
 
-TEST(FrameBatching, FillsUpToTheLimitAndLeavesTheRest) {
-  std::deque<FrameBatching::Item> queue = {{4, "aaaa"}, {5, "bbbb"}, {6, "cccc"}};
+FrameBatching::Item Frame(std::int64_t id, const std::string& data) {
+  return {id, grpc::Slice(data)};
+}
+
+v1::StreamFramesRequest Parsed(const grpc::ByteBuffer& message) {
+  std::vector<grpc::Slice> slices;
+  EXPECT_TRUE(message.Dump(&slices).ok());
+  std::string bytes;
+  for (const grpc::Slice& slice : slices) {
+    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  }
   v1::StreamFramesRequest request;
-  EXPECT_EQ(FrameBatching(kRaw).Fill(queue, 11, request), 8);
+  EXPECT_TRUE(request.ParseFromString(bytes));
+  return request;
+}
+
+// What Fill makes of the front of `queue`.
+v1::StreamFramesRequest Filled(const FrameFormat& format, std::deque<FrameBatching::Item>& queue,
+                               std::size_t limit, std::size_t payload) {
+  const std::size_t before = queue.size();
+  grpc::ByteBuffer message;
+  const struct Filled filled = FrameBatching(format).Fill(queue, limit, message);
+  EXPECT_EQ(filled.payload, payload);
+  EXPECT_EQ(filled.items, before - queue.size());
+  return Parsed(message);
+}
+
+std::string DataOf(const FrameBatching::Item& item) {
+  return {reinterpret_cast<const char*>(item.data.begin()), item.data.size()};
+}
+
+TEST(FrameBatching, OpensWithTheSession) {
+  EXPECT_EQ(Parsed(FrameBatching::Open("sessions/s")).open().session(), "sessions/s");
+}
+
+TEST(FrameBatching, FillsUpToTheLimitAndLeavesTheRest) {
+  std::deque<FrameBatching::Item> queue = {Frame(4, "aaaa"), Frame(5, "bbbb"), Frame(6, "cccc")};
+  const v1::StreamFramesRequest request = Filled(kRaw, queue, 11, 8);
   EXPECT_EQ(request.batch().first_frame_id(), 4);
   EXPECT_EQ(request.batch().count(), 2);
   EXPECT_THAT(request.batch().frame_ids(), IsEmpty());
   EXPECT_THAT(request.batch().encoded_sizes(), IsEmpty());
   EXPECT_EQ(request.batch().data(), "aaaabbbb");
   ASSERT_EQ(queue.size(), 1);
-  EXPECT_EQ(queue.front().data, "cccc");
+  EXPECT_EQ(DataOf(queue.front()), "cccc");
 }
 
 TEST(FrameBatching, TakesTheFirstFrameWhateverItsSize) {
-  std::deque<FrameBatching::Item> queue = {{0, "aaaa"}};
-  v1::StreamFramesRequest request;
-  EXPECT_EQ(FrameBatching(kRaw).Fill(queue, 1, request), 4);
+  std::deque<FrameBatching::Item> queue = {Frame(0, "aaaa")};
+  const v1::StreamFramesRequest request = Filled(kRaw, queue, 1, 4);
   EXPECT_EQ(request.batch().data(), "aaaa");
 }
 
 TEST(FrameBatching, ListsIdsWithGapsAndSizesOfEncodedFrames) {
-  std::deque<FrameBatching::Item> queue = {{4, "a"}, {6, "bb"}, {5, "ccc"}};
-  v1::StreamFramesRequest request;
-  EXPECT_EQ(FrameBatching(kLz4).Fill(queue, 100, request), 6);
+  std::deque<FrameBatching::Item> queue = {Frame(4, "a"), Frame(6, "bb"), Frame(5, "ccc")};
+  const v1::StreamFramesRequest request = Filled(kLz4, queue, 100, 6);
   EXPECT_THAT(request.batch().frame_ids(), ElementsAre(4, 6, 5));
   EXPECT_THAT(request.batch().encoded_sizes(), ElementsAre(1, 2, 3));
   EXPECT_EQ(request.batch().data(), "abbccc");
+}
+
+TEST(FrameBatching, LargeFramesAreSentFromWhereTheyAre) {
+  const FrameFormat format{v1::DATA_TYPE_U8, 100, 200, v1::ENCODING_RAW};
+  const std::string first(20'000, 'a'), second(20'000, 'b');
+  std::deque<FrameBatching::Item> queue = {Frame(7, first), Frame(8, second)};
+  const void* const memory = queue[1].data.begin();
+  grpc::ByteBuffer message;
+  FrameBatching(format).Fill(queue, 100'000, message);
+  std::vector<grpc::Slice> slices;
+  ASSERT_TRUE(message.Dump(&slices).ok());
+  ASSERT_EQ(slices.size(), 3);  // The header and the frames.
+  EXPECT_EQ(slices[2].begin(), memory);
+  EXPECT_EQ(Parsed(message).batch().data(), first + second);
 }
 
 PositionBatching::Item Position(std::int64_t id) {
@@ -61,15 +108,15 @@ TEST(PositionBatching, JoinsPositionsAndKeepsEncoderSamplesApart) {
   std::deque<PositionBatching::Item> queue = {Position(7), Position(8), samples, Position(9)};
   const PositionBatching batching;
   v1::StreamPositionsRequest first, second, third;
-  EXPECT_EQ(batching.Fill(queue, 1000, first), 32);  // 16 bytes a position, ids apart.
+  EXPECT_EQ(batching.Fill(queue, 1000, first).payload, 32);  // 16 bytes a position, ids apart.
   EXPECT_EQ(first.batch().first_frame_id(), 7);
   EXPECT_THAT(first.batch().frame_ids(), IsEmpty());
   EXPECT_THAT(first.batch().x_m(), ElementsAre(3.5, 4.0));
   EXPECT_THAT(first.batch().y_m(), ElementsAre(-1.0, -1.0));
-  EXPECT_EQ(batching.Fill(queue, 1000, second), 32);
+  EXPECT_EQ(batching.Fill(queue, 1000, second).payload, 32);
   EXPECT_EQ(second.encoder_samples().first_sample(), 40);
   EXPECT_THAT(second.encoder_samples().y_counts(), ElementsAre(3, 4));
-  batching.Fill(queue, 1000, third);
+  EXPECT_EQ(batching.Fill(queue, 1000, third).items, 1);
   EXPECT_THAT(third.batch().x_m(), ElementsAre(4.5));
   EXPECT_TRUE(queue.empty());
 }

@@ -1,5 +1,6 @@
 #include "engine/frames/preprocess.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -59,6 +60,27 @@ struct Prepared {
   FramePreprocessor::Result result;
 };
 
+// However the bytes lie in memory, the result is that of bytes in one piece.
+void ExpectSameInPieces(const FramePreprocessor& preprocessor, std::span<const std::byte> raw,
+                        const FramePreprocessor::Result& expected,
+                        const std::vector<std::byte>& expected_out) {
+  for (const std::size_t piece : {std::size_t{1}, std::size_t{7}, raw.size() / 2 + 1}) {
+    ByteChain chain;
+    for (std::size_t begin = 0; begin < raw.size(); begin += piece) {
+      chain.Append(raw.subspan(begin, std::min(piece, raw.size() - begin)));
+    }
+    std::vector<std::byte> out(expected_out.size());
+    const FramePreprocessor::Result result = preprocessor.Run(chain, out);
+    ASSERT_EQ(result.finite, expected.finite);
+    ASSERT_EQ(result.bad_row, expected.bad_row);
+    ASSERT_EQ(result.bad_col, expected.bad_col);
+    if (!result.finite) continue;
+    ASSERT_EQ(result.untrusted_pixels, expected.untrusted_pixels);
+    ASSERT_EQ(result.empty, expected.empty);
+    ASSERT_TRUE(out == expected_out) << "pieces of " << piece;
+  }
+}
+
 Prepared Prepare(const DetectorConfig& detector, const Region& crop, const Counts& counts) {
   const FramePreprocessor preprocessor(detector, crop);
   std::vector<std::byte> raw = Raw(counts, detector.dtype);
@@ -67,6 +89,7 @@ Prepared Prepare(const DetectorConfig& detector, const Region& crop, const Count
   std::vector<std::byte> out(static_cast<std::size_t>(preprocessor.engine_bytes()));
   Prepared prepared;
   prepared.result = preprocessor.Run(std::span(raw).subspan(1), out);
+  ExpectSameInPieces(preprocessor, std::span(raw).subspan(1), prepared.result, out);
   const bool u16 = StorageFor(detector) == FrameStorage::kU16;
   for (std::int64_t i = 0; i < crop.shape.pixels(); ++i) {
     if (u16) {

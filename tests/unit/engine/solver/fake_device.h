@@ -1,6 +1,7 @@
 #ifndef PTYCHOSERVE_TESTS_UNIT_ENGINE_SOLVER_FAKE_DEVICE_H_
 #define PTYCHOSERVE_TESTS_UNIT_ENGINE_SOLVER_FAKE_DEVICE_H_
 
+#include <algorithm>
 #include <complex>
 #include <functional>
 #include <memory>
@@ -28,6 +29,10 @@ struct FakeRecord {
   std::optional<int> nan_at_iteration;  // 0-based.
   std::optional<int> fail_at_iteration;
   int probes_read = 0;
+  bool loads_beside = false;
+  bool hold_copies = false;  // Frames are copied only when somebody waits for it.
+  bool fail_to_load = false;
+  std::int64_t being_copied = 0;
   std::function<double(int)> r_factor = [](int) { return 0.5; };
 };
 
@@ -43,9 +48,16 @@ class FakeBackend final : public Backend {
     return absl::OkStatus();
   }
   absl::Status LoadFrames(std::span<const FrameToLoad> frames) override {
+    if (record_.fail_to_load) return absl::InternalError("no copy");
     for (const FrameToLoad& f : frames) record_.loaded_slots.push_back(f.slot);
+    record_.being_copied += static_cast<std::int64_t>(frames.size());
     return absl::OkStatus();
   }
+  absl::StatusOr<std::int64_t> FramesBeingCopied(std::int64_t at_most) override {
+    if (!record_.hold_copies) at_most = 0;
+    return record_.being_copied = std::min(record_.being_copied, at_most);
+  }
+  bool LoadsBeside() const override { return record_.loads_beside; }
   absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t>) override {
     return FloatImage{
         config_.frame_shape,

@@ -12,6 +12,7 @@
 #include <set>
 #include <thread>
 
+#include "engine/frames/codec.h"
 #include "tests/unit/engine/test_config.h"
 
 namespace ptychoserve {
@@ -62,7 +63,9 @@ OwnedPositions Raster(const std::vector<std::int64_t>& ids) {
 
 FrameStore MakeStore(const ReconstructionConfig& config,
                      std::int64_t staging_bytes = kPlentyOfStaging) {
-  return FrameStore(Resolve(config), staging_bytes);
+  const ReconstructionConfig resolved = Resolve(config);
+  return FrameStore(resolved, *PlainStaging(FrameStore::StagingBytes(resolved, staging_bytes)),
+                    staging_bytes);
 }
 
 std::int64_t Rejected(const IngestCounters& c, Reject r) {
@@ -77,7 +80,7 @@ std::map<std::int32_t, int> Load(FrameStore& store) {
     std::memcpy(&value, f.pixels, sizeof value);
     id_of_slot[f.slot] = value - 1;
   }
-  store.ReleaseStaged();
+  store.ReleaseStaged(/*under_way=*/0);
   return id_of_slot;
 }
 
@@ -198,7 +201,7 @@ TEST(FrameStore, AFrameIsNoPointBeforeItIsOnTheDevice) {
   const auto staged = store.TakeStaged();
   EXPECT_EQ(staged.size(), 1u);
   EXPECT_TRUE(store.NewPoints().empty());
-  store.ReleaseStaged();
+  store.ReleaseStaged(/*under_way=*/0);
   EXPECT_EQ(store.NewPoints().size(), 1u);
   EXPECT_TRUE(store.NewPoints().empty()) << "handed out twice";
 }
@@ -218,6 +221,116 @@ TEST(FrameStore, AFullStagingAreaStopsInTheMiddleOfABatchAndGoesOnFromThere) {
   Load(store);
   EXPECT_EQ(store.frame_counters().accepted, 5);
   EXPECT_EQ(store.frame_counters().total_rejected(), 0);
+}
+
+TEST(FrameStore, MemoryComesBackAsTheDeviceCopies) {
+  constexpr std::int64_t kFrameBytes = kSide * kSide * 2;
+  FrameStore store = MakeStore(SmallConfig(), 4 * kFrameBytes);
+  store.AddPositions(Raster({0, 1, 2, 3, 4, 5}).batch);
+  store.AddFrames(OwnedFrames({0, 1}).batch, 0);
+  const auto staged = store.TakeStaged();
+  ASSERT_EQ(staged.size(), 2u);
+  const std::byte* const first = staged[0].pixels;
+  store.AddFrames(OwnedFrames({2}).batch, 0);
+  ASSERT_EQ(store.TakeStaged().size(), 1u);
+  EXPECT_EQ(store.free_staging_bytes(), kFrameBytes);
+  EXPECT_FALSE(store.ReleaseStaged(/*under_way=*/3));
+  EXPECT_TRUE(store.NewPoints().empty());
+
+  EXPECT_TRUE(store.ReleaseStaged(/*under_way=*/1));
+  EXPECT_EQ(store.free_staging_bytes(), 3 * kFrameBytes);
+  EXPECT_EQ(store.NewPoints().size(), 2u) << "only what is on the device";
+  EXPECT_EQ(store.status().staged_frames, 1);
+  store.ReleaseStaged(/*under_way=*/0);
+  EXPECT_EQ(store.status().staged_frames, 0);
+
+  // What is in the cache, and in one piece.
+  store.AddFrames(OwnedFrames({3, 4, 5}).batch, 0);
+  const auto again = store.TakeStaged();
+  ASSERT_EQ(again.size(), 3u);
+  EXPECT_EQ(again[0].pixels, first);
+  EXPECT_EQ(again[1].pixels, first + kFrameBytes);
+  EXPECT_EQ(again[2].pixels, first + 2 * kFrameBytes);
+  store.ReleaseStaged(/*under_way=*/0);
+}
+
+TEST(FrameStore, FramesOfOneLoadFollowEachOtherAsTheirSlotsDo) {
+  FrameStore store = MakeStore(SmallConfig());
+  for (int id = 0; id < 20; id += 2) store.AddFrames(OwnedFrames({id, id + 1}).batch, 0);
+  const auto staged = store.TakeStaged();
+  ASSERT_EQ(staged.size(), 20u);
+  for (std::size_t i = 1; i < staged.size(); ++i) {
+    EXPECT_EQ(staged[i].slot, staged[i - 1].slot + 1);
+    EXPECT_EQ(staged[i].pixels, staged[i - 1].pixels + kSide * kSide * 2);
+  }
+  store.ReleaseStaged(/*under_way=*/0);
+}
+
+TEST(FrameStore, NeedsNoMoreStagingThanThereAreSlots) {
+  constexpr std::int64_t kFrameBytes = kSide * kSide * 2;
+  ReconstructionConfig config = Resolve(SmallConfig());
+  EXPECT_EQ(FrameStore::StagingBytes(config, 1 << 30), config.scan.capacity * kFrameBytes);
+  EXPECT_EQ(FrameStore::StagingBytes(config, 5 * kFrameBytes + 1), 5 * kFrameBytes);
+  EXPECT_EQ(FrameStore::StagingBytes(config, 1), 2 * kFrameBytes);
+  config.detector.auto_centre = AutoCentreConfig{.crop_shape = {16, 16}, .frames = 9};
+  EXPECT_EQ(FrameStore::StagingBytes(config, 1), 9 * kFrameBytes);
+}
+
+TEST(FrameStore, PayloadsInPiecesGiveTheSameFrames) {
+  for (const Encoding encoding : {Encoding::kRaw, Encoding::kLz4, Encoding::kBslz4}) {
+    FrameStore store = MakeStore(SmallConfig());
+    OwnedFrames frames({0, 1, 2, 3, 4});
+    std::vector<std::byte> data;
+    std::vector<std::uint32_t> sizes;
+    for (std::size_t i = 0; i < 5; ++i) {
+      const auto pixels = std::span(frames.pixels).subspan(i * kSide * kSide, kSide * kSide);
+      const auto encoded = EncodeFrame(encoding, std::as_bytes(pixels), 2);
+      data.insert(data.end(), encoded.begin(), encoded.end());
+      sizes.push_back(static_cast<std::uint32_t>(encoded.size()));
+    }
+    frames.batch.encoding = encoding;
+    if (encoding != Encoding::kRaw) frames.batch.encoded_sizes = sizes;
+    frames.batch.data = {};
+    for (std::size_t begin = 0; begin < data.size(); begin += 13) {
+      frames.batch.data.Append(
+          std::span(data).subspan(begin, std::min<std::size_t>(13, data.size() - begin)));
+    }
+    EXPECT_EQ(store.AddFrames(frames.batch, 0), 5);
+    EXPECT_EQ(store.frame_counters().accepted, 5);
+    const auto staged = store.TakeStaged();
+    ASSERT_EQ(staged.size(), 5u);
+    for (const FrameToLoad& f : staged) {
+      std::vector<std::uint16_t> pixels(kSide * kSide);
+      std::memcpy(pixels.data(), f.pixels, 2 * pixels.size());
+      EXPECT_THAT(pixels, ::testing::Each(f.slot + 1));  // Slots are given out in order.
+    }
+    store.ReleaseStaged(/*under_way=*/0);
+  }
+}
+
+TEST(FrameStore, IsDroppedWhileFramesAreBeingPrepared) {
+  for (int round = 0; round < 20; ++round) {
+    ReconstructionConfig config = SmallConfig();
+    config.scan.capacity = 1000;
+    FrameStore store = MakeStore(config);
+    std::vector<std::jthread> writers;
+    for (int t = 0; t < 3; ++t) {
+      writers.emplace_back([&, t] {
+        for (int i = 0; i < 20; ++i) {
+          std::vector<std::int64_t> ids(16);
+          std::iota(ids.begin(), ids.end(), (t * 20 + i) * 16);
+          store.AddFrames(OwnedFrames(ids).batch, 0);
+        }
+      });
+    }
+    while (store.inputs_taken() < 10 * round) std::this_thread::yield();
+    store.Close();
+    store.Drop();
+    writers.clear();
+    EXPECT_EQ(store.status().staged_frames, 0);
+    EXPECT_EQ(store.free_staging_bytes(), 0);
+    EXPECT_EQ(store.frame_counters().received, 3 * 20 * 16);
+  }
 }
 
 TEST(FrameStore, NotifiesAtOnceWhenThereIsSpaceAndWhenItCloses) {
@@ -250,7 +363,7 @@ TEST(FrameStore, ABatchThatContradictsTheSessionIsRefusedAsAWhole) {
   wrong_type.batch.dtype = DataType::kU8;
   store.AddFrames(wrong_type.batch, 0);
   OwnedFrames truncated({0, 1});
-  truncated.batch.data = truncated.batch.data.first(truncated.batch.data.size() - 1);
+  truncated.batch.data = truncated.batch.data.Part(0, truncated.batch.data.size() - 1);
   store.AddFrames(truncated.batch, 0);
   const IngestCounters c = store.frame_counters();
   EXPECT_EQ(Rejected(c, Reject::kWrongShape), 2);
@@ -353,7 +466,7 @@ TEST(FrameStore, AutoCentreHoldsTheFirstFramesBackAndLosesNone) {
   FrameBatch first = frames.batch;
   first.ids = first.ids.first(2);
   first.frames = 2;
-  first.data = first.data.first(2 * 32 * 32 * 2);
+  first.data = first.data.Part(0, 2 * 32 * 32 * 2);
   EXPECT_EQ(store.AddFrames(first, 0), 2);
   EXPECT_TRUE(store.TakeStaged().empty());
   EXPECT_EQ(store.status().staged_frames, 2);
@@ -365,7 +478,7 @@ TEST(FrameStore, AutoCentreHoldsTheFirstFramesBackAndLosesNone) {
     std::memcpy(&corner, f.pixels, sizeof corner);
     EXPECT_EQ(corner, 100);
   }
-  store.ReleaseStaged();
+  store.ReleaseStaged(/*under_way=*/0);
   EXPECT_EQ(store.frame_counters().accepted, 4);
 }
 
