@@ -139,7 +139,9 @@ TEST_F(FrameLoaderTest, ManyThreadsAndTheWorkerLoseNothing) {
         for (int id = t; id < kPoints; id += 2) {
           while (Send(id, 1) == 0) std::this_thread::yield();
         }
-        if (--sending == 0 && !abort) EXPECT_TRUE(session_->FinishScan(kPoints).ok());
+        if (--sending == 0 && !abort) {
+          EXPECT_TRUE(session_->FinishScan(kPoints).ok());
+        }
       });
     }
     while (sending > 0 && !(abort && active() > kPoints / 4)) session_->RunTurn();
