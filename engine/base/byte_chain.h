@@ -15,8 +15,8 @@ class ByteChain {
   ByteChain() = default;
   // One piece. Implicit: whoever takes a chain takes plain memory, too.
   template <typename Bytes>
-    requires std::convertible_to<Bytes, std::span<const std::byte>>
-  ByteChain(const Bytes& bytes) {  // NOLINT
+  requires std::convertible_to<Bytes, std::span<const std::byte>> ByteChain(
+      const Bytes& bytes) {  // NOLINT
     Append(bytes);
   }
 
