@@ -21,6 +21,7 @@ Examples:
   ptychoctl simulate scan.cxi
   ptychoctl simulate scan.cxi --points 900 --frame 256 --pattern fermat --photons 1e6
   ptychoctl simulate scan.cxi --dead-pixels 0.001 --lost 0.02
+  ptychoctl simulate scan.cxi --modes 3 --coherence 0.6
 
 The object, the probe and a plausible initial probe are written into the file; run compares with
 the object. Lost frames are left out of the file with their positions.)";
@@ -46,6 +47,14 @@ absl::Status Check(const SimulateOptions& options) {
   if (!(c.photons >= 0)) {
     return absl::InvalidArgumentError(
         absl::StrCat("--photons is ", c.photons, "; > 0, or 0 for no noise, is allowed"));
+  }
+  if (c.modes < 1 || c.modes > kMaxProbeModes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--modes is ", c.modes, "; 1 to ", kMaxProbeModes, " is allowed"));
+  }
+  if (c.modes > 1 && !(c.coherence * c.modes > 1 && c.coherence < 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--coherence is ", c.coherence, "; between 1 / modes and 1 is allowed"));
   }
   if (!(c.dead_pixel_fraction >= 0 && c.dead_pixel_fraction < 1)) {
     return absl::InvalidArgumentError(
@@ -138,6 +147,10 @@ void AddSimulate(CLI::App& app, Context& context) {
   command->add_option("--overlap", c.overlap, "Linear overlap of neighbouring beams")
       ->capture_default_str();
   command->add_option("--photons", c.photons, "Of the empty beam in a frame; 0: no noise")
+      ->capture_default_str();
+  command->add_option("--modes", c.modes, "Mutually incoherent modes of the beam")
+      ->capture_default_str();
+  command->add_option("--coherence", c.coherence, "Part of the power in the first of several modes")
       ->capture_default_str();
   command->add_option("--dead-pixels", c.dead_pixel_fraction, "Fraction of the detector")
       ->capture_default_str();

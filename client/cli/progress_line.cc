@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 
 namespace ptychoserve::cli {
@@ -39,6 +40,12 @@ bool IsFinal(v1::SessionState state) {
          state == v1::SESSION_STATE_FAILED;
 }
 
+std::string ModePowers(const v1::IterationMetrics& metrics) {
+  return absl::StrJoin(metrics.mode_powers(), " ", [](std::string* out, double power) {
+    absl::StrAppendFormat(out, "%.3f", power);
+  });
+}
+
 std::string ProgressLine(const v1::Session& session, std::int64_t expected_frames,
                          std::int64_t it_ends_after) {
   std::string line;
@@ -55,6 +62,9 @@ std::string ProgressLine(const v1::Session& session, std::int64_t expected_frame
                         session.iterations_per_second());
   if (session.has_metrics()) {
     absl::StrAppendFormat(&line, " | R %.4f", session.metrics().r_factor());
+    if (session.metrics().mode_powers_size() > 0) {
+      absl::StrAppend(&line, " | modes ", ModePowers(session.metrics()));
+    }
   }
   absl::StrAppend(&line, " | ", StateName(session.state()));
   return line;

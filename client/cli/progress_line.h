@@ -13,7 +13,11 @@ std::string EndOfDataName(v1::EndOfData end);
 std::string CompletionName(v1::Completion completion);
 bool IsFinal(v1::SessionState state);
 
-// How far a session is: frames, active points, iteration, rate, R-factor, state, e.g.
+// "0.712 0.288": the parts of the power in the modes of the probe; empty with one mode.
+std::string ModePowers(const v1::IterationMetrics& metrics);
+
+// How far a session is: frames, active points, iteration, rate, R-factor, mode powers when there
+// are several modes, state, e.g.
 //   [########--------] frames 258/516 | points 240 | it 12 (8.3/s) | R 0.184 | RECONSTRUCTING
 // The bar shows the frames while they arrive, then the iterations after the end of data.
 // `expected_frames` and `it_ends_after` 0: not known, no bar.

@@ -86,6 +86,8 @@ absl::Status WriteCxi(const std::string& path, const client::Snapshot& snapshot,
   CxiResult result;
   result.object = ToStack(snapshot.object);
   result.probe = ToStack(snapshot.probe);
+  const auto& powers = snapshot.header.metrics().mode_powers();
+  result.mode_powers.assign(powers.begin(), powers.end());
   result.coverage.shape = result.object.shape;
   result.coverage.data = snapshot.coverage.values;
   const v1::SnapshotHeader& header = snapshot.header;
@@ -125,6 +127,11 @@ absl::Status WriteArrays(const std::string& path, const client::Snapshot& snapsh
       {"obj", NpyArray::FromComplex(snapshot.object.shape, snapshot.object.values)},
       {"probe", NpyArray::FromComplex(snapshot.probe.shape, snapshot.probe.values)},
       {"pos", NpyArray::FromDouble({points, 2}, positions)}};
+  const auto& powers = snapshot.header.metrics().mode_powers();
+  if (!powers.empty()) {
+    arrays.emplace_back("mode_powers",
+                        NpyArray::FromDouble({powers.size()}, {powers.begin(), powers.end()}));
+  }
   if (!snapshot.coverage.empty()) {
     arrays.emplace_back("coverage",
                         NpyArray::FromFloat(snapshot.coverage.shape, snapshot.coverage.values));

@@ -56,6 +56,11 @@ void AddSessionFlags(CLI::App* command, SessionFlags& flags) {
                    "Initial probe: FILE.npy or FILE:DATASET of HDF5. Default: made from the data")
       ->group(group);
   command
+      ->add_option("--modes", flags.modes,
+                   "Mutually incoherent modes of the probe, 1 to 16. Default 1; the probe may have "
+                   "fewer, which are the first")
+      ->group(group);
+  command
       ->add_option("--iterations", flags.iterations,
                    "Iterations after the end of data. Default: sum of --schedule, else 60")
       ->group(group);
@@ -174,6 +179,7 @@ absl::StatusOr<v1::SessionConfig> BuildConfig(const SessionFlags& flags, const C
   if (flags.min_points) run.set_min_points_to_start(*flags.min_points);
   if (flags.idle_timeout_s) run.set_idle_timeout_s(*flags.idle_timeout_s);
   if (flags.capacity) config.mutable_scan()->set_capacity(*flags.capacity);
+  if (flags.modes) config.mutable_probe()->set_modes(*flags.modes);
   if (flags.probe_start) config.mutable_probe()->set_start_update(*flags.probe_start);
   if (flags.frozen_probe) config.mutable_probe()->set_frozen(true);
   if (flags.deterministic) config.set_deterministic(true);

@@ -50,6 +50,9 @@ std::string DescribeSession(const v1::Session& session) {
     const v1::IterationMetrics& m = session.metrics();
     absl::StrAppendFormat(&out, "  metrics    R %.4f, Fourier error %.4f, object change %.2e\n",
                           m.r_factor(), m.fourier_error(), m.object_change());
+    if (m.mode_powers_size() > 0) {
+      absl::StrAppend(&out, "  modes      ", ModePowers(m), " of the power\n");
+    }
   }
   if (session.has_final_fit()) {
     const v1::FitMetrics& fit = session.final_fit();

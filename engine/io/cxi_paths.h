@@ -2,8 +2,8 @@
 #define PTYCHOSERVE_ENGINE_IO_CXI_PATHS_H_
 
 // Where things lie in a CXI file (version 1.6; Maia, Nature Methods 9, 854, 2012). Lengths in
-// metres, energies in joules. Names under ground_truth_1, image_1/window_corner, image_1/coverage
-// and instrument_1/initial_probe are our own additions.
+// metres, energies in joules. Names under ground_truth_1, image_1/window_corner, image_1/coverage,
+// image_1/mode_powers and instrument_1/initial_probe are our own additions.
 namespace ptychoserve::cxi {
 
 inline constexpr int kFormatVersion = 160;
@@ -35,6 +35,7 @@ inline constexpr char kImagePixelSizeX[] = "/entry_1/image_1/x_pixel_size";
 inline constexpr char kImagePixelSizeY[] = "/entry_1/image_1/y_pixel_size";
 inline constexpr char kImageOrigin[] = "/entry_1/image_1/origin";  // (x, y) of pixel [0, 0].
 inline constexpr char kCoverage[] = "/entry_1/image_1/coverage";
+inline constexpr char kModePowers[] = "/entry_1/image_1/mode_powers";
 inline constexpr char kWindowCorner[] = "/entry_1/image_1/window_corner";  // (row, col).
 inline constexpr char kProgram[] = "/entry_1/image_1/process_1/program";
 inline constexpr char kProgramVersion[] = "/entry_1/image_1/process_1/version";

@@ -93,6 +93,10 @@ absl::Status WriteAll(hid_t file, const CxiResult& r)
   PS_RETURN_IF_ERROR(WriteImage(file, r));
   PS_RETURN_IF_ERROR(
       hdf5::WriteComplex(file, cxi::kIllumination, r.probe, /*keep_modes=*/true, "sqrt(photons)"));
+  if (!r.mode_powers.empty()) {
+    PS_RETURN_IF_ERROR(
+        hdf5::Write<double>(file, cxi::kModePowers, {Size(r.mode_powers)}, r.mode_powers));
+  }
   PS_RETURN_IF_ERROR(hdf5::WriteScalar(file, cxi::kWavelength, r.wavelength_m, "m"));
   if (r.wavelength_m > 0) {
     PS_RETURN_IF_ERROR(
@@ -126,6 +130,9 @@ absl::StatusOr<CxiResult> ReadAll(hid_t file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5
     return absl::InvalidArgumentError(absl::StrCat(cxi::kImage, ": has three dimensions"));
   }
   PS_ASSIGN_OR_RETURN(r.probe, hdf5::ReadComplex(file, cxi::kIllumination));
+  if (hdf5::Exists(file, cxi::kModePowers)) {
+    PS_ASSIGN_OR_RETURN(r.mode_powers, ReadShaped<double>(file, cxi::kModePowers, {r.probe.modes}));
+  }
   if (hdf5::Exists(file, cxi::kCoverage)) {
     r.coverage.shape = r.object.shape;
     PS_ASSIGN_OR_RETURN(

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <complex>
 #include <cstddef>
+#include <limits>
 #include <utility>
 
 #include "engine/probe/hermitian_eigen.h"
@@ -111,9 +112,12 @@ ComplexStack WithModes(const ComplexStack& probe, int modes) {
   if (modes <= probe.modes) return probe;
   const std::vector<Wave> given = ModesOf(probe);
   std::vector<Wave> basis;
-  double total = 0;
+  double before = 0;
+  double faintest = std::numeric_limits<double>::infinity();
   for (Wave mode : given) {
-    total += Power(mode);
+    const double power = Power(mode);
+    before += power;
+    if (power > 0) faintest = std::min(faintest, power);
     if (MakeOrthonormal(basis, mode)) basis.push_back(std::move(mode));
   }
 
@@ -121,20 +125,22 @@ ComplexStack WithModes(const ComplexStack& probe, int modes) {
   std::copy(probe.data.begin(), probe.data.end(), result.data.begin());
   auto out = result.data.begin() + std::ssize(probe.data);
   int made = 0;
+  double power = faintest, after = before;
   const Polynomials polynomials(given[0], probe.shape);
   for (int degree = 1; degree <= kMaxDegree; ++degree) {
     for (int y_degree = 0; y_degree <= degree && probe.modes + made < modes; ++y_degree) {
       Wave mode = polynomials.Times(y_degree, degree - y_degree);
       if (!MakeOrthonormal(basis, mode)) continue;
-      const double scale = std::sqrt(kNewModePower * total);
+      power *= kNewModePower;
+      after += power;
       out = std::transform(mode.begin(), mode.end(), out,
-                           [scale](Complex128 z) { return Complex64(scale * z); });
+                           [power](Complex128 z) { return Complex64(std::sqrt(power) * z); });
       basis.push_back(std::move(mode));
       ++made;
     }
   }
-  const auto rest = static_cast<float>(std::sqrt(1 - made * kNewModePower));
-  for (std::size_t i = 0; i < probe.data.size(); ++i) result.data[i] *= rest;
+  const auto scale = static_cast<float>(std::sqrt(before / after));
+  for (Complex64& value : result.data) value *= scale;
   return result;
 }
 

@@ -14,14 +14,15 @@
 
 namespace ptychoserve {
 
-// Part of the power that each mode made by WithModes has.
-inline constexpr double kNewModePower = 0.02;
+// Power of a mode made by WithModes, of that of the one before.
+inline constexpr double kNewModePower = 0.5;
 
 // The probe with `modes` modes, at least as many as it has. The new ones are made from the first:
-// times the coordinates about its centre of intensity, 1, x, y, x², xy, y², ... in the order of
-// their degree, orthogonal to the modes before; as Hermite modes follow from a Gaussian one. Each
-// has kNewModePower of the total power, which stays; the old ones share the rest as they were. A
-// new mode is 0 when light in fewer pixels than there are modes leaves none that is orthogonal.
+// times the coordinates about its centre of intensity, x, y, x², xy, y², ... in the order of their
+// degree, orthogonal to the modes before; as Hermite modes follow from a Gaussian one. Each has
+// kNewModePower of the power of the one before, the first of them of that of the faintest mode with
+// light. The total power stays. A new mode is 0 when light in fewer pixels than there are modes
+// leaves none that is orthogonal.
 ComplexStack WithModes(const ComplexStack& probe, int modes);
 
 // Replaces the modes by those orthogonal ones that are the same beam, by falling power. A mode

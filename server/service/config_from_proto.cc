@@ -189,6 +189,7 @@ ProbeConfig ReadProbe(const v1::ProbeSettings& in, Edge& edge) {
       std::memcpy(out.initial.data.data(), array.data().data(), array.data().size());
     }
   }
+  if (in.modes() != 0) out.modes = edge.Int(in.modes(), "probe.modes");
   out.propagation_distance_m = in.propagation_distance_m();
   if (in.has_start_update()) out.start_update = edge.Int(in.start_update(), "probe.start_update");
   out.frozen = in.frozen();

@@ -35,6 +35,7 @@ v1::IterationMetrics MetricsToProto(const IterationRecord& record) {
   out.set_seconds(record.seconds);
   out.set_elapsed_s(record.elapsed_s);
   out.set_coverage(record.coverage);
+  out.mutable_mode_powers()->Assign(record.mode_powers.begin(), record.mode_powers.end());
   return out;
 }
 

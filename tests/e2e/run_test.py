@@ -23,8 +23,10 @@ HELD = "detector { auto_centre { frames: 60 crop_shape { rows: 64 cols: 64 } } }
 
 class RunTest(harness.EndToEndTest):
     def run_scan(self, *flags, scan=None):
+        if "--schedule" not in flags:
+            flags = ("--schedule", "dm:30,ml_grad:20", *flags)
         return self.json("run", scan or self.scan, "--probe", f"{scan or self.scan}:{harness.PROBE}",
-                         "--schedule", "dm:30,ml_grad:20", "--quiet", *flags)
+                         "--quiet", *flags)
 
     def assert_good(self, summary):
         self.assertEqual(summary["state"], "SESSION_STATE_COMPLETED", summary["failure"])
@@ -127,6 +129,43 @@ class RunTest(harness.EndToEndTest):
             self.assertTrue(15 < np.count_nonzero(mask) < 80)  # Of 4096, by chance.
             self.assertEqual(file["entry_1/instrument_1/detector_1/data"].shape[0], 95)
         self.assert_good(self.run_scan(scan=scan))
+
+    def test_a_beam_of_three_modes_needs_three(self):
+        scan = self.path("modes.cxi")
+        self.ok("simulate", scan, "--points", 225, "--frame", 64, "--photons", 1e6, "--seed", 3,
+                "--modes", 3, "--coherence", 0.6)
+        with h5py.File(scan) as file:
+            truth = file["entry_1/ground_truth_1/probe"][()]
+        self.assertEqual(truth.shape, (3, 64, 64))
+        npz, cxi = self.path("modes.npz"), self.path("modes_result.cxi")
+        long = ("--schedule", "dm:60,ml_grad:20")
+        one = self.run_scan(*long, scan=scan)
+        three = self.run_scan(*long, "--modes", 3, "--out", npz, "--out", cxi, scan=scan)
+        self.assertLess(three["final_fit"]["poisson_nll"], 0.8 * one["final_fit"]["poisson_nll"])
+        self.assertLess(three["final_fit"]["r_factor"], 0.95 * one["final_fit"]["r_factor"])
+        self.assertLess(three["truth"]["complex_error"], 0.85 * one["truth"]["complex_error"])
+
+        arrays = np.load(npz)
+        probe, powers = arrays["probe"], arrays["mode_powers"]
+        self.assertEqual(probe.shape, (3, 64, 64))
+        np.testing.assert_allclose(powers.sum(), 1, atol=1e-9)
+        self.assertTrue((np.diff(powers) < 0).all())
+        gram = np.einsum("aij,bij->ab", probe.conj(), probe) / (np.abs(probe) ** 2).sum()
+        np.testing.assert_allclose(gram, np.diag(powers), atol=1e-5)
+        r = harness.r_factor(arrays["obj"], probe, arrays["pos"], harness.frames_of(scan))
+        self.assertAlmostEqual(r, three["final_fit"]["r_factor"], delta=1e-3 * r)
+        with h5py.File(cxi) as file:
+            np.testing.assert_array_equal(
+                file["entry_1/instrument_1/source_1/illumination"][()], probe)
+            np.testing.assert_array_equal(file["entry_1/image_1/mode_powers"][()], powers)
+
+        # What came out is a start for more, and too much for less.
+        np.save(self.path("modes.npy"), probe)
+        error = self.refused(2, "create", "--scan", scan, "--probe", self.path("modes.npy"))
+        self.assertIn("set probe.modes to at least 3", str(error))
+        self.ok("create", "--scan", scan, "--probe", self.path("modes.npy"), "--modes", 4,
+                "--session", "modes")
+        self.ok("delete", "modes", "--force")
 
     def test_settings_from_a_file_and_flags_over_it(self):
         config = self.path("settings.textproto")

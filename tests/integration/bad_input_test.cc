@@ -113,6 +113,17 @@ TEST_F(BadInputTest, MillionStages) {
   EXPECT_THAT(status, BlamesField("schedule", "at most 16"));
 }
 
+TEST_F(BadInputTest, ProbeWithMoreModesThanAskedFor) {
+  const grpc::Status status = CreateSpoilt([](v1::SessionConfig& c) {
+    c.mutable_probe()->set_modes(2);
+    v1::ComplexArray& probe = *c.mutable_probe()->mutable_initial();
+    probe.set_modes(3);
+    *probe.mutable_data() += probe.data() + probe.data();
+  });
+  EXPECT_THAT(status, FailsWith(StatusCode::INVALID_ARGUMENT, kInvalidConfig));
+  EXPECT_THAT(status, BlamesField("probe.initial", "set probe.modes to at least 3"));
+}
+
 TEST_F(BadInputTest, ProbeOfTheWrongShape) {
   const grpc::Status status = CreateSpoilt([](v1::SessionConfig& c) {
     v1::ComplexArray& probe = *c.mutable_probe()->mutable_initial();

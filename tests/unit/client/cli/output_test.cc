@@ -114,6 +114,13 @@ TEST(ProgressLine, ShowsIterationsAfterTheEndOfData) {
   EXPECT_THAT(ProgressLine(session, 516, 60), ::testing::StartsWith("[###############-----] "));
 }
 
+TEST(ProgressLine, ShowsThePowersOfSeveralModes) {
+  v1::Session session = Example();
+  session.mutable_metrics()->add_mode_powers(0.7124);
+  session.mutable_metrics()->add_mode_powers(0.2876);
+  EXPECT_THAT(ProgressLine(session, 0, 0), ::testing::HasSubstr("R 0.1835 | modes 0.712 0.288 |"));
+}
+
 TEST(ProgressLine, HasNoBarWhenTheEndIsNotKnown) {
   EXPECT_EQ(ProgressLine(v1::Session(), 0, 0), "frames 0 | points 0 | it 0 (0.0/s) | UNSPECIFIED");
 }

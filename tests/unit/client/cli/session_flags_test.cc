@@ -90,6 +90,7 @@ TEST(BuildConfig, PutsEachFlagIntoItsField) {
   flags.max_iterations = 12;
   flags.min_points = 13;
   flags.capacity = 14;
+  flags.modes = 4;
   flags.probe_start = 15;
   flags.snapshot_every = 16;
   flags.idle_timeout_s = 17.5;
@@ -102,6 +103,7 @@ TEST(BuildConfig, PutsEachFlagIntoItsField) {
   EXPECT_EQ(config->run().max_iterations(), 12);
   EXPECT_EQ(config->run().min_points_to_start(), 13);
   EXPECT_EQ(config->scan().capacity(), 14);
+  EXPECT_EQ(config->probe().modes(), 4);
   EXPECT_EQ(config->probe().start_update(), 15);
   EXPECT_EQ(config->snapshots().every_iterations(), 16);
   EXPECT_EQ(config->run().idle_timeout_s(), 17.5);

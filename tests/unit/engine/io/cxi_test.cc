@@ -214,6 +214,7 @@ CxiResult SmallResult() {
   CxiResult result;
   result.object = Ramp(1, {7, 9});
   result.probe = Ramp(3, {4, 4});
+  result.mode_powers = {0.6, 0.3, 0.1};
   result.coverage = {{7, 9}, std::vector<float>(63, 2.5f)};
   result.pixel_size_y_m = 1e-8;
   result.pixel_size_x_m = 2e-8;
@@ -242,6 +243,7 @@ TEST(CxiResult, RoundTrip) {
   EXPECT_EQ(read->object.data, written.object.data);
   EXPECT_EQ(read->probe.modes, 3);
   EXPECT_EQ(read->probe.data, written.probe.data);
+  EXPECT_EQ(read->mode_powers, written.mode_powers);
   EXPECT_EQ(read->coverage.shape, written.coverage.shape);
   EXPECT_EQ(read->coverage.data, written.coverage.data);
   EXPECT_EQ(read->pixel_size_y_m, written.pixel_size_y_m);

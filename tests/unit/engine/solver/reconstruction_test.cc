@@ -7,14 +7,17 @@
 #include <limits>
 #include <numeric>
 
+#include "engine/probe/modes.h"
 #include "tests/unit/engine/solver/fake_device.h"
 #include "tests/unit/engine/test_config.h"
 
 namespace ptychoserve {
 namespace {
 
+using ::testing::DoubleNear;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 constexpr int kSide = 16;
 
@@ -417,6 +420,43 @@ TEST_F(ReconstructionTest, SnapshotsComeAtTheirCadenceAsPairsOfOneIteration) {
     EXPECT_EQ(s->metrics.iteration, s->iteration);
   }
   EXPECT_GE(progress().snapshot_version, 6);
+}
+
+TEST_F(ReconstructionTest, MissingModesAreMadeFromTheGivenOnes) {
+  ReconstructionConfig config = Config();
+  config.probe.modes = 3;
+  Start(config);
+  Send(0, 8);
+  RunTurns(1);
+  EXPECT_EQ(record().probe.modes, 3);
+  EXPECT_EQ(record().probe.data, WithModes(config.probe.initial, 3).data);
+}
+
+TEST_F(ReconstructionTest, SnapshotsShowOrthogonalModesAndTheirPowersUnlessFrozen) {
+  for (const bool frozen : {false, true}) {
+    ReconstructionConfig config = Config();
+    config.probe.modes = 2;
+    config.probe.frozen = frozen;
+    Start(config);
+    Send(0, 8);
+    ASSERT_TRUE(session_->FinishScan({}).ok());
+    RunTurns();
+    const auto snapshot = session_->latest_snapshot();
+    ASSERT_EQ(snapshot->probe.modes, 2);
+    // The device says that both are the same, and so are one.
+    EXPECT_THAT(snapshot->metrics.mode_powers,
+                ElementsAre(DoubleNear(1, 1e-6), DoubleNear(0, 1e-6)));
+    EXPECT_EQ(progress().last->mode_powers, snapshot->metrics.mode_powers);
+    EXPECT_NEAR(std::abs(snapshot->probe.data.back()), frozen ? snapshot->iteration : 0, 1e-4);
+  }
+}
+
+TEST_F(ReconstructionTest, OneModeHasNoPowersToTell) {
+  Start(Config());
+  Send(0, 8);
+  ASSERT_TRUE(session_->FinishScan({}).ok());
+  RunTurns();
+  EXPECT_THAT(progress().last->mode_powers, IsEmpty());
 }
 
 TEST_F(ReconstructionTest, SnapshotsKeepTheirLeastInterval) {

@@ -80,6 +80,7 @@ constexpr char kFullConfig[] = R"pb(
     start_update: 5
     frozen: true
     recentre_every: 20
+    modes: 3
   }
   schedule {
     difference_map {
