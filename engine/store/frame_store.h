@@ -35,8 +35,8 @@ namespace ptychoserve {
 //   loaded -> ready     loaded, and the id has a position (either order)
 // Only ready slots are ever handed out as points. There is one capacity: the number of slots.
 //
-// Thread-safe. TakeStaged and ReleaseStaged are for one caller at a time, NewPoints is for the device
-// worker.
+// Thread-safe. TakeStaged and ReleaseStaged are for one caller at a time, NewPoints is for the
+// device worker.
 class FrameStore {
  public:
   // Bytes of staging memory for `config`, valid and resolved: as many frames as fit into
