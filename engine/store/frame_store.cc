@@ -226,8 +226,7 @@ struct FrameStore::Impl {
     preprocessor = std::make_shared<FramePreprocessor>(
         config.detector, found ? found->crop : auto_centre->CentralCrop());
     auto_centre.reset();
-    for (const Held& h : held)
-      Settle(h.frame, preprocessor->Run(h.raw, PixelsOf(h.frame)));
+    for (const Held& h : held) Settle(h.frame, preprocessor->Run(h.raw, PixelsOf(h.frame)));
     held.clear();
     held.shrink_to_fit();
   }

@@ -11,8 +11,8 @@
 
 namespace ptychoserve::server {
 
-// The generated service with all methods as callbacks, of which the input streams get their messages
-// as bytes, to take pixels from where they are.
+// The generated service with all methods as callbacks, of which the input streams get their
+// messages as bytes, to take pixels from where they are.
 // clang-format off
 using ServiceBase =
     v1::Ptychoserve::WithCallbackMethod_CreateSession<

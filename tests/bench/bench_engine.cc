@@ -367,10 +367,10 @@ class Bench {
 
   absl::Status RunConvergenceCase(const CaseSize& size) {
     const int side = size.side;
-    PS_ASSIGN_OR_RETURN(const Convergence run,
-                        RunConvergence(*place_.device,
-                                       SimulationFor(options_, size.frames, side, size.modes),
-                                       options_.schedule, options_.half_waves, pool_));
+    PS_ASSIGN_OR_RETURN(
+        const Convergence run,
+        RunConvergence(*place_.device, SimulationFor(options_, size.frames, side, size.modes),
+                       options_.schedule, options_.half_waves, pool_));
     const std::string schedule = absl::GetFlag(FLAGS_schedule);
     const std::string name = CaseName(run.points, side, size.modes, options_.integer_positions);
     JsonObject json = CaseJson({run.points, side, size.modes});

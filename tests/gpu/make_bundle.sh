@@ -36,7 +36,7 @@ for program in "${programs[@]}"; do
 done
 cp -r "$build/tests/reference/data" "$out/reference"
 # The scripts unpack what compresses well.
-for folder in lib reference; do
+for folder in bin lib reference; do
   tar -C "$out" -czf "$out/$folder.tar.gz" "$folder"
   rm -r "${out:?}/$folder"
 done

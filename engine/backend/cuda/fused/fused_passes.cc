@@ -10,8 +10,12 @@ namespace ptychoserve::cuda {
 namespace {
 
 // Intermediates of one lane: 3 or 4 MiB, so that the second-level cache holds those of all lanes
-// while everything else passes by. Smaller chunks leave multiprocessors idle.
-constexpr std::int64_t ChunkPixels(bool half) { return (half ? 12 : 8) * 256 * 256; }
+// while everything else passes by. Smaller chunks leave multiprocessors idle; with several modes
+// they also leave the third pass with fewer neighbours to add up at a time.
+constexpr std::int64_t ChunkPixels(int modes, bool half) {
+  const int frames = !half ? 8 : modes == 1 ? 12 : 16;  // Of 256 x 256 pixels.
+  return std::int64_t{frames} * 256 * 256;
+}
 constexpr int kMaxChunk = 512;
 // Points that share the probe's rows in a block of the first pass.
 constexpr int kPointsPerForwardBlock = 2;
@@ -42,7 +46,7 @@ FusedMemoryPlan PlanFusedMemory(Shape frame, int modes, int capacity, bool half)
   plan.column_sums = (std::int64_t{capacity} + kFitSamplePoints) * (frame.cols / kColumnsPerBlock);
   // The third pass takes two points at a time.
   const std::int64_t pairs =
-      std::max<std::int64_t>(ChunkPixels(half) / (2 * modes * frame.pixels()), 1);
+      std::max<std::int64_t>(ChunkPixels(modes, half) / (2 * modes * frame.pixels()), 1);
   plan.chunk = static_cast<int>(
       std::min<std::int64_t>(2 * pairs, std::min(std::max(capacity, 1), kMaxChunk)));
   plan.wave_bytes = (kFusedLanes + 1) * plan.chunk * modes * frame.pixels() * WaveBytes(half);
