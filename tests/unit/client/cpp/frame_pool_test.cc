@@ -2,7 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <thread>
@@ -16,8 +17,8 @@ std::vector<std::byte> Frame(std::size_t bytes, int value) {
 }
 
 bool Holds(const grpc::Slice& slice, const std::vector<std::byte>& frame) {
-  return slice.size() == frame.size() &&
-         std::memcmp(slice.begin(), frame.data(), frame.size()) == 0;
+  const auto* const bytes = reinterpret_cast<const std::byte*>(slice.begin());
+  return std::equal(frame.begin(), frame.end(), bytes, bytes + slice.size());
 }
 
 TEST(FramePool, MemoryOfWhatWasSentIsUsedAgain) {
