@@ -146,14 +146,13 @@ void Reconstruction::Impl::NoteInput(bool accepted) {
 }
 
 int Reconstruction::Impl::AddAndLoad(const FrameBatch& batch, int begin) {
-  int end = store.AddFrames(batch, begin);
-  if (!loader->runs_beside()) return end;
-  // Errors come back to the worker in its next turn, and end the session there.
-  loader->Run(/*wait=*/false).IgnoreError();
-  while (end < batch.count() && loader->MakeSpace().value_or(false)) {
+  int end = begin;
+  do {
     end = store.AddFrames(batch, end);
+    if (!loader->runs_beside()) return end;
+    // Errors come back to the worker in its next turn, and end the session there.
     loader->Run(/*wait=*/false).IgnoreError();
-  }
+  } while (end < batch.count() && loader->MakeSpace().value_or(false));
   return end;
 }
 
@@ -353,8 +352,9 @@ absl::StatusOr<bool> Reconstruction::Impl::PollSnapshot(bool wait, bool final) {
     }
   }
   // Giving their memory back takes milliseconds, too.
-  if (!retired.empty())
+  if (!retired.empty()) {
     options.run_beside([retired = std::move(retired)]() mutable { retired.clear(); });
+  }
   options.on_progress();
   return true;
 }
