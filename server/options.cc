@@ -80,8 +80,8 @@ void AddOptions(CLI::App& app, ServerOptions& o) {
       ->check(CLI::Range(0.1, 3600.0))
       ->group("Sessions");
   add("--ingest-workers", o.ingest_workers, "PTYCHOSERVED_INGEST_WORKERS",
-      "Threads that decode and prepare frames, for all sessions")
-      ->check(CLI::Range(1, 256))
+      "Threads that decode and prepare frames, for all sessions; 0: half of the cores, 2 to 16")
+      ->check(CLI::Range(0, 256))
       ->group("Sessions");
 
   add("--shutdown-timeout-s", o.shutdown_timeout_s, "PTYCHOSERVED_SHUTDOWN_TIMEOUT_S",

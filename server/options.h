@@ -21,7 +21,7 @@ struct ServerOptions {
   std::uint64_t max_message_bytes = 32 << 20;
   std::uint64_t staging_bytes = 256 << 20;
   double open_timeout_s = 10;  // For the first message of an input stream.
-  int ingest_workers = 4;
+  int ingest_workers = 0;      // 0: half of the cores, 2 to 16.
   double shutdown_timeout_s = 20;
   std::string log_level = "info";
   std::string log_format = "text";

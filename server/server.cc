@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <fstream>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -31,13 +32,20 @@ constexpr int kKeepaliveTimeMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
 // Clients ping every 30 s; the default of 300 s would turn them away with too_many_pings.
 constexpr int kMinPingIntervalMs = 15'000;
+constexpr int kStreamWindowBytes = 4 << 20;
+
+int IngestWorkers(int asked) {
+  constexpr int kLeast = 2, kMost = 16;
+  if (asked > 0) return asked;
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 2, kLeast, kMost);
+}
 
 CoreLimits LimitsFrom(const ServerOptions& options) {
   CoreLimits limits;
   limits.max_sessions = options.max_sessions;
   limits.max_message_bytes = static_cast<std::int64_t>(options.max_message_bytes);
   limits.staging_bytes = static_cast<std::int64_t>(options.staging_bytes);
-  limits.ingest_workers = options.ingest_workers;
+  limits.ingest_workers = IngestWorkers(options.ingest_workers);
   limits.open_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::duration<double>(options.open_timeout_s));
   return limits;
@@ -118,6 +126,10 @@ absl::Status Server::Listen() {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  // Bytes that a stream may have under way before the server asks for them. Otherwise gRPC probes
+  // for it, ends up at the same, and until then a detector waits.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kStreamWindowBytes);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kMinPingIntervalMs);
   grpc_ = builder.BuildAndStart();

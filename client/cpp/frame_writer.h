@@ -36,6 +36,10 @@ class FrameWriter {
   absl::Status Push(std::int64_t frame_id, std::span<const std::byte> frame);
   absl::Status Push(std::int64_t frame_id, std::span<const std::byte> frame,
                     std::chrono::milliseconds timeout);
+  // The same without the copy: the frame is sent from where it is. `owner` is let go of, on a
+  // thread of the library, when the frame's memory may be written to again.
+  absl::Status PushShared(std::int64_t frame_id, std::span<const std::byte> frame,
+                          std::shared_ptr<const void> owner, std::chrono::milliseconds timeout);
   // Waits until the server has dealt with all frames pushed before.
   // Errors: kDeadlineExceeded, or that of the stream.
   absl::Status Flush(std::chrono::milliseconds timeout);

@@ -11,7 +11,10 @@
 //
 // The algorithm `none` keeps the positions back: then nothing but the way of the frames costs time.
 //
+// `share` sends frames from where they are (PushShared) in place of a copy.
+//
 //   ingest_bench HOST:PORT [streams] [points] [frame side] [dm | ml_grad | none] [server PID]
+//                [copy | share]
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -47,6 +50,7 @@ struct Options {
   int side = 256;
   std::string algorithm = "dm";
   int server_pid = 0;
+  bool copy = true;
 };
 
 [[noreturn]] void Fail(const absl::Status& status) {
@@ -101,7 +105,9 @@ void SendFrames(client::Client& client, const Options& options,
       auto writer = client.OpenFrameWriter(kSession, format);
       for (int j = s; j < options.points; j += options.streams) {
         const auto& frame = frames[static_cast<std::size_t>(j) % frames.size()];
-        const absl::Status pushed = writer->Push(j, std::as_bytes(std::span(frame)), kPatience);
+        const auto bytes = std::as_bytes(std::span(frame));
+        const absl::Status pushed = options.copy ? writer->Push(j, bytes, kPatience)
+                                                 : writer->PushShared(j, bytes, nullptr, kPatience);
         if (!pushed.ok()) Fail(pushed);
       }
       if (const auto closed = writer->Close(kPatience); !closed.ok()) Fail(closed.status());
@@ -157,12 +163,14 @@ int Run(Options options) {
   (void)client.DeleteSession(kSession, /*force=*/true);
   std::printf(
       "{\"streams\": %d, \"points\": %d, \"frame_side\": %d, \"algorithm\": \"%s\", "
+      "\"copies\": %s, "
       "\"acknowledged_frames_per_s\": %.0f, \"active_frames_per_s\": %.0f, \"gb_per_s\": %.3f, "
       "\"client_cpu_s_per_gb\": %.3f, \"server_cpu_s_per_gb\": %s, \"iterations\": %lld, "
       "\"iterations_per_s\": %.1f}\n",
       options.streams, options.points, options.side, options.algorithm.c_str(),
-      options.points / acknowledged.count(), options.points / active.count(), gb / active.count(),
-      client_cost, server_cost.c_str(), static_cast<long long>(state.iteration()),
+      options.copy ? "true" : "false", options.points / acknowledged.count(),
+      options.points / active.count(), gb / active.count(), client_cost, server_cost.c_str(),
+      static_cast<long long>(state.iteration()),
       static_cast<double>(state.iteration()) / active.count());
   return arrived() ? EXIT_SUCCESS : EXIT_FAILURE;
 }
@@ -174,7 +182,7 @@ int main(int argc, char** argv) {
   if (argc < 2) {
     std::fprintf(stderr,
                  "ingest_bench HOST:PORT [streams] [points] [frame side] [dm | ml_grad | none] "
-                 "[server PID]\n");
+                 "[server PID] [copy | share]\n");
     return 2;
   }
   ptychoserve::Options options{.address = argv[1]};
@@ -183,5 +191,6 @@ int main(int argc, char** argv) {
   if (argc > 4) options.side = std::atoi(argv[4]);
   if (argc > 5) options.algorithm = argv[5];
   if (argc > 6) options.server_pid = std::atoi(argv[6]);
+  if (argc > 7) options.copy = std::string(argv[7]) != "share";
   return ptychoserve::Run(options);
 }

@@ -149,6 +149,7 @@ class IngestWriter final
   void OnWriteDone(bool ok) override {
     MutexLock lock(mu_);
     writing_ = false;
+    message_ = Message();  // Lets go of the frames' memory.
     waiting_bytes_ -= in_flight_bytes_;
     in_flight_bytes_ = 0;
     if (ok) {

@@ -6,9 +6,12 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <set>
+#include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "client/cpp/client.h"
@@ -99,6 +102,30 @@ TEST(FrameWriter, DeliversEveryFrameOnceAndReportsTheFinalCounters) {
     }
   }
   EXPECT_EQ(next, 300);
+}
+
+TEST(FrameWriter, SendsSharedFramesFromWhereTheyAreAndLetsGoOfThem) {
+  FakeService service;
+  std::vector<v1::FrameBatch> batches;
+  std::atomic<bool> overrun = false;
+  service.frames = [&](auto* stream) { return TakeAll(stream, 1 << 20, batches, overrun); };
+  const auto client = Connect(service);
+  const auto writer = client->OpenFrameWriter("s", kFormat);
+  auto frame = std::make_shared<std::vector<std::byte>>(Frame(1));
+  const std::weak_ptr<std::vector<std::byte>> alive = frame;
+  const std::span<const std::byte> pixels = *frame;
+  EXPECT_EQ(writer->PushShared(0, pixels.first(1), frame, kLong).code(),
+            absl::StatusCode::kInvalidArgument);
+  (*frame)[0] = std::byte{7};
+  ASSERT_TRUE(writer->PushShared(0, pixels, std::move(frame), kLong).ok());
+  ASSERT_TRUE(writer->Close(kLong).ok());
+  ASSERT_EQ(batches.size(), 1u);
+  EXPECT_EQ(batches[0].data(), std::string("\x07") + std::string(kFrameBytes - 1, '\x01'));
+  const auto deadline = std::chrono::steady_clock::now() + kLong;
+  while (!alive.expired() && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  EXPECT_TRUE(alive.expired());
 }
 
 TEST(FrameWriter, PutsSmallFramesTogetherUpToTheMessageSize) {
