@@ -1,5 +1,6 @@
 #include "engine/scan/id_ranges.h"
 
+#include <algorithm>
 #include <iterator>
 
 namespace ptychoserve {
@@ -22,6 +23,29 @@ bool IdRanges::Insert(std::int64_t id) {
     ranges_.emplace_hint(next, id, id);
   }
   return true;
+}
+
+void IdRanges::InsertRange(std::int64_t first, std::int64_t last) {
+  if (last < first) return;
+  auto it = ranges_.upper_bound(first);
+  if (it != ranges_.begin() && std::prev(it)->second >= first) --it;
+  // What overlaps is taken out, and goes in again as a part of the whole.
+  while (it != ranges_.end() && it->first <= last) {
+    first = std::min(first, it->first);
+    last = std::max(last, it->second);
+    size_ -= it->second - it->first + 1;
+    it = ranges_.erase(it);
+  }
+  size_ += last - first + 1;
+  const auto at = ranges_.emplace_hint(it, first, last);
+  if (it != ranges_.end() && it->first - 1 == last) {
+    at->second = it->second;
+    ranges_.erase(it);
+  }
+  if (at != ranges_.begin() && std::prev(at)->second == first - 1) {
+    std::prev(at)->second = at->second;
+    ranges_.erase(at);
+  }
 }
 
 bool IdRanges::Contains(std::int64_t id) const {

@@ -14,6 +14,8 @@ class IdRanges {
  public:
   // Adds `id`; false when it was in the set already.
   bool Insert(std::int64_t id);
+  // Adds `first`..`last`, which may be in the set already; nothing when last < first.
+  void InsertRange(std::int64_t first, std::int64_t last);
   bool Contains(std::int64_t id) const;
   std::int64_t size() const { return size_; }
   std::size_t ranges() const { return ranges_.size(); }

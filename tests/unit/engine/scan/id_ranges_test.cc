@@ -90,5 +90,28 @@ TEST(IdRangesTest, AgreesWithASetInAnyOrder) {
   }
 }
 
+TEST(IdRangesTest, RangesAgreeWithASet) {
+  std::mt19937 random(2);
+  std::uniform_int_distribution<int> pick(0, 60), length(0, 12);
+  for (int round = 0; round < 200; ++round) {
+    IdRanges ids;
+    std::set<std::int64_t> expected;
+    for (int i = 0; i < 12; ++i) {
+      const int first = pick(random), last = first + length(random) - 1;
+      ids.InsertRange(first, last);
+      for (int id = first; id <= last; ++id) expected.insert(id);
+      const int one = pick(random);
+      EXPECT_EQ(ids.Insert(one), expected.insert(one).second);
+    }
+    ASSERT_EQ(ids.size(), static_cast<std::int64_t>(expected.size()));
+    std::size_t ranges = 0;
+    for (int id = 0; id <= 80; ++id) {
+      ASSERT_EQ(ids.Contains(id), expected.contains(id)) << id;
+      ranges += expected.contains(id) && !expected.contains(id - 1);
+    }
+    ASSERT_EQ(ids.ranges(), ranges);  // Neighbours are joined.
+  }
+}
+
 }  // namespace
 }  // namespace ptychoserve

@@ -1,0 +1,125 @@
+#ifndef PTYCHOSERVE_SERVER_JOURNAL_SESSION_JOURNAL_H_
+#define PTYCHOSERVE_SERVER_JOURNAL_SESSION_JOURNAL_H_
+
+#include <grpcpp/support/byte_buffer.h>
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/base/mutex.h"
+#include "engine/io/record_file.h"
+#include "engine/scan/id_ranges.h"
+#include "server/base/timer.h"
+#include "server/base/worker_pool.h"
+
+namespace ptychoserve::server {
+
+// Kinds of records in a journal.
+enum class RecordKind : std::uint32_t {
+  kFrames = 1,     // A StreamFramesRequest, as it came.
+  kPositions = 2,  // A StreamPositionsRequest, likewise.
+  kEvent = 3,      // A state.v1.Event.
+};
+
+// Ids `first`..`last`.
+using ClosedRange = std::pair<std::int64_t, std::int64_t>;
+
+// The input of one session on its way to disk, behind the fast path: Append hands a message over
+// and returns; a thread of the pool writes what has come together and synchronises once for all of
+// it.
+//
+// When writing fails, the session goes on and durability is reported as lost. What had not been
+// synchronised is kept and written again, to a new file, every kRetryInterval; what comes meanwhile
+// waits with it up to kMaxQueueBytes, and beyond that is left out and counted.
+//
+// Thread-safe. Records are durable in the order of Append.
+class SessionJournal : public std::enable_shared_from_this<SessionJournal> {
+ public:
+  static constexpr std::int64_t kMaxQueueBytes = 256 << 20;
+  static constexpr std::int64_t kSegmentBytes = std::int64_t{1} << 30;
+  static constexpr std::int64_t kGroupBytes = 64 << 20;  // Written between two synchronisations.
+  static constexpr std::chrono::milliseconds kRetryInterval{1000};
+
+  // Files are `directory`/input-NNNNNN.rec, from `first_segment` on; records are numbered from
+  // `first_sequence` on. `on_durable` is called, on a thread of the pool, after each step forward
+  // and each change of lost().
+  SessionJournal(std::string directory, int first_segment, std::uint64_t first_sequence,
+                 WorkerPool& pool, std::function<void()> on_durable);
+
+  // Hands a record over and returns its number. `ids` are those that the message accounts for.
+  std::uint64_t Append(RecordKind kind, grpc::ByteBuffer message, std::vector<ClosedRange> ids);
+  // Whether input should be held back until more has been written.
+  bool full() const;
+  // Runs `ready` once, when full() is false; at once if it is.
+  void NotifyWhenRoom(std::function<void()> ready);
+  // Runs `done` once all records up to `sequence` are on disk, or with the reason why that cannot
+  // be waited for.
+  void WhenDurable(std::uint64_t sequence, std::function<void(absl::Status)> done);
+
+  // All records up to this number are on disk.
+  std::uint64_t durable_sequence() const;
+  // Number of the record that was handed over last; the one before `first_sequence` at the start.
+  std::uint64_t last_sequence() const;
+  // All ids from `first` on to this one are accounted for on disk.
+  std::int64_t durable_watermark(RecordKind kind, std::int64_t first) const;
+  // Whether something is not on disk because writing has failed.
+  bool lost() const;
+  // The reason, in words; empty unless lost.
+  std::string failure() const;
+  std::int64_t dropped_records() const;
+
+  // Nothing more is written; what waits is let go of. For a session whose input is not needed any
+  // more.
+  void Abandon();
+
+ private:
+  struct Entry {
+    RecordKind kind;
+    std::uint64_t sequence;
+    grpc::ByteBuffer message;
+    std::vector<ClosedRange> ids;
+  };
+  void PostDrainLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Drain() ABSL_LOCKS_EXCLUDED(mu_);
+  // Writes and synchronises; on the pool, one at a time.
+  absl::Status Write(const std::deque<Entry>& group);
+  static absl::Status WriteTo(RecordWriter& writer, const std::deque<Entry>& group);
+  void Settle(const absl::Status& written) ABSL_LOCKS_EXCLUDED(mu_);
+
+  const std::string directory_;
+  WorkerPool& pool_;
+  const std::function<void()> on_durable_;
+
+  // Of the one Drain under way.
+  RecordWriter writer_;
+  int segment_;
+  std::deque<Entry> group_;
+
+  mutable Mutex mu_;
+  std::deque<Entry> queue_ ABSL_GUARDED_BY(mu_);
+  std::int64_t waiting_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // In queue_ and group_.
+  bool draining_ ABSL_GUARDED_BY(mu_) = false;           // A Drain is posted or under way.
+  bool abandoned_ ABSL_GUARDED_BY(mu_) = false;
+  std::uint64_t next_sequence_ ABSL_GUARDED_BY(mu_);
+  std::uint64_t durable_ ABSL_GUARDED_BY(mu_);
+  bool gap_ ABSL_GUARDED_BY(mu_) = false;  // Records were left out: durable_ stays.
+  std::string failure_ ABSL_GUARDED_BY(mu_);
+  std::int64_t dropped_ ABSL_GUARDED_BY(mu_) = 0;
+  IdRanges frame_ids_ ABSL_GUARDED_BY(mu_);
+  IdRanges position_ids_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::function<void()>> room_ ABSL_GUARDED_BY(mu_);
+  std::deque<std::pair<std::uint64_t, std::function<void(absl::Status)>>> waiters_
+      ABSL_GUARDED_BY(mu_);
+  Timer retry_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace ptychoserve::server
+
+#endif  // PTYCHOSERVE_SERVER_JOURNAL_SESSION_JOURNAL_H_
