@@ -68,13 +68,7 @@ absl::StatusOr<FusedPasses> FusedPasses::Create(Shape frame, int modes, int capa
   PS_ASSIGN_OR_RETURN(passes.points_upload_, PinnedBuffer<DevicePoint>::Create(plan.points));
   PS_ASSIGN_OR_RETURN(passes.groups_upload_, PinnedBuffer<PointGroup>::Create(plan.points));
   PS_ASSIGN_OR_RETURN(passes.uploaded_, Event::Create());
-  PS_ASSIGN_OR_RETURN(passes.forked_, Event::Create());
-  for (Stream& lane : passes.lanes_) {
-    PS_ASSIGN_OR_RETURN(lane, Stream::Create());
-  }
-  for (Event& done : passes.lane_done_) {
-    PS_ASSIGN_OR_RETURN(done, Event::Create());
-  }
+  PS_ASSIGN_OR_RETURN(passes.lanes_, Lanes::Create(kFusedLanes));
   return passes;
 }
 
@@ -94,9 +88,8 @@ absl::Status FusedPasses::SetPoints(std::span<const PointWindow> points, const S
 
 absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, const Stream& stream,
                               absl::FunctionRef<absl::Status(const Stream&)> beside) {
-  PS_RETURN_IF_ERROR(stream.Record(forked_));
-  for (const Stream& lane : lanes_) PS_RETURN_IF_ERROR(lane.WaitFor(forked_));
-  PS_RETURN_IF_ERROR(beside(lanes_.back()));
+  PS_RETURN_IF_ERROR(lanes_.Fork(stream, kFusedLanes));
+  PS_RETURN_IF_ERROR(beside(lanes_.beside()));
 
   const ExitWaves exit_waves{iteration.exit_waves, state.half, state.figures};
   for (std::size_t c = 0; c < schedule_.chunks.size(); ++c) {
@@ -140,10 +133,7 @@ absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, co
                        .probe_sum = iteration.probe_sum},
                       on);
   }
-  for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
-    PS_RETURN_IF_ERROR(lanes_[lane].Record(lane_done_[lane]));
-    PS_RETURN_IF_ERROR(stream.WaitFor(lane_done_[lane]));
-  }
+  PS_RETURN_IF_ERROR(lanes_.Join(stream));
   const int points = static_cast<int>(schedule_.order.size());
   if (points == 0) return absl::OkStatus();
   LaunchGatherSums({.batch = BatchOf(0, points),
