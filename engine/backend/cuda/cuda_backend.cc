@@ -9,6 +9,7 @@
 #include "engine/backend/cuda/canvas.h"
 #include "engine/backend/cuda/coverage.h"
 #include "engine/backend/cuda/cuda_status.h"
+#include "engine/backend/cuda/device_points.h"
 #include "engine/backend/cuda/exit_waves.h"
 #include "engine/backend/cuda/frame_figures.h"
 #include "engine/backend/input_checks.h"
@@ -378,8 +379,7 @@ absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
   PS_RETURN_IF_ERROR(uploaded_.Wait());
   const int stride = FitSampleStride(point_count());
   for (int i = 0; i < point_count(); ++i) {
-    const PointWindow& p = points_[static_cast<std::size_t>(i)];
-    points_upload_.data()[i] = {p.slot, p.row, p.col, p.frac_row, p.frac_col};
+    points_upload_.data()[i] = DevicePointOf(points_[static_cast<std::size_t>(i)]);
     if (i % stride == 0) sample_upload_.data()[sample_count_++] = points_upload_.data()[i];
   }
   PS_RETURN_IF_ERROR(CopyAsync(device_points_.data(), std::as_const(points_upload_).data(),

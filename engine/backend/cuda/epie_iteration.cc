@@ -8,6 +8,7 @@
 #include "engine/backend/cuda/accumulate.h"
 #include "engine/backend/cuda/coverage.h"
 #include "engine/backend/cuda/cuda_backend.h"
+#include "engine/backend/cuda/device_points.h"
 #include "engine/backend/cuda/epie.h"
 #include "engine/backend/cuda/exit_waves.h"
 #include "engine/backend/pie_batches.h"
@@ -34,8 +35,7 @@ absl::Status CudaBackend::SetEpieBatches(int max_batch) {
   if (!points_.empty()) {
     PS_RETURN_IF_ERROR(epie_uploaded_.Wait());
     std::ranges::transform(epie_batches_.order, epie_points_upload_.data(), [&](int i) {
-      const PointWindow& p = points_[static_cast<std::size_t>(i)];
-      return DevicePoint{p.slot, p.row, p.col, p.frac_row, p.frac_col};
+      return DevicePointOf(points_[static_cast<std::size_t>(i)]);
     });
     PS_RETURN_IF_ERROR(CudaStatus(cudaMemcpyAsync(epie_points_.data(), epie_points_upload_.data(),
                                                   points_.size() * sizeof(DevicePoint),

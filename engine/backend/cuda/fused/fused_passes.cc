@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "engine/backend/cuda/cuda_status.h"
+#include "engine/backend/cuda/device_points.h"
 #include "engine/base/status_macros.h"
 
 namespace ptychoserve::cuda {
@@ -76,10 +77,8 @@ absl::Status FusedPasses::SetPoints(std::span<const PointWindow> points, const S
   schedule_ = SchedulePoints(points, frame_, plan_.chunk);
   if (points.empty()) return absl::OkStatus();
   PS_RETURN_IF_ERROR(uploaded_.Wait());
-  std::ranges::transform(schedule_.order, points_upload_.data(), [&](int i) {
-    const PointWindow& p = points[static_cast<std::size_t>(i)];
-    return DevicePoint{p.slot, p.row, p.col, p.frac_row, p.frac_col};
-  });
+  std::ranges::transform(schedule_.order, points_upload_.data(),
+                         [&](int i) { return DevicePointOf(points[static_cast<std::size_t>(i)]); });
   std::ranges::copy(schedule_.groups, groups_upload_.data());
   PS_RETURN_IF_ERROR(Upload(points_, points_upload_, points.size(), stream));
   PS_RETURN_IF_ERROR(Upload(groups_, groups_upload_, schedule_.groups.size(), stream));
