@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "engine/backend/cuda/cuda_status.h"
 #include "engine/base/status_macros.h"
 
 namespace ptychoserve::cuda {
@@ -53,13 +52,8 @@ absl::Status EpiePasses::SetPoints(std::span<const PointWindow> points, const Pi
                   .cols = frame_.cols + beyond};
     }
   }
-  PS_RETURN_IF_ERROR(CudaStatus(
-      cudaMemcpyAsync(groups_.data(), groups_upload_.data(), points.size() * sizeof(PointGroup),
-                      cudaMemcpyHostToDevice, stream.get()),
-      "cudaMemcpyAsync"));
-  PS_RETURN_IF_ERROR(
-      CudaStatus(cudaMemsetAsync(no_deviation_.data(), 0, no_deviation_.size_bytes(), stream.get()),
-                 "cudaMemsetAsync"));
+  PS_RETURN_IF_ERROR(stream.Copy(groups_, groups_upload_, std::ssize(points)));
+  PS_RETURN_IF_ERROR(stream.Clear(no_deviation_, no_deviation_.size()));
   return stream.Record(uploaded_);
 }
 

@@ -21,14 +21,6 @@ constexpr int kMaxChunk = 512;
 // Points that share the probe's rows in a block of the first pass.
 constexpr int kPointsPerForwardBlock = 2;
 
-template <typename T>
-absl::Status Upload(DeviceBuffer<T>& to, const PinnedBuffer<T>& from, std::size_t count,
-                    const Stream& stream) {
-  return CudaStatus(cudaMemcpyAsync(to.data(), from.data(), count * sizeof(T),
-                                    cudaMemcpyHostToDevice, stream.get()),
-                    "cudaMemcpyAsync");
-}
-
 }  // namespace
 
 absl::StatusOr<bool> CanRunFused(Shape frame) {
@@ -80,8 +72,8 @@ absl::Status FusedPasses::SetPoints(std::span<const PointWindow> points, const S
   std::ranges::transform(schedule_.order, points_upload_.data(),
                          [&](int i) { return DevicePointOf(points[static_cast<std::size_t>(i)]); });
   std::ranges::copy(schedule_.groups, groups_upload_.data());
-  PS_RETURN_IF_ERROR(Upload(points_, points_upload_, points.size(), stream));
-  PS_RETURN_IF_ERROR(Upload(groups_, groups_upload_, schedule_.groups.size(), stream));
+  PS_RETURN_IF_ERROR(stream.Copy(points_, points_upload_, std::ssize(points)));
+  PS_RETURN_IF_ERROR(stream.Copy(groups_, groups_upload_, std::ssize(schedule_.groups)));
   return stream.Record(uploaded_);
 }
 
