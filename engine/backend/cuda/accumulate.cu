@@ -29,7 +29,6 @@ __device__ bool SumWindows(const Batch& batch, const Canvas& canvas, int tile_ro
     int index;  // Within the batch.
   };
   __shared__ Touching touching[kThreads];
-  __shared__ int touching_by_warp[kWarps];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const int first_row = tile_row + warp * kRowsPerWarp;
   const int col = tile_col + lane - 1;
@@ -38,23 +37,14 @@ __device__ bool SumWindows(const Batch& batch, const Canvas& canvas, int tile_ro
   for (int base = 0; base < batch.count; base += kThreads) {
     const int mine = base + threadIdx.x;
     bool touches = false;
-    DevicePoint point;
+    DevicePoint point{};
     if (mine < batch.count) {
       point = batch.points[mine];
       const int top = point.row - canvas.row, left = point.col - canvas.col;
       touches = top < tile_row + kTileRows && top + batch.rows >= tile_row &&
                 left < tile_col + kTileCols && left + batch.cols >= tile_col;
     }
-    const unsigned votes = __ballot_sync(kAllLanes, touches);
-    if (lane == 0) touching_by_warp[warp] = __popc(votes);
-    __syncthreads();
-    int before = 0, total = 0;
-    for (int w = 0; w < kWarps; ++w) {
-      if (w < warp) before += touching_by_warp[w];
-      total += touching_by_warp[w];
-    }
-    if (touches) touching[before + __popc(votes & ((1u << lane) - 1))] = {point, mine};
-    __syncthreads();
+    const int total = Gather(touches, {point, mine}, touching);
 #pragma unroll 2
     for (int k = 0; k < total; ++k) {
       const Touching& one = touching[k];
