@@ -99,8 +99,7 @@ absl::StatusOr<double> ReadMs(const cuda::Stream& stream, std::int64_t pixels) {
   PS_ASSIGN_OR_RETURN(auto sums, DeviceBuffer<unsigned>::Create(cuda::kReadBlocks));
   PS_RETURN_IF_ERROR(CudaStatus(
       cudaMemsetAsync(frames.data(), 1, frames.size_bytes(), stream.get()), "cudaMemset"));
-  PS_RETURN_IF_ERROR(
-      CudaStatus(cudaMemsetAsync(sums.data(), 0, sums.size_bytes(), stream.get()), "cudaMemset"));
+  PS_RETURN_IF_ERROR(stream.Clear(sums, sums.size()));
   return MedianMs(stream, Nothing, [&] {
     cuda::LaunchRead(frames.data(), reads, sums.data(), stream.get());
     return CudaStatus(cudaGetLastError(), "Read");
@@ -133,9 +132,7 @@ absl::StatusOr<double> MeasureCopyBandwidth(int ordinal) {
   PS_RETURN_IF_ERROR(
       CudaStatus(cudaMemsetAsync(from.data(), 1, from.size_bytes(), stream.get()), "cudaMemset"));
   PS_ASSIGN_OR_RETURN(const double ms, MedianMs(stream, Nothing, [&] {
-                        return CudaStatus(cudaMemcpyAsync(to.data(), from.data(), from.size_bytes(),
-                                                          cudaMemcpyDeviceToDevice, stream.get()),
-                                          "cudaMemcpyAsync");
+                        return stream.Copy(to, from, from.size());
                       }));
   return 2 * static_cast<double>(bytes) / (1e6 * ms);
 }

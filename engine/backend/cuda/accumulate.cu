@@ -18,16 +18,6 @@ __device__ float2 FromLeft(float2 value) {
   return {__shfl_up_sync(kAllLanes, value.x, 1), __shfl_up_sync(kAllLanes, value.y, 1)};
 }
 
-// The wave of a mode of a point.
-template <bool kHalf>
-__device__ float2 WaveAt(const Waves& waves, const DevicePoint& point, int j, int mode, int modes,
-                         int pixels, int pixel) {
-  const auto* const data = static_cast<const StoredWave<kHalf>*>(waves.data);
-  const std::int64_t image =
-      static_cast<std::int64_t>(waves.by_slot ? point.slot : j) * modes + mode;
-  return UnitOf<kHalf>(waves.figures, point.slot) * Widened(__ldg(data + image * pixels + pixel));
-}
-
 // Adds Bᵀ value to `sums`, for the points of the batch in their order, where value(j, point,
 // pixel) is an image of the frame's shape. Every thread of the block must take part; `sums` are
 // those of its column and its warp's rows. Returns whether any window touches the tile.
@@ -39,7 +29,6 @@ __device__ bool SumWindows(const Batch& batch, const Canvas& canvas, int tile_ro
     int index;  // Within the batch.
   };
   __shared__ Touching touching[kThreads];
-  __shared__ int touching_by_warp[kWarps];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const int first_row = tile_row + warp * kRowsPerWarp;
   const int col = tile_col + lane - 1;
@@ -48,23 +37,14 @@ __device__ bool SumWindows(const Batch& batch, const Canvas& canvas, int tile_ro
   for (int base = 0; base < batch.count; base += kThreads) {
     const int mine = base + threadIdx.x;
     bool touches = false;
-    DevicePoint point;
+    DevicePoint point{};
     if (mine < batch.count) {
       point = batch.points[mine];
       const int top = point.row - canvas.row, left = point.col - canvas.col;
       touches = top < tile_row + kTileRows && top + batch.rows >= tile_row &&
                 left < tile_col + kTileCols && left + batch.cols >= tile_col;
     }
-    const unsigned votes = __ballot_sync(kAllLanes, touches);
-    if (lane == 0) touching_by_warp[warp] = __popc(votes);
-    __syncthreads();
-    int before = 0, total = 0;
-    for (int w = 0; w < kWarps; ++w) {
-      if (w < warp) before += touching_by_warp[w];
-      total += touching_by_warp[w];
-    }
-    if (touches) touching[before + __popc(votes & ((1u << lane) - 1))] = {point, mine};
-    __syncthreads();
+    const int total = Gather(touches, {point, mine}, touching);
 #pragma unroll 2
     for (int k = 0; k < total; ++k) {
       const Touching& one = touching[k];
@@ -116,11 +96,12 @@ __global__ void __launch_bounds__(kThreads) ObjectSumKernel(ObjectSumArgs args) 
   const int tile_col = args.area.col + blockIdx.x * kTileCols;
   float2 sums[kRowsPerWarp] = {};
   const auto value = [&](int j, const DevicePoint& point, int pixel) {
-    float2 sum = ConjProduct(args.probe[pixel],
-                             WaveAt<false>(args.waves, point, j, 0, modes, pixels, pixel));
+    const int index = args.waves.by_slot ? point.slot : j;
+    float2 sum =
+        ConjProduct(args.probe[pixel], WaveAt<false>(args.waves, index, 0, modes, pixels, pixel));
     for (int mode = 1; !kSingle && mode < modes; ++mode) {
       sum = sum + ConjProduct(args.probe[static_cast<std::int64_t>(mode) * pixels + pixel],
-                              WaveAt<false>(args.waves, point, j, mode, modes, pixels, pixel));
+                              WaveAt<false>(args.waves, index, mode, modes, pixels, pixel));
     }
     return sum;
   };
@@ -146,8 +127,8 @@ __global__ void __launch_bounds__(kThreads) ProbeSumKernel(ProbeSumArgs args) {
     const DevicePoint point = PointOf(batch, j);
     const float2 object = WindowAt(args.canvas, point, row, col);
     if (kSum) {
-      sum = sum +
-            ConjProduct(object, WaveAt<kHalf>(args.waves, point, j, mode, modes, pixels, pixel));
+      const int index = args.waves.by_slot ? point.slot : j;
+      sum = sum + ConjProduct(object, WaveAt<kHalf>(args.waves, index, mode, modes, pixels, pixel));
     }
     weight += Norm(object);
   }
@@ -156,8 +137,9 @@ __global__ void __launch_bounds__(kThreads) ProbeSumKernel(ProbeSumArgs args) {
     float2& total = args.sum[(static_cast<std::int64_t>(group) * modes + mode) * pixels + pixel];
     total = total + sum;
   }
-  if (kWeights && mode == 0)
+  if (kWeights && mode == 0) {
     args.weights[static_cast<std::int64_t>(group) * pixels + pixel] += weight;
+  }
 }
 
 dim3 TileGrid(int rows, int cols) {

@@ -15,7 +15,7 @@ namespace ptychoserve::cuda {
 struct Waves {
   const void* data;
   bool by_slot;
-  bool half = false;                      // LaunchProbeSum alone; with
+  bool half = false;                      // LaunchProbeSum alone, by slot; with
   const FrameFigures* figures = nullptr;  // [capacity]
 };
 

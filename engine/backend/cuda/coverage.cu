@@ -37,7 +37,6 @@ struct TilePoint {
 
 __global__ void __launch_bounds__(kTileThreads) CoverageKernel(CoverageArgs args) {
   __shared__ TilePoint touching[kTileThreads];
-  __shared__ int touching_by_warp[kWarps];
   const Batch& batch = args.batch;
   const int pitch = batch.cols + 2 * kPowerBorderCols;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
@@ -54,16 +53,7 @@ __global__ void __launch_bounds__(kTileThreads) CoverageKernel(CoverageArgs args
       touches = row > -kTileRows && row <= batch.rows && col > -kTileCols && col <= batch.cols;
       mine = {row, col, point.frac_row, point.frac_col};
     }
-    const unsigned votes = __ballot_sync(0xffffffffu, touches);
-    if (lane == 0) touching_by_warp[warp] = __popc(votes);
-    __syncthreads();
-    int before = 0, total = 0;
-    for (int w = 0; w < kWarps; ++w) {
-      if (w < warp) before += touching_by_warp[w];
-      total += touching_by_warp[w];
-    }
-    if (touches) touching[before + __popc(votes & ((1u << lane) - 1))] = mine;
-    __syncthreads();
+    const int total = Gather(touches, mine, touching);
     for (int k = 0; k < total; ++k) {
       const TilePoint point = touching[k];
       const int row = point.row + warp * kRowsPerWarp;

@@ -9,6 +9,7 @@
 #include "engine/backend/cuda/canvas.h"
 #include "engine/backend/cuda/coverage.h"
 #include "engine/backend/cuda/cuda_status.h"
+#include "engine/backend/cuda/device_points.h"
 #include "engine/backend/cuda/exit_waves.h"
 #include "engine/backend/cuda/frame_figures.h"
 #include "engine/backend/input_checks.h"
@@ -29,14 +30,6 @@ absl::Status Reserve(PinnedBuffer<T>& buffer, std::int64_t count) {
   if (buffer.size() >= count) return absl::OkStatus();
   PS_ASSIGN_OR_RETURN(buffer, PinnedBuffer<T>::Create(count));
   return absl::OkStatus();
-}
-
-template <typename T>
-absl::Status CopyAsync(T* to, const T* from, std::int64_t count, cudaMemcpyKind kind,
-                       const Stream& stream) {
-  return CudaStatus(
-      cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(T), kind, stream.get()),
-      "cudaMemcpyAsync");
 }
 
 }  // namespace
@@ -130,8 +123,7 @@ absl::Status CudaBackend::Allocate() {
     upload_of_slot_.resize(static_cast<std::size_t>(config_.capacity));
   }
   PS_RETURN_IF_ERROR(fft_.Bind(stream_.get(), fft_work_.data()));
-  return CudaStatus(cudaMemsetAsync(probe_.data(), 0, probe_.size_bytes(), stream_.get()),
-                    "cudaMemsetAsync");
+  return stream_.Clear(probe_, probe_.size());
 }
 
 absl::Status CudaBackend::UseDevice() const {
@@ -184,8 +176,9 @@ absl::Status CudaBackend::SetObject(const ComplexStack& object) {
         object.shape.rows, object.shape.cols, canvas_.shape.rows, canvas_.shape.cols));
   }
   PS_RETURN_IF_ERROR(UseDevice());
-  PS_RETURN_IF_ERROR(CopyAsync(object_.data(), reinterpret_cast<const float2*>(object.data.data()),
-                               canvas_pixels(), cudaMemcpyHostToDevice, stream_));
+  PS_RETURN_IF_ERROR(stream_.Copy(object_.data(),
+                                  reinterpret_cast<const float2*>(object.data.data()),
+                                  canvas_pixels(), cudaMemcpyHostToDevice));
   return stream_.Synchronise();
 }
 
@@ -253,8 +246,8 @@ absl::Status CudaBackend::SetProbe(const ComplexStack& probe) {
   PS_RETURN_IF_ERROR(CheckProbeFits(probe, config_));
   PS_RETURN_IF_ERROR(UseDevice());
   coverage_valid_ = false;
-  PS_RETURN_IF_ERROR(CopyAsync(probe_.data(), reinterpret_cast<const float2*>(probe.data.data()),
-                               plan_.probe, cudaMemcpyHostToDevice, stream_));
+  PS_RETURN_IF_ERROR(stream_.Copy(probe_.data(), reinterpret_cast<const float2*>(probe.data.data()),
+                                  plan_.probe, cudaMemcpyHostToDevice));
   return stream_.Synchronise();
 }
 
@@ -275,9 +268,9 @@ absl::Status CudaBackend::LoadFrames(std::span<const FrameToLoad> frames) {
            frames[end].pixels == frames[end - 1].pixels + bytes) {
       ++end;
     }
-    PS_RETURN_IF_ERROR(CopyAsync(frames_.data() + frames[begin].slot * bytes, frames[begin].pixels,
-                                 static_cast<std::int64_t>(end - begin) * bytes,
-                                 cudaMemcpyHostToDevice, upload_stream_));
+    PS_RETURN_IF_ERROR(upload_stream_.Copy(
+        frames_.data() + frames[begin].slot * bytes, frames[begin].pixels,
+        static_cast<std::int64_t>(end - begin) * bytes, cudaMemcpyHostToDevice));
   }
   Upload upload{.number = 0, .frames = static_cast<std::int64_t>(frames.size()), .copied = {}};
   PS_ASSIGN_OR_RETURN(upload.copied, Event::Create());
@@ -346,8 +339,8 @@ absl::StatusOr<FloatImage> CudaBackend::MeanAmplitude(std::span<const std::int32
                        static_cast<int>(plan_.frame_pixels), result},
                       stream_.get());
   PS_RETURN_IF_ERROR(CheckLaunches());
-  PS_RETURN_IF_ERROR(CopyAsync(mean.data.data(), static_cast<const float*>(result),
-                               plan_.frame_pixels, cudaMemcpyDeviceToHost, stream_));
+  PS_RETURN_IF_ERROR(
+      stream_.Copy(mean.data.data(), result, plan_.frame_pixels, cudaMemcpyDeviceToHost));
   PS_RETURN_IF_ERROR(stream_.Synchronise());
   return mean;
 }
@@ -378,14 +371,11 @@ absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
   PS_RETURN_IF_ERROR(uploaded_.Wait());
   const int stride = FitSampleStride(point_count());
   for (int i = 0; i < point_count(); ++i) {
-    const PointWindow& p = points_[static_cast<std::size_t>(i)];
-    points_upload_.data()[i] = {p.slot, p.row, p.col, p.frac_row, p.frac_col};
+    points_upload_.data()[i] = DevicePointOf(points_[static_cast<std::size_t>(i)]);
     if (i % stride == 0) sample_upload_.data()[sample_count_++] = points_upload_.data()[i];
   }
-  PS_RETURN_IF_ERROR(CopyAsync(device_points_.data(), std::as_const(points_upload_).data(),
-                               point_count(), cudaMemcpyHostToDevice, stream_));
-  PS_RETURN_IF_ERROR(CopyAsync(sample_points_.data(), std::as_const(sample_upload_).data(),
-                               sample_count_, cudaMemcpyHostToDevice, stream_));
+  PS_RETURN_IF_ERROR(stream_.Copy(device_points_, points_upload_, point_count()));
+  PS_RETURN_IF_ERROR(stream_.Copy(sample_points_, sample_upload_, sample_count_));
   PS_RETURN_IF_ERROR(stream_.Record(uploaded_));
   if (added.empty()) return absl::OkStatus();
   PS_RETURN_IF_ERROR(UploadIndices(added));
@@ -405,9 +395,7 @@ absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
 absl::Status CudaBackend::UploadIndices(std::span<const std::int32_t> indices) {
   PS_RETURN_IF_ERROR(uploaded_.Wait());
   std::copy(indices.begin(), indices.end(), indices_upload_.data());
-  PS_RETURN_IF_ERROR(
-      CopyAsync(indices_.data(), static_cast<const std::int32_t*>(indices_upload_.data()),
-                static_cast<std::int64_t>(indices.size()), cudaMemcpyHostToDevice, stream_));
+  PS_RETURN_IF_ERROR(stream_.Copy(indices_, indices_upload_, std::ssize(indices)));
   return stream_.Record(uploaded_);
 }
 
@@ -427,21 +415,14 @@ absl::StatusOr<Backend::CollectReadback> CudaBackend::StartReadback() {
   coverage_valid_ = iterations_have_coverage;
 
   const std::int64_t pixels = canvas_pixels(), probe = plan_.probe;
-  constexpr cudaMemcpyKind kInside = cudaMemcpyDeviceToDevice;
-  constexpr cudaMemcpyKind kOut = cudaMemcpyDeviceToHost;
-  const auto copy = [](auto& to, auto& from, std::int64_t count, cudaMemcpyKind kind,
-                       const Stream& stream) {
-    return CopyAsync(to.data(), std::as_const(from).data(), count, kind, stream);
-  };
-  PS_RETURN_IF_ERROR(copy(snapshot_object_, object_, pixels, kInside, stream_));
-  PS_RETURN_IF_ERROR(copy(snapshot_coverage_, object_weights_, pixels, kInside, stream_));
-  PS_RETURN_IF_ERROR(copy(snapshot_probe_, probe_, probe, kInside, stream_));
+  PS_RETURN_IF_ERROR(stream_.Copy(snapshot_object_, object_, pixels));
+  PS_RETURN_IF_ERROR(stream_.Copy(snapshot_coverage_, object_weights_, pixels));
+  PS_RETURN_IF_ERROR(stream_.Copy(snapshot_probe_, probe_, probe));
   PS_RETURN_IF_ERROR(stream_.Record(snapshot_taken_));
   PS_RETURN_IF_ERROR(copy_stream_.WaitFor(snapshot_taken_));
-  PS_RETURN_IF_ERROR(copy(snapshot_object_download_, snapshot_object_, pixels, kOut, copy_stream_));
-  PS_RETURN_IF_ERROR(
-      copy(snapshot_coverage_download_, snapshot_coverage_, pixels, kOut, copy_stream_));
-  PS_RETURN_IF_ERROR(copy(snapshot_probe_download_, snapshot_probe_, probe, kOut, copy_stream_));
+  PS_RETURN_IF_ERROR(copy_stream_.Copy(snapshot_object_download_, snapshot_object_, pixels));
+  PS_RETURN_IF_ERROR(copy_stream_.Copy(snapshot_coverage_download_, snapshot_coverage_, pixels));
+  PS_RETURN_IF_ERROR(copy_stream_.Copy(snapshot_probe_download_, snapshot_probe_, probe));
   PS_RETURN_IF_ERROR(copy_stream_.Record(snapshot_arrived_));
   snapshot_under_way_ = true;
   return CollectReadback([this, canvas = canvas_] { return CollectSnapshot(canvas); });
@@ -470,9 +451,8 @@ absl::StatusOr<Readback> CudaBackend::CollectSnapshot(Region canvas) {
 absl::StatusOr<ComplexStack> CudaBackend::ReadProbe() {
   PS_RETURN_IF_ERROR(UseDevice());
   ComplexStack probe(plan_.modes, config_.frame_shape);
-  PS_RETURN_IF_ERROR(CopyAsync(reinterpret_cast<float2*>(probe.data.data()),
-                               std::as_const(probe_).data(), plan_.probe, cudaMemcpyDeviceToHost,
-                               stream_));
+  PS_RETURN_IF_ERROR(stream_.Copy(reinterpret_cast<float2*>(probe.data.data()), probe_.data(),
+                                  plan_.probe, cudaMemcpyDeviceToHost));
   PS_RETURN_IF_ERROR(stream_.Synchronise());
   return probe;
 }
@@ -487,9 +467,9 @@ absl::StatusOr<ComplexStack> CudaBackend::ReadExitWaves() {
     const Batch batch = BatchOf(first, std::min(plan_.chunk, point_count() - first));
     LaunchCopyExitWaves({batch, exit_waves(), work_.data()}, stream_.get());
     PS_RETURN_IF_ERROR(CheckLaunches());
-    PS_RETURN_IF_ERROR(CopyAsync(reinterpret_cast<float2*>(waves.data.data()) + first * plan_.probe,
-                                 std::as_const(work_).data(), batch.count * plan_.probe,
-                                 cudaMemcpyDeviceToHost, stream_));
+    PS_RETURN_IF_ERROR(
+        stream_.Copy(reinterpret_cast<float2*>(waves.data.data()) + first * plan_.probe,
+                     work_.data(), batch.count * plan_.probe, cudaMemcpyDeviceToHost));
   }
   PS_RETURN_IF_ERROR(stream_.Synchronise());
   return waves;

@@ -115,9 +115,6 @@ class CudaBackend final : public Backend {
 
   // object_weights_ = Σ |P|² of the present probe over the active points.
   absl::Status EnsureCoverage(const Stream& stream);
-  // Zeroes `count` elements.
-  template <typename T>
-  absl::Status Clear(T* data, std::int64_t count);
   // Waits for everything enqueued so far.
   absl::StatusOr<IterationState> ReadState();
   // Enqueues one iteration.

@@ -18,12 +18,14 @@ namespace ptychoserve::cuda {
 namespace internal {
 
 struct DeviceMemory {
+  static constexpr bool kOnDevice = true;
   static constexpr const char* kName = "cudaMalloc";
   static cudaError_t Allocate(void** data, std::size_t bytes) { return cudaMalloc(data, bytes); }
   static void Free(void* data) { (void)cudaFree(data); }
 };
 
 struct PinnedMemory {
+  static constexpr bool kOnDevice = false;
   static constexpr const char* kName = "cudaMallocHost";
   static cudaError_t Allocate(void** data, std::size_t bytes) {
     return cudaMallocHost(data, bytes);

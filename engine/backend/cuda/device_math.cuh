@@ -87,6 +87,27 @@ __device__ void BlockSums(double (&values)[kCount]) {
   }
 }
 
+// Writes the values of those threads of a block of kCount that have `wanted` into `list`, in the
+// threads' order, and returns how many there are. Every thread must take part. Synchronises the
+// block; `list` must have been read before the next call.
+template <int kCount, typename T>
+__device__ int Gather(bool wanted, const T& value, T (&list)[kCount]) {
+  constexpr int kWarps = kCount / kWarp;
+  __shared__ int wanted_by_warp[kWarps];
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  const unsigned votes = __ballot_sync(0xffffffffu, wanted);
+  if (lane == 0) wanted_by_warp[warp] = __popc(votes);
+  __syncthreads();
+  int before = 0, total = 0;
+  for (int w = 0; w < kWarps; ++w) {
+    if (w < warp) before += wanted_by_warp[w];
+    total += wanted_by_warp[w];
+  }
+  if (wanted) list[before + __popc(votes & ((1u << lane) - 1))] = value;
+  __syncthreads();
+  return total;
+}
+
 // The larger of two non-negative values; NaN when one is NaN.
 __device__ inline float MaxOrNan(float a, float b) { return a >= b || isnan(a) ? a : b; }
 

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <utility>
 
@@ -8,6 +7,7 @@
 #include "engine/backend/cuda/accumulate.h"
 #include "engine/backend/cuda/coverage.h"
 #include "engine/backend/cuda/cuda_backend.h"
+#include "engine/backend/cuda/device_points.h"
 #include "engine/backend/cuda/epie.h"
 #include "engine/backend/cuda/exit_waves.h"
 #include "engine/backend/pie_batches.h"
@@ -16,15 +16,6 @@
 // One iteration of ePIE, as a sequence of batches.
 
 namespace ptychoserve::cuda {
-namespace {
-
-absl::Status Keep(float2* copy, const float2* from, std::int64_t count, const Stream& stream) {
-  return CudaStatus(cudaMemcpyAsync(copy, from, static_cast<std::size_t>(count) * sizeof(float2),
-                                    cudaMemcpyDeviceToDevice, stream.get()),
-                    "cudaMemcpyAsync");
-}
-
-}  // namespace
 
 absl::Status CudaBackend::SetEpieBatches(int max_batch) {
   const std::pair key(epoch_, max_batch);
@@ -34,13 +25,9 @@ absl::Status CudaBackend::SetEpieBatches(int max_batch) {
   if (!points_.empty()) {
     PS_RETURN_IF_ERROR(epie_uploaded_.Wait());
     std::ranges::transform(epie_batches_.order, epie_points_upload_.data(), [&](int i) {
-      const PointWindow& p = points_[static_cast<std::size_t>(i)];
-      return DevicePoint{p.slot, p.row, p.col, p.frac_row, p.frac_col};
+      return DevicePointOf(points_[static_cast<std::size_t>(i)]);
     });
-    PS_RETURN_IF_ERROR(CudaStatus(cudaMemcpyAsync(epie_points_.data(), epie_points_upload_.data(),
-                                                  points_.size() * sizeof(DevicePoint),
-                                                  cudaMemcpyHostToDevice, stream_.get()),
-                                  "cudaMemcpyAsync"));
+    PS_RETURN_IF_ERROR(stream_.Copy(epie_points_, epie_points_upload_, point_count()));
     PS_RETURN_IF_ERROR(stream_.Record(epie_uploaded_));
     if (epie_passes_.has_value()) {
       PS_RETURN_IF_ERROR(epie_passes_->SetPoints(points_, epie_batches_, stream_));
@@ -52,12 +39,10 @@ absl::Status CudaBackend::SetEpieBatches(int max_batch) {
 
 absl::Status CudaBackend::RunEpie(const EpieConfig& config, const IterationOptions& options) {
   PS_RETURN_IF_ERROR(FitSample(stream_));
-  PS_RETURN_IF_ERROR(Keep(previous_object_.data(), object_.data(), canvas_pixels(), stream_));
-  PS_RETURN_IF_ERROR(Keep(other_probe_.data(), probe_.data(), plan_.probe, stream_));
+  PS_RETURN_IF_ERROR(stream_.Copy(previous_object_, object_, canvas_pixels()));
+  PS_RETURN_IF_ERROR(stream_.Copy(other_probe_, probe_, plan_.probe));
   PS_RETURN_IF_ERROR(ClearSums());
-  PS_RETURN_IF_ERROR(
-      CudaStatus(cudaMemsetAsync(epie_maxima_.data(), 0, epie_maxima_.size_bytes(), stream_.get()),
-                 "cudaMemsetAsync"));
+  PS_RETURN_IF_ERROR(stream_.Clear(epie_maxima_, epie_maxima_.size()));
   LaunchEpieProbeMaximum(probe_.data(), plan_.modes, static_cast<int>(plan_.frame_pixels),
                          &epie_maxima_.data()->probe, stream_.get());
   for (int b = 0; b < epie_batches_.count(); ++b) {

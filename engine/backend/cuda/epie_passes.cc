@@ -1,10 +1,8 @@
 #include "engine/backend/cuda/epie_passes.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 
-#include "engine/backend/cuda/cuda_status.h"
 #include "engine/base/status_macros.h"
 
 namespace ptychoserve::cuda {
@@ -30,13 +28,7 @@ absl::StatusOr<EpiePasses> EpiePasses::Create(Shape frame, int modes, int capaci
   PS_ASSIGN_OR_RETURN(passes.column_sums_, DeviceBuffer<ColumnSums>::Create(plan.column_sums));
   PS_ASSIGN_OR_RETURN(passes.groups_upload_, PinnedBuffer<PointGroup>::Create(plan.points));
   PS_ASSIGN_OR_RETURN(passes.uploaded_, Event::Create());
-  PS_ASSIGN_OR_RETURN(passes.forked_, Event::Create());
-  for (Stream& lane : passes.lanes_) {
-    PS_ASSIGN_OR_RETURN(lane, Stream::Create());
-  }
-  for (Event& done : passes.lane_done_) {
-    PS_ASSIGN_OR_RETURN(done, Event::Create());
-  }
+  PS_ASSIGN_OR_RETURN(passes.lanes_, Lanes::Create(kFusedLanes));
   return passes;
 }
 
@@ -60,40 +52,22 @@ absl::Status EpiePasses::SetPoints(std::span<const PointWindow> points, const Pi
                   .cols = frame_.cols + beyond};
     }
   }
-  PS_RETURN_IF_ERROR(CudaStatus(
-      cudaMemcpyAsync(groups_.data(), groups_upload_.data(), points.size() * sizeof(PointGroup),
-                      cudaMemcpyHostToDevice, stream.get()),
-      "cudaMemcpyAsync"));
-  PS_RETURN_IF_ERROR(
-      CudaStatus(cudaMemsetAsync(no_deviation_.data(), 0, no_deviation_.size_bytes(), stream.get()),
-                 "cudaMemsetAsync"));
+  PS_RETURN_IF_ERROR(stream.Copy(groups_, groups_upload_, std::ssize(points)));
+  PS_RETURN_IF_ERROR(stream.Clear(no_deviation_, no_deviation_.size()));
   return stream.Record(uploaded_);
 }
 
 absl::Status EpiePasses::Run(const Args& args, const Stream& stream,
                              absl::FunctionRef<absl::Status(const Stream&)> beside) {
-  // Small batches leave lanes idle; the last one is that of `beside`.
+  // Small batches leave lanes idle.
   const int chunks = (args.count + plan_.chunk - 1) / plan_.chunk;
-  std::array<bool, kFusedLanes + 1> used{};
-  std::fill_n(used.begin(), std::min(chunks, kFusedLanes), true);
-  used.back() = true;
-
-  PS_RETURN_IF_ERROR(stream.Record(forked_));
-  for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
-    if (!used[lane]) continue;
-    PS_RETURN_IF_ERROR(lanes_[lane].WaitFor(forked_));
-  }
-  PS_RETURN_IF_ERROR(beside(lanes_.back()));
+  PS_RETURN_IF_ERROR(lanes_.Fork(stream, std::min(chunks, kFusedLanes)));
+  PS_RETURN_IF_ERROR(beside(lanes_.beside()));
   for (int place = 0; place < args.count; place += plan_.chunk) {
     RunChunk(args, place, std::min(plan_.chunk, args.count - place),
              static_cast<std::size_t>(place / plan_.chunk % kFusedLanes));
   }
-  for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
-    if (!used[lane]) continue;
-    PS_RETURN_IF_ERROR(lanes_[lane].Record(lane_done_[lane]));
-    PS_RETURN_IF_ERROR(stream.WaitFor(lane_done_[lane]));
-  }
-  return absl::OkStatus();
+  return lanes_.Join(stream);
 }
 
 void EpiePasses::RunChunk(const Args& args, int place, int count, std::size_t lane) {

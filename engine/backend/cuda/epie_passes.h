@@ -1,7 +1,6 @@
 #ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_EPIE_PASSES_H_
 #define PTYCHOSERVE_ENGINE_BACKEND_CUDA_EPIE_PASSES_H_
 
-#include <array>
 #include <cstdint>
 #include <span>
 
@@ -13,6 +12,7 @@
 #include "engine/backend/cuda/device_types.h"
 #include "engine/backend/cuda/fused/fused_passes.h"
 #include "engine/backend/cuda/fused/passes.h"
+#include "engine/backend/cuda/lanes.h"
 #include "engine/backend/cuda/stream.h"
 #include "engine/backend/pie_batches.h"
 
@@ -65,9 +65,7 @@ class EpiePasses {
   DeviceBuffer<ColumnSums> column_sums_;
   PinnedBuffer<PointGroup> groups_upload_;
   Event uploaded_;
-  std::array<Stream, kFusedLanes + 1> lanes_;  // The last is for what runs beside.
-  std::array<Event, kFusedLanes + 1> lane_done_;
-  Event forked_;
+  Lanes lanes_;
 };
 
 }  // namespace ptychoserve::cuda

@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(kThreads) CopyExitWavesKernel(CopyExitWavesArg
     float2* const out = args.out + PlaceOf(j, modes, pixels, pixel);
     for (int mode = 0; mode < modes; ++mode) {
       out[static_cast<std::int64_t>(mode) * pixels] =
-          ExitWaveAt<kHalf>(args.exit_waves, args.batch.points[j].slot, mode, modes, pixels, pixel);
+          WaveAt<kHalf>(args.exit_waves, args.batch.points[j].slot, mode, modes, pixels, pixel);
     }
   }
 }

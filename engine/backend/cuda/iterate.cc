@@ -44,13 +44,6 @@ double FourierError(const IterationState& state) {
 
 }  // namespace
 
-template <typename T>
-absl::Status CudaBackend::Clear(T* data, std::int64_t count) {
-  return CudaStatus(
-      cudaMemsetAsync(data, 0, static_cast<std::size_t>(count) * sizeof(T), stream_.get()),
-      "cudaMemsetAsync");
-}
-
 template <typename Step>
 absl::Status CudaBackend::ForEachChunk(Step step) {
   for (int first = 0; first < point_count(); first += plan_.chunk) {
@@ -72,10 +65,7 @@ absl::Status CudaBackend::EnsureCoverage(const Stream& stream) {
 
 absl::StatusOr<IterationState> CudaBackend::ReadState() {
   PS_RETURN_IF_ERROR(CheckLaunches());
-  PS_RETURN_IF_ERROR(
-      CudaStatus(cudaMemcpyAsync(state_download_.data(), state_.data(), sizeof(IterationState),
-                                 cudaMemcpyDeviceToHost, stream_.get()),
-                 "cudaMemcpyAsync"));
+  PS_RETURN_IF_ERROR(stream_.Copy(state_download_, state_, 1));
   PS_RETURN_IF_ERROR(stream_.Synchronise());
   return *state_download_.data();
 }
@@ -123,7 +113,7 @@ absl::StatusOr<IterationMetrics> CudaBackend::Iterate(const AlgorithmConfig& alg
 
 absl::Status CudaBackend::Enqueue(const AlgorithmConfig& algorithm,
                                   const IterationOptions& options) {
-  PS_RETURN_IF_ERROR(Clear(state_.data(), 1));
+  PS_RETURN_IF_ERROR(stream_.Clear(state_, 1));
   if (const auto* difference_map = std::get_if<DifferenceMapConfig>(&algorithm)) {
     return RunDifferenceMap(*difference_map, options);
   }
@@ -187,9 +177,9 @@ absl::Status CudaBackend::FitSample(const Stream& stream) {
 }
 
 absl::Status CudaBackend::ClearSums() {
-  PS_RETURN_IF_ERROR(Clear(object_sum_.data(), canvas_pixels()));
-  PS_RETURN_IF_ERROR(Clear(probe_sum_.data(), probe_sum_.size()));
-  return Clear(probe_weights_.data(), probe_weights_.size());
+  PS_RETURN_IF_ERROR(stream_.Clear(object_sum_, canvas_pixels()));
+  PS_RETURN_IF_ERROR(stream_.Clear(probe_sum_, probe_sum_.size()));
+  return stream_.Clear(probe_weights_, probe_weights_.size());
 }
 
 void CudaBackend::SumIntoObject(const Batch& batch, int first, const Waves& waves) {
@@ -414,7 +404,7 @@ absl::Status CudaBackend::OrderedMlGradient(const MlGradientConfig& config,
 
 absl::StatusOr<FitMetrics> CudaBackend::Evaluate() {
   PS_RETURN_IF_ERROR(UseDevice());
-  PS_RETURN_IF_ERROR(Clear(state_.data(), 1));
+  PS_RETURN_IF_ERROR(stream_.Clear(state_, 1));
   const auto step = [&](const Batch& batch, int first) -> absl::Status {
     PS_RETURN_IF_ERROR(ModelWaves(batch));
     LaunchFit({batch, frame_slots(), work_.data(), FitSumsOf(first),

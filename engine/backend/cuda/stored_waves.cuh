@@ -37,13 +37,13 @@ __device__ inline float UnitOf(const FrameFigures* figures, std::int64_t slot) {
   return 1.0f;
 }
 
-// ψ of a mode of a slot.
-template <bool kHalf>
-__device__ inline float2 ExitWaveAt(const ExitWaves& waves, std::int64_t slot, int mode, int modes,
-                                    int pixels, int pixel) {
+// The wave of a mode of a slot or, in single precision, of a point, of `waves`: ExitWaves or Waves.
+template <bool kHalf, typename AnyWaves>
+__device__ float2 WaveAt(const AnyWaves& waves, std::int64_t index, int mode, int modes, int pixels,
+                         int pixel) {
   const auto* const data = static_cast<const StoredWave<kHalf>*>(waves.data);
-  const std::int64_t image = slot * modes + mode;
-  return UnitOf<kHalf>(waves.figures, slot) * Widened(__ldg(data + image * pixels + pixel));
+  const std::int64_t image = index * modes + mode;
+  return UnitOf<kHalf>(waves.figures, index) * Widened(__ldg(data + image * pixels + pixel));
 }
 
 // Calls fn with std::bool_constant<waves.half>().

@@ -3,11 +3,15 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/backend/cuda/cuda_status.h"
+#include "engine/backend/cuda/device_buffer.h"
 
 namespace ptychoserve::cuda {
 
@@ -80,6 +84,29 @@ class Stream {
   // Work enqueued from now on runs after what `event` has recorded.
   absl::Status WaitFor(const Event& event) const {
     return CudaStatus(cudaStreamWaitEvent(stream_, event.get(), 0), "cudaStreamWaitEvent");
+  }
+  // Enqueues a copy of `count` elements.
+  template <typename T>
+  absl::Status Copy(T* to, const std::type_identity_t<T>* from, std::int64_t count,
+                    cudaMemcpyKind kind) const {
+    const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
+    return CudaStatus(cudaMemcpyAsync(to, from, bytes, kind, stream_), "cudaMemcpyAsync");
+  }
+  // The first `count` of a buffer; the kinds of memory say which way.
+  template <typename T, typename To, typename From>
+  absl::Status Copy(internal::Buffer<T, To>& to, const internal::Buffer<T, From>& from,
+                    std::int64_t count) const {
+    static_assert(To::kOnDevice || From::kOnDevice);
+    return Copy(to.data(), from.data(), count,
+                !From::kOnDevice ? cudaMemcpyHostToDevice
+                : To::kOnDevice  ? cudaMemcpyDeviceToDevice
+                                 : cudaMemcpyDeviceToHost);
+  }
+  // Enqueues zeroes for the first `count` elements.
+  template <typename T>
+  absl::Status Clear(DeviceBuffer<T>& buffer, std::int64_t count) const {
+    const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
+    return CudaStatus(cudaMemsetAsync(buffer.data(), 0, bytes, stream_), "cudaMemsetAsync");
   }
 
  private:

@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "engine/backend/cuda/cuda_status.h"
+#include "engine/backend/cuda/device_points.h"
 #include "engine/base/status_macros.h"
 
 namespace ptychoserve::cuda {
@@ -19,14 +20,6 @@ constexpr std::int64_t ChunkPixels(int modes, bool half) {
 constexpr int kMaxChunk = 512;
 // Points that share the probe's rows in a block of the first pass.
 constexpr int kPointsPerForwardBlock = 2;
-
-template <typename T>
-absl::Status Upload(DeviceBuffer<T>& to, const PinnedBuffer<T>& from, std::size_t count,
-                    const Stream& stream) {
-  return CudaStatus(cudaMemcpyAsync(to.data(), from.data(), count * sizeof(T),
-                                    cudaMemcpyHostToDevice, stream.get()),
-                    "cudaMemcpyAsync");
-}
 
 }  // namespace
 
@@ -68,13 +61,7 @@ absl::StatusOr<FusedPasses> FusedPasses::Create(Shape frame, int modes, int capa
   PS_ASSIGN_OR_RETURN(passes.points_upload_, PinnedBuffer<DevicePoint>::Create(plan.points));
   PS_ASSIGN_OR_RETURN(passes.groups_upload_, PinnedBuffer<PointGroup>::Create(plan.points));
   PS_ASSIGN_OR_RETURN(passes.uploaded_, Event::Create());
-  PS_ASSIGN_OR_RETURN(passes.forked_, Event::Create());
-  for (Stream& lane : passes.lanes_) {
-    PS_ASSIGN_OR_RETURN(lane, Stream::Create());
-  }
-  for (Event& done : passes.lane_done_) {
-    PS_ASSIGN_OR_RETURN(done, Event::Create());
-  }
+  PS_ASSIGN_OR_RETURN(passes.lanes_, Lanes::Create(kFusedLanes));
   return passes;
 }
 
@@ -82,21 +69,18 @@ absl::Status FusedPasses::SetPoints(std::span<const PointWindow> points, const S
   schedule_ = SchedulePoints(points, frame_, plan_.chunk);
   if (points.empty()) return absl::OkStatus();
   PS_RETURN_IF_ERROR(uploaded_.Wait());
-  std::ranges::transform(schedule_.order, points_upload_.data(), [&](int i) {
-    const PointWindow& p = points[static_cast<std::size_t>(i)];
-    return DevicePoint{p.slot, p.row, p.col, p.frac_row, p.frac_col};
-  });
+  std::ranges::transform(schedule_.order, points_upload_.data(),
+                         [&](int i) { return DevicePointOf(points[static_cast<std::size_t>(i)]); });
   std::ranges::copy(schedule_.groups, groups_upload_.data());
-  PS_RETURN_IF_ERROR(Upload(points_, points_upload_, points.size(), stream));
-  PS_RETURN_IF_ERROR(Upload(groups_, groups_upload_, schedule_.groups.size(), stream));
+  PS_RETURN_IF_ERROR(stream.Copy(points_, points_upload_, std::ssize(points)));
+  PS_RETURN_IF_ERROR(stream.Copy(groups_, groups_upload_, std::ssize(schedule_.groups)));
   return stream.Record(uploaded_);
 }
 
 absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, const Stream& stream,
                               absl::FunctionRef<absl::Status(const Stream&)> beside) {
-  PS_RETURN_IF_ERROR(stream.Record(forked_));
-  for (const Stream& lane : lanes_) PS_RETURN_IF_ERROR(lane.WaitFor(forked_));
-  PS_RETURN_IF_ERROR(beside(lanes_.back()));
+  PS_RETURN_IF_ERROR(lanes_.Fork(stream, kFusedLanes));
+  PS_RETURN_IF_ERROR(beside(lanes_.beside()));
 
   const ExitWaves exit_waves{iteration.exit_waves, state.half, state.figures};
   for (std::size_t c = 0; c < schedule_.chunks.size(); ++c) {
@@ -140,10 +124,7 @@ absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, co
                        .probe_sum = iteration.probe_sum},
                       on);
   }
-  for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
-    PS_RETURN_IF_ERROR(lanes_[lane].Record(lane_done_[lane]));
-    PS_RETURN_IF_ERROR(stream.WaitFor(lane_done_[lane]));
-  }
+  PS_RETURN_IF_ERROR(lanes_.Join(stream));
   const int points = static_cast<int>(schedule_.order.size());
   if (points == 0) return absl::OkStatus();
   LaunchGatherSums({.batch = BatchOf(0, points),

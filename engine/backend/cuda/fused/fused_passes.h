@@ -1,7 +1,6 @@
 #ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_FUSED_FUSED_PASSES_H_
 #define PTYCHOSERVE_ENGINE_BACKEND_CUDA_FUSED_FUSED_PASSES_H_
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -15,6 +14,7 @@
 #include "engine/backend/cuda/fused/gather_sums.h"
 #include "engine/backend/cuda/fused/passes.h"
 #include "engine/backend/cuda/fused/point_schedule.h"
+#include "engine/backend/cuda/lanes.h"
 #include "engine/backend/cuda/stream.h"
 
 namespace ptychoserve::cuda {
@@ -98,9 +98,7 @@ class FusedPasses {
   PinnedBuffer<DevicePoint> points_upload_;
   PinnedBuffer<PointGroup> groups_upload_;
   Event uploaded_;
-  std::array<Stream, kFusedLanes + 1> lanes_;  // The last is for what runs beside.
-  std::array<Event, kFusedLanes + 1> lane_done_;
-  Event forked_;
+  Lanes lanes_;
 };
 
 }  // namespace ptychoserve::cuda
