@@ -17,6 +17,7 @@
 #include "engine/schedule/schedule.h"
 #include "engine/solver/frame_loader.h"
 #include "engine/solver/reconstruction.h"
+#include "engine/solver/run_position.h"
 #include "engine/solver/solver.h"
 #include "engine/store/frame_store.h"
 
@@ -30,6 +31,7 @@ class Reconstruction::Impl {
       : options(std::move(opts)),
         store(resolved, std::move(staging), options.staging_bytes),
         created(options.clock->Now()),
+        most_stage_r(RFactorsNeeded(resolved)),
         config(std::move(resolved)) {
     MutexLock lock(mu);
     EnterLocked(SessionState::kCreated);
@@ -68,18 +70,14 @@ class Reconstruction::Impl {
   const ReconstructionOptions options;
   FrameStore store;
   const Clock::TimePoint created;
+  const std::size_t most_stage_r;
   std::unique_ptr<FrameLoader> loader;  // Set once.
   std::unique_ptr<Solver> solver;       // Worker thread only; null once the session is final.
   // Worker thread only, down to `recent`.
   std::size_t store_warnings = 0;  // Passed on so far.
-  std::int64_t iteration = 0;
-  std::optional<std::int64_t> iteration_at_end;
-  int stage = 0;
-  std::int64_t stage_iterations = 0;
-  std::int64_t clock_iterations = 0;
-  std::vector<double> stage_r;
+  RunPosition run;
+  std::optional<Clock::TimePoint> first_iteration_time;  // Of this process.
   bool stall_warned = false;
-  Clock::TimePoint first_iteration_time{};
   Clock::TimePoint last_snapshot_time{};
   std::optional<IterationRecord> last_record;
   std::int64_t snapshot_iteration = -1;  // That the last begun snapshot shows.

@@ -15,8 +15,7 @@ constexpr std::size_t kHistoryLimit = 100'000;
 // The iteration rate is that of the last iterations, at most so many and so long ago.
 constexpr std::size_t kRateIterations = 100;
 constexpr std::chrono::seconds kRateWindow{3};
-// A run whose R has stopped falling this far above the noise is not going to get there.
-constexpr Plateau kStalled{.window = 20, .min_relative_change = 0.01};
+// Times the R that noise would leave.
 constexpr double kStalledAboveNoise = 2.5;
 
 double Seconds(std::chrono::nanoseconds d) { return std::chrono::duration<double>(d).count(); }
@@ -60,12 +59,12 @@ void Reconstruction::Impl::End(SessionState state, Completion completion, std::s
 
 RunStatus Reconstruction::Impl::CurrentRunStatus() const {
   RunStatus status;
-  status.iteration = iteration;
-  status.iteration_at_end_of_data = iteration_at_end;
-  status.stage = stage;
-  status.stage_iterations = stage_iterations;
-  status.clock_iterations = clock_iterations;
-  status.stage_r = stage_r;
+  status.iteration = run.iteration;
+  status.iteration_at_end_of_data = run.iteration_at_end;
+  status.stage = run.stage;
+  status.stage_iterations = run.stage_iterations;
+  status.clock_iterations = run.clock_iterations;
+  status.stage_r = run.stage_r;
   return status;
 }
 
@@ -129,10 +128,12 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
     MutexLock lock(mu);
     shown.active_points = solver->active_points();
   }
-  if (all_loaded && !iteration_at_end) {
-    iteration_at_end = iteration;
-    SetState(SessionState::kRefining);
+  if (all_loaded && !run.iteration_at_end) {
+    run.iteration_at_end = run.iteration;
+    MutexLock lock(mu);
+    run.end_of_data = shown.end_of_data;
   }
+  if (all_loaded) SetState(SessionState::kRefining);
   const Completion completion = CheckCompletion(settings.run, CurrentRunStatus());
   if (completion != Completion::kNone) {
     PS_RETURN_IF_ERROR(Complete(completion));
@@ -182,7 +183,7 @@ absl::Status Reconstruction::Impl::Complete(Completion completion) {
     PS_ASSIGN_OR_RETURN(const FitMetrics fit, solver->Evaluate());
     IterationRecord record = last_record.value_or(IterationRecord{});
     record.active_points = solver->active_points();
-    PS_RETURN_IF_ERROR(solver->StartSnapshot(record));
+    PS_RETURN_IF_ERROR(solver->StartSnapshot(record, run));
     PS_ASSIGN_OR_RETURN(const bool published, PollSnapshot(/*wait=*/true, /*final=*/true));
     (void)published;
     MutexLock lock(mu);
@@ -229,31 +230,27 @@ absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
   {
     MutexLock lock(mu);
     const int next = NextStage(config, CurrentRunStatus());
-    if (next != stage) {
-      stage = next;
-      stage_iterations = 0;
-      stage_r.clear();
-    }
-    algorithm = config.schedule[static_cast<std::size_t>(stage)].algorithm;
+    if (next != run.stage) EnterStage(next, run);
+    algorithm = config.schedule[static_cast<std::size_t>(run.stage)].algorithm;
   }
   const Clock::TimePoint begin = options.clock->Now();
-  if (iteration == 0) first_iteration_time = begin;
-  PS_ASSIGN_OR_RETURN(const IterationMetrics metrics, solver->Iterate(algorithm, iteration));
+  if (!first_iteration_time) {
+    first_iteration_time = begin - std::chrono::duration_cast<Clock::TimePoint::duration>(
+                                       std::chrono::duration<double>(run.elapsed_s));
+  }
+  PS_ASSIGN_OR_RETURN(const IterationMetrics metrics, solver->Iterate(algorithm, run.iteration));
   const Clock::TimePoint end = options.clock->Now();
-  ++iteration;
-  const bool counted =
-      settings.run.schedule_clock == ScheduleClock::kFromStart || iteration_at_end.has_value();
-  if (counted) {
-    ++stage_iterations;
-    ++clock_iterations;
-    stage_r.push_back(metrics.r_factor);
+  ++run.iteration;
+  run.elapsed_s = Seconds(end - *first_iteration_time);
+  if (settings.run.schedule_clock == ScheduleClock::kFromStart || run.iteration_at_end) {
+    CountStageIteration(metrics.r_factor, most_stage_r, run);
   }
   IterationRecord record;
-  record.iteration = iteration;
-  record.stage = stage;
+  record.iteration = run.iteration;
+  record.stage = run.stage;
   record.active_points = solver->active_points();
   record.seconds = Seconds(end - begin);
-  record.elapsed_s = Seconds(end - first_iteration_time);
+  record.elapsed_s = run.elapsed_s;
   record.coverage = last_coverage;
   record.mode_powers = last_mode_powers;
   record.metrics = metrics;
@@ -265,9 +262,9 @@ absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
   }
   {
     MutexLock lock(mu);
-    shown.iteration = iteration;
-    shown.iterations_after_end = iteration_at_end ? iteration - *iteration_at_end : 0;
-    shown.stage = stage;
+    shown.iteration = run.iteration;
+    shown.iterations_after_end = run.iteration_at_end ? run.iteration - *run.iteration_at_end : 0;
+    shown.stage = run.stage;
     shown.last = record;
     const double span = Seconds(recent.back() - recent.front());
     shown.iterations_per_second = span > 0 ? static_cast<double>(recent.size() - 1) / span : 0;
@@ -276,8 +273,8 @@ absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
   }
   if (!metrics.finite || !std::isfinite(metrics.r_factor)) {
     End(SessionState::kFailed, Completion::kFailed,
-        absl::StrCat("diverged: object or probe became NaN or infinite in iteration ", iteration,
-                     "; the last snapshot is from before"));
+        absl::StrCat("diverged: object or probe became NaN or infinite in iteration ",
+                     run.iteration, "; the last snapshot is from before"));
     return absl::OkStatus();
   }
   WarnIfStalled();
@@ -290,17 +287,17 @@ void Reconstruction::Impl::WarnIfStalled() {
   const double noise = solver->noise_r_factor();
   {
     MutexLock lock(mu);  // Earlier stages may wander; the next one is still to come.
-    if (stage + 1 < static_cast<int>(config.schedule.size())) return;
+    if (run.stage + 1 < static_cast<int>(config.schedule.size())) return;
   }
-  if (stall_warned || stage_r.empty() || stage_r.back() < kStalledAboveNoise * noise ||
-      !OnPlateau(kStalled, stage_r)) {
+  if (stall_warned || run.stage_r.empty() || run.stage_r.back() < kStalledAboveNoise * noise ||
+      !OnPlateau(kStalled, run.stage_r)) {
     return;
   }
   stall_warned = true;
   Warn(absl::StrFormat(
       "stalled: R has stopped falling at %.3f in iteration %d, where noise alone would leave "
       "about %.3f; check the geometry, or begin the schedule with the difference map",
-      stage_r.back(), iteration, noise));
+      run.stage_r.back(), run.iteration, noise));
 }
 
 absl::Status Reconstruction::Impl::MaybeStartSnapshot(const SnapshotConfig& cadence) {
@@ -308,13 +305,13 @@ absl::Status Reconstruction::Impl::MaybeStartSnapshot(const SnapshotConfig& cade
   const Clock::TimePoint now = options.clock->Now();
   const bool first = snapshot_iteration < 0;
   if (!first) {
-    if (iteration - snapshot_iteration < cadence.every_iterations) return absl::OkStatus();
+    if (run.iteration - snapshot_iteration < cadence.every_iterations) return absl::OkStatus();
     if (now - last_snapshot_time < std::chrono::milliseconds(cadence.min_interval_ms)) {
       return absl::OkStatus();
     }
   }
-  PS_RETURN_IF_ERROR(solver->StartSnapshot(*last_record));
-  snapshot_iteration = iteration;
+  PS_RETURN_IF_ERROR(solver->StartSnapshot(*last_record, run));
+  snapshot_iteration = run.iteration;
   last_snapshot_time = now;
   return absl::OkStatus();
 }

@@ -230,15 +230,16 @@ absl::Status Solver::Recentre() {
   return backend_->Shift(offset.rows, offset.cols);
 }
 
-absl::Status Solver::StartSnapshot(const IterationRecord& record) {
+absl::Status Solver::StartSnapshot(const IterationRecord& record, const RunPosition& run) {
   PS_ASSIGN_OR_RETURN(Backend::CollectReadback collect, backend_->StartReadback());
   // Shared, as a std::function must be copyable.
   const auto task = std::make_shared<std::packaged_task<decltype(snapshot_.get())()>>(
-      [collect = std::move(collect), record, scanned = store_.scanned(), points = active_,
+      [collect = std::move(collect), record, run, scanned = store_.scanned(), points = active_,
        pixel_size = pixel_size_,
        frozen = config_.probe.frozen]() mutable -> absl::StatusOr<std::unique_ptr<Snapshot>> {
         PS_ASSIGN_OR_RETURN(Readback readback, std::move(collect)());
         auto snapshot = MakeSnapshot(std::move(readback), record, scanned, *points, pixel_size);
+        snapshot->run = std::move(run);
         OrderModes(frozen, *snapshot);
         return snapshot;
       });

@@ -14,6 +14,7 @@
 #include "engine/config.h"
 #include "engine/scan/optics.h"
 #include "engine/solver/progress.h"
+#include "engine/solver/run_position.h"
 #include "engine/solver/snapshot.h"
 #include "engine/store/frame_store.h"
 
@@ -55,8 +56,9 @@ class Solver {
                                            std::int64_t iteration);
   absl::StatusOr<FitMetrics> Evaluate() { return backend_->Evaluate(); }
 
-  // Begins to copy the present state; `record` is that of the last iteration.
-  absl::Status StartSnapshot(const IterationRecord& record);
+  // Begins to copy the present state; `record` is that of the last iteration, `run` where the run
+  // is now.
+  absl::Status StartSnapshot(const IterationRecord& record, const RunPosition& run);
   bool snapshot_under_way() const { return snapshot_.valid(); }
   // The snapshot begun last, once it has arrived; null while it has not, unless `wait`. Version
   // and time are left to the caller.

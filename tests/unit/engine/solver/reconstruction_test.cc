@@ -422,6 +422,41 @@ TEST_F(ReconstructionTest, SnapshotsComeAtTheirCadenceAsPairsOfOneIteration) {
   EXPECT_GE(progress().snapshot_version, 6);
 }
 
+TEST_F(ReconstructionTest, EverySnapshotSaysWhereTheRunWasWhenItWasBegun) {
+  hold_ = true;
+  record().r_factor = [](int n) { return 1.0 / (n + 1); };
+  ReconstructionConfig config = Config();
+  config.run.it_ends_after = 8;
+  config.snapshots.every_iterations = 1;
+  config.snapshots.history = 64;
+  StageConfig first{.algorithm = DifferenceMapConfig{}};
+  first.iterations = 3;
+  config.schedule = {first, {.algorithm = MlGradientConfig{}}};
+  Start(config);
+  Send(0, 8);
+  RunTurns(4);
+  ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+  RunTurns(3);
+  RunHeld();  // The one of iteration 1.
+  RunTurns(1);
+  EXPECT_EQ(session_->latest_snapshot()->run, (RunPosition{.iteration = 1}));
+  hold_ = false;
+  RunHeld();
+  RunTurns();
+  // The schedule's clock runs from the end of data on.
+  const RunPosition at_last = session_->latest_snapshot()->run;
+  EXPECT_EQ(at_last.iteration, 12);
+  EXPECT_EQ(at_last.stage, 1);
+  EXPECT_EQ(at_last.stage_iterations, 5);
+  EXPECT_EQ(at_last.clock_iterations, 8);
+  EXPECT_EQ(at_last.iteration_at_end, 4);
+  EXPECT_EQ(at_last.end_of_data, EndOfData::kFinishScan);
+  EXPECT_THAT(at_last.stage_r, ElementsAre(1.0 / 8, 1.0 / 9, 1.0 / 10, 1.0 / 11, 1.0 / 12));
+  for (std::int64_t v = 1; v <= progress().snapshot_version; ++v) {
+    EXPECT_EQ(session_->snapshot(v)->run.iteration, session_->snapshot(v)->iteration);
+  }
+}
+
 TEST_F(ReconstructionTest, MissingModesAreMadeFromTheGivenOnes) {
   ReconstructionConfig config = Config();
   config.probe.modes = 3;
