@@ -50,6 +50,28 @@ void Reconstruction::Impl::NoteInput(bool accepted) {
   options.on_work();
 }
 
+void Reconstruction::Impl::Restore(std::shared_ptr<const Snapshot> snapshot) {
+  run = snapshot->run;
+  restored_points = static_cast<std::int64_t>(snapshot->points.size());
+  last_record = snapshot->metrics;
+  last_coverage = snapshot->metrics.coverage;
+  last_mode_powers = snapshot->metrics.mode_powers;
+  snapshot_iteration = snapshot->iteration;
+  last_snapshot_time = created;
+  MutexLock lock(mu);
+  versions = snapshot->version;
+  ShowPositionLocked();
+  shown.last = snapshot->metrics;
+  shown.snapshot_version = snapshot->version;
+  snapshots.push_back(std::move(snapshot));
+}
+
+void Reconstruction::Impl::ShowPositionLocked() {
+  shown.iteration = run.iteration;
+  shown.iterations_after_end = run.iteration_at_end ? run.iteration - *run.iteration_at_end : 0;
+  shown.stage = run.stage;
+}
+
 int Reconstruction::Impl::AddAndLoad(const FrameBatch& batch, int begin) {
   int end = begin;
   do {
@@ -81,6 +103,10 @@ absl::StatusOr<std::unique_ptr<Reconstruction>> Reconstruction::Create(
     ReconstructionConfig config, Device& device, ReconstructionOptions options) {
   config = Resolve(std::move(config));
   const BackendConfig backend_config = BackendConfigFor(config);
+  const auto restored = std::exchange(options.restored, nullptr);
+  if (restored != nullptr) {
+    PS_RETURN_IF_ERROR(CheckRestored(*restored, config, backend_config.max_object_pixels));
+  }
   PS_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, device.CreateBackend(backend_config));
   PS_ASSIGN_OR_RETURN(StagingMemory staging, device.AllocateStaging(FrameStore::StagingBytes(
                                                  config, options.staging_bytes)));
@@ -88,8 +114,9 @@ absl::StatusOr<std::unique_ptr<Reconstruction>> Reconstruction::Create(
       new Reconstruction(config, std::move(options), std::move(staging)));
   Impl& impl = *reconstruction->impl_;
   impl.loader = std::make_unique<FrameLoader>(*backend, impl.store);
-  impl.solver =
-      std::make_unique<Solver>(config, std::move(backend), impl.store, impl.options.run_beside);
+  impl.solver = std::make_unique<Solver>(config, std::move(backend), impl.store,
+                                         impl.options.run_beside, restored);
+  if (restored != nullptr) impl.Restore(restored);
   MutexLock lock(impl.mu);
   impl.shown.device_bytes = device.EstimateBytes(backend_config);
   return reconstruction;

@@ -35,6 +35,11 @@ struct ReconstructionOptions {
   RunBeside run_beside = [](const std::function<void()>& work) { work(); };
   // Called, on any thread and without locks held, when a turn would find something to do.
   std::function<void()> on_work = [] {};
+  // The run goes on from this one, of the same configuration, in place of starting from nothing:
+  // with its object and probe, from its RunPosition on, with later versions and iteration numbers.
+  // Exit waves start as P * O. It is the latest snapshot until the next one. Input has to come in
+  // anew: see `held`. Null: none.
+  std::shared_ptr<const Snapshot> restored;
   // Called after each change of state, warning, iteration or snapshot. Must be quick.
   std::function<void()> on_progress = [] {};
 };
@@ -46,7 +51,7 @@ struct ReconstructionOptions {
 class Reconstruction {
  public:
   // `config` must be valid (see Validate); it is resolved here.
-  // Errors: kResourceExhausted when the device has no memory, and those of Device.
+  // Errors: kResourceExhausted when the device has no memory, those of Device and of CheckRestored.
   static absl::StatusOr<std::unique_ptr<Reconstruction>> Create(ReconstructionConfig config,
                                                                 Device& device,
                                                                 ReconstructionOptions options);

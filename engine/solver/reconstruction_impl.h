@@ -44,8 +44,11 @@ class Reconstruction::Impl {
     ClearRegionConfig clear_region;
   };
 
+  // Goes on from `snapshot`; before the first turn.
+  void Restore(std::shared_ptr<const Snapshot> snapshot);
   bool RunTurn();
   void EnterLocked(SessionState state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  void ShowPositionLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   void NoteInput(bool accepted);
   // AddFrames of the store, while the device takes what is staged if it can do so by itself.
   int AddAndLoad(const FrameBatch& batch, int begin);
@@ -55,6 +58,8 @@ class Reconstruction::Impl {
   // ---- Worker thread only -------------------------------------------------------------------
   absl::StatusOr<bool> Advance();
   void RecogniseEndOfData(const FrameStore::Status& input);
+  // Everything has come that ever will, and is active.
+  void NoteAllActive();
   // Compares what FinishScan announced with what came, once nothing more can come.
   void CheckExpectedFrames(std::int64_t accepted);
   absl::Status Complete(Completion completion);
@@ -76,6 +81,8 @@ class Reconstruction::Impl {
   // Worker thread only, down to `recent`.
   std::size_t store_warnings = 0;  // Passed on so far.
   RunPosition run;
+  std::int64_t restored_points = 0;  // Of the snapshot that the run goes on from.
+  bool all_active = false;           // See NoteAllActive.
   std::optional<Clock::TimePoint> first_iteration_time;  // Of this process.
   bool stall_warned = false;
   Clock::TimePoint last_snapshot_time{};

@@ -60,7 +60,8 @@ void Reconstruction::Impl::End(SessionState state, Completion completion, std::s
 RunStatus Reconstruction::Impl::CurrentRunStatus() const {
   RunStatus status;
   status.iteration = run.iteration;
-  status.iteration_at_end_of_data = run.iteration_at_end;
+  // A restored run that waits for the rest of its points does not end before they are back.
+  if (all_active) status.iteration_at_end_of_data = run.iteration_at_end;
   status.stage = run.stage;
   status.stage_iterations = run.stage_iterations;
   status.clock_iterations = run.clock_iterations;
@@ -128,12 +129,7 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
     MutexLock lock(mu);
     shown.active_points = solver->active_points();
   }
-  if (all_loaded && !run.iteration_at_end) {
-    run.iteration_at_end = run.iteration;
-    MutexLock lock(mu);
-    run.end_of_data = shown.end_of_data;
-  }
-  if (all_loaded) SetState(SessionState::kRefining);
+  if (all_loaded && !all_active) NoteAllActive();
   const Completion completion = CheckCompletion(settings.run, CurrentRunStatus());
   if (completion != Completion::kNone) {
     PS_RETURN_IF_ERROR(Complete(completion));
@@ -158,11 +154,27 @@ void Reconstruction::Impl::RecogniseEndOfData(const FrameStore::Status& input) {
     status.any_input = any_input;
     status.idle_s = Seconds(options.clock->Now() - (any_input ? last_input : created));
     reason = CheckEndOfData(config, status);
+    // An idle time-out that has come before the restart need not be waited for again.
+    if (reason == EndOfData::kNone && run.end_of_data == EndOfData::kIdleTimeout &&
+        input.joined_points >= restored_points) {
+      reason = EndOfData::kIdleTimeout;
+    }
     if (reason == EndOfData::kNone) return;
     shown.end_of_data = reason;
   }
   store.Close();
   options.on_progress();
+}
+
+void Reconstruction::Impl::NoteAllActive() {
+  all_active = true;
+  // The end that a restored run has had stands, unless points have come that it did not have.
+  if (!run.iteration_at_end || solver->active_points() > restored_points) {
+    run.iteration_at_end = run.iteration;
+    MutexLock lock(mu);
+    run.end_of_data = shown.end_of_data;
+  }
+  SetState(SessionState::kRefining);
 }
 
 void Reconstruction::Impl::CheckExpectedFrames(std::int64_t accepted) {
@@ -262,9 +274,7 @@ absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
   }
   {
     MutexLock lock(mu);
-    shown.iteration = run.iteration;
-    shown.iterations_after_end = run.iteration_at_end ? run.iteration - *run.iteration_at_end : 0;
-    shown.stage = run.stage;
+    ShowPositionLocked();
     shown.last = record;
     const double span = Seconds(recent.back() - recent.front());
     shown.iterations_per_second = span > 0 ? static_cast<double>(recent.size() - 1) / span : 0;
