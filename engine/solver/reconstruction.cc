@@ -193,6 +193,15 @@ absl::Status Reconstruction::Stop(bool abort) {
   return absl::OkStatus();
 }
 
+void Reconstruction::Release() {
+  {
+    MutexLock lock(impl_->mu);
+    if (!std::exchange(impl_->held, false)) return;
+    impl_->last_input = impl_->options.clock->Now();
+  }
+  impl_->options.on_work();
+}
+
 absl::StatusOr<std::vector<FieldViolation>> Reconstruction::UpdateSettings(
     const std::function<void(ReconstructionConfig&)>& change) {
   {
@@ -247,8 +256,7 @@ std::vector<IterationRecord> Reconstruction::history() const {
 }
 
 std::shared_ptr<const Snapshot> Reconstruction::latest_snapshot() const {
-  MutexLock lock(impl_->mu);
-  return impl_->snapshots.empty() ? nullptr : impl_->snapshots.back();
+  return impl_->NewestSnapshot();
 }
 
 std::shared_ptr<const Snapshot> Reconstruction::snapshot(std::int64_t version) const {

@@ -40,13 +40,16 @@ struct ReconstructionOptions {
   // Exit waves start as P * O. It is the latest snapshot until the next one. Input has to come in
   // anew: see `held`. Null: none.
   std::shared_ptr<const Snapshot> restored;
+  // Until Release, input is taken in and gets to the device, so that its staging memory is used
+  // again, but nothing starts, iterates or ends by a rule: for input that is replayed.
+  bool held = false;
   // Called after each change of state, warning, iteration or snapshot. Must be quick.
   std::function<void()> on_progress = [] {};
 };
 
 // One session: takes frames and positions in, iterates, hands snapshots out.
 //
-// Thread-safe, by division: AddFrames, AddPositions, FinishScan, Stop, Update* and the readers
+// Thread-safe, by division: AddFrames, AddPositions, FinishScan, Stop, Release, Update* and readers
 // may be called from any thread at any time; RunTurn is called by the one device worker.
 class Reconstruction {
  public:
@@ -80,6 +83,8 @@ class Reconstruction {
   // Ends the session with its present result. `abort` gives up the iteration under way's
   // snapshot; otherwise a last snapshot is taken. Errors: kFailedPrecondition when final.
   absl::Status Stop(bool abort);
+  // Lets a held session go on; idempotent. The idle time begins anew.
+  void Release();
   // Lets `change` edit a copy of the configuration, under a lock: be quick. What it did to run,
   // snapshots and clear_region is taken over, unless the result is not valid: then nothing
   // changes, and the violations are returned. Errors: kFailedPrecondition when final.

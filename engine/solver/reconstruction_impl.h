@@ -34,6 +34,7 @@ class Reconstruction::Impl {
         most_stage_r(RFactorsNeeded(resolved)),
         config(std::move(resolved)) {
     MutexLock lock(mu);
+    held = options.held;
     EnterLocked(SessionState::kCreated);
   }
 
@@ -52,6 +53,7 @@ class Reconstruction::Impl {
   void NoteInput(bool accepted);
   // AddFrames of the store, while the device takes what is staged if it can do so by itself.
   int AddAndLoad(const FrameBatch& batch, int begin);
+  std::shared_ptr<const Snapshot> NewestSnapshot() const;  // Null before the first.
   absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   static absl::Status Ended(SessionState state);
 
@@ -64,6 +66,8 @@ class Reconstruction::Impl {
   void CheckExpectedFrames(std::int64_t accepted);
   absl::Status Complete(Completion completion);
   absl::StatusOr<bool> PollSnapshot(bool wait, bool final);
+  // Gives `snapshot` the next version and makes it the newest.
+  void Publish(std::unique_ptr<Snapshot> snapshot, bool final);
   absl::Status IterateOnce(const Settings& settings);
   void WarnIfStalled();
   absl::Status MaybeStartSnapshot(const SnapshotConfig& snapshots);
@@ -101,6 +105,7 @@ class Reconstruction::Impl {
   std::int64_t versions ABSL_GUARDED_BY(mu) = 0;
   Clock::TimePoint last_input ABSL_GUARDED_BY(mu){};
   bool any_input ABSL_GUARDED_BY(mu) = false;
+  bool held ABSL_GUARDED_BY(mu) = false;
   bool finish_asked ABSL_GUARDED_BY(mu) = false;
   std::optional<std::int64_t> expected_frames ABSL_GUARDED_BY(mu);
   bool stop_asked ABSL_GUARDED_BY(mu) = false;

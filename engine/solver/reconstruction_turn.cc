@@ -80,17 +80,19 @@ bool Reconstruction::Impl::RunTurn() {
 
 absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   Settings settings;
-  bool stop = false, abort = false;
+  bool stop = false, abort = false, wait = false;
   {
     MutexLock lock(mu);
     settings = {config.run, config.snapshots, config.clear_region};
     stop = stop_asked;
     abort = abort_asked;
+    wait = held && !stop_asked;
   }
   if (stop && abort) {
     End(SessionState::kStopped, Completion::kStopped, "");
     return true;
   }
+  if (wait) return loader->Run(/*wait=*/true);
   RecogniseEndOfData(store.status());
   // Read before loading: once the store is closed nothing new comes in, so one more load gets
   // everything but the frames still being prepared or copied, and those count as staged.
@@ -200,6 +202,8 @@ absl::Status Reconstruction::Impl::Complete(Completion completion) {
     (void)published;
     MutexLock lock(mu);
     shown.final_fit = fit;
+  } else if (const auto restored = NewestSnapshot()) {  // Stopped before it went on.
+    Publish(std::make_unique<Snapshot>(*restored), /*final=*/true);
   }
   End(completion == Completion::kStopped ? SessionState::kStopped : SessionState::kCompleted,
       completion, "");
@@ -210,6 +214,16 @@ absl::StatusOr<bool> Reconstruction::Impl::PollSnapshot(bool wait, bool final) {
   if (!solver->snapshot_under_way()) return false;
   PS_ASSIGN_OR_RETURN(std::unique_ptr<Snapshot> snapshot, solver->FinishSnapshot(wait));
   if (snapshot == nullptr) return false;
+  Publish(std::move(snapshot), final);
+  return true;
+}
+
+std::shared_ptr<const Snapshot> Reconstruction::Impl::NewestSnapshot() const {
+  MutexLock lock(mu);
+  return snapshots.empty() ? nullptr : snapshots.back();
+}
+
+void Reconstruction::Impl::Publish(std::unique_ptr<Snapshot> snapshot, bool final) {
   snapshot->final = final;
   snapshot->time = std::chrono::system_clock::now();
   last_coverage = snapshot->metrics.coverage;
@@ -234,7 +248,6 @@ absl::StatusOr<bool> Reconstruction::Impl::PollSnapshot(bool wait, bool final) {
     options.run_beside([retired = std::move(retired)]() mutable { retired.clear(); });
   }
   options.on_progress();
-  return true;
 }
 
 absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
