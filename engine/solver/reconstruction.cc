@@ -75,7 +75,7 @@ void Reconstruction::Impl::ShowPositionLocked() {
 int Reconstruction::Impl::AddAndLoad(const FrameBatch& batch, int begin) {
   int end = begin;
   do {
-    end = store.AddFrames(batch, end);
+    end = store->AddFrames(batch, end);
     if (!loader->runs_beside()) return end;
     // Errors come back to the worker in its next turn, and end the session there.
     loader->Run(/*wait=*/false).IgnoreError();
@@ -108,23 +108,40 @@ absl::StatusOr<std::unique_ptr<Reconstruction>> Reconstruction::Create(
     PS_RETURN_IF_ERROR(CheckRestored(*restored, config, backend_config.max_object_pixels));
   }
   PS_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, device.CreateBackend(backend_config));
-  PS_ASSIGN_OR_RETURN(StagingMemory staging, device.AllocateStaging(FrameStore::StagingBytes(
-                                                 config, options.staging_bytes)));
-  std::unique_ptr<Reconstruction> reconstruction(
-      new Reconstruction(config, std::move(options), std::move(staging)));
+  const std::int64_t staging_bytes = options.staging_bytes;
+  PS_ASSIGN_OR_RETURN(StagingMemory staging,
+                      device.AllocateStaging(FrameStore::StagingBytes(config, staging_bytes)));
+  std::unique_ptr<Reconstruction> reconstruction(new Reconstruction(config, std::move(options)));
   Impl& impl = *reconstruction->impl_;
-  impl.loader = std::make_unique<FrameLoader>(*backend, impl.store);
-  impl.solver = std::make_unique<Solver>(config, std::move(backend), impl.store,
+  impl.store = std::make_unique<FrameStore>(config, std::move(staging), staging_bytes);
+  impl.loader = std::make_unique<FrameLoader>(*backend, *impl.store);
+  impl.solver = std::make_unique<Solver>(config, std::move(backend), *impl.store,
                                          impl.options.run_beside, restored);
   if (restored != nullptr) impl.Restore(restored);
   MutexLock lock(impl.mu);
+  impl.EnterLocked(SessionState::kCreated);
   impl.shown.device_bytes = device.EstimateBytes(backend_config);
   return reconstruction;
 }
 
-Reconstruction::Reconstruction(ReconstructionConfig config, ReconstructionOptions options,
-                               StagingMemory staging)
-    : impl_(std::make_unique<Impl>(std::move(config), std::move(options), std::move(staging))) {}
+absl::StatusOr<std::unique_ptr<Reconstruction>> Reconstruction::CreateEnded(
+    ReconstructionConfig config, EndedRun ended) {
+  if (!IsFinal(ended.progress.state)) {
+    return absl::InvalidArgumentError("progress.state is not final");
+  }
+  std::unique_ptr<Reconstruction> reconstruction(
+      new Reconstruction(Resolve(std::move(config)), ReconstructionOptions()));
+  Impl& impl = *reconstruction->impl_;
+  MutexLock lock(impl.mu);
+  impl.shown = std::move(ended.progress);
+  impl.states = std::move(ended.state_changes);
+  impl.history.assign(ended.history.begin(), ended.history.end());
+  if (ended.snapshot != nullptr) impl.snapshots.push_back(std::move(ended.snapshot));
+  return reconstruction;
+}
+
+Reconstruction::Reconstruction(ReconstructionConfig config, ReconstructionOptions options)
+    : impl_(std::make_unique<Impl>(std::move(config), std::move(options))) {}
 
 Reconstruction::~Reconstruction() = default;
 
@@ -133,14 +150,15 @@ absl::StatusOr<int> Reconstruction::AddFrames(const FrameBatch& batch, int begin
     MutexLock lock(impl_->mu);
     PS_RETURN_IF_ERROR(impl_->CheckOpen());
   }
-  const std::int64_t before = impl_->store.inputs_taken();
+  const std::int64_t before = impl_->store->inputs_taken();
   const int end = impl_->AddAndLoad(batch, begin);
-  impl_->NoteInput(impl_->store.inputs_taken() != before);
+  impl_->NoteInput(impl_->store->inputs_taken() != before);
   return end;
 }
 
 void Reconstruction::NotifyWhenSpace(std::function<void()> ready) {
-  impl_->store.NotifyWhenSpace(std::move(ready));
+  if (impl_->store == nullptr) return ready();
+  impl_->store->NotifyWhenSpace(std::move(ready));
 }
 
 absl::Status Reconstruction::AddPositions(const PositionBatch& batch) {
@@ -148,9 +166,9 @@ absl::Status Reconstruction::AddPositions(const PositionBatch& batch) {
     MutexLock lock(impl_->mu);
     PS_RETURN_IF_ERROR(impl_->CheckOpen());
   }
-  const std::int64_t before = impl_->store.inputs_taken();
-  impl_->store.AddPositions(batch);
-  impl_->NoteInput(impl_->store.inputs_taken() != before);
+  const std::int64_t before = impl_->store->inputs_taken();
+  impl_->store->AddPositions(batch);
+  impl_->NoteInput(impl_->store->inputs_taken() != before);
   return absl::OkStatus();
 }
 
@@ -159,14 +177,14 @@ absl::Status Reconstruction::AddEncoderSamples(const EncoderBatch& batch) {
     MutexLock lock(impl_->mu);
     PS_RETURN_IF_ERROR(impl_->CheckOpen());
   }
-  const std::int64_t before = impl_->store.inputs_taken();
-  PS_RETURN_IF_ERROR(impl_->store.AddEncoderSamples(batch));
-  impl_->NoteInput(impl_->store.inputs_taken() != before);
+  const std::int64_t before = impl_->store->inputs_taken();
+  PS_RETURN_IF_ERROR(impl_->store->AddEncoderSamples(batch));
+  impl_->NoteInput(impl_->store->inputs_taken() != before);
   return absl::OkStatus();
 }
 
 std::int64_t Reconstruction::free_staging_bytes() const {
-  return impl_->store.free_staging_bytes();
+  return impl_->store != nullptr ? impl_->store->free_staging_bytes() : 0;
 }
 
 absl::Status Reconstruction::FinishScan(std::optional<std::int64_t> expected_frames) {
@@ -177,7 +195,7 @@ absl::Status Reconstruction::FinishScan(std::optional<std::int64_t> expected_fra
     impl_->finish_asked = true;
     if (expected_frames) impl_->expected_frames = expected_frames;
   }
-  impl_->store.Close();
+  impl_->store->Close();
   impl_->options.on_work();
   return absl::OkStatus();
 }
@@ -236,7 +254,11 @@ std::vector<StateChange> Reconstruction::state_changes(std::size_t from) const {
 }
 
 Progress Reconstruction::progress() const {
-  FrameStore::Status input = impl_->store.status();
+  if (impl_->store == nullptr) {
+    MutexLock lock(impl_->mu);
+    return impl_->shown;
+  }
+  FrameStore::Status input = impl_->store->status();
   MutexLock lock(impl_->mu);
   Progress p = impl_->shown;
   p.frames = std::move(input.frames);

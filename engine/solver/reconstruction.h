@@ -47,6 +47,14 @@ struct ReconstructionOptions {
   std::function<void()> on_progress = [] {};
 };
 
+// What is known of a session that has reached a final state.
+struct EndedRun {
+  Progress progress;  // Of then, totals of the input included.
+  std::vector<StateChange> state_changes;
+  std::vector<IterationRecord> history;
+  std::shared_ptr<const Snapshot> snapshot;  // The last one; null: there was none.
+};
+
 // One session: takes frames and positions in, iterates, hands snapshots out.
 //
 // Thread-safe, by division: AddFrames, AddPositions, FinishScan, Stop, Release, Update* and readers
@@ -58,6 +66,10 @@ class Reconstruction {
   static absl::StatusOr<std::unique_ptr<Reconstruction>> Create(ReconstructionConfig config,
                                                                 Device& device,
                                                                 ReconstructionOptions options);
+  // A session that has ended earlier, in another process: it holds no device memory, and can be
+  // read as it could be then. Errors: kInvalidArgument when the state is not final.
+  static absl::StatusOr<std::unique_ptr<Reconstruction>> CreateEnded(ReconstructionConfig config,
+                                                                     EndedRun ended);
   ~Reconstruction();
 
   // What the device is asked to hold for `config` (valid and resolved).
@@ -107,7 +119,7 @@ class Reconstruction {
   bool RunTurn();
 
  private:
-  Reconstruction(ReconstructionConfig config, ReconstructionOptions options, StagingMemory staging);
+  Reconstruction(ReconstructionConfig config, ReconstructionOptions options);
   class Impl;
   std::unique_ptr<Impl> impl_;
 };

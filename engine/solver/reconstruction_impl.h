@@ -27,16 +27,12 @@ namespace ptychoserve {
 // part in reconstruction_turn.cc.
 class Reconstruction::Impl {
  public:
-  Impl(ReconstructionConfig resolved, ReconstructionOptions opts, StagingMemory staging)
+  Impl(ReconstructionConfig resolved, ReconstructionOptions opts)
       : options(std::move(opts)),
-        store(resolved, std::move(staging), options.staging_bytes),
         created(options.clock->Now()),
         most_stage_r(RFactorsNeeded(resolved)),
-        config(std::move(resolved)) {
-    MutexLock lock(mu);
-    held = options.held;
-    EnterLocked(SessionState::kCreated);
-  }
+        config(std::move(resolved)),
+        held(options.held) {}
 
   // Copies of the settings that may change while running.
   struct Settings {
@@ -77,11 +73,12 @@ class Reconstruction::Impl {
   RunStatus CurrentRunStatus() const;
 
   const ReconstructionOptions options;
-  FrameStore store;
   const Clock::TimePoint created;
   const std::size_t most_stage_r;
-  std::unique_ptr<FrameLoader> loader;  // Set once.
-  std::unique_ptr<Solver> solver;       // Worker thread only; null once the session is final.
+  // Set once; null in a session that had ended when it was made.
+  std::unique_ptr<FrameStore> store;
+  std::unique_ptr<FrameLoader> loader;
+  std::unique_ptr<Solver> solver;  // Worker thread only; null once the session is final.
   // Worker thread only, down to `recent`.
   std::size_t store_warnings = 0;  // Passed on so far.
   RunPosition run;
@@ -105,7 +102,7 @@ class Reconstruction::Impl {
   std::int64_t versions ABSL_GUARDED_BY(mu) = 0;
   Clock::TimePoint last_input ABSL_GUARDED_BY(mu){};
   bool any_input ABSL_GUARDED_BY(mu) = false;
-  bool held ABSL_GUARDED_BY(mu) = false;
+  bool held ABSL_GUARDED_BY(mu);
   bool finish_asked ABSL_GUARDED_BY(mu) = false;
   std::optional<std::int64_t> expected_frames ABSL_GUARDED_BY(mu);
   bool stop_asked ABSL_GUARDED_BY(mu) = false;

@@ -40,7 +40,7 @@ void Reconstruction::Impl::Warn(std::string text) {
 }
 
 void Reconstruction::Impl::End(SessionState state, Completion completion, std::string failure) {
-  store.Close();
+  store->Close();
   loader->Close();
   solver.reset();  // Frees the device; results live on in the snapshots.
   {
@@ -53,7 +53,7 @@ void Reconstruction::Impl::End(SessionState state, Completion completion, std::s
     shown.partial =
         config.scan.expected_points > 0 && shown.active_points < config.scan.expected_points;
   }
-  store.Drop();
+  store->Drop();
   options.on_progress();
 }
 
@@ -93,10 +93,10 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
     return true;
   }
   if (wait) return loader->Run(/*wait=*/true);
-  RecogniseEndOfData(store.status());
+  RecogniseEndOfData(store->status());
   // Read before loading: once the store is closed nothing new comes in, so one more load gets
   // everything but the frames still being prepared or copied, and those count as staged.
-  const bool closed = store.closed();
+  const bool closed = store->closed();
   // An iteration runs beside the copies; without one there is nothing else to do.
   PS_ASSIGN_OR_RETURN(bool worked, loader->Run(/*wait=*/!solver->started()));
   PS_ASSIGN_OR_RETURN(const bool arrived, PollSnapshot(/*wait=*/false, /*final=*/false));
@@ -106,7 +106,7 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
     return true;
   }
   // Others load frames, too: points that are not noted now belong to frames that were still staged.
-  const FrameStore::Status input = store.status();
+  const FrameStore::Status input = store->status();
   worked |= solver->NoteReady();
   const bool all_loaded = closed && input.staged_frames == 0;
   if (all_loaded) CheckExpectedFrames(input.frames.accepted);
@@ -164,7 +164,7 @@ void Reconstruction::Impl::RecogniseEndOfData(const FrameStore::Status& input) {
     if (reason == EndOfData::kNone) return;
     shown.end_of_data = reason;
   }
-  store.Close();
+  store->Close();
   options.on_progress();
 }
 
