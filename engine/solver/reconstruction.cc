@@ -183,6 +183,16 @@ absl::Status Reconstruction::AddEncoderSamples(const EncoderBatch& batch) {
   return absl::OkStatus();
 }
 
+MissingIds Reconstruction::MissingFrames(std::size_t limit) const {
+  if (impl_->store == nullptr) return {.known_up_to = progress().frames.watermark};
+  return impl_->store->MissingFrames(limit);
+}
+
+MissingIds Reconstruction::MissingPositions(std::size_t limit) const {
+  if (impl_->store == nullptr) return {.known_up_to = progress().positions.watermark};
+  return impl_->store->MissingPositions(limit);
+}
+
 std::int64_t Reconstruction::free_staging_bytes() const {
   return impl_->store != nullptr ? impl_->store->free_staging_bytes() : 0;
 }

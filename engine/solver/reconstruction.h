@@ -18,6 +18,7 @@
 #include "engine/base/mutex.h"
 #include "engine/config.h"
 #include "engine/frames/frame_batch.h"
+#include "engine/scan/id_ranges.h"
 #include "engine/scan/position_batch.h"
 #include "engine/solver/progress.h"
 #include "engine/solver/snapshot.h"
@@ -86,6 +87,10 @@ class Reconstruction {
   // Errors: as AddFrames.
   absl::Status AddPositions(const PositionBatch& batch);
   absl::Status AddEncoderSamples(const EncoderBatch& batch);
+  // What of the input has not come yet, at most `limit` ranges of ids; see FrameStore. Of a session
+  // that had ended when it was made, no more than its watermarks is known.
+  MissingIds MissingFrames(std::size_t limit) const;
+  MissingIds MissingPositions(std::size_t limit) const;
   // Bytes of staging memory that are free now.
   std::int64_t free_staging_bytes() const;
 

@@ -49,6 +49,8 @@ TEST_F(EndedTest, IsReadAsBefore) {
   EXPECT_EQ(again->snapshot(run.snapshot->version + 1), nullptr);
   EXPECT_EQ(again->state_changes(0).size(), 5u);
   EXPECT_EQ(again->state_changes(4).front().time, run.state_changes.back().time);
+  EXPECT_EQ(again->MissingFrames(10).known_up_to, 8);
+  EXPECT_EQ(again->MissingPositions(10).known_up_to, 7);
   EXPECT_EQ(again->config().scan.capacity, Config().scan.capacity);
 }
 
