@@ -74,4 +74,15 @@ std::vector<std::pair<std::int64_t, std::int64_t>> IdRanges::Missing(std::int64_
   return gaps;
 }
 
+MissingIds IdRanges::MissingUpTo(std::int64_t first, std::size_t limit) const {
+  MissingIds missing{.ranges = Missing(first, limit + 1), .known_up_to = first - 1};
+  if (missing.ranges.size() > limit) {
+    missing.known_up_to = missing.ranges.back().first - 1;
+    missing.ranges.pop_back();
+  } else if (size_ > 0 && last() >= first) {
+    missing.known_up_to = last();
+  }
+  return missing;
+}
+
 }  // namespace ptychoserve

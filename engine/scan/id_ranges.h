@@ -8,6 +8,14 @@
 
 namespace ptychoserve {
 
+// What a set of ids lacks, as far as it is told.
+struct MissingIds {
+  std::vector<std::pair<std::int64_t, std::int64_t>> ranges;  // Closed.
+  // All other ids from the first one to this one are in the set; the first one less one when there
+  // is nothing to tell.
+  std::int64_t known_up_to = -1;
+};
+
 // A set of frame ids, kept as ranges: memory grows with the number of gaps, not of ids.
 // Not thread-safe.
 class IdRanges {
@@ -21,9 +29,13 @@ class IdRanges {
   std::size_t ranges() const { return ranges_.size(); }
   // The largest w such that all of [first, w] is in the set; first - 1 when `first` is not.
   std::int64_t ContiguousFrom(std::int64_t first) const;
+  // The largest id; not when the set is empty.
+  std::int64_t last() const { return ranges_.rbegin()->second; }
   // Gaps between `first` and the largest id, as closed ranges, at most `limit` of them.
   std::vector<std::pair<std::int64_t, std::int64_t>> Missing(std::int64_t first,
                                                              std::size_t limit) const;
+  // The same, with how far it goes: to the largest id, or to the first gap that is left out.
+  MissingIds MissingUpTo(std::int64_t first, std::size_t limit) const;
 
  private:
   std::map<std::int64_t, std::int64_t> ranges_;  // First id -> last id, disjoint, not adjacent.

@@ -13,6 +13,14 @@ std::int64_t CountedTotal(const RunConfig& run) {
 
 }  // namespace
 
+std::size_t RFactorsNeeded(const ReconstructionConfig& config) {
+  int window = kStalled.window;
+  for (const StageConfig& stage : config.schedule) {
+    if (stage.plateau) window = std::max(window, stage.plateau->window);
+  }
+  return static_cast<std::size_t>(window) + 1;
+}
+
 bool OnPlateau(const Plateau& plateau, std::span<const double> r) {
   const std::size_t window = static_cast<std::size_t>(plateau.window);
   if (r.size() <= window) return false;

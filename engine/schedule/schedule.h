@@ -1,6 +1,7 @@
 #ifndef PTYCHOSERVE_ENGINE_SCHEDULE_SCHEDULE_H_
 #define PTYCHOSERVE_ENGINE_SCHEDULE_SCHEDULE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -20,6 +21,13 @@ struct RunStatus {
   std::int64_t clock_iterations = 0;  // Counted by the schedule's clock in all.
   std::span<const double> stage_r;    // R-factors of the counted iterations of this stage.
 };
+
+// A run whose R has stopped falling like this, well above the noise, is not going to get there.
+inline constexpr Plateau kStalled{.window = 20, .min_relative_change = 0.01};
+
+// R-factors that tell all rules of `config` as much as all of a stage would, if the first one is
+// the smallest of those it stands for: the longest window, and one more.
+std::size_t RFactorsNeeded(const ReconstructionConfig& config);
 
 // True when R has stopped falling: the best of the last `window` values is hardly below the best
 // of those before.

@@ -18,6 +18,7 @@
 #include "engine/base/mutex.h"
 #include "engine/config.h"
 #include "engine/frames/frame_batch.h"
+#include "engine/scan/id_ranges.h"
 #include "engine/scan/position_batch.h"
 #include "engine/solver/progress.h"
 #include "engine/solver/snapshot.h"
@@ -35,21 +36,41 @@ struct ReconstructionOptions {
   RunBeside run_beside = [](const std::function<void()>& work) { work(); };
   // Called, on any thread and without locks held, when a turn would find something to do.
   std::function<void()> on_work = [] {};
+  // The run goes on from this one, of the same configuration, in place of starting from nothing:
+  // with its object and probe, from its RunPosition on, with later versions and iteration numbers.
+  // Exit waves start as P * O. It is the latest snapshot until the next one. Input has to come in
+  // anew: see `held`. Null: none.
+  std::shared_ptr<const Snapshot> restored;
+  // Until Release, input is taken in and gets to the device, so that its staging memory is used
+  // again, but nothing starts, iterates or ends by a rule: for input that is replayed.
+  bool held = false;
   // Called after each change of state, warning, iteration or snapshot. Must be quick.
   std::function<void()> on_progress = [] {};
 };
 
+// What is known of a session that has reached a final state.
+struct EndedRun {
+  Progress progress;  // Of then, totals of the input included.
+  std::vector<StateChange> state_changes;
+  std::vector<IterationRecord> history;
+  std::shared_ptr<const Snapshot> snapshot;  // The last one; null: there was none.
+};
+
 // One session: takes frames and positions in, iterates, hands snapshots out.
 //
-// Thread-safe, by division: AddFrames, AddPositions, FinishScan, Stop, Update* and the readers
+// Thread-safe, by division: AddFrames, AddPositions, FinishScan, Stop, Release, Update* and readers
 // may be called from any thread at any time; RunTurn is called by the one device worker.
 class Reconstruction {
  public:
   // `config` must be valid (see Validate); it is resolved here.
-  // Errors: kResourceExhausted when the device has no memory, and those of Device.
+  // Errors: kResourceExhausted when the device has no memory, those of Device and of CheckRestored.
   static absl::StatusOr<std::unique_ptr<Reconstruction>> Create(ReconstructionConfig config,
                                                                 Device& device,
                                                                 ReconstructionOptions options);
+  // A session that has ended earlier, in another process: it holds no device memory, and can be
+  // read as it could be then. Errors: kInvalidArgument when the state is not final.
+  static absl::StatusOr<std::unique_ptr<Reconstruction>> CreateEnded(ReconstructionConfig config,
+                                                                     EndedRun ended);
   ~Reconstruction();
 
   // What the device is asked to hold for `config` (valid and resolved).
@@ -66,6 +87,10 @@ class Reconstruction {
   // Errors: as AddFrames.
   absl::Status AddPositions(const PositionBatch& batch);
   absl::Status AddEncoderSamples(const EncoderBatch& batch);
+  // What of the input has not come yet, at most `limit` ranges of ids; see FrameStore. Of a session
+  // that had ended when it was made, no more than its watermarks is known.
+  MissingIds MissingFrames(std::size_t limit) const;
+  MissingIds MissingPositions(std::size_t limit) const;
   // Bytes of staging memory that are free now.
   std::int64_t free_staging_bytes() const;
 
@@ -75,6 +100,8 @@ class Reconstruction {
   // Ends the session with its present result. `abort` gives up the iteration under way's
   // snapshot; otherwise a last snapshot is taken. Errors: kFailedPrecondition when final.
   absl::Status Stop(bool abort);
+  // Lets a held session go on; idempotent. The idle time begins anew.
+  void Release();
   // Lets `change` edit a copy of the configuration, under a lock: be quick. What it did to run,
   // snapshots and clear_region is taken over, unless the result is not valid: then nothing
   // changes, and the violations are returned. Errors: kFailedPrecondition when final.
@@ -97,7 +124,7 @@ class Reconstruction {
   bool RunTurn();
 
  private:
-  Reconstruction(ReconstructionConfig config, ReconstructionOptions options, StagingMemory staging);
+  Reconstruction(ReconstructionConfig config, ReconstructionOptions options);
   class Impl;
   std::unique_ptr<Impl> impl_;
 };

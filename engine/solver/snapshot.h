@@ -8,6 +8,7 @@
 #include "engine/backend/backend.h"
 #include "engine/base/array.h"
 #include "engine/solver/progress.h"
+#include "engine/solver/run_position.h"
 
 namespace ptychoserve {
 
@@ -35,6 +36,7 @@ struct Snapshot {
   FloatImage coverage;                // canvas.shape, Σ |P|², photons per pixel.
   std::vector<SnapshotPoint> points;  // In frame-id order.
   IterationRecord metrics;
+  RunPosition run;  // Of the moment when the snapshot was begun.
 };
 
 }  // namespace ptychoserve

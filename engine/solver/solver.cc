@@ -113,15 +113,52 @@ void OrderModes(bool frozen, Snapshot& snapshot) {
 
 }  // namespace
 
+absl::Status CheckRestored(const Snapshot& snapshot, const ReconstructionConfig& config,
+                           std::int64_t max_object_pixels) {
+  const auto shape_of = [](const ComplexStack& s) {
+    return absl::StrFormat("%d x %d x %d", s.modes, s.shape.rows, s.shape.cols);
+  };
+  const auto filled = [](const ComplexStack& s) {
+    return static_cast<std::int64_t>(s.data.size()) == s.modes * s.shape.pixels();
+  };
+  const ComplexStack& object = snapshot.object;
+  if (object.modes != 1 || object.shape != snapshot.canvas.shape || !filled(object)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("the restored object of %s does not fill its canvas of %d x %d",
+                        shape_of(object), snapshot.canvas.shape.rows, snapshot.canvas.shape.cols));
+  }
+  if (object.shape.pixels() < 1 || object.shape.pixels() > max_object_pixels) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("the restored object of %s is not within 1 and %d pixels", shape_of(object),
+                        max_object_pixels));
+  }
+  const Shape frame = EngineFrameShape(config.detector);
+  if (snapshot.probe.modes != config.probe.modes || snapshot.probe.shape != frame ||
+      !filled(snapshot.probe)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("the restored probe is %s; the session's is %d x %d x %d",
+                        shape_of(snapshot.probe), config.probe.modes, frame.rows, frame.cols));
+  }
+  if (snapshot.run.stage < 0 || snapshot.run.stage >= static_cast<int>(config.schedule.size())) {
+    return absl::InvalidArgumentError(absl::StrFormat("the restored run is in stage %d of %d",
+                                                      snapshot.run.stage, config.schedule.size()));
+  }
+  return absl::OkStatus();
+}
+
 Solver::Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> backend,
-               FrameStore& store, RunBeside run_beside)
+               FrameStore& store, RunBeside run_beside, std::shared_ptr<const Snapshot> restored)
     : config_(config),
       pixel_size_(ObjectPixelSize(config.optics, config.detector)),
       frame_shape_(EngineFrameShape(config.detector)),
       backend_(std::move(backend)),
       store_(store),
       run_beside_(std::move(run_beside)),
-      active_(std::make_shared<std::vector<FrameStore::Point>>()) {}
+      restored_(std::move(restored)),
+      active_(std::make_shared<std::vector<FrameStore::Point>>()) {
+  if (restored_ == nullptr) return;
+  for (const SnapshotPoint& p : restored_->points) restored_ids_.push_back(p.frame_id);
+}
 
 Solver::~Solver() {
   if (snapshot_.valid()) snapshot_.wait();
@@ -143,7 +180,7 @@ absl::StatusOr<std::string> Solver::Start() {
       config_.probe.initial.modes > 0 ? config_.probe.initial : ProbeFromMeanAmplitude(mean),
       config_.probe.propagation_distance_m, config_.optics.wavelength_m, pixel_size_);
   const ComplexStack probe = WithModes(first_modes, config_.probe.modes);
-  PS_RETURN_IF_ERROR(backend_->SetProbe(probe));
+  PS_RETURN_IF_ERROR(backend_->SetProbe(restored_ != nullptr ? restored_->probe : probe));
   started_ = true;
   return config_.probe.initial.modes > 0 ? ProbePowerWarning(probe, mean) : std::string();
 }
@@ -162,20 +199,41 @@ Region Solver::WindowsOf(const std::vector<FrameStore::Point>& points) const {
           {row_max - row_min + frame_shape_.rows + 1, col_max - col_min + frame_shape_.cols + 1}};
 }
 
+absl::Status Solver::FollowCanvas() {
+  const Region canvas = store_.canvas();
+  if (canvas == canvas_) return absl::OkStatus();
+  PS_RETURN_IF_ERROR(backend_->SetCanvas(canvas));
+  canvas_ = canvas;
+  return absl::OkStatus();
+}
+
+std::vector<FrameStore::Point> Solver::UnknownPoints() const {
+  std::vector<FrameStore::Point> unknown;
+  std::copy_if(waiting_.begin(), waiting_.end(), std::back_inserter(unknown),
+               [this](const FrameStore::Point& p) {
+                 return !std::binary_search(restored_ids_.begin(), restored_ids_.end(), p.frame_id);
+               });
+  return unknown;
+}
+
 absl::StatusOr<bool> Solver::ActivateWaiting(const ClearRegionConfig& clear_region) {
   if (waiting_.empty()) return false;
-  if (const Region canvas = store_.canvas(); canvas != canvas_) {
-    PS_RETURN_IF_ERROR(backend_->SetCanvas(canvas));
-    canvas_ = canvas;
+  if (restored_ != nullptr) {
+    PS_RETURN_IF_ERROR(backend_->SetCanvas(restored_->canvas));
+    PS_RETURN_IF_ERROR(backend_->SetObject(restored_->object));
+    canvas_ = restored_->canvas;
+    restored_.reset();  // The session may keep it; this need not.
   }
-  if (clear_region.enabled && !active_->empty()) {
+  PS_RETURN_IF_ERROR(FollowCanvas());
+  const std::vector<FrameStore::Point> unknown = UnknownPoints();
+  if (clear_region.enabled && !active_->empty() && !unknown.empty()) {
     const std::int64_t points = config_.scan.expected_points > 0
                                     ? config_.scan.expected_points
                                     : static_cast<std::int64_t>(active_->size() + waiting_.size());
     const double pixels_per_point =
         static_cast<double>(store_.scanned().shape.pixels()) / static_cast<double>(points);
     if (pixels_per_point > clear_region.min_pixels_per_point) {
-      PS_RETURN_IF_ERROR(backend_->ClearObject(WindowsOf(waiting_)));
+      PS_RETURN_IF_ERROR(backend_->ClearObject(WindowsOf(unknown)));
     }
   }
   std::sort(waiting_.begin(), waiting_.end(), ById);
@@ -230,15 +288,16 @@ absl::Status Solver::Recentre() {
   return backend_->Shift(offset.rows, offset.cols);
 }
 
-absl::Status Solver::StartSnapshot(const IterationRecord& record) {
+absl::Status Solver::StartSnapshot(const IterationRecord& record, const RunPosition& run) {
   PS_ASSIGN_OR_RETURN(Backend::CollectReadback collect, backend_->StartReadback());
   // Shared, as a std::function must be copyable.
   const auto task = std::make_shared<std::packaged_task<decltype(snapshot_.get())()>>(
-      [collect = std::move(collect), record, scanned = store_.scanned(), points = active_,
+      [collect = std::move(collect), record, run, scanned = store_.scanned(), points = active_,
        pixel_size = pixel_size_,
        frozen = config_.probe.frozen]() mutable -> absl::StatusOr<std::unique_ptr<Snapshot>> {
         PS_ASSIGN_OR_RETURN(Readback readback, std::move(collect)());
         auto snapshot = MakeSnapshot(std::move(readback), record, scanned, *points, pixel_size);
+        snapshot->run = std::move(run);
         OrderModes(frozen, *snapshot);
         return snapshot;
       });

@@ -14,6 +14,7 @@
 #include "engine/config.h"
 #include "engine/scan/optics.h"
 #include "engine/solver/progress.h"
+#include "engine/solver/run_position.h"
 #include "engine/solver/snapshot.h"
 #include "engine/store/frame_store.h"
 
@@ -22,15 +23,22 @@ namespace ptychoserve {
 // Runs some work, now or later, on this thread or another.
 using RunBeside = std::function<void(std::function<void()>)>;
 
+// Whether a run of `config`, resolved, can start from `snapshot`: its object and probe are of the
+// right shapes, its canvas is no larger than the session's may get, its stage exists.
+// Errors: kInvalidArgument, naming what does not fit.
+absl::Status CheckRestored(const Snapshot& snapshot, const ReconstructionConfig& config,
+                           std::int64_t max_object_pixels);
+
 // The device worker's side of a session: moves points from the store to the backend, iterates,
 // and brings snapshots back. Knows nothing of states and rules. Not thread-safe.
 // Errors of every method: those of Backend.
 class Solver {
  public:
   // `config` is resolved; `store` outlives the solver. Snapshots are collected by `run_beside`:
-  // copying some tens of megabytes takes longer than an iteration.
+  // copying some tens of megabytes takes longer than an iteration. With `restored` (see
+  // CheckRestored) it starts from that one's object and probe.
   Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> backend, FrameStore& store,
-         RunBeside run_beside);
+         RunBeside run_beside, std::shared_ptr<const Snapshot> restored = nullptr);
   // Waits for the snapshot under way.
   ~Solver();
 
@@ -40,8 +48,8 @@ class Solver {
   std::int64_t waiting_points() const { return static_cast<std::int64_t>(waiting_.size()); }
   std::int64_t active_points() const { return static_cast<std::int64_t>(active_->size()); }
 
-  // Sets the initial probe: the given one, or one made from the waiting points' frames;
-  // propagated if so configured. Once, before the first activation.
+  // Sets the initial probe: the restored one; else the given one, or one made from the waiting
+  // points' frames, propagated if so configured. Once, before the first activation.
   // Returns a warning in words when the given probe does not fit the counts; empty otherwise.
   absl::StatusOr<std::string> Start();
   bool started() const { return started_; }
@@ -55,8 +63,9 @@ class Solver {
                                            std::int64_t iteration);
   absl::StatusOr<FitMetrics> Evaluate() { return backend_->Evaluate(); }
 
-  // Begins to copy the present state; `record` is that of the last iteration.
-  absl::Status StartSnapshot(const IterationRecord& record);
+  // Begins to copy the present state; `record` is that of the last iteration, `run` where the run
+  // is now.
+  absl::Status StartSnapshot(const IterationRecord& record, const RunPosition& run);
   bool snapshot_under_way() const { return snapshot_.valid(); }
   // The snapshot begun last, once it has arrived; null while it has not, unless `wait`. Version
   // and time are left to the caller.
@@ -66,6 +75,10 @@ class Solver {
   absl::Status Recentre();
   std::vector<PointWindow> ActiveWindows() const;
   absl::Status RestartExitWaves();
+  // Moves to the store's canvas.
+  absl::Status FollowCanvas();
+  // Those of the waiting points that the restored snapshot does not show.
+  std::vector<FrameStore::Point> UnknownPoints() const;
   // Region of new points' windows, on the absolute lattice.
   Region WindowsOf(const std::vector<FrameStore::Point>& points) const;
 
@@ -75,6 +88,8 @@ class Solver {
   std::unique_ptr<Backend> backend_;
   FrameStore& store_;
   const RunBeside run_beside_;
+  std::shared_ptr<const Snapshot> restored_;  // Null after its object has been set.
+  std::vector<std::int64_t> restored_ids_;    // Frames that it shows, sorted.
   bool started_ = false;
   double noise_r_factor_ = 0;
   bool waves_are_stale_ = false;

@@ -624,6 +624,16 @@ IngestCounters FrameStore::position_counters() const {
   return impl_->PositionCounters();
 }
 
+MissingIds FrameStore::MissingFrames(std::size_t limit) const {
+  MutexLock lock(impl_->mu);
+  return impl_->frame_ids.MissingUpTo(impl_->first_id, limit);
+}
+
+MissingIds FrameStore::MissingPositions(std::size_t limit) const {
+  MutexLock lock(impl_->mu);
+  return impl_->position_ids.MissingUpTo(impl_->first_id, limit);
+}
+
 std::int64_t FrameStore::inputs_taken() const {
   MutexLock lock(impl_->mu);
   return impl_->inputs_taken;

@@ -96,6 +96,10 @@ class FrameStore {
   // Cheaper than status().
   IngestCounters frame_counters() const;
   IngestCounters position_counters() const;
+  // Ids of frames, and of positions, that have neither been accepted nor refused, at most `limit`
+  // ranges of them. Known are those up to the highest one that has.
+  MissingIds MissingFrames(std::size_t limit) const;
+  MissingIds MissingPositions(std::size_t limit) const;
   // Grows with every frame and position that is taken in, those held back included.
   std::int64_t inputs_taken() const;
 

@@ -49,6 +49,54 @@ TEST(IdRangesTest, MissingStartsAtTheFirstIdAndIsLimited) {
   EXPECT_THAT(ids.Missing(21, 10), IsEmpty());
 }
 
+TEST(IdRangesTest, MissingIsKnownUpToTheLargestIdOrTheFirstGapThatIsLeftOut) {
+  IdRanges ids;
+  EXPECT_THAT(ids.MissingUpTo(3, 10).ranges, IsEmpty());
+  EXPECT_EQ(ids.MissingUpTo(3, 10).known_up_to, 2);
+  for (const int id : {2, 4, 8, 20}) ids.Insert(id);
+  EXPECT_EQ(ids.last(), 20);
+  EXPECT_EQ(ids.MissingUpTo(0, 4).ranges.size(), 4u);
+  EXPECT_EQ(ids.MissingUpTo(0, 4).known_up_to, 20);
+  EXPECT_THAT(ids.MissingUpTo(0, 2).ranges, ElementsAre(Pair(0, 1), Pair(3, 3)));
+  EXPECT_EQ(ids.MissingUpTo(0, 2).known_up_to, 4);
+  EXPECT_EQ(ids.MissingUpTo(0, 0).known_up_to, -1);
+  EXPECT_EQ(ids.MissingUpTo(2, 0).known_up_to, 2);
+  EXPECT_EQ(ids.MissingUpTo(30, 10).known_up_to, 29);
+}
+
+TEST(IdRangesTest, WhatIsSaidToBeMissingAndKnownAgreesWithASet) {
+  std::mt19937 random(2);
+  for (int round = 0; round < 200; ++round) {
+    IdRanges ids;
+    std::set<std::int64_t> expected;
+    std::uniform_int_distribution<int> pick(0, 60);
+    for (int i = pick(random); i > 0; --i) {
+      const int id = pick(random);
+      ids.Insert(id);
+      expected.insert(id);
+    }
+    const int first = pick(random) / 4;
+    const auto limit = static_cast<std::size_t>(pick(random) / 4);
+    const MissingIds missing = ids.MissingUpTo(first, limit);
+    EXPECT_LE(missing.ranges.size(), limit);
+    std::set<std::int64_t> said;
+    for (const auto& [from, to] : missing.ranges) {
+      for (std::int64_t id = from; id <= to; ++id) said.insert(id);
+    }
+    std::size_t gaps = 0;  // Within what is known.
+    for (std::int64_t id = first; id <= missing.known_up_to; ++id) {
+      EXPECT_EQ(said.erase(id) == 1, !expected.contains(id)) << id;
+      gaps += !expected.contains(id) && (id == first || expected.contains(id - 1));
+    }
+    EXPECT_THAT(said, IsEmpty()) << "beyond known_up_to";
+    EXPECT_EQ(gaps, missing.ranges.size());
+    // It goes as far as it can.
+    const bool all = expected.empty() || missing.known_up_to >= *expected.rbegin();
+    EXPECT_TRUE(all || gaps == limit);
+    EXPECT_TRUE(all || !expected.contains(missing.known_up_to + 1));
+  }
+}
+
 TEST(IdRangesTest, ExtremeIds) {
   constexpr std::int64_t kMin = std::numeric_limits<std::int64_t>::min();
   constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();

@@ -22,6 +22,8 @@ struct FakeRecord {
   std::vector<IterationOptions> options;    // Of each iteration.
   std::vector<Region> cleared;
   Region canvas;
+  std::vector<std::string> calls;  // Of SetCanvas, SetProbe, SetObject, SetActivePoints.
+  ComplexStack object;             // The last one set.
   int probes_set = 0;
   ComplexStack probe;  // The last one.
   int evaluations = 0;
@@ -44,6 +46,7 @@ class FakeBackend final : public Backend {
   ~FakeBackend() override { ++record_.destroyed; }
 
   absl::Status SetCanvas(const Region& canvas) override {
+    record_.calls.push_back("canvas");
     record_.canvas = canvas;
     return absl::OkStatus();
   }
@@ -64,12 +67,18 @@ class FakeBackend final : public Backend {
         std::vector<float>(static_cast<std::size_t>(config_.frame_shape.pixels()), 1)};
   }
   absl::Status SetProbe(const ComplexStack& probe) override {
+    record_.calls.push_back("probe");
     ++record_.probes_set;
     record_.probe = probe;
     return absl::OkStatus();
   }
-  absl::Status SetObject(const ComplexStack&) override { return absl::OkStatus(); }
+  absl::Status SetObject(const ComplexStack& object) override {
+    record_.calls.push_back("object");
+    record_.object = object;
+    return absl::OkStatus();
+  }
   absl::Status SetActivePoints(std::span<const PointWindow> points) override {
+    record_.calls.push_back("points");
     record_.active_counts.push_back(points.size());
     record_.active.assign(points.begin(), points.end());
     return absl::OkStatus();

@@ -5,11 +5,9 @@
 
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "engine/probe/modes.h"
-#include "tests/unit/engine/solver/fake_device.h"
-#include "tests/unit/engine/test_config.h"
+#include "tests/unit/engine/solver/fake_session.h"
 
 namespace ptychoserve {
 namespace {
@@ -19,74 +17,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr int kSide = 16;
-
-// A session on a device without arithmetic, fed by ids.
-class ReconstructionTest : public ::testing::Test {
- protected:
-  ReconstructionConfig Config() {
-    ReconstructionConfig config = SmallConfig(kSide);
-    config.run.min_points_to_start = 4;
-    config.run.it_ends_after = 5;
-    config.snapshots.min_interval_ms = 0;
-    config.probe.initial = ComplexStack(1, {kSide, kSide}, Complex64(1));
-    return config;
-  }
-  void Start(const ReconstructionConfig& config) {
-    ReconstructionOptions options;
-    options.clock = &clock_;
-    options.on_progress = [this] { ++progress_calls_; };
-    options.run_beside = [this](std::function<void()> work) {
-      held_.push_back(std::move(work));
-      if (!hold_) RunHeld();
-    };
-    auto created = Reconstruction::Create(config, device_, options);
-    ASSERT_TRUE(created.ok()) << created.status();
-    session_ = *std::move(created);
-  }
-  void SendFrames(int first, int count) {
-    std::vector<std::uint16_t> pixels(static_cast<std::size_t>(count * kSide * kSide), 7);
-    FrameBatch batch;
-    batch.first_frame_id = first;
-    batch.frames = count;
-    batch.shape = {kSide, kSide};
-    batch.data = std::as_bytes(std::span(pixels));
-    const auto taken = session_->AddFrames(batch, 0);
-    ASSERT_TRUE(taken.ok()) << taken.status();
-    ASSERT_EQ(*taken, count);
-  }
-  void SendPositions(int first, int count) {
-    std::vector<double> x, y;
-    for (int id = first; id < first + count; ++id) {
-      x.push_back(id % 8 * 4 * kSmallPixel_m);
-      y.push_back(id / 8 * 4 * kSmallPixel_m);
-    }
-    ASSERT_TRUE(session_->AddPositions({.first_frame_id = first, .x_m = x, .y_m = y}).ok());
-  }
-  void Send(int first, int count) {
-    SendFrames(first, count);
-    SendPositions(first, count);
-  }
-  // Turns until there is nothing to do or the session is final; at most `limit`.
-  int RunTurns(int limit = 10000) {
-    int turns = 0;
-    while (turns < limit && session_->RunTurn()) ++turns;
-    return turns;
-  }
-  // What the session left to others.
-  void RunHeld() {
-    for (const auto& work : std::exchange(held_, {})) work();
-  }
-  Progress progress() { return session_->progress(); }
-  FakeRecord& record() { return device_.record; }
-
-  ManualClock clock_;
-  FakeDevice device_;
-  std::unique_ptr<Reconstruction> session_;
-  int progress_calls_ = 0;
-  bool hold_ = false;
-  std::vector<std::function<void()>> held_;
-};
+class ReconstructionTest : public FakeSessionTest {};
 
 TEST_F(ReconstructionTest, WaitsForEnoughPointsThenStartsInTheNextTurn) {
   Start(Config());
@@ -420,6 +351,41 @@ TEST_F(ReconstructionTest, SnapshotsComeAtTheirCadenceAsPairsOfOneIteration) {
     EXPECT_EQ(s->metrics.iteration, s->iteration);
   }
   EXPECT_GE(progress().snapshot_version, 6);
+}
+
+TEST_F(ReconstructionTest, EverySnapshotSaysWhereTheRunWasWhenItWasBegun) {
+  hold_ = true;
+  record().r_factor = [](int n) { return 1.0 / (n + 1); };
+  ReconstructionConfig config = Config();
+  config.run.it_ends_after = 8;
+  config.snapshots.every_iterations = 1;
+  config.snapshots.history = 64;
+  StageConfig first{.algorithm = DifferenceMapConfig{}};
+  first.iterations = 3;
+  config.schedule = {first, {.algorithm = MlGradientConfig{}}};
+  Start(config);
+  Send(0, 8);
+  RunTurns(4);
+  ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+  RunTurns(3);
+  RunHeld();  // The one of iteration 1.
+  RunTurns(1);
+  EXPECT_EQ(session_->latest_snapshot()->run, (RunPosition{.iteration = 1}));
+  hold_ = false;
+  RunHeld();
+  RunTurns();
+  // The schedule's clock runs from the end of data on.
+  const RunPosition at_last = session_->latest_snapshot()->run;
+  EXPECT_EQ(at_last.iteration, 12);
+  EXPECT_EQ(at_last.stage, 1);
+  EXPECT_EQ(at_last.stage_iterations, 5);
+  EXPECT_EQ(at_last.clock_iterations, 8);
+  EXPECT_EQ(at_last.iteration_at_end, 4);
+  EXPECT_EQ(at_last.end_of_data, EndOfData::kFinishScan);
+  EXPECT_THAT(at_last.stage_r, ElementsAre(1.0 / 8, 1.0 / 9, 1.0 / 10, 1.0 / 11, 1.0 / 12));
+  for (std::int64_t v = 1; v <= progress().snapshot_version; ++v) {
+    EXPECT_EQ(session_->snapshot(v)->run.iteration, session_->snapshot(v)->iteration);
+  }
 }
 
 TEST_F(ReconstructionTest, MissingModesAreMadeFromTheGivenOnes) {

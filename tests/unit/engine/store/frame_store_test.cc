@@ -154,6 +154,27 @@ TEST(FrameStore, WatermarkStopsAtTheFirstGap) {
   EXPECT_EQ(store.frame_counters().watermark, 13);
 }
 
+TEST(FrameStore, SaysWhichIdsHaveNeitherBeenAcceptedNorRefused) {
+  ReconstructionConfig config = SmallConfig();
+  config.scan.first_frame_id = 10;
+  FrameStore store = MakeStore(config);
+  EXPECT_THAT(store.MissingFrames(10).ranges, ::testing::IsEmpty());
+  EXPECT_EQ(store.MissingFrames(10).known_up_to, 9);
+  store.AddFrames(OwnedFrames({11, 12, 15}).batch, 0);
+  OwnedFrames wrong({13}, kSide / 2);
+  store.AddFrames(wrong.batch, 0);
+  OwnedPositions positions({10, 14}, {0, std::nan("")}, {0, 0});
+  store.AddPositions(positions.batch);
+  using ::testing::ElementsAre;
+  using ::testing::Pair;
+  EXPECT_THAT(store.MissingFrames(10).ranges, ElementsAre(Pair(10, 10), Pair(14, 14)));
+  EXPECT_EQ(store.MissingFrames(10).known_up_to, 15);
+  EXPECT_THAT(store.MissingFrames(1).ranges, ElementsAre(Pair(10, 10)));
+  EXPECT_EQ(store.MissingFrames(1).known_up_to, 13);
+  EXPECT_THAT(store.MissingPositions(10).ranges, ElementsAre(Pair(11, 13)));
+  EXPECT_EQ(store.MissingPositions(10).known_up_to, 14);
+}
+
 TEST(FrameStore, CapacityThatIsNoMultipleOfTheBatchGivesExactlySoManyPoints) {
   ReconstructionConfig config = SmallConfig();
   config.scan.capacity = 37;

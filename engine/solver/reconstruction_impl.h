@@ -1,0 +1,114 @@
+#ifndef PTYCHOSERVE_ENGINE_SOLVER_RECONSTRUCTION_IMPL_H_
+#define PTYCHOSERVE_ENGINE_SOLVER_RECONSTRUCTION_IMPL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/base/clock.h"
+#include "engine/base/mutex.h"
+#include "engine/schedule/schedule.h"
+#include "engine/solver/frame_loader.h"
+#include "engine/solver/reconstruction.h"
+#include "engine/solver/run_position.h"
+#include "engine/solver/solver.h"
+#include "engine/store/frame_store.h"
+
+namespace ptychoserve {
+
+// What a session consists of. What any thread may do is in reconstruction.cc, the device worker's
+// part in reconstruction_turn.cc.
+class Reconstruction::Impl {
+ public:
+  Impl(ReconstructionConfig resolved, ReconstructionOptions opts)
+      : options(std::move(opts)),
+        created(options.clock->Now()),
+        most_stage_r(RFactorsNeeded(resolved)),
+        config(std::move(resolved)),
+        held(options.held) {}
+
+  // Copies of the settings that may change while running.
+  struct Settings {
+    RunConfig run;
+    SnapshotConfig snapshots;
+    ClearRegionConfig clear_region;
+  };
+
+  // Goes on from `snapshot`; before the first turn.
+  void Restore(std::shared_ptr<const Snapshot> snapshot);
+  bool RunTurn();
+  void EnterLocked(SessionState state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  void ShowPositionLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  void NoteInput(bool accepted);
+  // AddFrames of the store, while the device takes what is staged if it can do so by itself.
+  int AddAndLoad(const FrameBatch& batch, int begin);
+  std::shared_ptr<const Snapshot> NewestSnapshot() const;  // Null before the first.
+  absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  static absl::Status Ended(SessionState state);
+
+  // ---- Worker thread only -------------------------------------------------------------------
+  absl::StatusOr<bool> Advance();
+  void RecogniseEndOfData(const FrameStore::Status& input);
+  // Everything has come that ever will, and is active.
+  void NoteAllActive();
+  // Compares what FinishScan announced with what came, once nothing more can come.
+  void CheckExpectedFrames(std::int64_t accepted);
+  absl::Status Complete(Completion completion);
+  absl::StatusOr<bool> PollSnapshot(bool wait, bool final);
+  // Gives `snapshot` the next version and makes it the newest.
+  void Publish(std::unique_ptr<Snapshot> snapshot, bool final);
+  absl::Status IterateOnce(const Settings& settings);
+  void WarnIfStalled();
+  absl::Status MaybeStartSnapshot(const SnapshotConfig& snapshots);
+  void SetState(SessionState state);
+  void Warn(std::string text);
+  void End(SessionState state, Completion completion, std::string failure);
+  RunStatus CurrentRunStatus() const;
+
+  const ReconstructionOptions options;
+  const Clock::TimePoint created;
+  const std::size_t most_stage_r;
+  // Set once; null in a session that had ended when it was made.
+  std::unique_ptr<FrameStore> store;
+  std::unique_ptr<FrameLoader> loader;
+  std::unique_ptr<Solver> solver;  // Worker thread only; null once the session is final.
+  // Worker thread only, down to `recent`.
+  std::size_t store_warnings = 0;  // Passed on so far.
+  RunPosition run;
+  std::int64_t restored_points = 0;  // Of the snapshot that the run goes on from.
+  bool all_active = false;           // See NoteAllActive.
+  std::optional<Clock::TimePoint> first_iteration_time;  // Of this process.
+  bool stall_warned = false;
+  Clock::TimePoint last_snapshot_time{};
+  std::optional<IterationRecord> last_record;
+  std::int64_t snapshot_iteration = -1;  // That the last begun snapshot shows.
+  double last_coverage = 0;
+  std::vector<double> last_mode_powers;
+  std::deque<Clock::TimePoint> recent;
+
+  mutable Mutex mu;
+  ReconstructionConfig config ABSL_GUARDED_BY(mu);
+  Progress shown ABSL_GUARDED_BY(mu);  // What the worker last said; input totals are added.
+  std::vector<StateChange> states ABSL_GUARDED_BY(mu);
+  std::deque<IterationRecord> history ABSL_GUARDED_BY(mu);
+  std::deque<std::shared_ptr<const Snapshot>> snapshots ABSL_GUARDED_BY(mu);
+  std::int64_t versions ABSL_GUARDED_BY(mu) = 0;
+  Clock::TimePoint last_input ABSL_GUARDED_BY(mu){};
+  bool any_input ABSL_GUARDED_BY(mu) = false;
+  bool held ABSL_GUARDED_BY(mu);
+  bool finish_asked ABSL_GUARDED_BY(mu) = false;
+  std::optional<std::int64_t> expected_frames ABSL_GUARDED_BY(mu);
+  bool stop_asked ABSL_GUARDED_BY(mu) = false;
+  bool abort_asked ABSL_GUARDED_BY(mu) = false;
+};
+
+}  // namespace ptychoserve
+
+#endif  // PTYCHOSERVE_ENGINE_SOLVER_RECONSTRUCTION_IMPL_H_

@@ -1,0 +1,342 @@
+// The device worker's part of a session.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/base/status_macros.h"
+#include "engine/solver/reconstruction_impl.h"
+
+namespace ptychoserve {
+namespace {
+
+constexpr std::size_t kHistoryLimit = 100'000;
+// The iteration rate is that of the last iterations, at most so many and so long ago.
+constexpr std::size_t kRateIterations = 100;
+constexpr std::chrono::seconds kRateWindow{3};
+// Times the R that noise would leave.
+constexpr double kStalledAboveNoise = 2.5;
+
+double Seconds(std::chrono::nanoseconds d) { return std::chrono::duration<double>(d).count(); }
+
+}  // namespace
+
+void Reconstruction::Impl::SetState(SessionState state) {
+  {
+    MutexLock lock(mu);
+    if (shown.state == state) return;
+    EnterLocked(state);
+  }
+  options.on_progress();
+}
+
+void Reconstruction::Impl::Warn(std::string text) {
+  {
+    MutexLock lock(mu);
+    shown.warnings.push_back(std::move(text));
+  }
+  options.on_progress();
+}
+
+void Reconstruction::Impl::End(SessionState state, Completion completion, std::string failure) {
+  store->Close();
+  loader->Close();
+  solver.reset();  // Frees the device; results live on in the snapshots.
+  {
+    MutexLock lock(mu);
+    EnterLocked(state);
+    shown.completion = completion;
+    shown.failure = std::move(failure);
+    shown.iterations_per_second = 0;
+    shown.device_bytes = 0;
+    shown.partial =
+        config.scan.expected_points > 0 && shown.active_points < config.scan.expected_points;
+  }
+  store->Drop();
+  options.on_progress();
+}
+
+RunStatus Reconstruction::Impl::CurrentRunStatus() const {
+  RunStatus status;
+  status.iteration = run.iteration;
+  // A restored run that waits for the rest of its points does not end before they are back.
+  if (all_active) status.iteration_at_end_of_data = run.iteration_at_end;
+  status.stage = run.stage;
+  status.stage_iterations = run.stage_iterations;
+  status.clock_iterations = run.clock_iterations;
+  status.stage_r = run.stage_r;
+  return status;
+}
+
+bool Reconstruction::Impl::RunTurn() {
+  if (solver == nullptr) return false;
+  absl::StatusOr<bool> worked = Advance();
+  if (worked.ok()) return *worked;
+  End(SessionState::kFailed, Completion::kFailed,
+      absl::StrCat("the device failed: ", worked.status().message()));
+  return true;
+}
+
+absl::StatusOr<bool> Reconstruction::Impl::Advance() {
+  Settings settings;
+  bool stop = false, abort = false, wait = false;
+  {
+    MutexLock lock(mu);
+    settings = {config.run, config.snapshots, config.clear_region};
+    stop = stop_asked;
+    abort = abort_asked;
+    wait = held && !stop_asked;
+  }
+  if (stop && abort) {
+    End(SessionState::kStopped, Completion::kStopped, "");
+    return true;
+  }
+  if (wait) return loader->Run(/*wait=*/true);
+  RecogniseEndOfData(store->status());
+  // Read before loading: once the store is closed nothing new comes in, so one more load gets
+  // everything but the frames still being prepared or copied, and those count as staged.
+  const bool closed = store->closed();
+  // An iteration runs beside the copies; without one there is nothing else to do.
+  PS_ASSIGN_OR_RETURN(bool worked, loader->Run(/*wait=*/!solver->started()));
+  PS_ASSIGN_OR_RETURN(const bool arrived, PollSnapshot(/*wait=*/false, /*final=*/false));
+  worked |= arrived;
+  if (stop) {
+    PS_RETURN_IF_ERROR(Complete(Completion::kStopped));
+    return true;
+  }
+  // Others load frames, too: points that are not noted now belong to frames that were still staged.
+  const FrameStore::Status input = store->status();
+  worked |= solver->NoteReady();
+  const bool all_loaded = closed && input.staged_frames == 0;
+  if (all_loaded) CheckExpectedFrames(input.frames.accepted);
+  if (!solver->started()) {
+    if (solver->waiting_points() >= StartThreshold(settings.run) ||
+        (all_loaded && solver->waiting_points() > 0)) {
+      PS_ASSIGN_OR_RETURN(std::string warning, solver->Start());
+      if (!warning.empty()) Warn(std::move(warning));
+      SetState(SessionState::kReconstructing);
+    } else if (all_loaded) {
+      End(SessionState::kFailed, Completion::kFailed,
+          absl::StrCat("no frame can be used: ", input.frames.accepted, " frames and ",
+                       input.positions.accepted, " positions were accepted, ", input.joined_points,
+                       " have the same id, ", input.empty_frames, " frames are without a count"));
+      return true;
+    } else {
+      return worked;
+    }
+  }
+  PS_ASSIGN_OR_RETURN(const bool activated, solver->ActivateWaiting(settings.clear_region));
+  if (activated) {
+    MutexLock lock(mu);
+    shown.active_points = solver->active_points();
+  }
+  if (all_loaded && !all_active) NoteAllActive();
+  const Completion completion = CheckCompletion(settings.run, CurrentRunStatus());
+  if (completion != Completion::kNone) {
+    PS_RETURN_IF_ERROR(Complete(completion));
+    return true;
+  }
+  PS_RETURN_IF_ERROR(IterateOnce(settings));
+  return true;
+}
+
+void Reconstruction::Impl::RecogniseEndOfData(const FrameStore::Status& input) {
+  InputStatus status;
+  status.joined_points = input.joined_points;
+  status.store_full = input.full && input.frames_without_position == 0;
+  EndOfData reason = EndOfData::kNone;
+  for (; store_warnings < input.warnings.size(); ++store_warnings) {
+    Warn(input.warnings[store_warnings]);
+  }
+  {
+    MutexLock lock(mu);
+    if (shown.end_of_data != EndOfData::kNone) return;
+    status.finish_asked = finish_asked;
+    status.any_input = any_input;
+    status.idle_s = Seconds(options.clock->Now() - (any_input ? last_input : created));
+    reason = CheckEndOfData(config, status);
+    // An idle time-out that has come before the restart need not be waited for again.
+    if (reason == EndOfData::kNone && run.end_of_data == EndOfData::kIdleTimeout &&
+        input.joined_points >= restored_points) {
+      reason = EndOfData::kIdleTimeout;
+    }
+    if (reason == EndOfData::kNone) return;
+    shown.end_of_data = reason;
+  }
+  store->Close();
+  options.on_progress();
+}
+
+void Reconstruction::Impl::NoteAllActive() {
+  all_active = true;
+  // The end that a restored run has had stands, unless points have come that it did not have.
+  if (!run.iteration_at_end || solver->active_points() > restored_points) {
+    run.iteration_at_end = run.iteration;
+    MutexLock lock(mu);
+    run.end_of_data = shown.end_of_data;
+  }
+  SetState(SessionState::kRefining);
+}
+
+void Reconstruction::Impl::CheckExpectedFrames(std::int64_t accepted) {
+  std::optional<std::int64_t> expected;
+  {
+    MutexLock lock(mu);
+    expected = std::exchange(expected_frames, std::nullopt);
+  }
+  if (expected && *expected != accepted) {
+    Warn(absl::StrCat("FinishScan expected ", *expected, " frames; ", accepted, " were accepted"));
+  }
+}
+
+absl::Status Reconstruction::Impl::Complete(Completion completion) {
+  if (solver->started() && solver->active_points() > 0) {
+    PS_ASSIGN_OR_RETURN(const bool ignored, PollSnapshot(/*wait=*/true, /*final=*/false));
+    (void)ignored;
+    PS_ASSIGN_OR_RETURN(const FitMetrics fit, solver->Evaluate());
+    IterationRecord record = last_record.value_or(IterationRecord{});
+    record.active_points = solver->active_points();
+    PS_RETURN_IF_ERROR(solver->StartSnapshot(record, run));
+    PS_ASSIGN_OR_RETURN(const bool published, PollSnapshot(/*wait=*/true, /*final=*/true));
+    (void)published;
+    MutexLock lock(mu);
+    shown.final_fit = fit;
+  } else if (const auto restored = NewestSnapshot()) {  // Stopped before it went on.
+    Publish(std::make_unique<Snapshot>(*restored), /*final=*/true);
+  }
+  End(completion == Completion::kStopped ? SessionState::kStopped : SessionState::kCompleted,
+      completion, "");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Reconstruction::Impl::PollSnapshot(bool wait, bool final) {
+  if (!solver->snapshot_under_way()) return false;
+  PS_ASSIGN_OR_RETURN(std::unique_ptr<Snapshot> snapshot, solver->FinishSnapshot(wait));
+  if (snapshot == nullptr) return false;
+  Publish(std::move(snapshot), final);
+  return true;
+}
+
+std::shared_ptr<const Snapshot> Reconstruction::Impl::NewestSnapshot() const {
+  MutexLock lock(mu);
+  return snapshots.empty() ? nullptr : snapshots.back();
+}
+
+void Reconstruction::Impl::Publish(std::unique_ptr<Snapshot> snapshot, bool final) {
+  snapshot->final = final;
+  snapshot->time = std::chrono::system_clock::now();
+  last_coverage = snapshot->metrics.coverage;
+  last_mode_powers = snapshot->metrics.mode_powers;
+  std::vector<std::shared_ptr<const Snapshot>> retired;
+  {
+    MutexLock lock(mu);
+    snapshot->version = ++versions;
+    shown.snapshot_version = versions;
+    if (shown.last) {
+      shown.last->coverage = last_coverage;
+      shown.last->mode_powers = last_mode_powers;
+    }
+    snapshots.push_back(std::move(snapshot));
+    while (static_cast<int>(snapshots.size()) > config.snapshots.history) {
+      retired.push_back(std::move(snapshots.front()));
+      snapshots.pop_front();
+    }
+  }
+  // Giving their memory back takes milliseconds, too.
+  if (!retired.empty()) {
+    options.run_beside([retired = std::move(retired)]() mutable { retired.clear(); });
+  }
+  options.on_progress();
+}
+
+absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
+  AlgorithmConfig algorithm;
+  {
+    MutexLock lock(mu);
+    const int next = NextStage(config, CurrentRunStatus());
+    if (next != run.stage) EnterStage(next, run);
+    algorithm = config.schedule[static_cast<std::size_t>(run.stage)].algorithm;
+  }
+  const Clock::TimePoint begin = options.clock->Now();
+  if (!first_iteration_time) {
+    first_iteration_time = begin - std::chrono::duration_cast<Clock::TimePoint::duration>(
+                                       std::chrono::duration<double>(run.elapsed_s));
+  }
+  PS_ASSIGN_OR_RETURN(const IterationMetrics metrics, solver->Iterate(algorithm, run.iteration));
+  const Clock::TimePoint end = options.clock->Now();
+  ++run.iteration;
+  run.elapsed_s = Seconds(end - *first_iteration_time);
+  if (settings.run.schedule_clock == ScheduleClock::kFromStart || run.iteration_at_end) {
+    CountStageIteration(metrics.r_factor, most_stage_r, run);
+  }
+  IterationRecord record;
+  record.iteration = run.iteration;
+  record.stage = run.stage;
+  record.active_points = solver->active_points();
+  record.seconds = Seconds(end - begin);
+  record.elapsed_s = run.elapsed_s;
+  record.coverage = last_coverage;
+  record.mode_powers = last_mode_powers;
+  record.metrics = metrics;
+  last_record = record;
+  recent.push_back(end);
+  while (recent.size() > kRateIterations ||
+         (recent.size() > 2 && end - recent.front() > kRateWindow)) {
+    recent.pop_front();
+  }
+  {
+    MutexLock lock(mu);
+    ShowPositionLocked();
+    shown.last = record;
+    const double span = Seconds(recent.back() - recent.front());
+    shown.iterations_per_second = span > 0 ? static_cast<double>(recent.size() - 1) / span : 0;
+    history.push_back(record);
+    if (history.size() > kHistoryLimit) history.pop_front();
+  }
+  if (!metrics.finite || !std::isfinite(metrics.r_factor)) {
+    End(SessionState::kFailed, Completion::kFailed,
+        absl::StrCat("diverged: object or probe became NaN or infinite in iteration ",
+                     run.iteration, "; the last snapshot is from before"));
+    return absl::OkStatus();
+  }
+  WarnIfStalled();
+  PS_RETURN_IF_ERROR(MaybeStartSnapshot(settings.snapshots));
+  options.on_progress();
+  return absl::OkStatus();
+}
+
+void Reconstruction::Impl::WarnIfStalled() {
+  const double noise = solver->noise_r_factor();
+  {
+    MutexLock lock(mu);  // Earlier stages may wander; the next one is still to come.
+    if (run.stage + 1 < static_cast<int>(config.schedule.size())) return;
+  }
+  if (stall_warned || run.stage_r.empty() || run.stage_r.back() < kStalledAboveNoise * noise ||
+      !OnPlateau(kStalled, run.stage_r)) {
+    return;
+  }
+  stall_warned = true;
+  Warn(absl::StrFormat(
+      "stalled: R has stopped falling at %.3f in iteration %d, where noise alone would leave "
+      "about %.3f; check the geometry, or begin the schedule with the difference map",
+      run.stage_r.back(), run.iteration, noise));
+}
+
+absl::Status Reconstruction::Impl::MaybeStartSnapshot(const SnapshotConfig& cadence) {
+  if (solver->snapshot_under_way()) return absl::OkStatus();
+  const Clock::TimePoint now = options.clock->Now();
+  const bool first = snapshot_iteration < 0;
+  if (!first) {
+    if (run.iteration - snapshot_iteration < cadence.every_iterations) return absl::OkStatus();
+    if (now - last_snapshot_time < std::chrono::milliseconds(cadence.min_interval_ms)) {
+      return absl::OkStatus();
+    }
+  }
+  PS_RETURN_IF_ERROR(solver->StartSnapshot(*last_record, run));
+  snapshot_iteration = run.iteration;
+  last_snapshot_time = now;
+  return absl::OkStatus();
+}
+
+}  // namespace ptychoserve
