@@ -25,27 +25,39 @@ bool IdRanges::Insert(std::int64_t id) {
   return true;
 }
 
-void IdRanges::InsertRange(std::int64_t first, std::int64_t last) {
-  if (last < first) return;
+std::int64_t IdRanges::InsertRange(std::int64_t first, std::int64_t last) {
+  if (last < first) return 0;
+  const std::int64_t before = size_;
+  size_ += last - first + 1;
   auto it = ranges_.upper_bound(first);
-  if (it != ranges_.begin() && std::prev(it)->second >= first) --it;
-  // What overlaps is taken out, and goes in again as a part of the whole.
-  while (it != ranges_.end() && it->first <= last) {
-    first = std::min(first, it->first);
-    last = std::max(last, it->second);
-    size_ -= it->second - it->first + 1;
+  if (it != ranges_.begin()) {
+    // Written so that neither the smallest nor the largest id overflows, here and below.
+    if (const auto prev = std::prev(it); prev->second >= first || prev->second == first - 1) {
+      it = prev;
+    }
+  }
+  // All ranges that meet the new one, or lie beside it, become one with it.
+  std::int64_t begin = first, end = last;
+  while (it != ranges_.end() && (it->first <= last || it->first - 1 == last)) {
+    begin = std::min(begin, it->first);
+    end = std::max(end, it->second);
+    const std::int64_t from = std::max(first, it->first), to = std::min(last, it->second);
+    if (from <= to) size_ -= to - from + 1;
     it = ranges_.erase(it);
   }
-  size_ += last - first + 1;
-  const auto at = ranges_.emplace_hint(it, first, last);
-  if (it != ranges_.end() && it->first - 1 == last) {
-    at->second = it->second;
-    ranges_.erase(it);
-  }
-  if (at != ranges_.begin() && std::prev(at)->second == first - 1) {
-    std::prev(at)->second = at->second;
-    ranges_.erase(at);
-  }
+  ranges_.emplace_hint(it, begin, end);
+  return size_ - before;
+}
+
+bool IdRanges::Erase(std::int64_t id) {
+  auto it = ranges_.upper_bound(id);
+  if (it == ranges_.begin() || id > (--it)->second) return false;
+  const auto [first, last] = *it;
+  it = ranges_.erase(it);
+  if (id < last) it = ranges_.emplace_hint(it, id + 1, last);
+  if (id > first) ranges_.emplace_hint(it, first, id - 1);
+  --size_;
+  return true;
 }
 
 bool IdRanges::Contains(std::int64_t id) const {
@@ -57,6 +69,17 @@ std::int64_t IdRanges::ContiguousFrom(std::int64_t first) const {
   const auto next = ranges_.upper_bound(first);
   if (next == ranges_.begin() || std::prev(next)->second < first) return first - 1;
   return std::prev(next)->second;
+}
+
+std::vector<std::pair<std::int64_t, std::int64_t>> IdRanges::Within(std::int64_t first,
+                                                                    std::int64_t last) const {
+  std::vector<std::pair<std::int64_t, std::int64_t>> parts;
+  auto it = ranges_.upper_bound(first);
+  if (it != ranges_.begin() && std::prev(it)->second >= first) --it;
+  for (; it != ranges_.end() && it->first <= last; ++it) {
+    parts.emplace_back(std::max(first, it->first), std::min(last, it->second));
+  }
+  return parts;
 }
 
 std::vector<std::pair<std::int64_t, std::int64_t>> IdRanges::Missing(std::int64_t first,

@@ -22,8 +22,10 @@ class IdRanges {
  public:
   // Adds `id`; false when it was in the set already.
   bool Insert(std::int64_t id);
-  // Adds `first`..`last`, which may be in the set already; nothing when last < first.
-  void InsertRange(std::int64_t first, std::int64_t last);
+  // Adds all of [first, last]. Returns how many were not in the set.
+  std::int64_t InsertRange(std::int64_t first, std::int64_t last);
+  // Takes `id` out; false when it was not in the set.
+  bool Erase(std::int64_t id);
   bool Contains(std::int64_t id) const;
   std::int64_t size() const { return size_; }
   std::size_t ranges() const { return ranges_.size(); }
@@ -31,6 +33,9 @@ class IdRanges {
   std::int64_t ContiguousFrom(std::int64_t first) const;
   // The largest id; not when the set is empty.
   std::int64_t last() const { return ranges_.rbegin()->second; }
+  // What of the set lies in [first, last], as closed ranges.
+  std::vector<std::pair<std::int64_t, std::int64_t>> Within(std::int64_t first,
+                                                            std::int64_t last) const;
   // Gaps between `first` and the largest id, as closed ranges, at most `limit` of them.
   std::vector<std::pair<std::int64_t, std::int64_t>> Missing(std::int64_t first,
                                                              std::size_t limit) const;

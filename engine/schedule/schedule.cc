@@ -65,7 +65,8 @@ Completion CheckCompletion(const RunConfig& run, const RunStatus& status) {
 
 EndOfData CheckEndOfData(const ReconstructionConfig& config, const InputStatus& input) {
   if (input.finish_asked) return EndOfData::kFinishScan;
-  if (config.scan.expected_points > 0 && input.joined_points >= config.scan.expected_points) {
+  if (config.scan.expected_points > 0 &&
+      input.joined_points + input.skipped_frames >= config.scan.expected_points) {
     return EndOfData::kExpectedPoints;
   }
   if (config.scan.over_capacity == OverCapacity::kEndScan && input.store_full) {

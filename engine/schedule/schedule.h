@@ -43,8 +43,9 @@ Completion CheckCompletion(const RunConfig& run, const RunStatus& status);
 struct InputStatus {
   bool finish_asked = false;
   std::int64_t joined_points = 0;
-  bool store_full = false;  // And each of its frames has its position.
-  double idle_s = 0;        // Since the last input was accepted or the session began.
+  std::int64_t skipped_frames = 0;  // Declared lost.
+  bool store_full = false;          // And each of its frames has its position.
+  double idle_s = 0;                // Since the last input was accepted or the session began.
   bool any_input = false;
 };
 // The rule by which the data have ended; kNone: not yet. An idle time-out needs some input.

@@ -183,6 +183,17 @@ absl::Status Reconstruction::AddEncoderSamples(const EncoderBatch& batch) {
   return absl::OkStatus();
 }
 
+absl::Status Reconstruction::SkipFrames(std::int64_t first_frame_id, std::int64_t count) {
+  {
+    MutexLock lock(impl_->mu);
+    PS_RETURN_IF_ERROR(impl_->CheckOpen());
+  }
+  const std::int64_t before = impl_->store->inputs_taken();
+  PS_RETURN_IF_ERROR(impl_->store->SkipFrames(first_frame_id, count));
+  impl_->NoteInput(impl_->store->inputs_taken() != before);
+  return absl::OkStatus();
+}
+
 MissingIds Reconstruction::MissingFrames(std::size_t limit) const {
   if (impl_->store == nullptr) return {.known_up_to = progress().frames.watermark};
   return impl_->store->MissingFrames(limit);

@@ -87,6 +87,12 @@ class Reconstruction {
   // Errors: as AddFrames.
   absl::Status AddPositions(const PositionBatch& batch);
   absl::Status AddEncoderSamples(const EncoderBatch& batch);
+  // Frames that the detector has lost and nobody will send: ids that have no accepted frame are
+  // accounted for and count towards scan.expected_points. A frame that comes all the same is taken,
+  // and its id is no longer counted as skipped. `count` is 1..FrameStore::kMaxSkippedAtOnce; ids
+  // below scan.first_frame_id are refused as kBadId, all as kLate after the end of data.
+  // Errors: as AddFrames; kInvalidArgument when `count` is out of range.
+  absl::Status SkipFrames(std::int64_t first_frame_id, std::int64_t count);
   // What of the input has not come yet, at most `limit` ranges of ids; see FrameStore. Of a session
   // that had ended when it was made, no more than its watermarks is known.
   MissingIds MissingFrames(std::size_t limit) const;
@@ -94,7 +100,8 @@ class Reconstruction {
   // Bytes of staging memory that are free now.
   std::int64_t free_staging_bytes() const;
 
-  // End of data; idempotent. `expected_frames`, when given, is compared with what has arrived
+  // End of data; idempotent. `expected_frames`, when given, is compared with what has been accepted
+  // or skipped,
   // and a difference is reported as a warning.
   absl::Status FinishScan(std::optional<std::int64_t> expected_frames);
   // Ends the session with its present result. `abort` gives up the iteration under way's

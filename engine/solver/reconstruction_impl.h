@@ -59,7 +59,7 @@ class Reconstruction::Impl {
   // Everything has come that ever will, and is active.
   void NoteAllActive();
   // Compares what FinishScan announced with what came, once nothing more can come.
-  void CheckExpectedFrames(std::int64_t accepted);
+  void CheckExpectedFrames(const IngestCounters& frames);
   absl::Status Complete(Completion completion);
   absl::StatusOr<bool> PollSnapshot(bool wait, bool final);
   // Gives `snapshot` the next version and makes it the newest.

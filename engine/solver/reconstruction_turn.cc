@@ -109,7 +109,7 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   const FrameStore::Status input = store->status();
   worked |= solver->NoteReady();
   const bool all_loaded = closed && input.staged_frames == 0;
-  if (all_loaded) CheckExpectedFrames(input.frames.accepted);
+  if (all_loaded) CheckExpectedFrames(input.frames);
   if (!solver->started()) {
     if (solver->waiting_points() >= StartThreshold(settings.run) ||
         (all_loaded && solver->waiting_points() > 0)) {
@@ -144,6 +144,7 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
 void Reconstruction::Impl::RecogniseEndOfData(const FrameStore::Status& input) {
   InputStatus status;
   status.joined_points = input.joined_points;
+  status.skipped_frames = input.frames.skipped;
   status.store_full = input.full && input.frames_without_position == 0;
   EndOfData reason = EndOfData::kNone;
   for (; store_warnings < input.warnings.size(); ++store_warnings) {
@@ -179,15 +180,17 @@ void Reconstruction::Impl::NoteAllActive() {
   SetState(SessionState::kRefining);
 }
 
-void Reconstruction::Impl::CheckExpectedFrames(std::int64_t accepted) {
+void Reconstruction::Impl::CheckExpectedFrames(const IngestCounters& frames) {
   std::optional<std::int64_t> expected;
   {
     MutexLock lock(mu);
     expected = std::exchange(expected_frames, std::nullopt);
   }
-  if (expected && *expected != accepted) {
-    Warn(absl::StrCat("FinishScan expected ", *expected, " frames; ", accepted, " were accepted"));
-  }
+  if (!expected || *expected == frames.accepted + frames.skipped) return;
+  std::string text = absl::StrCat("FinishScan expected ", *expected, " frames; ", frames.accepted,
+                                  " were accepted");
+  if (frames.skipped > 0) absl::StrAppend(&text, " and ", frames.skipped, " skipped");
+  Warn(std::move(text));
 }
 
 absl::Status Reconstruction::Impl::Complete(Completion completion) {

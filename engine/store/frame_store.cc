@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <deque>
+#include <limits>
 #include <utility>
 #include <variant>
 
@@ -19,7 +20,7 @@ namespace {
 constexpr std::int64_t kPendingPositionsPerSlot = 8;
 constexpr std::int64_t kPendingPositionsBase = 65536;
 constexpr int kMinStagedFrames = 2;
-constexpr std::size_t kMaxRefusedRanges = 65536;
+constexpr std::size_t kMaxRanges = 65536;  // Of ids without a frame that are kept apart.
 // Frames that are given slots and buffers, and then committed, under one lock.
 constexpr std::size_t kFramesPerLock = 8;
 
@@ -119,7 +120,9 @@ struct FrameStore::Impl {
 
   IngestCounters frames ABSL_GUARDED_BY(mu);
   IngestCounters positions ABSL_GUARDED_BY(mu);
-  IdRanges frame_ids ABSL_GUARDED_BY(mu);  // Accounted for: accepted or refused.
+  IdRanges frame_ids ABSL_GUARDED_BY(mu);     // Accounted for: accepted, refused or skipped.
+  IdRanges accepted_ids ABSL_GUARDED_BY(mu);  // Of frames.
+  IdRanges skipped_ids ABSL_GUARDED_BY(mu);   // Declared lost, and without an accepted frame.
   IdRanges position_ids ABSL_GUARDED_BY(mu);
   std::int64_t joined ABSL_GUARDED_BY(mu) = 0;
   std::int64_t inputs_taken ABSL_GUARDED_BY(mu) = 0;
@@ -139,7 +142,7 @@ struct FrameStore::Impl {
   // A refused id counts for the watermark, unless there are so many gaps that keeping them apart
   // would cost memory without end.
   void Account(IdRanges& ids, std::int64_t id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-    if (id >= first_id && !closed && ids.ranges() < kMaxRefusedRanges) ids.Insert(id);
+    if (id >= first_id && !closed && ids.ranges() < kMaxRanges) ids.Insert(id);
   }
   // `payload_bytes` of the frame, unless they have been counted.
   void RefuseFrame(Reject reason, std::int64_t id, std::string detail,
@@ -182,6 +185,8 @@ struct FrameStore::Impl {
     ++frames.accepted;
     frames.untrusted_pixels += result.untrusted_pixels;
     frame_ids.Insert(frame.id);
+    accepted_ids.Insert(frame.id);
+    skipped_ids.Erase(frame.id);
     if (r.has_position) NoteJoined(r);
     staged.push_back(frame);
   }
@@ -327,11 +332,51 @@ struct FrameStore::Impl {
     // Frames with a NaN must not spoil the mean; they are refused with the others.
     if (AllFinite(frame->raw, config.detector.dtype)) auto_centre->Add(frame->raw);
     held.push_back({frame->frame, std::move(frame->raw)});
-    int wanted = std::min(config.detector.auto_centre->frames, config.scan.capacity);
+    FixCropIfEnough();
+  }
+  // Once no more frames need to be waited for.
+  void FixCropIfEnough() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (!auto_centre || held.empty()) return;
+    std::int64_t wanted = std::min(config.detector.auto_centre->frames, config.scan.capacity);
     if (const int expected = config.scan.expected_points; expected > 0) {
-      wanted = std::min(wanted, expected);
+      wanted = std::min(wanted, expected - skipped_ids.size());
     }
-    if (static_cast<int>(held.size()) >= wanted || closed) FixCrop();
+    if (static_cast<std::int64_t>(held.size()) >= wanted || closed) FixCrop();
+  }
+
+  // Refuses what of [begin, last] may not be skipped, and skips the rest.
+  void SkipAllowed(std::int64_t begin, std::int64_t last) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    const std::int64_t first = std::max(begin, first_id);
+    if (begin < first) {
+      Count(frames, Reject::kBadId, begin, std::min(last + 1, first) - begin,
+            absl::StrCat("skipped frame ", begin, ": ids begin at ", first_id));
+    }
+    if (first > last) return;
+    if (closed) {
+      Count(frames, Reject::kLate, first, last - first + 1, "after the end of data");
+    } else if (skipped_ids.ranges() >= kMaxRanges) {
+      Count(frames, Reject::kOverCapacity, first, last - first + 1,
+            absl::StrCat("skipped frame ", first, ": ", kMaxRanges,
+                         " ranges of frames are skipped already"));
+    } else {
+      Skip(first, last);
+    }
+  }
+  // Takes note of [first, last], ids of the session, as lost.
+  void Skip(std::int64_t first, std::int64_t last) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    const auto skip = [this](std::int64_t from, std::int64_t to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+      if (from > to) return std::int64_t{0};
+      frame_ids.InsertRange(from, to);
+      return skipped_ids.InsertRange(from, to);
+    };
+    std::int64_t skipped = 0, begin = first;
+    for (const auto& [from, to] : accepted_ids.Within(first, last)) {
+      skipped += skip(begin, from - 1);
+      begin = to + 1;
+    }
+    skipped += skip(begin, last);
+    if (skipped > 0) ++inputs_taken;
+    FixCropIfEnough();
   }
   void DropStaging() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     if (!dropped || reserved > 0) return;
@@ -384,6 +429,7 @@ struct FrameStore::Impl {
   IngestCounters FrameCounters() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     IngestCounters c = frames;
     c.watermark = frame_ids.ContiguousFrom(first_id);
+    c.skipped = skipped_ids.size();
     return c;
   }
   IngestCounters PositionCounters() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
@@ -424,13 +470,17 @@ FrameStore::~FrameStore() = default;
 
 int FrameStore::AddFrames(const FrameBatch& batch, int begin) {
   const int end = TakeFrames(batch, begin);
+  NotifyOfReturned();
+  return end;
+}
+
+void FrameStore::NotifyOfReturned() {
   std::vector<std::function<void()>> ready;
   {
     MutexLock lock(impl_->mu);
     if (std::exchange(impl_->buffer_returned, false)) ready.swap(impl_->waiting);
   }
   for (const auto& f : ready) f();
-  return end;
 }
 
 int FrameStore::TakeFrames(const FrameBatch& batch, int begin) {
@@ -473,6 +523,20 @@ int FrameStore::TakeFrames(const FrameBatch& batch, int begin) {
   return i;
 }
 
+absl::Status FrameStore::SkipFrames(std::int64_t first_frame_id, std::int64_t count) {
+  if (count < 1 || count > kMaxSkippedAtOnce ||
+      first_frame_id > std::numeric_limits<std::int64_t>::max() - count) {
+    return absl::InvalidArgumentError(absl::StrCat("skipped.count is ", count, " from frame ",
+                                                   first_frame_id, " on; 1 to ", kMaxSkippedAtOnce,
+                                                   " ids are allowed"));
+  }
+  {
+    MutexLock lock(impl_->mu);
+    impl_->SkipAllowed(first_frame_id, first_frame_id + count - 1);
+  }
+  NotifyOfReturned();
+  return absl::OkStatus();
+}
 void FrameStore::AddPositions(const PositionBatch& batch) {
   MutexLock lock(impl_->mu);
   impl_->positions.payload_bytes +=

@@ -39,6 +39,7 @@ namespace ptychoserve {
 // device worker.
 class FrameStore {
  public:
+  static constexpr std::int64_t kMaxSkippedAtOnce = 1 << 20;
   // Bytes of staging memory for `config`, valid and resolved: as many frames as fit into
   // `most_bytes`, but no more than there are slots, and at least max(2, auto_centre.frames).
   static std::int64_t StagingBytes(const ReconstructionConfig& config, std::int64_t most_bytes);
@@ -50,6 +51,8 @@ class FrameStore {
   // the lock and straight into the memory that the device fetches them from; callers do not wait
   // for each other.
   int AddFrames(const FrameBatch& batch, int begin);
+  // See Reconstruction::SkipFrames.
+  absl::Status SkipFrames(std::int64_t first_frame_id, std::int64_t count);
   // Positions beyond 8 * capacity + 65536 waiting for their frames are refused (kOverCapacity).
   void AddPositions(const PositionBatch& batch);
   // Errors: kInvalidArgument when the session has no encoder.
@@ -109,6 +112,8 @@ class FrameStore {
 
  private:
   int TakeFrames(const FrameBatch& batch, int begin);
+  // Tells those who wait for space when frames that were abandoned have given some back.
+  void NotifyOfReturned();
 
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -32,6 +32,8 @@ struct IngestCounters {
   std::int64_t watermark = -1;        // Every id in [first_frame_id, watermark] is accounted for.
   std::int64_t untrusted_pixels = 0;  // Saturated or hot pixels masked in accepted frames.
   std::int64_t payload_bytes = 0;     // As sent.
+  // Ids declared lost whose frames have not come all the same; no part of `received`.
+  std::int64_t skipped = 0;
 
   std::int64_t total_rejected() const {
     std::int64_t sum = 0;

@@ -97,6 +97,38 @@ TEST(IdRangesTest, WhatIsSaidToBeMissingAndKnownAgreesWithASet) {
   }
 }
 
+TEST(IdRangesTest, RangesAddedAndIdsTakenOutAgreeWithASet) {
+  std::mt19937 random(4);
+  std::uniform_int_distribution<int> pick(0, 40);
+  for (int round = 0; round < 200; ++round) {
+    IdRanges ids;
+    std::set<std::int64_t> expected;
+    for (int i = 0; i < 30; ++i) {
+      const std::int64_t first = pick(random), last = first + pick(random) / 8;
+      if (i % 3 == 0) {
+        std::int64_t added = 0;
+        for (std::int64_t id = first; id <= last; ++id) added += expected.insert(id).second;
+        ASSERT_EQ(ids.InsertRange(first, last), added);
+      } else {
+        ASSERT_EQ(ids.Erase(first), expected.erase(first) == 1);
+      }
+      ASSERT_EQ(ids.size(), static_cast<std::int64_t>(expected.size()));
+      std::size_t ranges = 0;
+      for (std::int64_t id = 0; id <= 50; ++id) {
+        ASSERT_EQ(ids.Contains(id), expected.contains(id));
+        ranges += expected.contains(id) && !expected.contains(id - 1);
+      }
+      ASSERT_EQ(ids.ranges(), ranges) << "neighbours must be one range";
+      std::set<std::int64_t> within;
+      for (const auto& [from, to] : ids.Within(first, last)) {
+        for (std::int64_t id = from; id <= to; ++id) within.insert(id);
+      }
+      ASSERT_EQ(within,
+                (std::set<std::int64_t>(expected.lower_bound(first), expected.upper_bound(last))));
+    }
+  }
+}
+
 TEST(IdRangesTest, ExtremeIds) {
   constexpr std::int64_t kMin = std::numeric_limits<std::int64_t>::min();
   constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
@@ -109,6 +141,12 @@ TEST(IdRangesTest, ExtremeIds) {
   EXPECT_FALSE(ids.Insert(kMax));
   EXPECT_EQ(ids.ContiguousFrom(kMax - 1), kMax);
   EXPECT_EQ(ids.size(), 4);
+  EXPECT_EQ(ids.InsertRange(kMax - 5, kMax), 4);
+  EXPECT_EQ(ids.InsertRange(kMin, kMin + 5), 4);
+  EXPECT_EQ(ids.ranges(), 2u);
+  EXPECT_TRUE(ids.Erase(kMax));
+  EXPECT_TRUE(ids.Erase(kMin));
+  EXPECT_EQ(ids.size(), 10);
 }
 
 TEST(IdRangesTest, AgreesWithASetInAnyOrder) {

@@ -109,6 +109,12 @@ TEST(CheckEndOfData, EachRuleFiresByItselfAndIsNamed) {
   input.joined_points = 100;
   EXPECT_EQ(CheckEndOfData(config, input), EndOfData::kExpectedPoints);
   input = running;
+  input.joined_points = 90;
+  input.skipped_frames = 9;
+  EXPECT_EQ(CheckEndOfData(config, input), EndOfData::kNone);
+  input.skipped_frames = 10;
+  EXPECT_EQ(CheckEndOfData(config, input), EndOfData::kExpectedPoints);
+  input = running;
   input.idle_s = 5;
   EXPECT_EQ(CheckEndOfData(config, input), EndOfData::kIdleTimeout);
 }

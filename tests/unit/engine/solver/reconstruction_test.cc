@@ -120,6 +120,57 @@ TEST_F(ReconstructionTest, ExpectedPointsEndTheData) {
   EXPECT_FALSE(progress().partial);
 }
 
+TEST_F(ReconstructionTest, FramesDeclaredLostCountTowardsTheExpectedPoints) {
+  ReconstructionConfig config = Config();
+  config.scan.expected_points = 12;
+  Start(config);
+  ASSERT_TRUE(session_->SkipFrames(3, 1).ok());
+  EXPECT_EQ(progress().state, SessionState::kReceiving);
+  Send(0, 3);
+  Send(4, 7);
+  RunTurns(20);
+  EXPECT_EQ(progress().end_of_data, EndOfData::kNone);
+  ASSERT_TRUE(session_->SkipFrames(10, 2).ok());  // 10 is there.
+  ASSERT_TRUE(session_->FinishScan(12).ok());
+  RunTurns();
+  EXPECT_EQ(progress().frames.skipped, 2);
+  EXPECT_EQ(progress().active_points, 10);
+  EXPECT_TRUE(progress().partial);
+  EXPECT_THAT(progress().warnings, IsEmpty()) << "the loss is told by the counter";
+  EXPECT_EQ(session_->SkipFrames(20, 1).code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(ReconstructionTest, FramesDeclaredLostLetTheDataEnd) {
+  ReconstructionConfig config = Config();
+  config.scan.expected_points = 12;
+  Start(config);
+  Send(0, 10);
+  RunTurns(5);
+  ASSERT_TRUE(session_->SkipFrames(10, 2).ok());
+  RunTurns();
+  EXPECT_EQ(progress().end_of_data, EndOfData::kExpectedPoints);
+  EXPECT_EQ(progress().state, SessionState::kCompleted);
+}
+
+TEST_F(ReconstructionTest, AutoCentreDoesNotWaitForFramesDeclaredLost) {
+  for (const bool before : {true, false}) {
+    ReconstructionConfig config = Config();
+    config.detector.auto_centre = AutoCentreConfig{.crop_shape = {kSide, kSide}, .frames = 64};
+    config.scan.expected_points = 8;
+    Start(config);
+    if (before) {
+      ASSERT_TRUE(session_->SkipFrames(6, 2).ok());
+    }
+    Send(0, 6);
+    if (!before) {
+      ASSERT_TRUE(session_->SkipFrames(6, 2).ok());
+    }
+    RunTurns();
+    EXPECT_EQ(progress().end_of_data, EndOfData::kExpectedPoints);
+    EXPECT_EQ(progress().active_points, 6);
+  }
+}
+
 TEST_F(ReconstructionTest, AStreamThatStopsHalfwayEndsByTimeoutAndIsCalledPartial) {
   ReconstructionConfig config = Config();
   config.scan.expected_points = 20;

@@ -175,6 +175,74 @@ TEST(FrameStore, SaysWhichIdsHaveNeitherBeenAcceptedNorRefused) {
   EXPECT_EQ(store.MissingPositions(10).known_up_to, 14);
 }
 
+TEST(FrameStore, SkippedFramesAreAccountedForUnlessTheyAreThere) {
+  ReconstructionConfig config = SmallConfig();
+  config.scan.first_frame_id = 10;
+  FrameStore store = MakeStore(config);
+  store.AddFrames(OwnedFrames({11, 14}).batch, 0);
+  const std::int64_t before = store.inputs_taken();
+  ASSERT_TRUE(store.SkipFrames(10, 5).ok());
+  EXPECT_GT(store.inputs_taken(), before);
+  IngestCounters c = store.frame_counters();
+  EXPECT_EQ(c.skipped, 3);
+  EXPECT_EQ(c.watermark, 14);
+  EXPECT_EQ(c.received, 2) << "they are no frames";
+  EXPECT_THAT(store.MissingFrames(10).ranges, ::testing::IsEmpty());
+
+  // Twice is as good as once.
+  const std::int64_t after = store.inputs_taken();
+  ASSERT_TRUE(store.SkipFrames(11, 3).ok());
+  EXPECT_EQ(store.frame_counters().skipped, 3);
+  EXPECT_EQ(store.inputs_taken(), after);
+}
+
+TEST(FrameStore, AFrameThatComesAfterItWasSkippedIsTakenAndNoLongerCountedAsSkipped) {
+  FrameStore store = MakeStore(SmallConfig());
+  ASSERT_TRUE(store.SkipFrames(0, 4).ok());
+  store.AddPositions(Raster({0, 1, 2, 3}).batch);
+  store.AddFrames(OwnedFrames({2}).batch, 0);
+  OwnedFrames wrong({3}, kSide / 2);
+  store.AddFrames(wrong.batch, 0);
+  Load(store);
+  EXPECT_EQ(store.NewPoints().size(), 1u);
+  const IngestCounters c = store.frame_counters();
+  EXPECT_EQ(c.accepted, 1);
+  EXPECT_EQ(c.skipped, 3) << "one that was refused is still without a frame";
+  EXPECT_EQ(c.watermark, 3);
+}
+
+TEST(FrameStore, WhatMayNotBeSkippedIsRefusedWithItsReason) {
+  ReconstructionConfig config = SmallConfig();
+  config.scan.first_frame_id = 10;
+  FrameStore store = MakeStore(config);
+  for (const std::int64_t count : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1048577}}) {
+    EXPECT_EQ(store.SkipFrames(10, count).code(), absl::StatusCode::kInvalidArgument) << count;
+  }
+  EXPECT_EQ(store.SkipFrames(std::numeric_limits<std::int64_t>::max(), 1).code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(store.frame_counters().received, 0);
+  ASSERT_TRUE(store.SkipFrames(-5, 3).ok());
+  ASSERT_TRUE(store.SkipFrames(8, 3).ok());
+  EXPECT_EQ(Rejected(store.frame_counters(), Reject::kBadId), 5);
+  EXPECT_EQ(store.frame_counters().skipped, 1);
+  store.Close();
+  ASSERT_TRUE(store.SkipFrames(20, 7).ok());
+  const IngestCounters c = store.frame_counters();
+  EXPECT_EQ(Rejected(c, Reject::kLate), 7);
+  EXPECT_EQ(c.skipped, 1);
+  EXPECT_EQ(c.watermark, 10);
+  EXPECT_EQ(c.received, c.accepted + c.total_rejected());
+  EXPECT_EQ(c.first_rejected_id[static_cast<std::size_t>(Reject::kLate)], 20);
+}
+
+TEST(FrameStore, ManyFramesAreSkippedAtOnce) {
+  FrameStore store = MakeStore(SmallConfig());
+  store.AddFrames(OwnedFrames({500'000}).batch, 0);
+  ASSERT_TRUE(store.SkipFrames(0, FrameStore::kMaxSkippedAtOnce).ok());
+  EXPECT_EQ(store.frame_counters().skipped, FrameStore::kMaxSkippedAtOnce - 1);
+  EXPECT_EQ(store.frame_counters().watermark, FrameStore::kMaxSkippedAtOnce - 1);
+}
+
 TEST(FrameStore, CapacityThatIsNoMultipleOfTheBatchGivesExactlySoManyPoints) {
   ReconstructionConfig config = SmallConfig();
   config.scan.capacity = 37;
