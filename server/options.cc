@@ -84,6 +84,19 @@ void AddOptions(CLI::App& app, ServerOptions& o) {
       ->check(CLI::Range(0, 256))
       ->group("Sessions");
 
+  add("--state-dir", o.state_dir, "PTYCHOSERVED_STATE_DIR",
+      "Directory where sessions survive the server: their input, the last snapshots, the results. "
+      "Without it they live in memory")
+      ->group("Durability");
+  add("--checkpoint-interval-s", o.checkpoint_interval_s, "PTYCHOSERVED_CHECKPOINT_INTERVAL_S",
+      "Seconds between two snapshots of a session that are saved to go on from")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->group("Durability");
+  add("--retention-h", o.retention_h, "PTYCHOSERVED_RETENTION_H",
+      "Hours after which an ended session is deleted; 0: never. With --state-dir only")
+      ->check(CLI::Range(0.0, 1e6))
+      ->group("Durability");
+
   add("--shutdown-timeout-s", o.shutdown_timeout_s, "PTYCHOSERVED_SHUTDOWN_TIMEOUT_S",
       "Seconds for an orderly end, after which the process ends with code 3")
       ->check(CLI::Range(1.0, 3600.0))

@@ -22,6 +22,9 @@ struct ServerOptions {
   std::uint64_t staging_bytes = 256 << 20;
   double open_timeout_s = 10;  // For the first message of an input stream.
   int ingest_workers = 0;      // 0: half of the cores, 2 to 16.
+  std::string state_dir;       // Empty: sessions live as long as the server.
+  double checkpoint_interval_s = 10;
+  double retention_h = 168;  // Of ended sessions; 0: until they are deleted.
   double shutdown_timeout_s = 20;
   std::string log_level = "info";
   std::string log_format = "text";

@@ -18,6 +18,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/version.h"
 #include "server/device/make_devices.h"
+#include "server/journal/recovery.h"
 #include "server/telemetry/log.h"
 
 namespace ptychoserve::server {
@@ -44,7 +45,9 @@ CoreLimits LimitsFrom(const ServerOptions& options) {
   CoreLimits limits;
   limits.max_sessions = options.max_sessions;
   limits.max_message_bytes = static_cast<std::int64_t>(options.max_message_bytes);
-  limits.staging_bytes = static_cast<std::int64_t>(options.staging_bytes);
+  limits.session.staging_bytes = static_cast<std::int64_t>(options.staging_bytes);
+  limits.session.checkpoint_interval = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::duration<double>(options.checkpoint_interval_s));
   limits.ingest_workers = IngestWorkers(options.ingest_workers);
   limits.open_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::duration<double>(options.open_timeout_s));
@@ -86,16 +89,58 @@ absl::Status WritePortFile(const std::string& path, const std::string& address) 
 
 }  // namespace
 
+namespace {
+
+// Waits for things that are done on other threads, at any time, even after nobody waits any more.
+class Countdown {
+ public:
+  void Add(int count) {
+    MutexLock lock(state_->mu);
+    state_->left += count;
+  }
+  void Done() const {
+    MutexLock lock(state_->mu);
+    --state_->left;
+    state_->done.NotifyAll();
+  }
+  // How many are left at the deadline.
+  int Wait(std::chrono::steady_clock::time_point deadline) const {
+    MutexLock lock(state_->mu);
+    while (state_->left > 0) {
+      const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(
+          deadline - std::chrono::steady_clock::now());
+      if (rest <= std::chrono::milliseconds::zero()) break;
+      state_->done.WaitFor(state_->mu, rest);
+    }
+    return state_->left;
+  }
+
+ private:
+  struct State {
+    Mutex mu;
+    CondVar done;
+    int left ABSL_GUARDED_BY(mu) = 0;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   PS_RETURN_IF_ERROR(CheckOptions(options));
   PS_ASSIGN_OR_RETURN(auto devices, MakeDevices(options));
-  std::unique_ptr<Server> server(new Server(options, std::move(devices)));
+  std::unique_ptr<StateDirectory> state;
+  if (!options.state_dir.empty()) {
+    PS_ASSIGN_OR_RETURN(state, StateDirectory::Open(options.state_dir));
+  }
+  std::unique_ptr<Server> server(new Server(options, std::move(devices), std::move(state)));
   for (const auto& serving : server->core_.devices.devices()) {
     Log(LogLevel::kInfo, "device",
         {{"name", serving->device->name()},
          {"description", serving->device->description()},
          {"usable_bytes", serving->memory.usable_bytes()}});
   }
+  if (server->core_.state != nullptr) RecoverSessions(server->core_);
   PS_RETURN_IF_ERROR(server->Listen());
   if (!options.port_file.empty()) {
     PS_RETURN_IF_ERROR(WritePortFile(options.port_file, server->address_));
@@ -104,8 +149,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   return server;
 }
 
-Server::Server(const ServerOptions& options, std::vector<std::unique_ptr<Device>> devices)
-    : options_(options), core_(std::move(devices), LimitsFrom(options)), service_(core_) {}
+Server::Server(const ServerOptions& options, std::vector<std::unique_ptr<Device>> devices,
+               std::unique_ptr<StateDirectory> state)
+    : options_(options),
+      core_(std::move(devices), LimitsFrom(options), std::move(state)),
+      service_(core_) {}
 
 Server::~Server() { Shutdown(); }
 
@@ -145,34 +193,30 @@ absl::Status Server::Listen() {
   return absl::OkStatus();
 }
 
-void Server::StopSessions(std::chrono::steady_clock::time_point deadline) {
-  struct Countdown {
-    Mutex mu;
-    CondVar done;
-    int left ABSL_GUARDED_BY(mu) = 0;
-  };
-  const auto countdown = std::make_shared<Countdown>();
+void Server::SaveSessions(std::chrono::steady_clock::time_point deadline) {
+  Countdown countdown;
   for (const auto& session : core_.sessions.All()) {
-    session->reconstruction().Stop(/*abort=*/false).IgnoreError();  // It may have ended already.
-    {
-      MutexLock lock(countdown->mu);
-      ++countdown->left;
-    }
-    session->WhenRetired([countdown] {
-      MutexLock lock(countdown->mu);
-      --countdown->left;
-      countdown->done.NotifyAll();
-    });
+    if (session->ended() || session->journal() == nullptr) continue;
+    countdown.Add(2);
+    session->Checkpoint([countdown] { countdown.Done(); });
+    session->journal()->WhenDurable(session->journal()->last_sequence(),
+                                    [countdown](const absl::Status&) { countdown.Done(); });
   }
-  MutexLock lock(countdown->mu);
-  while (countdown->left > 0) {
-    const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(
-        deadline - std::chrono::steady_clock::now());
-    if (rest <= std::chrono::milliseconds::zero()) {
-      Log(LogLevel::kWarning, "sessions did not stop in time", {{"sessions", countdown->left}});
-      return;
-    }
-    countdown->done.WaitFor(countdown->mu, rest);
+  if (const int left = countdown.Wait(deadline); left > 0) {
+    Log(LogLevel::kWarning, "not all that was acknowledged is on disk", {{"writes", left}});
+  }
+}
+
+void Server::StopSessions(std::chrono::steady_clock::time_point deadline) {
+  Countdown countdown;
+  for (const auto& session : core_.sessions.All()) {
+    if (session->journal() != nullptr) continue;  // Goes on when there is a server again.
+    session->reconstruction().Stop(/*abort=*/false).IgnoreError();  // It may have ended already.
+    countdown.Add(1);
+    session->WhenRetired([countdown] { countdown.Done(); });
+  }
+  if (const int left = countdown.Wait(deadline); left > 0) {
+    Log(LogLevel::kWarning, "sessions did not stop in time", {{"sessions", left}});
   }
 }
 
@@ -188,6 +232,7 @@ void Server::Shutdown() {
   core_.sessions.Close();
   core_.streams.DrainAll(Drainable::Kind::kIngest);
   StopSessions(begin + timeout / 2);
+  SaveSessions(begin + timeout / 2);
   // Watchers of a stopped session get its last snapshot and state, and end by themselves.
   core_.streams.DrainAll(Drainable::Kind::kPublish);
   const auto left = std::max(begin + timeout - std::chrono::steady_clock::now(),

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "server/base/timer.h"
 #include "server/options.h"
 #include "server/service/core.h"
 #include "server/service/service.h"
@@ -28,21 +29,28 @@ class Server {
   const std::string& address() const { return address_; }
 
   // Ends in order: no longer healthy, no new work, input streams get their last acknowledgement,
-  // sessions stop with their results, watchers are sent the end. What has not ended after the
-  // options' time-out is cancelled. Idempotent.
+  // sessions that are kept on disk are saved and the others stop with their results, watchers are
+  // sent the end. What has not ended after the options' time-out is cancelled. Idempotent.
   void Shutdown();
 
  private:
-  Server(const ServerOptions& options, std::vector<std::unique_ptr<Device>> devices);
+  Server(const ServerOptions& options, std::vector<std::unique_ptr<Device>> devices,
+         std::unique_ptr<StateDirectory> state);
   absl::Status Listen();
-  // Stops all sessions; returns when they have left their devices, or at `deadline`.
+  // Stops the sessions that would not survive; returns when they have left their devices, or at
+  // `deadline`.
   void StopSessions(std::chrono::steady_clock::time_point deadline);
+  // Brings what the others need to go on to disk.
+  void SaveSessions(std::chrono::steady_clock::time_point deadline);
+  // Deletes sessions that have ended long ago, now and again every hour.
+  void DeleteExpired();
 
   const ServerOptions options_;
   Core core_;
   Service service_;
   std::unique_ptr<grpc::Server> grpc_;
   std::string address_;
+  Timer expiry_;  // Of the thread that starts and ends the server, and its own.
 };
 
 }  // namespace ptychoserve::server

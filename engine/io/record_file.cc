@@ -226,13 +226,20 @@ absl::StatusOr<std::optional<Record>> RecordReader::Next() {
 
 // --- Whole files -----------------------------------------------------------------------------
 
-absl::Status SyncDirectory(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+namespace {
+
+absl::Status SyncPath(const std::string& path, int flags) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | flags);
   if (fd < 0) return Failed("open", path, errno);
   const int error = fsync(fd) == 0 ? 0 : errno;
   close(fd);
   return error == 0 ? absl::OkStatus() : Failed("sync", path, error);
 }
+
+}  // namespace
+
+absl::Status SyncFile(const std::string& path) { return SyncPath(path, 0); }
+absl::Status SyncDirectory(const std::string& path) { return SyncPath(path, O_DIRECTORY); }
 
 absl::Status ReplaceRecordFile(const std::string& path, std::span<const Record> records) {
   const std::string temporary = path + ".new";

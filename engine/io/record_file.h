@@ -91,6 +91,8 @@ class RecordReader {
 // after_rename. Errors: as RecordWriter.
 absl::Status ReplaceRecordFile(const std::string& path, std::span<const Record> records);
 
+// What has been written to the file, by whomever, is on disk when this returns. Errors: kInternal.
+absl::Status SyncFile(const std::string& path);
 // Makes the names in a directory as durable as the files. Errors: kInternal.
 absl::Status SyncDirectory(const std::string& path);
 

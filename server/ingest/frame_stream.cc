@@ -2,9 +2,7 @@
 
 #include <span>
 
-#include "engine/base/status_macros.h"
-#include "server/ingest/batch_check.h"
-#include "server/service/errors.h"
+#include "server/ingest/feed.h"
 
 namespace ptychoserve::server {
 
@@ -28,17 +26,10 @@ const v1::OpenStream* FrameStream::open() const {
 }
 
 absl::StatusOr<bool> FrameStream::Feed(Reconstruction& reconstruction) {
-  if (!message_.request.has_batch()) {
-    return InvalidField(reason::kProtocolViolation, "batch",
-                        "not set; every message after the first must hold one");
-  }
-  PS_ASSIGN_OR_RETURN(const FrameBatch batch,
-                      CheckFrameBatch(message_.request.batch(), message_.payload));
-  PS_ASSIGN_OR_RETURN(next_frame_, reconstruction.AddFrames(batch, next_frame_));
-  if (next_frame_ < batch.count()) return false;
-  next_frame_ = 0;
-  return true;
+  return FeedFrames(message_, reconstruction, &next_frame_);
 }
+
+std::vector<ClosedRange> FrameStream::Ids() const { return IdsOf(message_.request); }
 
 std::int64_t FrameStream::PayloadBytes() const {
   return static_cast<std::int64_t>(message_.payload.size());

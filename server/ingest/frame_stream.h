@@ -24,6 +24,11 @@ class FrameStream final : public IngestStream {
   absl::StatusOr<bool> Feed(Reconstruction& reconstruction) override;
   std::int64_t PayloadBytes() const override;
   void Release() override;
+  RecordKind kind_of_input() const override { return RecordKind::kFrames; }
+  std::vector<ClosedRange> Ids() const override;
+  MissingIds Missing(const Reconstruction& reconstruction, std::size_t limit) const override {
+    return reconstruction.MissingFrames(limit);
+  }
   const IngestCounters& Counters(const Progress& progress) const override;
   bool uses_staging() const override { return true; }
 

@@ -13,6 +13,11 @@
 #include "server/telemetry/log.h"
 
 namespace ptychoserve::server {
+namespace {
+
+constexpr std::size_t kMaxMissingRanges = 10'000;
+
+}  // namespace
 
 IngestStream::IngestStream(Core& core, grpc::CallbackServerContext* context)
     : core_(core), context_(context) {}
@@ -54,7 +59,7 @@ void IngestStream::OnReadDone(bool ok) {
                                          "the stream ended before it; it must be the first "
                                          "message"));
       }
-      if (intake_ == Intake::kIdle) CloseLocked(absl::OkStatus());
+      if (intake_ == Intake::kIdle) CloseWhenDurableLocked();
       return;
     }
     if (state_ == State::kOpening) return OpenLocked();
@@ -75,7 +80,9 @@ absl::Status IngestStream::CheckOpen() {
   if (const SessionState state = session_->state(); IsFinal(state)) {
     return SessionEnded(session_->name(), StateName(state));
   }
-  return absl::OkStatus();
+  if (open()->producer().empty()) return absl::OkStatus();
+  return session_->producers().Attach(kind_of_input(), open()->producer(), open()->epoch(),
+                                      weak_from_this());
 }
 
 void IngestStream::OpenLocked() {
@@ -93,6 +100,10 @@ void IngestStream::OpenLocked() {
   Log(LogLevel::kDebug, "input stream opened",
       {{"session", session_->id()}, {"peer", context_->peer()}});
   state_ = State::kOpen;
+  if (const auto& journal = session_->journal(); journal != nullptr) {
+    durable_batches_ = -1;
+    undurable_.push_back(journal->last_sequence());
+  }
   WriteAckLocked();
   MaybeReadLocked();
 }
@@ -113,6 +124,10 @@ void IngestStream::Work() {
     }
   }
   const absl::StatusOr<bool> fed = FeedPresent(&bytes);
+  if (fed.ok() && *fed && session_->journal() != nullptr) {
+    present_sequence_ =
+        session_->journal()->Append(kind_of_input(), std::exchange(present_, {}), Ids());
+  }
   Intake next = Intake::kIdle;
   {
     MutexLock lock(mu_);
@@ -121,14 +136,19 @@ void IngestStream::Work() {
   }
   if (next == Intake::kPosted) return PostWork();
   if (next == Intake::kIdle) return;
-  session_->reconstruction().NotifyWhenSpace([weak = weak_from_this()] {
+  auto again = [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->PostWork();
-  });
+  };
+  if (const auto& journal = session_->journal(); journal != nullptr && journal->full()) {
+    return journal->NotifyWhenRoom(std::move(again));
+  }
+  session_->reconstruction().NotifyWhenSpace(std::move(again));
 }
 
 absl::StatusOr<bool> IngestStream::FeedPresent(grpc::ByteBuffer* next) {
   if (present_bytes_ == 0) {
     present_bytes_ = next->Length();
+    if (session_->journal() != nullptr) present_ = *next;  // Shares its memory.
     if (!Parse(next)) {
       return InvalidField(reason::kProtocolViolation, "message",
                           "its bytes are not a message of this stream; use stubs made from the "
@@ -142,6 +162,7 @@ IngestStream::Intake IngestStream::AfterFeedLocked(const absl::StatusOr<bool>& f
   const bool done = fed.ok() && *fed;
   if (done) {
     ++batches_;
+    if (session_->journal() != nullptr) undurable_.push_back(present_sequence_);
     acks_.Add(PayloadBytes());
     held_bytes_ -= std::exchange(present_bytes_, 0);
     Release();
@@ -152,16 +173,18 @@ IngestStream::Intake IngestStream::AfterFeedLocked(const absl::StatusOr<bool>& f
     CloseLocked(absl::IsFailedPrecondition(fed.status()) && ReasonOf(fed.status()).empty()
                     ? SessionEnded(session_->name(), StateName(session_->state()))
                     : fed.status());
-  } else if (draining_) {
-    CloseLocked(Draining());
+  } else if (leave_) {
+    CloseLocked(*leave_);
   } else if (!done) {
     return Intake::kWaiting;
   } else if (half_closed_ && inbox_.empty()) {
-    CloseLocked(absl::OkStatus());
+    CloseWhenDurableLocked();
   } else {
     OweAckLocked();
     MaybeReadLocked();
-    return inbox_.empty() ? Intake::kIdle : Intake::kPosted;
+    if (inbox_.empty()) return Intake::kIdle;
+    const auto& journal = session_->journal();
+    return journal != nullptr && journal->full() ? Intake::kWaiting : Intake::kPosted;
   }
   return Intake::kIdle;
 }
@@ -203,6 +226,16 @@ void IngestStream::WriteAckLocked() {
   *ack.mutable_counters() = CountersToProto(Counters(progress));
   ack.set_max_message_bytes(static_cast<std::uint64_t>(core_.limits.max_message_bytes));
   ack.set_state(ToProto(progress.state));
+  TellDurabilityLocked(ack);
+  if (std::exchange(first_ack_, false)) {
+    const MissingIds missing = Missing(session_->reconstruction(), kMaxMissingRanges);
+    for (const auto& [first, last] : missing.ranges) {
+      v1::IdRange& range = *ack.add_missing();
+      range.set_first(first);
+      range.set_last(last);
+    }
+    ack.set_known_up_to(missing.known_up_to);
+  }
   bool own = false;
   ack_.Clear();
   const grpc::Status serialised =
@@ -225,10 +258,51 @@ void IngestStream::OnWriteDone(bool ok) {
   if (acks_.owed()) OweAckLocked();
 }
 
+void IngestStream::CountDurableLocked() {
+  const std::uint64_t durable = session_->journal()->durable_sequence();
+  while (!undurable_.empty() && undurable_.front() <= durable) {
+    undurable_.pop_front();
+    ++durable_batches_;
+  }
+}
+
+void IngestStream::TellDurabilityLocked(v1::IngestAck& ack) {
+  const auto& journal = session_->journal();
+  const std::int64_t first_id = session_->reconstruction().config().scan.first_frame_id;
+  if (journal == nullptr) {
+    ack.set_durability(v1::DURABILITY_MEMORY);
+    ack.set_durable_watermark(first_id - 1);
+    return;
+  }
+  CountDurableLocked();
+  ack.set_durability(journal->lost() ? v1::DURABILITY_LOST : v1::DURABILITY_JOURNAL);
+  ack.set_durable_batches(durable_batches_);
+  ack.set_durable_watermark(journal->durable_watermark(kind_of_input(), first_id));
+}
+
+void IngestStream::CloseWhenDurableLocked() {
+  const auto& journal = session_->journal();
+  if (journal == nullptr) return CloseLocked(absl::OkStatus());
+  // Not from here: it may answer at once.
+  core_.ingest.Post([self = shared_from_this(), journal, last = journal->last_sequence()] {
+    journal->WhenDurable(last, [self](const absl::Status&) {  // The acknowledgement tells which.
+      MutexLock lock(self->mu_);
+      if (self->state_ == State::kOpen) self->CloseLocked(absl::OkStatus());
+    });
+  });
+}
+
 void IngestStream::OnSessionChange() {
-  if (!session_->ended()) return;
+  const bool ended = session_->ended();
   MutexLock lock(mu_);
   if (state_ >= State::kClosing) return;
+  if (!ended) {
+    if (session_->journal() == nullptr || state_ != State::kOpen) return;
+    const std::int64_t before = durable_batches_;
+    CountDurableLocked();
+    if (durable_batches_ != before) OweAckLocked();
+    return;
+  }
   if (session_->deleted()) {
     // A message under way is finished first; see AfterFeedLocked.
     if (intake_ != Intake::kPosted) CloseLocked(SessionDeleted(session_->name()));
@@ -242,11 +316,20 @@ void IngestStream::OnSessionChange() {
 
 void IngestStream::Drain() {
   MutexLock lock(mu_);
-  if (draining_ || state_ >= State::kClosing) return;
-  draining_ = true;
-  if (state_ == State::kOpening) return FinishLocked(Draining());
+  LeaveLocked(Draining());
+}
+
+void IngestStream::Fence(std::uint64_t by_epoch) {
+  MutexLock lock(mu_);
+  LeaveLocked(ProducerFenced(by_epoch));
+}
+
+void IngestStream::LeaveLocked(absl::Status why) {
+  if (leave_ || state_ >= State::kClosing) return;
+  leave_ = std::move(why);
+  if (state_ == State::kOpening) return FinishLocked(*leave_);
   // A message under way is finished first; see AfterFeedLocked.
-  if (intake_ != Intake::kPosted) CloseLocked(Draining());
+  if (intake_ != Intake::kPosted) CloseLocked(*leave_);
 }
 
 void IngestStream::CloseLocked(absl::Status status) {

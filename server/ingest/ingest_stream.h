@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -17,8 +19,10 @@
 #include "ptychoserve/v1/ingest.pb.h"
 #include "server/base/timer.h"
 #include "server/ingest/ack_policy.h"
+#include "server/journal/session_journal.h"
 #include "server/service/core.h"
 #include "server/service/stream_set.h"
+#include "server/session/producers.h"
 #include "server/session/session.h"
 
 namespace ptychoserve::server {
@@ -34,16 +38,20 @@ namespace ptychoserve::server {
 //   kIdle -> kPosted        a message is there; the ingest pool takes it in
 //   kPosted -> kPosted      it has been taken in (or refused and counted), and so is the next one
 //   kPosted -> kIdle        it was the last one
-//   kPosted -> kWaiting     the session's staging memory is full; soon nothing is read any more,
-//                           so that HTTP/2 flow control stops the client
+//   kPosted -> kWaiting     the session's staging memory is full, or its journal is behind; soon
+//                           nothing is read any more, so that HTTP/2 flow control stops the client
 //   kWaiting -> kPosted     there is space again
 //
+// With a journal, a message goes into it as it came once it has been taken in, and a client that
+// has half-closed gets its last acknowledgement when all of its messages are on disk.
+//
 // One read is outstanding at most, and one write. Calls end whatever the client does: OnCancel
-// finishes, a client that opens nothing is timed out, Drain closes, and a last acknowledgement that
-// is not taken cancels the call. Owns itself until OnDone.
+// finishes, a client that opens nothing is timed out, Drain and Fence close, and a last
+// acknowledgement that is not taken cancels the call. Owns itself until OnDone.
 class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                      public SessionListener,
                      public Drainable,
+                     public Fenceable,
                      public std::enable_shared_from_this<IngestStream> {
  public:
   static constexpr std::chrono::seconds kLastAckTimeout{10};
@@ -60,6 +68,7 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   void OnSessionChange() final ABSL_LOCKS_EXCLUDED(mu_);
   Kind kind() const final { return Kind::kIngest; }
   void Drain() final ABSL_LOCKS_EXCLUDED(mu_);
+  void Fence(std::uint64_t by_epoch) final ABSL_LOCKS_EXCLUDED(mu_);
 
  protected:
   IngestStream(Core& core, grpc::CallbackServerContext* context);
@@ -80,6 +89,12 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   virtual std::int64_t PayloadBytes() const = 0;
   // The present message is done with.
   virtual void Release() = 0;
+  // Its kind in the journal.
+  virtual RecordKind kind_of_input() const = 0;
+  // Ids that the present message accounts for.
+  virtual std::vector<ClosedRange> Ids() const = 0;
+  // What is missing of the kind of input that this stream carries.
+  virtual MissingIds Missing(const Reconstruction& reconstruction, std::size_t limit) const = 0;
   // Totals of the kind of input that this stream carries.
   virtual const IngestCounters& Counters(const Progress& progress) const = 0;
   // Whether this stream uses staging memory.
@@ -95,6 +110,13 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   void MaybeReadLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void PostWork();
   void Work() ABSL_LOCKS_EXCLUDED(mu_);
+  // The server ends the call once the present message is dealt with.
+  void LeaveLocked(absl::Status why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Ends the call of a client that has half-closed, when its input is as durable as it gets.
+  void CloseWhenDurableLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // How many batches are on disk by now.
+  void CountDurableLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void TellDurabilityLocked(v1::IngestAck& ack) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Goes on with the present message; begins with `next` when there is none.
   absl::StatusOr<bool> FeedPresent(grpc::ByteBuffer* next);
   // What follows from the result of Feed.
@@ -118,6 +140,8 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   grpc::ByteBuffer arrived_;                    // gRPC's while a read is outstanding.
   grpc::ByteBuffer ack_;                        // gRPC's while a write is in flight.
   std::size_t present_bytes_ = 0;               // The pool's; 0 when there is no present message.
+  grpc::ByteBuffer present_;                    // The pool's; as it came, with a journal only.
+  std::uint64_t present_sequence_ = 0;          // The pool's; its number in the journal.
 
   // gRPC 1.51 runs reactions on its own threads, never inside Start*() or Finish(), so operations
   // may be started with the lock held. OnDone takes none.
@@ -128,13 +152,18 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   std::size_t held_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // In inbox_ and of the present message.
   bool reading_ ABSL_GUARDED_BY(mu_) = false;
   bool half_closed_ ABSL_GUARDED_BY(mu_) = false;
-  bool draining_ ABSL_GUARDED_BY(mu_) = false;
+  std::optional<absl::Status> leave_ ABSL_GUARDED_BY(mu_);  // Why the server wants to end the call.
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   bool last_ack_written_ ABSL_GUARDED_BY(mu_) = false;
   bool told_end_ ABSL_GUARDED_BY(mu_) = false;  // An ack has told that the session has ended.
   absl::Status close_status_ ABSL_GUARDED_BY(mu_);
   AckPolicy acks_ ABSL_GUARDED_BY(mu_);
   std::int64_t batches_ ABSL_GUARDED_BY(mu_) = 0;
+  std::int64_t durable_batches_ ABSL_GUARDED_BY(mu_) = 0;
+  // Numbers in the journal of what is not known to be on disk: the last one before the stream was
+  // opened, then those of its batches.
+  std::deque<std::uint64_t> undurable_ ABSL_GUARDED_BY(mu_);
+  bool first_ack_ ABSL_GUARDED_BY(mu_) = true;
   Timer timeout_ ABSL_GUARDED_BY(mu_);
   Timer ack_timer_ ABSL_GUARDED_BY(mu_);
   bool ack_timer_set_ ABSL_GUARDED_BY(mu_) = false;

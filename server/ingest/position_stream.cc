@@ -2,10 +2,8 @@
 
 #include <grpcpp/impl/codegen/proto_utils.h>
 
-#include "absl/strings/strip.h"
 #include "engine/base/status_macros.h"
-#include "server/ingest/batch_check.h"
-#include "server/service/errors.h"
+#include "server/ingest/feed.h"
 
 namespace ptychoserve::server {
 
@@ -23,29 +21,11 @@ const v1::OpenStream* PositionStream::open() const {
 }
 
 absl::StatusOr<bool> PositionStream::Feed(Reconstruction& reconstruction) {
-  switch (request_.message_case()) {
-    case v1::StreamPositionsRequest::kBatch: {
-      PS_ASSIGN_OR_RETURN(const PositionBatch batch, CheckPositionBatch(request_.batch()));
-      PS_RETURN_IF_ERROR(reconstruction.AddPositions(batch));
-      return true;
-    }
-    case v1::StreamPositionsRequest::kEncoderSamples: {
-      PS_ASSIGN_OR_RETURN(const EncoderBatch batch,
-                          CheckEncoderSamples(request_.encoder_samples()));
-      const absl::Status added = reconstruction.AddEncoderSamples(batch);
-      if (absl::IsInvalidArgument(added)) {
-        return InvalidField(reason::kProtocolViolation, "encoder_samples",
-                            absl::StripPrefix(added.message(), "encoder_samples: "));
-      }
-      PS_RETURN_IF_ERROR(added);
-      return true;
-    }
-    default:
-      return InvalidField(reason::kProtocolViolation, "batch",
-                          "not set; every message after the first must hold a batch or "
-                          "encoder_samples");
-  }
+  PS_RETURN_IF_ERROR(FeedPositions(request_, reconstruction));
+  return true;
 }
+
+std::vector<ClosedRange> PositionStream::Ids() const { return IdsOf(request_); }
 
 std::int64_t PositionStream::PayloadBytes() const {
   constexpr std::int64_t kBytesPerPair = 2 * sizeof(double);

@@ -19,6 +19,11 @@ class PositionStream final : public IngestStream {
   absl::StatusOr<bool> Feed(Reconstruction& reconstruction) override;
   std::int64_t PayloadBytes() const override;
   void Release() override { request_.Clear(); }
+  RecordKind kind_of_input() const override { return RecordKind::kPositions; }
+  std::vector<ClosedRange> Ids() const override;
+  MissingIds Missing(const Reconstruction& reconstruction, std::size_t limit) const override {
+    return reconstruction.MissingPositions(limit);
+  }
   const IngestCounters& Counters(const Progress& progress) const override;
   bool uses_staging() const override { return false; }
 

@@ -12,15 +12,25 @@
 
 namespace ptychoserve::server {
 
-SessionJournal::SessionJournal(std::string directory, int first_segment,
-                               std::uint64_t first_sequence, WorkerPool& pool,
+SessionJournal::SessionJournal(std::string directory, int first_segment, WorkerPool& pool,
                                std::function<void()> on_durable)
     : directory_(std::move(directory)),
       pool_(pool),
       on_durable_(std::move(on_durable)),
-      segment_(first_segment),
-      next_sequence_(first_sequence),
-      durable_(first_sequence - 1) {}
+      segment_(first_segment) {}
+
+void SessionJournal::NoteReplayed(RecordKind kind, std::uint64_t sequence,
+                                  const std::vector<ClosedRange>& ids) {
+  MutexLock lock(mu_);
+  durable_ = sequence;
+  next_sequence_ = sequence + 1;
+  InsertIdsLocked(kind, ids);
+}
+
+void SessionJournal::InsertIdsLocked(RecordKind kind, const std::vector<ClosedRange>& ids) {
+  IdRanges& known = kind == RecordKind::kFrames ? frame_ids_ : position_ids_;
+  for (const auto& [first, last] : ids) known.InsertRange(first, last);
+}
 
 std::uint64_t SessionJournal::Append(RecordKind kind, grpc::ByteBuffer message,
                                      std::vector<ClosedRange> ids) {
@@ -187,8 +197,7 @@ void SessionJournal::Settle(const absl::Status& written) {
         waiting_bytes_ -= static_cast<std::int64_t>(entry.message.Length());
         // Numbers go on without a gap as long as nothing was left out.
         if (entry.sequence == durable_ + 1) durable_ = entry.sequence;
-        IdRanges& ids = entry.kind == RecordKind::kFrames ? frame_ids_ : position_ids_;
-        for (const auto& [first, last] : entry.ids) ids.InsertRange(first, last);
+        InsertIdsLocked(entry.kind, entry.ids);
       }
       group_.clear();
       if (!queue_.empty()) PostDrainLocked();

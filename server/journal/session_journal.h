@@ -47,11 +47,12 @@ class SessionJournal : public std::enable_shared_from_this<SessionJournal> {
   static constexpr std::int64_t kGroupBytes = 64 << 20;  // Written between two synchronisations.
   static constexpr std::chrono::milliseconds kRetryInterval{1000};
 
-  // Files are `directory`/input-NNNNNN.rec, from `first_segment` on; records are numbered from
-  // `first_sequence` on. `on_durable` is called, on a thread of the pool, after each step forward
-  // and each change of lost().
-  SessionJournal(std::string directory, int first_segment, std::uint64_t first_sequence,
-                 WorkerPool& pool, std::function<void()> on_durable);
+  // Files are `directory`/input-NNNNNN.rec, from `first_segment` on. `on_durable` is called, on a
+  // thread of the pool, after each step forward and each change of lost().
+  SessionJournal(std::string directory, int first_segment, WorkerPool& pool,
+                 std::function<void()> on_durable);
+  // Of a record that is on disk already: numbers go on after it. Before the first Append.
+  void NoteReplayed(RecordKind kind, std::uint64_t sequence, const std::vector<ClosedRange>& ids);
 
   // Hands a record over and returns its number. `ids` are those that the message accounts for.
   std::uint64_t Append(RecordKind kind, grpc::ByteBuffer message, std::vector<ClosedRange> ids);
@@ -65,7 +66,7 @@ class SessionJournal : public std::enable_shared_from_this<SessionJournal> {
 
   // All records up to this number are on disk.
   std::uint64_t durable_sequence() const;
-  // Number of the record that was handed over last; the one before `first_sequence` at the start.
+  // Number of the record that was handed over last; 0 before the first.
   std::uint64_t last_sequence() const;
   // All ids from `first` on to this one are accounted for on disk.
   std::int64_t durable_watermark(RecordKind kind, std::int64_t first) const;
@@ -86,6 +87,8 @@ class SessionJournal : public std::enable_shared_from_this<SessionJournal> {
     grpc::ByteBuffer message;
     std::vector<ClosedRange> ids;
   };
+  void InsertIdsLocked(RecordKind kind, const std::vector<ClosedRange>& ids)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void PostDrainLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Drain() ABSL_LOCKS_EXCLUDED(mu_);
   // Writes and synchronises; on the pool, one at a time.
@@ -107,8 +110,8 @@ class SessionJournal : public std::enable_shared_from_this<SessionJournal> {
   std::int64_t waiting_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // In queue_ and group_.
   bool draining_ ABSL_GUARDED_BY(mu_) = false;           // A Drain is posted or under way.
   bool abandoned_ ABSL_GUARDED_BY(mu_) = false;
-  std::uint64_t next_sequence_ ABSL_GUARDED_BY(mu_);
-  std::uint64_t durable_ ABSL_GUARDED_BY(mu_);
+  std::uint64_t next_sequence_ ABSL_GUARDED_BY(mu_) = 1;
+  std::uint64_t durable_ ABSL_GUARDED_BY(mu_) = 0;
   bool gap_ ABSL_GUARDED_BY(mu_) = false;  // Records were left out: durable_ stays.
   std::string failure_ ABSL_GUARDED_BY(mu_);
   std::int64_t dropped_ ABSL_GUARDED_BY(mu_) = 0;

@@ -42,6 +42,12 @@ v1::FitMetrics FitToProto(const FitMetrics& fit);
 // session's.
 void ProgressToProto(const Progress& progress, v1::Session& session);
 
+// The way back, of what was saved.
+IngestCounters CountersFromProto(const v1::IngestCounters& counters);
+IterationRecord MetricsFromProto(const v1::IterationMetrics& metrics);
+Progress ProgressFromProto(const v1::Session& session);
+
+std::chrono::system_clock::time_point TimeFromProto(const google::protobuf::Timestamp& time);
 google::protobuf::Timestamp TimeToProto(std::chrono::system_clock::time_point time);
 
 }  // namespace ptychoserve::server

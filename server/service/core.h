@@ -5,11 +5,13 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "engine/backend/backend.h"
 #include "server/base/worker_pool.h"
 #include "server/device/device_set.h"
+#include "server/journal/session_files.h"
 #include "server/service/stream_set.h"
 #include "server/session/session_registry.h"
 
@@ -18,7 +20,7 @@ namespace ptychoserve::server {
 struct CoreLimits {
   int max_sessions = 64;
   std::int64_t max_message_bytes = 32 << 20;
-  std::int64_t staging_bytes = 256 << 20;  // Per session.
+  SessionLimits session;
   int ingest_workers = 4;
   std::chrono::milliseconds open_timeout{10'000};  // For the first message of an input stream.
 };
@@ -26,9 +28,14 @@ struct CoreLimits {
 // What all calls share. Every member is thread-safe. Outlives the gRPC server: the pools must
 // take tasks until the last call has finished, or that call would never finish.
 struct Core {
-  Core(std::vector<std::unique_ptr<Device>> devices_in, const CoreLimits& limits_in)
+  // `state_in` is null when nothing is to be kept on disk.
+  Core(std::vector<std::unique_ptr<Device>> devices_in, const CoreLimits& limits_in,
+       std::unique_ptr<StateDirectory> state_in)
       : limits(limits_in),
+        state(std::move(state_in)),
         admin(1),
+        journal(kJournalThreads),
+        files(1),
         publish(kPublishThreads),
         ingest(limits_in.ingest_workers),
         devices(std::move(devices_in)),
@@ -40,13 +47,20 @@ struct Core {
     admin.Stop();
     devices.Stop();
     publish.Stop();
+    files.Stop();
+    journal.Stop();
   }
+  SessionPools pools() { return {publish, journal, files}; }
 
   static constexpr int kPublishThreads = 2;
+  static constexpr int kJournalThreads = 2;
 
   const CoreLimits limits;
   const std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+  const std::unique_ptr<StateDirectory> state;
   WorkerPool admin;    // Creates and deletes sessions: device memory, one at a time.
+  WorkerPool journal;  // Writes input to disk: a disk never takes another's threads.
+  WorkerPool files;    // Writes checkpoints and results.
   WorkerPool publish;  // Snapshots, events: dashboards never take a detector's threads.
   WorkerPool ingest;   // Decodes frames.
   DeviceSet devices;

@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "engine/base/status_macros.h"
+#include "engine/base/version.h"
 #include "server/service/convert.h"
 #include "server/service/errors.h"
 #include "server/service/handlers.h"
@@ -28,6 +29,24 @@ absl::Status Plan(Core& core, const std::string& id, const v1::SessionConfig& re
   return absl::OkStatus();
 }
 
+// That there is the session, on disk. Without, it lives as long as the server, and says so.
+void MakeFiles(Core& core, SessionStart& start) {
+  state::v1::Manifest manifest;
+  manifest.set_session_id(start.id);
+  *manifest.mutable_config() = start.requested;
+  *manifest.mutable_create_time() = TimeToProto(start.create_time);
+  manifest.set_server_version(kVersion);
+  const SessionFiles files = core.state->FilesOf(start.id);
+  const absl::Status made = files.Create(manifest);
+  if (made.ok()) {
+    start.files = files;
+    return;
+  }
+  start.unsaved_reason = std::string(made.message());
+  Log(LogLevel::kError, "a session cannot be kept on disk; it goes on without",
+      {{"session", start.id}, {"reason", start.unsaved_reason}});
+}
+
 absl::Status Create(Core& core, const v1::CreateSessionRequest& request, v1::Session& response) {
   if (!request.session_id().empty()) PS_RETURN_IF_ERROR(CheckSessionId(request.session_id()));
   if (!request.has_config()) {
@@ -40,8 +59,13 @@ absl::Status Create(Core& core, const v1::CreateSessionRequest& request, v1::Ses
 
   const auto make = [&]() -> absl::StatusOr<std::shared_ptr<Session>> {
     PS_ASSIGN_OR_RETURN(DeviceSet::Placement placement, core.devices.Place(config));
-    return Session::Create(id, requested, config, std::move(placement), core.limits.staging_bytes,
-                           core.publish);
+    SessionStart start{.id = id, .requested = requested, .config = config};
+    if (core.state != nullptr) MakeFiles(core, start);
+    const std::optional<SessionFiles> files = start.files;
+    auto session =
+        Session::Create(std::move(start), std::move(placement), core.limits.session, core.pools());
+    if (!session.ok() && files) files->Remove().IgnoreError();  // Found and removed at a restart.
+    return session;
   };
   PS_ASSIGN_OR_RETURN(const SessionRegistry::Created created,
                       core.sessions.Create(id, requested, make));

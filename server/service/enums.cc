@@ -270,6 +270,26 @@ v1::RejectReason ToProto(Reject value) {
   return v1::REJECT_REASON_UNSPECIFIED;
 }
 
+namespace {
+
+// The engine's value, up to `last`, that becomes `value`; the first one when none does.
+template <class Engine, class Proto>
+Engine Inverse(Proto value, Engine last) {
+  for (int i = 0; i <= static_cast<int>(last); ++i) {
+    if (ToProto(static_cast<Engine>(i)) == value) return static_cast<Engine>(i);
+  }
+  return Engine{};
+}
+
+}  // namespace
+
+SessionState StateFromProto(v1::SessionState value) {
+  return Inverse(value, SessionState::kFailed);
+}
+EndOfData EndOfDataFromProto(v1::EndOfData value) { return Inverse(value, EndOfData::kCapacity); }
+Completion CompletionFromProto(v1::Completion value) { return Inverse(value, Completion::kFailed); }
+Reject RejectFromProto(v1::RejectReason value) { return Inverse(value, Reject::kBadId); }
+
 std::string StateName(SessionState state) {
   const std::string& name = v1::SessionState_Name(ToProto(state));
   return std::string(absl::StripPrefix(absl::string_view(name), "SESSION_STATE_"));

@@ -37,6 +37,12 @@ v1::EndOfData ToProto(EndOfData value);
 v1::Completion ToProto(Completion value);
 v1::RejectReason ToProto(Reject value);
 
+// The way back, of what this server has written; what is not known becomes the first value.
+SessionState StateFromProto(v1::SessionState value);
+EndOfData EndOfDataFromProto(v1::EndOfData value);
+Completion CompletionFromProto(v1::Completion value);
+Reject RejectFromProto(v1::RejectReason value);
+
 // As in the API without the prefix: "COMPLETED".
 std::string StateName(SessionState state);
 

@@ -205,6 +205,13 @@ absl::Status Draining() {
       std::chrono::seconds(2));
 }
 
+absl::Status ProducerFenced(std::uint64_t epoch) {
+  return WithReason(
+      absl::AbortedError(absl::StrCat("a stream of this producer with epoch ", epoch,
+                                      " has taken over; a later attempt needs a larger one")),
+      reason::kProducerFenced, {{"epoch", absl::StrCat(epoch)}});
+}
+
 std::string ReasonOf(const absl::Status& status) {
   const auto payload = status.GetPayload(TypeUrl<rpc::ErrorInfo>());
   rpc::ErrorInfo info;

@@ -39,6 +39,7 @@ inline constexpr char kSessionLimit[] = "SESSION_LIMIT";
 inline constexpr char kFirstMessageTimeout[] = "FIRST_MESSAGE_TIMEOUT";
 inline constexpr char kClientGone[] = "CLIENT_GONE";
 inline constexpr char kDraining[] = "DRAINING";
+inline constexpr char kProducerFenced[] = "PRODUCER_FENCED";
 inline constexpr char kInternal[] = "INTERNAL";
 }  // namespace reason
 
@@ -68,6 +69,8 @@ absl::Status DeviceMemoryExhausted(absl::string_view device, std::int64_t needed
 absl::Status SessionLimitReached(int limit);
 // UNAVAILABLE with a RetryInfo: the server shuts down.
 absl::Status Draining();
+// kAborted: another stream of the same producer, of epoch `epoch`, has taken over.
+absl::Status ProducerFenced(std::uint64_t epoch);
 
 // Reason of the attached ErrorInfo; empty when there is none.
 std::string ReasonOf(const absl::Status& status);

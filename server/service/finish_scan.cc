@@ -8,8 +8,9 @@
 namespace ptychoserve::server {
 namespace {
 
-absl::Status FinishScan(Core& core, const v1::FinishScanRequest& request, v1::Session& response) {
-  PS_ASSIGN_OR_RETURN(const auto session, core.sessions.Get(request.name()));
+absl::StatusOr<std::shared_ptr<Session>> FinishScan(Core& core,
+                                                    const v1::FinishScanRequest& request) {
+  PS_ASSIGN_OR_RETURN(std::shared_ptr<Session> session, core.sessions.Get(request.name()));
   std::optional<std::int64_t> expected;
   if (request.has_expected_frames()) {
     expected = request.expected_frames();
@@ -24,8 +25,7 @@ absl::Status FinishScan(Core& core, const v1::FinishScanRequest& request, v1::Se
   }
   PS_RETURN_IF_ERROR(finished);
   Log(LogLevel::kInfo, "scan finished", {{"session", session->id()}});
-  response = session->ToProto();
-  return absl::OkStatus();
+  return session;
 }
 
 }  // namespace
@@ -34,7 +34,18 @@ grpc::ServerUnaryReactor* HandleFinishScan(Core& core, grpc::CallbackServerConte
                                            const v1::FinishScanRequest* request,
                                            v1::Session* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(FinishScan(core, *request, *response)));
+  const auto session = FinishScan(core, *request);
+  if (!session.ok()) {
+    reactor->Finish(ToGrpcStatus(session.status()));
+    return reactor;
+  }
+  // Answered when it cannot be forgotten any more.
+  state::v1::Event event;
+  *event.mutable_finish_scan() = *request;
+  (*session)->Record(event, [reactor, response, session = *session] {
+    *response = session->ToProto();
+    reactor->Finish(grpc::Status::OK);
+  });
   return reactor;
 }
 

@@ -36,7 +36,7 @@ grpc::ServerUnaryReactor* HandleGetServerInfo(Core& core, grpc::CallbackServerCo
   }
   response->set_max_message_bytes(static_cast<std::uint64_t>(core.limits.max_message_bytes));
   response->set_max_sessions(static_cast<std::uint32_t>(core.limits.max_sessions));
-  response->set_staging_bytes(static_cast<std::uint64_t>(core.limits.staging_bytes));
+  response->set_staging_bytes(static_cast<std::uint64_t>(core.limits.session.staging_bytes));
   response->set_uptime_s(
       std::chrono::duration<double>(std::chrono::steady_clock::now() - core.start).count());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();

@@ -24,6 +24,8 @@ grpc::ServerUnaryReactor* HandleListSessions(Core& core, grpc::CallbackServerCon
 grpc::ServerUnaryReactor* HandleUpdateSession(Core& core, grpc::CallbackServerContext* context,
                                               const v1::UpdateSessionRequest* request,
                                               v1::Session* response);
+// What UpdateSession asks for, when it comes and when it is read back from the journal.
+absl::Status ApplyUpdate(Session& session, const v1::UpdateSessionRequest& request);
 grpc::ServerUnaryReactor* HandleDeleteSession(Core& core, grpc::CallbackServerContext* context,
                                               const v1::DeleteSessionRequest* request,
                                               v1::DeleteSessionResponse* response);

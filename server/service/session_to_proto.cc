@@ -19,6 +19,7 @@ v1::IngestCounters CountersToProto(const IngestCounters& counters) {
   out.set_watermark(counters.watermark);
   out.set_untrusted_pixels(counters.untrusted_pixels);
   out.set_payload_bytes(counters.payload_bytes);
+  out.set_skipped(counters.skipped);
   return out;
 }
 

@@ -34,10 +34,15 @@ grpc::ServerUnaryReactor* HandleStopSession(Core& core, grpc::CallbackServerCont
     reactor->Finish(ToGrpcStatus(stopped.status()));
     return reactor;
   }
-  // Answered when the session has stopped and its result can be fetched.
-  (*stopped)->WhenRetired([reactor, response, weak = std::weak_ptr<Session>(*stopped)] {
-    if (const auto session = weak.lock()) *response = session->ToProto();
-    reactor->Finish(grpc::Status::OK);
+  // Answered when that cannot be forgotten any more, the session has stopped and its result can be
+  // fetched.
+  state::v1::Event event;
+  *event.mutable_stop() = *request;
+  (*stopped)->Record(event, [reactor, response, session = *stopped] {
+    session->WhenRetired([reactor, response, weak = std::weak_ptr<Session>(session)] {
+      if (const auto retired = weak.lock()) *response = retired->ToProto();
+      reactor->Finish(grpc::Status::OK);
+    });
   });
   return reactor;
 }

@@ -54,8 +54,9 @@ bool IsMasked(const google::protobuf::FieldMask& mask, absl::string_view field) 
   return false;
 }
 
-absl::Status Update(Core& core, const v1::UpdateSessionRequest& request, v1::Session& response) {
-  PS_ASSIGN_OR_RETURN(const auto session, core.sessions.Get(request.session().name()));
+}  // namespace
+
+absl::Status ApplyUpdate(Session& session, const v1::UpdateSessionRequest& request) {
   if (request.update_mask().paths().empty()) {
     return InvalidField(reason::kInvalidRequest, "update_mask", "empty; name the fields to change");
   }
@@ -79,30 +80,43 @@ absl::Status Update(Core& core, const v1::UpdateSessionRequest& request, v1::Ses
           absl::StrCat("'", path.substr(0, 100), "' cannot be changed; see UpdateSessionRequest"));
     }
   }
-  auto violations = session->reconstruction().UpdateSettings([&](ReconstructionConfig& config) {
+  auto violations = session.reconstruction().UpdateSettings([&](ReconstructionConfig& config) {
     for (const std::string& path : request.update_mask().paths()) {
       ApplyPath(path, edge.config, config);
     }
   });
   if (absl::IsFailedPrecondition(violations.status())) {
-    return SessionEnded(session->name(), StateName(session->state()));
+    return SessionEnded(session.name(), StateName(session.state()));
   }
   PS_RETURN_IF_ERROR(violations.status());
   if (!violations->empty()) {
     for (FieldViolation& v : *violations) v.field = absl::StrCat("session.config.", v.field);
     return InvalidFields(reason::kInvalidRequest, *violations);
   }
-  response = session->ToProto();
   return absl::OkStatus();
 }
-
-}  // namespace
 
 grpc::ServerUnaryReactor* HandleUpdateSession(Core& core, grpc::CallbackServerContext* context,
                                               const v1::UpdateSessionRequest* request,
                                               v1::Session* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(Update(core, *request, *response)));
+  const auto session = core.sessions.Get(request->session().name());
+  const absl::Status updated = session.ok() ? ApplyUpdate(**session, *request) : session.status();
+  if (!updated.ok()) {
+    reactor->Finish(ToGrpcStatus(updated));
+    return reactor;
+  }
+  state::v1::Event event;
+  const v1::SessionConfig& config = request->session().config();
+  v1::SessionConfig& noted = *event.mutable_update()->mutable_session()->mutable_config();
+  *event.mutable_update()->mutable_update_mask() = request->update_mask();
+  *noted.mutable_run() = config.run();
+  *noted.mutable_snapshots() = config.snapshots();
+  *noted.mutable_clear_region() = config.clear_region();
+  (*session)->Record(event, [reactor, response, session = *session] {
+    *response = session->ToProto();
+    reactor->Finish(grpc::Status::OK);
+  });
   return reactor;
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <grpcpp/support/slice.h>
+
 #include "absl/strings/str_cat.h"
 #include "server/service/convert.h"
 #include "server/service/enums.h"
@@ -10,37 +12,79 @@
 
 namespace ptychoserve::server {
 
-absl::StatusOr<std::shared_ptr<Session>> Session::Create(
-    std::string id, v1::SessionConfig requested, const ReconstructionConfig& config,
-    DeviceSet::Placement placement, std::int64_t staging_bytes, WorkerPool& notify) {
-  std::shared_ptr<Session> session(
-      new Session(std::move(id), std::move(requested), std::move(placement), notify));
+absl::StatusOr<std::shared_ptr<Session>> Session::Create(SessionStart start,
+                                                         DeviceSet::Placement placement,
+                                                         const SessionLimits& limits,
+                                                         const SessionPools& pools) {
   ReconstructionOptions options;
-  options.staging_bytes = staging_bytes;
+  options.staging_bytes = limits.staging_bytes;
+  options.held = start.held;
+  options.restored = start.restored;
+  const ReconstructionConfig config = start.config;
+  std::shared_ptr<Session> session(new Session(std::move(start), std::move(placement), pools));
   // The worker outlives every session; a session that is being destroyed is not called back.
-  options.on_work = [worker = &session->device_.worker] { worker->Wake(); };
-  options.run_beside = [&notify](std::function<void()> work) { notify.Post(std::move(work)); };
+  options.on_work = [worker = &session->device_->worker] { worker->Wake(); };
+  options.run_beside = [notify = &pools.notify](std::function<void()> work) {
+    notify->Post(std::move(work));
+  };
   options.on_progress = [weak = std::weak_ptr<Session>(session)] {
     if (const auto self = weak.lock()) self->PostObserve();
   };
+  const std::int64_t restored_version = options.restored != nullptr ? options.restored->version : 0;
   auto reconstruction =
-      Reconstruction::Create(config, *session->device_.device, std::move(options));
+      Reconstruction::Create(config, *session->device_->device, std::move(options));
   if (!reconstruction.ok()) return reconstruction.status();
   session->reconstruction_ = *std::move(reconstruction);
-  session->pixel_size_ = ObjectPixelSize(config.optics, config.detector);
+  session->checkpoint_interval_ = limits.checkpoint_interval;
+  if (session->files_) {
+    session->journal_ = std::make_shared<SessionJournal>(
+        session->files_->directory(), session->files_->NextSegment(), pools.journal,
+        [weak = std::weak_ptr<Session>(session)] {
+          if (const auto self = weak.lock()) self->PostObserve();
+        });
+  }
+  {
+    MutexLock lock(session->mu_);
+    session->checkpoint_version_ = restored_version;
+    session->next_checkpoint_ = std::chrono::steady_clock::now() + limits.checkpoint_interval;
+  }
   session->live_ = true;
-  session->device_.worker.Add(session);
+  session->device_->worker.Add(session);
   return session;
 }
 
-Session::Session(std::string id, v1::SessionConfig requested, DeviceSet::Placement placement,
-                 WorkerPool& notify)
-    : id_(std::move(id)),
+absl::StatusOr<std::shared_ptr<Session>> Session::CreateEnded(SessionStart start, EndedRun run,
+                                                              const v1::Session& saved,
+                                                              const SessionPools& pools) {
+  auto reconstruction = Reconstruction::CreateEnded(start.config, std::move(run));
+  if (!reconstruction.ok()) return reconstruction.status();
+  std::shared_ptr<Session> session(new Session(std::move(start), {}, pools));
+  session->reconstruction_ = *std::move(reconstruction);
+  session->device_name_ = saved.device();
+  MutexLock lock(session->mu_);
+  session->restarts_ = saved.restarts();
+  session->retired_ = true;
+  return session;
+}
+
+Session::Session(SessionStart start, DeviceSet::Placement placement, const SessionPools& pools)
+    : id_(std::move(start.id)),
       name_(NameOf(id_)),
-      requested_(std::move(requested)),
-      create_time_(std::chrono::system_clock::now()),
-      device_(*placement.device),
-      notify_(notify),
+      requested_(std::move(start.requested)),
+      create_time_(start.create_time),
+      files_(std::move(start.files)),
+      unsaved_reason_(std::move(start.unsaved_reason)),
+      device_name_(placement.device != nullptr ? placement.device->device->name() : ""),
+      device_(placement.device),
+      pools_(pools),
+      pixel_size_(ObjectPixelSize(start.config.optics, start.config.detector)),
+      producers_([this](RecordKind kind, const std::string& id, std::uint64_t epoch) {
+        state::v1::Event event;
+        event.mutable_producer()->set_id(id);
+        event.mutable_producer()->set_epoch(epoch);
+        event.mutable_producer()->set_positions(kind == RecordKind::kPositions);
+        Record(event, [] {});
+      }),
       memory_(std::move(placement.memory)) {}
 
 Session::~Session() {
@@ -56,13 +100,26 @@ v1::Session Session::ToProto(bool with_config) const {
   out.set_name(name_);
   if (with_config) *out.mutable_config() = ConfigToProto(reconstruction_->config());
   *out.mutable_create_time() = TimeToProto(create_time_);
-  out.set_device(device_.device->name());
+  out.set_device(device_name_);
   out.set_pixel_size_y_m(pixel_size_.y_m);
   out.set_pixel_size_x_m(pixel_size_.x_m);
   const StateChange last = reconstruction_->state_changes(0).back();
   if (IsFinal(last.state)) *out.mutable_end_time() = TimeToProto(last.time);
+  out.set_durability(files_ ? v1::DURABILITY_JOURNAL : v1::DURABILITY_MEMORY);
+  out.set_durability_failure(unsaved_reason_);
+  if (!unsaved_reason_.empty()) out.set_durability(v1::DURABILITY_LOST);
+  if (journal_ != nullptr && journal_->lost()) {
+    out.set_durability(v1::DURABILITY_LOST);
+    out.set_durability_failure(journal_->failure());
+  }
   MutexLock lock(mu_);
+  if (!checkpoint_failure_.empty()) {
+    out.set_durability(v1::DURABILITY_LOST);
+    out.set_durability_failure(checkpoint_failure_);
+  }
   out.set_device_bytes(memory_.bytes());
+  out.set_checkpoint_version(checkpoint_version_);
+  out.set_restarts(restarts_);
   return out;
 }
 
@@ -88,6 +145,102 @@ void Session::MarkDeleted() {
   PostObserve();
 }
 
+void Session::Record(const state::v1::Event& event, std::function<void()> done) {
+  if (journal_ == nullptr) return done();
+  const grpc::Slice bytes(event.SerializeAsString());
+  const std::uint64_t sequence =
+      journal_->Append(RecordKind::kEvent, grpc::ByteBuffer(&bytes, 1), {});
+  journal_->WhenDurable(sequence, [done = std::move(done)](const absl::Status&) { done(); });
+}
+
+void Session::Resume(int restarts) {
+  {
+    MutexLock lock(mu_);
+    restarts_ = restarts;
+  }
+  state::v1::Event event;
+  *event.mutable_restart()->mutable_time() = TimeToProto(std::chrono::system_clock::now());
+  Record(event, [] {});
+  reconstruction_->Release();
+}
+
+void Session::MaybeCheckpoint() {
+  if (!files_ || ended()) return;
+  const std::shared_ptr<const Snapshot> latest = reconstruction_->latest_snapshot();
+  if (latest == nullptr) return;
+  {
+    MutexLock lock(mu_);
+    const auto now = std::chrono::steady_clock::now();
+    if (checkpoint_posted_ || latest->version <= checkpoint_version_ || now < next_checkpoint_) {
+      return;
+    }
+    checkpoint_posted_ = true;
+    next_checkpoint_ = now + checkpoint_interval_;
+  }
+  pools_.files.Post([weak = weak_from_this(), latest] {
+    if (const auto self = weak.lock()) self->WriteCheckpoint(latest);
+  });
+}
+
+void Session::WriteCheckpoint(const std::shared_ptr<const Snapshot>& snapshot) {
+  const absl::Status written =
+      ended() || deleted_ ? absl::OkStatus() : files_->WriteCheckpoint(*snapshot);
+  MutexLock lock(mu_);
+  checkpoint_posted_ = false;
+  if (written.ok()) {
+    checkpoint_version_ = std::max(checkpoint_version_, snapshot->version);
+  } else if (checkpoint_failure_.empty()) {
+    Log(LogLevel::kError, "a checkpoint cannot be written; the session goes on without",
+        {{"session", id_}, {"reason", std::string(written.message())}});
+  }
+  checkpoint_failure_ = std::string(written.message());
+}
+
+void Session::Checkpoint(std::function<void()> done) {
+  const std::shared_ptr<const Snapshot> latest = reconstruction_->latest_snapshot();
+  if (!files_ || latest == nullptr) return done();
+  pools_.files.Post([self = shared_from_this(), latest, done = std::move(done)] {
+    self->WriteCheckpoint(latest);
+    done();
+  });
+}
+
+void Session::SaveResult() {
+  if (!files_ || deleted_) return;
+  SavedResult saved;
+  *saved.result.mutable_session() = ToProto(/*with_config=*/false);
+  for (const IterationRecord& record : reconstruction_->history()) {
+    *saved.result.add_history() = MetricsToProto(record);
+  }
+  for (const StateChange& change : reconstruction_->state_changes(0)) {
+    saved.result.add_states(server::ToProto(change.state));
+    *saved.result.add_state_times() = TimeToProto(change.time);
+  }
+  saved.snapshot = reconstruction_->latest_snapshot();
+  const absl::Status written = files_->WriteResult(saved);
+  if (written.ok()) {
+    journal_->Abandon();
+    return;
+  }
+  // The journal is there still: after a restart the session goes on to the same end.
+  Log(LogLevel::kError, "the result cannot be written; it is kept in memory",
+      {{"session", id_}, {"reason", std::string(written.message())}});
+  MutexLock lock(mu_);
+  checkpoint_failure_ = std::string(written.message());
+}
+
+void Session::RemoveFiles(std::function<void()> done) {
+  if (!files_) return done();
+  if (journal_ != nullptr) journal_->Abandon();
+  pools_.files.Post([self = shared_from_this(), done = std::move(done)] {
+    if (const absl::Status removed = self->files_->Remove(); !removed.ok()) {
+      Log(LogLevel::kError, "the files of a deleted session cannot be removed",
+          {{"session", self->id_}, {"reason", std::string(removed.message())}});
+    }
+    done();
+  });
+}
+
 void Session::Retire() {
   Observe();  // Whoever waits for the end sees it in the session's log.
   const Progress progress = reconstruction_->progress();
@@ -109,12 +262,13 @@ void Session::Retire() {
     retired_ = true;
     done.swap(when_retired_);
   }
+  pools_.files.Post([self = shared_from_this()] { self->SaveResult(); });
   for (const auto& f : done) f();
 }
 
 void Session::PostObserve() {
   if (!live_ || observe_posted_.exchange(true)) return;
-  notify_.Post([weak = weak_from_this()] {
+  pools_.notify.Post([weak = weak_from_this()] {
     const auto self = weak.lock();
     if (self == nullptr) return;
     self->observe_posted_ = false;
@@ -131,6 +285,7 @@ void Session::Observe() {
     }
   }
   for (const auto& listener : listeners) listener->OnSessionChange();
+  MaybeCheckpoint();
 }
 
 }  // namespace ptychoserve::server

@@ -18,6 +18,9 @@
 #include "ptychoserve/v1/session.pb.h"
 #include "server/base/worker_pool.h"
 #include "server/device/device_set.h"
+#include "server/journal/session_files.h"
+#include "server/journal/session_journal.h"
+#include "server/session/producers.h"
 
 namespace ptychoserve::server {
 
@@ -31,25 +34,55 @@ class SessionListener {
   virtual void OnSessionChange() = 0;
 };
 
+// The threads that sessions share; all outlive them.
+struct SessionPools {
+  WorkerPool& notify;
+  WorkerPool& journal;  // Writes journals.
+  WorkerPool& files;    // Writes and removes the other files; a single thread, so in order.
+};
+
+// How a session begins, or begins again.
+struct SessionStart {
+  std::string id;               // As in the API.
+  v1::SessionConfig requested;  // As the client sent it.
+  ReconstructionConfig config;  // The same, checked and resolved.
+  std::chrono::system_clock::time_point create_time = std::chrono::system_clock::now();
+  std::optional<SessionFiles> files;  // None: it lives as long as the server.
+  std::string unsaved_reason;         // Why there are none, when there should be.
+  // Of one that goes on: see ReconstructionOptions. It is held until its journal has been replayed.
+  bool held = false;
+  std::shared_ptr<const Snapshot> restored;
+};
+
+struct SessionLimits {
+  std::int64_t staging_bytes = 256 << 20;
+  std::chrono::milliseconds checkpoint_interval{10'000};
+};
+
 // A session as the service knows it: the engine's reconstruction, and its name, times, memory
-// reservation and watchers. Thread-safe.
+// reservation, files and watchers. Thread-safe.
 //
 // Changes travel one way and never hold up the device worker: the engine raises a flag and posts
 // one task to the `notify` pool; that task tells the listeners, who post work of their own.
 class Session final : public DeviceTask, public std::enable_shared_from_this<Session> {
  public:
-  // `id` as in the API, `requested` as the client sent it, `config` the same, checked and resolved.
-  // The session's turns begin at once. `notify` outlives the session.
-  static absl::StatusOr<std::shared_ptr<Session>> Create(
-      std::string id, v1::SessionConfig requested, const ReconstructionConfig& config,
-      DeviceSet::Placement placement, std::int64_t staging_bytes, WorkerPool& notify);
+  // The session's turns begin at once.
+  static absl::StatusOr<std::shared_ptr<Session>> Create(SessionStart start,
+                                                         DeviceSet::Placement placement,
+                                                         const SessionLimits& limits,
+                                                         const SessionPools& pools);
+  // A session that had ended before the server was started, on the device named in `session`.
+  static absl::StatusOr<std::shared_ptr<Session>> CreateEnded(SessionStart start, EndedRun run,
+                                                              const v1::Session& session,
+                                                              const SessionPools& pools);
   ~Session() override;
 
   static std::string NameOf(absl::string_view id);  // "sessions/{id}"
   const std::string& id() const { return id_; }
   const std::string& name() const { return name_; }
   const v1::SessionConfig& requested() const { return requested_; }
-  std::string device_name() const { return device_.device->name(); }
+  const std::string& device_name() const { return device_name_; }
+  std::chrono::system_clock::time_point create_time() const { return create_time_; }
   Reconstruction& reconstruction() { return *reconstruction_; }
   const Reconstruction& reconstruction() const { return *reconstruction_; }
 
@@ -66,6 +99,19 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   void MarkDeleted();
   bool deleted() const { return deleted_; }
 
+  // Where its input goes; null when it is not kept.
+  const std::shared_ptr<SessionJournal>& journal() const { return journal_; }
+  Producers& producers() { return producers_; }
+  // Puts an event into the journal; `done` is run when it is on disk, or will not get there. At
+  // once without a journal.
+  void Record(const state::v1::Event& event, std::function<void()> done);
+  // The journal has been replayed, for the `restarts`-th time: the session goes on.
+  void Resume(int restarts);
+  // Saves the latest snapshot, then runs `done`. For the end of the server.
+  void Checkpoint(std::function<void()> done);
+  // Removes the session's files, then runs `done`. It must have been retired.
+  void RemoveFiles(std::function<void()> done);
+
   // Input streams that are open, among which staging memory is divided.
   std::atomic<int>& open_frame_streams() { return open_frame_streams_; }
 
@@ -75,20 +121,29 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   void Retire() override;
 
  private:
-  Session(std::string id, v1::SessionConfig requested, DeviceSet::Placement placement,
-          WorkerPool& notify);
+  Session(SessionStart start, DeviceSet::Placement placement, const SessionPools& pools);
   // Something has changed: have Observe run, once for any number of changes.
   void PostObserve();
-  // Tells the listeners.
+  // Tells the listeners, and saves a snapshot when it is time.
   void Observe() ABSL_LOCKS_EXCLUDED(mu_);
+  void MaybeCheckpoint() ABSL_LOCKS_EXCLUDED(mu_);
+  void WriteCheckpoint(const std::shared_ptr<const Snapshot>& snapshot) ABSL_LOCKS_EXCLUDED(mu_);
+  // Saves how the session has ended; what was saved for going on is not needed any more.
+  void SaveResult();
 
   const std::string id_;
   const std::string name_;
   const v1::SessionConfig requested_;
   const std::chrono::system_clock::time_point create_time_;
-  ServingDevice& device_;
-  WorkerPool& notify_;
+  const std::optional<SessionFiles> files_;
+  const std::string unsaved_reason_;
+  std::string device_name_;
+  ServingDevice* const device_;  // Null for one that had ended before.
+  const SessionPools pools_;
+  std::chrono::milliseconds checkpoint_interval_{0};
   PixelSize pixel_size_;
+  std::shared_ptr<SessionJournal> journal_;  // Set once, before live_.
+  Producers producers_;
   std::unique_ptr<Reconstruction> reconstruction_;  // Set once, before live_.
 
   std::atomic<bool> live_ = false;  // Created; the engine's call-backs count from now on.
@@ -100,6 +155,11 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   MemoryAdmission::Reservation memory_ ABSL_GUARDED_BY(mu_);
   std::vector<std::weak_ptr<SessionListener>> listeners_ ABSL_GUARDED_BY(mu_);
   bool retired_ ABSL_GUARDED_BY(mu_) = false;
+  int restarts_ ABSL_GUARDED_BY(mu_) = 0;
+  bool checkpoint_posted_ ABSL_GUARDED_BY(mu_) = false;
+  std::int64_t checkpoint_version_ ABSL_GUARDED_BY(mu_) = 0;
+  std::chrono::steady_clock::time_point next_checkpoint_ ABSL_GUARDED_BY(mu_){};
+  std::string checkpoint_failure_ ABSL_GUARDED_BY(mu_);
   std::vector<std::function<void()>> when_retired_ ABSL_GUARDED_BY(mu_);
 };
 

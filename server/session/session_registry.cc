@@ -92,6 +92,12 @@ absl::StatusOr<SessionRegistry::Created> SessionRegistry::Create(const std::stri
   return Created{std::move(session), false};
 }
 
+void SessionRegistry::Restore(std::shared_ptr<Session> session) {
+  MutexLock lock(mu_);
+  const std::string id = session->id();
+  sessions_.emplace(id, std::move(session));
+}
+
 absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::GetLocked(absl::string_view name) const {
   absl::string_view id = name;
   if (!absl::ConsumePrefix(&id, kNamePrefix) || !IsSessionId(id)) {

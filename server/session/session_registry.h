@@ -39,6 +39,9 @@ class SessionRegistry {
   absl::StatusOr<std::shared_ptr<Session>> Check(const std::string& id,
                                                  const v1::SessionConfig& requested) const;
 
+  // Takes in a session from before a restart, beyond the limit if need be.
+  void Restore(std::shared_ptr<Session> session);
+
   // Errors: kNotFound; kInvalidArgument when `name` is not "sessions/{id}".
   absl::StatusOr<std::shared_ptr<Session>> Get(absl::string_view name) const;
 

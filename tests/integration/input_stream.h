@@ -34,9 +34,12 @@ class InputStream {
     Finish();
   }
 
-  bool Open(const std::string& session) {
+  bool Open(const std::string& session, const std::string& producer = "",
+            std::uint64_t epoch = 0) {
     Request request;
     request.mutable_open()->set_session(session);
+    request.mutable_open()->set_producer(producer);
+    request.mutable_open()->set_epoch(epoch);
     return Send(request);
   }
   // False when the call has ended.

@@ -31,8 +31,8 @@ class SessionJournalTest : public testing::Test {
     std::filesystem::create_directories(directory_);
   }
 
-  std::shared_ptr<SessionJournal> Make(int segment = 1, std::uint64_t sequence = 1) {
-    return std::make_shared<SessionJournal>(directory_, segment, sequence, pool_, [] {});
+  std::shared_ptr<SessionJournal> Make(int segment = 1) {
+    return std::make_shared<SessionJournal>(directory_, segment, pool_, [] {});
   }
 
   static absl::Status Await(SessionJournal& journal, std::uint64_t sequence) {
@@ -86,11 +86,12 @@ TEST_F(SessionJournalTest, WritesInOrderAndTellsWhatIsOnDisk) {
 }
 
 TEST_F(SessionJournalTest, GoesOnWhereAnEarlierOneEnded) {
-  ASSERT_TRUE(Await(*Make(), Make()->last_sequence()).ok());
   auto journal = Make();
   ASSERT_TRUE(Await(*journal, journal->Append(RecordKind::kEvent, Message("before"), {})).ok());
-  journal = Make(2, 2);
+  journal = Make(2);
+  journal->NoteReplayed(RecordKind::kFrames, 1, {{0, 4}});
   EXPECT_EQ(journal->durable_sequence(), 1u);
+  EXPECT_EQ(journal->durable_watermark(RecordKind::kFrames, 0), 4);
   ASSERT_TRUE(Await(*journal, journal->Append(RecordKind::kEvent, Message("after"), {})).ok());
   EXPECT_EQ(journal->durable_sequence(), 2u);
   EXPECT_THAT(Written(), testing::ElementsAre("before", "after"));

@@ -29,7 +29,9 @@ class SessionRegistryTest : public testing::Test {
       const ReconstructionConfig config = Resolve(SmallConfig());
       auto placement = devices_.Place(config);
       if (!placement.ok()) return placement.status();
-      return Session::Create(id, requested, config, *std::move(placement), 1 << 20, notify_);
+      return Session::Create({.id = id, .requested = requested, .config = config},
+                             *std::move(placement), {.staging_bytes = 1 << 20},
+                             {notify_, journal_, files_});
     });
   }
   std::vector<std::string> Ids(const SessionRegistry::Page& page) {
@@ -38,7 +40,7 @@ class SessionRegistryTest : public testing::Test {
     return ids;
   }
 
-  WorkerPool notify_{1};
+  WorkerPool notify_{1}, journal_{1}, files_{1};
   DeviceSet devices_{OneDevice()};
   SessionRegistry registry_{5};
 };

@@ -1,0 +1,213 @@
+#include "server/journal/session_files.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/failpoint.h"
+#include "engine/base/status_macros.h"
+#include "engine/io/record_file.h"
+#include "server/journal/snapshot_records.h"
+#include "server/telemetry/log.h"
+
+namespace ptychoserve::server {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kManifestName[] = "manifest.rec";
+constexpr char kCheckpointName[] = "checkpoint.rec";
+constexpr char kResultName[] = "result.rec";
+constexpr char kJournalPrefix[] = "input-";
+constexpr char kRecordSuffix[] = ".rec";
+constexpr char kSessionsName[] = "sessions";
+constexpr char kRemovedPrefix[] = "removed.";  // No session id has a dot.
+constexpr char kLockName[] = "LOCK";
+
+Record MessageRecord(StateKind kind, const std::string& bytes) {
+  return {static_cast<std::uint32_t>(kind), 0, std::as_bytes(std::span(bytes))};
+}
+
+// Calls take(record) for each record of the file.
+template <class Take>
+absl::Status ForEachRecord(const std::string& path, Take take) {
+  PS_ASSIGN_OR_RETURN(RecordReader reader, RecordReader::Open(path));
+  while (true) {
+    PS_ASSIGN_OR_RETURN(const auto record, reader.Next());
+    if (!record) break;
+    PS_RETURN_IF_ERROR(take(*record));
+  }
+  if (reader.lost_bytes() == 0) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(path, ": ", reader.lost_bytes(), " damaged bytes"));
+}
+
+template <class Message>
+absl::Status ParseRecord(const Record& record, Message* message) {
+  if (message->ParseFromArray(record.payload.data(), static_cast<int>(record.payload.size()))) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError("a record that cannot be read");
+}
+
+absl::Status Failed(const std::string& what, const std::error_code& error) {
+  return absl::InternalError(absl::StrCat(what, ": ", error.message()));
+}
+
+}  // namespace
+
+// --- One session -----------------------------------------------------------------------------
+
+std::string SessionFiles::PathOf(const char* name) const {
+  return absl::StrCat(directory_, "/", name);
+}
+
+absl::Status SessionFiles::Create(const state::v1::Manifest& manifest) const {
+  std::error_code error;
+  fs::create_directories(directory_, error);
+  if (error) return Failed(directory_, error);
+  const std::string bytes = manifest.SerializeAsString();
+  const Record record = MessageRecord(StateKind::kManifest, bytes);
+  PS_RETURN_IF_ERROR(ReplaceRecordFile(PathOf(kManifestName), std::span(&record, 1)));
+  return SyncDirectory(fs::path(directory_).parent_path().string());
+}
+
+absl::StatusOr<state::v1::Manifest> SessionFiles::ReadManifest() const {
+  state::v1::Manifest manifest;
+  PS_RETURN_IF_ERROR(ForEachRecord(
+      PathOf(kManifestName), [&](const Record& record) { return ParseRecord(record, &manifest); }));
+  if (!manifest.has_config()) return absl::DataLossError("a manifest without a configuration");
+  return manifest;
+}
+
+absl::Status SessionFiles::WriteCheckpoint(const Snapshot& snapshot) const {
+  const SnapshotRecords records(snapshot);
+  return ReplaceRecordFile(PathOf(kCheckpointName), records.records());
+}
+
+absl::StatusOr<std::shared_ptr<const Snapshot>> SessionFiles::ReadCheckpoint() const {
+  SnapshotReader reader;
+  const absl::Status read = ForEachRecord(
+      PathOf(kCheckpointName), [&](const Record& record) { return reader.Take(record); });
+  if (absl::IsNotFound(read)) return nullptr;
+  PS_RETURN_IF_ERROR(read);
+  return reader.Finish();
+}
+
+absl::Status SessionFiles::WriteResult(const SavedResult& saved) const {
+  const std::string bytes = saved.result.SerializeAsString();
+  std::vector<Record> records = {MessageRecord(StateKind::kResult, bytes)};
+  std::optional<SnapshotRecords> snapshot;
+  if (saved.snapshot != nullptr) {
+    snapshot.emplace(*saved.snapshot);
+    records.insert(records.end(), snapshot->records().begin(), snapshot->records().end());
+  }
+  PS_RETURN_IF_ERROR(ReplaceRecordFile(PathOf(kResultName), records));
+  Failpoint("result.before_cleanup");
+  std::error_code ignored;  // What stays behind is removed when the session is.
+  for (const std::string& path : JournalPaths()) fs::remove(path, ignored);
+  fs::remove(PathOf(kCheckpointName), ignored);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SavedResult> SessionFiles::ReadResult() const {
+  SavedResult saved;
+  SnapshotReader reader;
+  PS_RETURN_IF_ERROR(ForEachRecord(PathOf(kResultName), [&](const Record& record) {
+    if (record.kind != static_cast<std::uint32_t>(StateKind::kResult)) return reader.Take(record);
+    return ParseRecord(record, &saved.result);
+  }));
+  PS_ASSIGN_OR_RETURN(saved.snapshot, reader.Finish());
+  return saved;
+}
+
+std::vector<std::string> SessionFiles::JournalPaths() const {
+  std::vector<std::string> paths;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(directory_, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (absl::StartsWith(name, kJournalPrefix) && absl::EndsWith(name, kRecordSuffix)) {
+      paths.push_back(entry.path().string());
+    }
+  }
+  std::ranges::sort(paths);
+  return paths;
+}
+
+int SessionFiles::NextSegment() const {
+  const std::vector<std::string> paths = JournalPaths();
+  int last = 0;
+  if (!paths.empty()) {
+    const std::string stem = fs::path(paths.back()).stem().string();
+    (void)absl::SimpleAtoi(stem.substr(std::strlen(kJournalPrefix)), &last);
+  }
+  return last + 1;
+}
+
+absl::Status SessionFiles::Remove() const {
+  const fs::path from(directory_);
+  const fs::path removed =
+      from.parent_path() / absl::StrCat(kRemovedPrefix, from.filename().string());
+  std::error_code error;
+  fs::remove_all(removed, error);
+  fs::rename(from, removed, error);
+  if (error == std::errc::no_such_file_or_directory) return absl::OkStatus();
+  if (error) return Failed(directory_, error);
+  PS_RETURN_IF_ERROR(SyncDirectory(from.parent_path().string()));
+  fs::remove_all(removed, error);
+  if (error) return Failed(removed.string(), error);
+  return absl::OkStatus();
+}
+
+// --- All sessions ----------------------------------------------------------------------------
+
+absl::StatusOr<std::unique_ptr<StateDirectory>> StateDirectory::Open(const std::string& path) {
+  const auto refused = [&](const std::string& why) {
+    return absl::InvalidArgumentError(absl::StrCat("--state-dir ", path, ": ", why));
+  };
+  std::error_code error;
+  fs::create_directories(fs::path(path) / kSessionsName, error);
+  if (error) return refused(error.message());
+  const std::string lock_path = absl::StrCat(path, "/", kLockName);
+  constexpr mode_t kMode = 0600;
+  const int lock = open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kMode);
+  if (lock < 0) return refused(std::strerror(errno));
+  if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    close(lock);
+    return absl::FailedPreconditionError(
+        absl::StrCat("--state-dir ", path, ": another server uses it"));
+  }
+  return std::unique_ptr<StateDirectory>(new StateDirectory(path, lock));
+}
+
+StateDirectory::~StateDirectory() { close(lock_); }
+
+SessionFiles StateDirectory::FilesOf(const std::string& session_id) const {
+  return SessionFiles(absl::StrCat(path_, "/", kSessionsName, "/", session_id));
+}
+
+std::vector<std::string> StateDirectory::SessionIds() const {
+  std::vector<std::string> ids;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(fs::path(path_) / kSessionsName, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (absl::StartsWith(name, kRemovedPrefix)) {
+      std::error_code error;
+      fs::remove_all(entry.path(), error);
+    } else {
+      ids.push_back(name);
+    }
+  }
+  std::ranges::sort(ids);
+  return ids;
+}
+
+}  // namespace ptychoserve::server

@@ -1,0 +1,84 @@
+#ifndef PTYCHOSERVE_SERVER_JOURNAL_SESSION_FILES_H_
+#define PTYCHOSERVE_SERVER_JOURNAL_SESSION_FILES_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/solver/snapshot.h"
+#include "ptychoserve/state/v1/state.pb.h"
+
+namespace ptychoserve::server {
+
+// How a session has ended: what the service said of it last, and its last snapshot, if any.
+struct SavedResult {
+  state::v1::Result result;
+  std::shared_ptr<const Snapshot> snapshot;
+};
+
+// The files of one session, a directory of its own:
+//   manifest.rec      written first: that there is the session, and its configuration
+//   input-NNNNNN.rec  the journal
+//   checkpoint.rec    the last snapshot that was saved
+//   result.rec        written at the end; then the journal and the checkpoint go
+// Each but the journal is replaced as a whole. Errors of all: those of the record files.
+class SessionFiles {
+ public:
+  explicit SessionFiles(std::string directory) : directory_(std::move(directory)) {}
+
+  const std::string& directory() const { return directory_; }
+
+  absl::Status Create(const state::v1::Manifest& manifest) const;
+  absl::StatusOr<state::v1::Manifest> ReadManifest() const;
+
+  absl::Status WriteCheckpoint(const Snapshot& snapshot) const;
+  // Null when there is none.
+  absl::StatusOr<std::shared_ptr<const Snapshot>> ReadCheckpoint() const;
+
+  // Once it is on disk, what it makes superfluous is removed.
+  absl::Status WriteResult(const SavedResult& result) const;
+  // Errors: kNotFound when the session has not ended.
+  absl::StatusOr<SavedResult> ReadResult() const;
+
+  // Paths of the journal's files, in the order in which they were written.
+  std::vector<std::string> JournalPaths() const;
+  // Number in the name of the next file of the journal.
+  int NextSegment() const;
+
+  // Removes everything: at once for whoever looks for sessions, then file by file.
+  absl::Status Remove() const;
+
+ private:
+  std::string PathOf(const char* name) const;
+
+  std::string directory_;
+};
+
+// Where a server keeps its sessions. One server has it at a time.
+class StateDirectory {
+ public:
+  // Makes the directory if need be. Errors: kFailedPrecondition when another server uses it;
+  // kInvalidArgument when it cannot be written to.
+  static absl::StatusOr<std::unique_ptr<StateDirectory>> Open(const std::string& path);
+  ~StateDirectory();
+  StateDirectory(const StateDirectory&) = delete;
+  StateDirectory& operator=(const StateDirectory&) = delete;
+
+  const std::string& path() const { return path_; }
+  SessionFiles FilesOf(const std::string& session_id) const;
+  // Sessions that have files, in order; what was half removed goes.
+  std::vector<std::string> SessionIds() const;
+
+ private:
+  StateDirectory(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
+
+  const std::string path_;
+  const int lock_;  // Held open, and so locked, as long as this lives.
+};
+
+}  // namespace ptychoserve::server
+
+#endif  // PTYCHOSERVE_SERVER_JOURNAL_SESSION_FILES_H_

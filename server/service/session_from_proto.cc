@@ -1,0 +1,84 @@
+#include "server/service/convert.h"
+#include "server/service/enums.h"
+
+namespace ptychoserve::server {
+namespace {
+
+FitMetrics FitFromProto(const v1::FitMetrics& fit) {
+  return {.r_factor = fit.r_factor(),
+          .fourier_error = fit.fourier_error(),
+          .gaussian = fit.gaussian(),
+          .poisson_nll = fit.poisson_nll()};
+}
+
+}  // namespace
+
+IngestCounters CountersFromProto(const v1::IngestCounters& counters) {
+  IngestCounters out;
+  out.received = counters.received();
+  out.accepted = counters.accepted();
+  for (const v1::Rejection& rejection : counters.rejections()) {
+    const auto r = static_cast<std::size_t>(RejectFromProto(rejection.reason()));
+    out.rejected[r] = rejection.count();
+    out.first_rejected_id[r] = rejection.first_frame_id();
+    out.first_detail[r] = rejection.detail();
+  }
+  out.clamped = counters.clamped();
+  out.watermark = counters.watermark();
+  out.untrusted_pixels = counters.untrusted_pixels();
+  out.payload_bytes = counters.payload_bytes();
+  out.skipped = counters.skipped();
+  return out;
+}
+
+IterationRecord MetricsFromProto(const v1::IterationMetrics& metrics) {
+  IterationRecord out;
+  out.iteration = metrics.iteration();
+  out.stage = static_cast<int>(metrics.stage());
+  out.active_points = metrics.active_points();
+  out.metrics.r_factor = metrics.r_factor();
+  out.metrics.fourier_error = metrics.fourier_error();
+  out.metrics.object_change = metrics.object_change();
+  out.metrics.probe_change = metrics.probe_change();
+  out.metrics.step = metrics.step();
+  out.seconds = metrics.seconds();
+  out.elapsed_s = metrics.elapsed_s();
+  out.coverage = metrics.coverage();
+  out.mode_powers.assign(metrics.mode_powers().begin(), metrics.mode_powers().end());
+  return out;
+}
+
+Progress ProgressFromProto(const v1::Session& session) {
+  Progress out;
+  out.state = StateFromProto(session.state());
+  out.end_of_data = EndOfDataFromProto(session.end_of_data());
+  out.completion = CompletionFromProto(session.completion());
+  out.partial = session.partial();
+  out.failure = session.failure();
+  out.frames = CountersFromProto(session.frames());
+  out.positions = CountersFromProto(session.positions());
+  out.joined_points = session.joined_points();
+  out.active_points = session.active_points();
+  out.empty_frames = session.empty_frames();
+  out.frames_without_position = session.frames_without_position();
+  out.positions_without_frame = session.positions_without_frame();
+  out.incomplete_encoder_frames = session.incomplete_encoder_frames();
+  out.staged_frames = session.staged_frames();
+  out.iteration = session.iteration();
+  out.iterations_after_end = session.iterations_after_end();
+  out.stage = static_cast<int>(session.stage());
+  out.snapshot_version = session.snapshot_version();
+  if (session.has_metrics()) out.last = MetricsFromProto(session.metrics());
+  if (session.has_final_fit()) out.final_fit = FitFromProto(session.final_fit());
+  out.warnings.assign(session.warnings().begin(), session.warnings().end());
+  return out;
+}
+
+std::chrono::system_clock::time_point TimeFromProto(const google::protobuf::Timestamp& time) {
+  const std::chrono::nanoseconds since_epoch =
+      std::chrono::seconds(time.seconds()) + std::chrono::nanoseconds(time.nanos());
+  return std::chrono::system_clock::time_point(
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(since_epoch));
+}
+
+}  // namespace ptychoserve::server
