@@ -5,6 +5,9 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/solver/divergence_watch.h"
@@ -268,6 +271,97 @@ TEST_F(DivergenceTest, ARestoredRunCanGoBackToWhatItWasRestoredFrom) {
 }
 
 // ---- With arithmetic --------------------------------------------------------------------------
+
+// The CPU's backend, whose object is lost in one iteration.
+class FaultyBackend final : public Backend {
+ public:
+  FaultyBackend(std::unique_ptr<Backend> inner, int fault_at)
+      : inner_(std::move(inner)), fault_at_(fault_at) {}
+
+  absl::Status SetCanvas(const Region& canvas) override {
+    canvas_ = canvas;
+    return inner_->SetCanvas(canvas);
+  }
+  absl::Status LoadFrames(std::span<const FrameToLoad> frames) override {
+    return inner_->LoadFrames(frames);
+  }
+  absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) override {
+    return inner_->MeanAmplitude(slots);
+  }
+  absl::Status SetProbe(const ComplexStack& probe) override { return inner_->SetProbe(probe); }
+  absl::Status SetObject(const ComplexStack& object) override { return inner_->SetObject(object); }
+  absl::Status SetActivePoints(std::span<const PointWindow> points) override {
+    return inner_->SetActivePoints(points);
+  }
+  absl::Status ClearObject(const Region& region) override { return inner_->ClearObject(region); }
+  absl::Status Shift(int rows, int cols) override { return inner_->Shift(rows, cols); }
+  absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
+                                           const IterationOptions& options) override {
+    if (iterations_++ == fault_at_) {
+      const float nan = std::numeric_limits<float>::quiet_NaN();
+      EXPECT_TRUE(inner_->SetObject(ComplexStack(1, canvas_.shape, Complex64(nan))).ok());
+    }
+    return inner_->Iterate(algorithm, options);
+  }
+  absl::StatusOr<FitMetrics> Evaluate() override { return inner_->Evaluate(); }
+  absl::StatusOr<CollectReadback> StartReadback() override { return inner_->StartReadback(); }
+  absl::StatusOr<ComplexStack> ReadProbe() override { return inner_->ReadProbe(); }
+  absl::StatusOr<ComplexStack> ReadExitWaves() override { return inner_->ReadExitWaves(); }
+
+ private:
+  const std::unique_ptr<Backend> inner_;
+  const int fault_at_;
+  int iterations_ = 0;
+  Region canvas_;
+};
+
+class FaultyDevice final : public Device {
+ public:
+  explicit FaultyDevice(int fault_at) : fault_at_(fault_at) {}
+  std::string name() const override { return "faulty"; }
+  std::string description() const override { return "the CPU, with a fault"; }
+  std::int64_t EstimateBytes(const BackendConfig& c) const override {
+    return inner_->EstimateBytes(c);
+  }
+  std::int64_t total_bytes() const override { return inner_->total_bytes(); }
+  std::int64_t usable_bytes() const override { return inner_->usable_bytes(); }
+  absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(const BackendConfig& config) override {
+    auto backend = inner_->CreateBackend(config);
+    if (!backend.ok()) return backend.status();
+    return std::make_unique<FaultyBackend>(*std::move(backend), fault_at_);
+  }
+
+ private:
+  const std::unique_ptr<Device> inner_ = CreateCpuDevice();
+  const int fault_at_;
+};
+
+// The canvas grows with the lines, so that the snapshot gone back to may be of a smaller one.
+TEST(Divergence, ARunWhoseObjectIsLostEndsAsWellAsOneThatHadNoFault) {
+  const Phantom phantom(
+      {.points = 100, .frame_side = 64, .overlap = 0.75, .photons = 1e6, .seed = 5});
+  ReconstructionConfig config = phantom.Config();
+  StageConfig dm{.algorithm = DifferenceMapConfig{}};
+  dm.iterations = 80;
+  config.schedule = {dm, {.algorithm = MlGradientConfig{}}};
+  config.probe.initial = phantom.simulation.initial_probe();
+  config.run.it_ends_after = 180;
+  const double healthy = phantom.Run(config)->progress().final_fit->r_factor;
+  for (const int fault_at : {13, 30, 120, 200}) {  // 5 iterations a line; refined from 50 on.
+    FaultyDevice device(fault_at);
+    const auto session = Reconstruction::Create(config, device, {}).value();
+    for (int first = 0; first < phantom.simulation.points(); first += 10) {
+      phantom.Send(*session, first, 10);
+      for (int turn = 0; turn < 5; ++turn) session->RunTurn();
+    }
+    while (session->RunTurn()) {
+    }
+    const Progress p = session->progress();
+    ASSERT_EQ(p.state, SessionState::kCompleted) << p.failure;
+    EXPECT_EQ(p.rollbacks, 1) << fault_at;
+    EXPECT_LT(p.final_fit->r_factor, 1.01 * healthy) << fault_at;
+  }
+}
 
 TEST(Divergence, HealthyRunsAreLeftAloneWhateverTheyStartFrom) {
   const Phantom phantom(
