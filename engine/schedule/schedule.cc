@@ -1,6 +1,7 @@
 #include "engine/schedule/schedule.h"
 
 #include <algorithm>
+#include <variant>
 
 namespace ptychoserve {
 namespace {
@@ -50,6 +51,19 @@ int NextStage(const ReconstructionConfig& config, const RunStatus& status) {
     ended = OnPlateau(*stage.plateau, status.stage_r);
   }
   return ended ? status.stage + 1 : status.stage;
+}
+
+AlgorithmConfig WithScaledStep(AlgorithmConfig algorithm, double scale) {
+  if (auto* dm = std::get_if<DifferenceMapConfig>(&algorithm)) {
+    dm->beta *= scale;
+  } else if (auto* ml = std::get_if<MlGradientConfig>(&algorithm)) {
+    ml->step *= scale;
+  } else {
+    auto& epie = std::get<EpieConfig>(algorithm);
+    epie.object_step *= scale;
+    epie.probe_step *= scale;
+  }
+  return algorithm;
 }
 
 Completion CheckCompletion(const RunConfig& run, const RunStatus& status) {

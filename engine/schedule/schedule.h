@@ -36,6 +36,10 @@ bool OnPlateau(const Plateau& plateau, std::span<const double> r);
 // The stage of the next iteration: `status.stage`, or the one after it when that has ended.
 int NextStage(const ReconstructionConfig& config, const RunStatus& status);
 
+// `algorithm` with `scale` times its step: beta of the difference map, the factor of the gradient's
+// Newton step, both steps of ePIE.
+AlgorithmConfig WithScaledStep(AlgorithmConfig algorithm, double scale);
+
 // The rule that ends the run before the next iteration; kNone: go on.
 Completion CheckCompletion(const RunConfig& run, const RunStatus& status);
 

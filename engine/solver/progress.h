@@ -74,6 +74,7 @@ struct Progress {
   std::int64_t iteration = 0;                  // Iterations done.
   std::int64_t iterations_after_end = 0;
   int stage = 0;
+  int rollbacks = 0;                 // Times that the run has diverged and gone back to a snapshot.
   double iterations_per_second = 0;  // Over the last seconds.
   std::int64_t snapshot_version = 0;
   std::optional<IterationRecord> last;

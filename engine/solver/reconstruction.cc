@@ -58,6 +58,7 @@ void Reconstruction::Impl::Restore(std::shared_ptr<const Snapshot> snapshot) {
   last_mode_powers = snapshot->metrics.mode_powers;
   snapshot_iteration = snapshot->iteration;
   last_snapshot_time = created;
+  watch.StartFrom(snapshot);
   MutexLock lock(mu);
   versions = snapshot->version;
   ShowPositionLocked();
@@ -70,6 +71,7 @@ void Reconstruction::Impl::ShowPositionLocked() {
   shown.iteration = run.iteration;
   shown.iterations_after_end = run.iteration_at_end ? run.iteration - *run.iteration_at_end : 0;
   shown.stage = run.stage;
+  shown.rollbacks = run.rollbacks;
 }
 
 int Reconstruction::Impl::AddAndLoad(const FrameBatch& batch, int begin) {

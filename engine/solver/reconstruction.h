@@ -101,8 +101,7 @@ class Reconstruction {
   std::int64_t free_staging_bytes() const;
 
   // End of data; idempotent. `expected_frames`, when given, is compared with what has been accepted
-  // or skipped,
-  // and a difference is reported as a warning.
+  // or skipped, and a difference is reported as a warning.
   absl::Status FinishScan(std::optional<std::int64_t> expected_frames);
   // Ends the session with its present result. `abort` gives up the iteration under way's
   // snapshot; otherwise a last snapshot is taken. Errors: kFailedPrecondition when final.

@@ -15,6 +15,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/mutex.h"
 #include "engine/schedule/schedule.h"
+#include "engine/solver/divergence_watch.h"
 #include "engine/solver/frame_loader.h"
 #include "engine/solver/reconstruction.h"
 #include "engine/solver/run_position.h"
@@ -65,6 +66,11 @@ class Reconstruction::Impl {
   // Gives `snapshot` the next version and makes it the newest.
   void Publish(std::unique_ptr<Snapshot> snapshot, bool final);
   absl::Status IterateOnce(const Settings& settings);
+  // The iteration of `record` has diverged: goes on from the last good snapshot with a smaller
+  // step, or ends the session.
+  absl::Status RollBack(const IterationRecord& record);
+  // Gives the memory of a snapshot back, unless somebody else has it, too.
+  void Retire(std::shared_ptr<const Snapshot> snapshot);
   void WarnIfStalled();
   absl::Status MaybeStartSnapshot(const SnapshotConfig& snapshots);
   void SetState(SessionState state);
@@ -85,6 +91,8 @@ class Reconstruction::Impl {
   std::int64_t restored_points = 0;  // Of the snapshot that the run goes on from.
   bool all_active = false;           // See NoteAllActive.
   std::optional<Clock::TimePoint> first_iteration_time;  // Of this process.
+  DivergenceWatch watch{
+      [this](std::shared_ptr<const Snapshot> snapshot) { Retire(std::move(snapshot)); }};
   bool stall_warned = false;
   Clock::TimePoint last_snapshot_time{};
   std::optional<IterationRecord> last_record;

@@ -17,6 +17,8 @@ constexpr std::size_t kRateIterations = 100;
 constexpr std::chrono::seconds kRateWindow{3};
 // Times the R that noise would leave.
 constexpr double kStalledAboveNoise = 2.5;
+// A run that diverges with an eighth of its step is not going to get there.
+constexpr int kMostRollbacks = 3;
 
 double Seconds(std::chrono::nanoseconds d) { return std::chrono::duration<double>(d).count(); }
 
@@ -43,6 +45,7 @@ void Reconstruction::Impl::End(SessionState state, Completion completion, std::s
   store->Close();
   loader->Close();
   solver.reset();  // Frees the device; results live on in the snapshots.
+  watch.Drop();
   {
     MutexLock lock(mu);
     EnterLocked(state);
@@ -231,26 +234,32 @@ void Reconstruction::Impl::Publish(std::unique_ptr<Snapshot> snapshot, bool fina
   snapshot->time = std::chrono::system_clock::now();
   last_coverage = snapshot->metrics.coverage;
   last_mode_powers = snapshot->metrics.mode_powers;
+  std::shared_ptr<const Snapshot> published;
   std::vector<std::shared_ptr<const Snapshot>> retired;
   {
     MutexLock lock(mu);
     snapshot->version = ++versions;
+    published = std::move(snapshot);
     shown.snapshot_version = versions;
     if (shown.last) {
       shown.last->coverage = last_coverage;
       shown.last->mode_powers = last_mode_powers;
     }
-    snapshots.push_back(std::move(snapshot));
+    snapshots.push_back(published);
     while (static_cast<int>(snapshots.size()) > config.snapshots.history) {
       retired.push_back(std::move(snapshots.front()));
       snapshots.pop_front();
     }
   }
-  // Giving their memory back takes milliseconds, too.
-  if (!retired.empty()) {
-    options.run_beside([retired = std::move(retired)]() mutable { retired.clear(); });
-  }
+  for (auto& old : retired) Retire(std::move(old));
+  watch.NoteSnapshot(std::move(published));
   options.on_progress();
+}
+
+void Reconstruction::Impl::Retire(std::shared_ptr<const Snapshot> snapshot) {
+  if (snapshot.use_count() > 1) return;
+  // It takes milliseconds.
+  options.run_beside([snapshot = std::move(snapshot)]() mutable { snapshot.reset(); });
 }
 
 absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
@@ -259,7 +268,8 @@ absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
     MutexLock lock(mu);
     const int next = NextStage(config, CurrentRunStatus());
     if (next != run.stage) EnterStage(next, run);
-    algorithm = config.schedule[static_cast<std::size_t>(run.stage)].algorithm;
+    algorithm = WithScaledStep(config.schedule[static_cast<std::size_t>(run.stage)].algorithm,
+                               run.step_scale);
   }
   const Clock::TimePoint begin = options.clock->Now();
   if (!first_iteration_time) {
@@ -297,15 +307,48 @@ absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
     history.push_back(record);
     if (history.size() > kHistoryLimit) history.pop_front();
   }
-  if (!metrics.finite || !std::isfinite(metrics.r_factor)) {
-    End(SessionState::kFailed, Completion::kFailed,
-        absl::StrCat("diverged: object or probe became NaN or infinite in iteration ",
-                     run.iteration, "; the last snapshot is from before"));
-    return absl::OkStatus();
-  }
+  if (watch.Diverged(record)) return RollBack(record);
   WarnIfStalled();
   PS_RETURN_IF_ERROR(MaybeStartSnapshot(settings.snapshots));
   options.on_progress();
+  return absl::OkStatus();
+}
+
+absl::Status Reconstruction::Impl::RollBack(const IterationRecord& record) {
+  const double r = record.metrics.r_factor;
+  const std::string what =
+      record.metrics.finite && std::isfinite(r)
+          ? absl::StrFormat("R rose to %.3g in iteration %d, from %.3g", r, run.iteration,
+                            watch.smallest_r())
+          : absl::StrCat("object or probe became NaN or infinite in iteration ", run.iteration);
+  const std::shared_ptr<const Snapshot> good = watch.last_good();
+  if (good == nullptr) {
+    End(SessionState::kFailed, Completion::kFailed,
+        absl::StrCat("diverged: ", what, ", before there was a snapshot to go back to"));
+    return absl::OkStatus();
+  }
+  if (run.rollbacks == kMostRollbacks) {
+    End(SessionState::kFailed, Completion::kFailed,
+        absl::StrCat("diverged: ", what, ", after going back to a snapshot ", kMostRollbacks,
+                     " times; the last snapshot is from before"));
+    return absl::OkStatus();
+  }
+  PS_RETURN_IF_ERROR(solver->GoBackTo(*good));
+  watch.NoteRollback(run.iteration);
+  ++run.rollbacks;
+  run.step_scale /= 2;
+  run.stage_r.clear();  // What comes now does not go on from there.
+  // Object and probe are those of then, should the run end here.
+  last_record = good->metrics;
+  last_record->iteration = run.iteration;
+  {
+    MutexLock lock(mu);
+    ShowPositionLocked();
+  }
+  Warn(absl::StrFormat(
+      "diverged: %s; went back to snapshot %d, of iteration %d, and goes on with %g times the "
+      "configured step in this stage",
+      what, good->version, good->iteration, run.step_scale));
   return absl::OkStatus();
 }
 

@@ -8,6 +8,7 @@ void EnterStage(int stage, RunPosition& position) {
   position.stage = stage;
   position.stage_iterations = 0;
   position.stage_r.clear();
+  position.step_scale = 1;
 }
 
 void CountStageIteration(double r_factor, std::size_t most_r, RunPosition& position) {

@@ -22,7 +22,9 @@ struct RunPosition {
   // R-factors of the counted iterations of this stage, the last ones; the first value stands for
   // all that came before it and is the smallest of them. At most RFactorsNeeded(config).
   std::vector<double> stage_r;
-  double elapsed_s = 0;  // Since the first iteration began, without what lay between processes.
+  int rollbacks = 0;      // Times that the run has diverged and gone back to a snapshot.
+  double step_scale = 1;  // Of the steps of this stage, halved by each.
+  double elapsed_s = 0;   // Since the first iteration began, without what lay between processes.
 
   bool operator==(const RunPosition&) const = default;
 };

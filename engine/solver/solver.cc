@@ -199,12 +199,26 @@ Region Solver::WindowsOf(const std::vector<FrameStore::Point>& points) const {
           {row_max - row_min + frame_shape_.rows + 1, col_max - col_min + frame_shape_.cols + 1}};
 }
 
-absl::Status Solver::FollowCanvas() {
-  const Region canvas = store_.canvas();
+absl::Status Solver::MoveCanvas(const Region& canvas) {
   if (canvas == canvas_) return absl::OkStatus();
   PS_RETURN_IF_ERROR(backend_->SetCanvas(canvas));
   canvas_ = canvas;
   return absl::OkStatus();
+}
+
+absl::Status Solver::SetObjectOf(const Snapshot& snapshot) {
+  PS_RETURN_IF_ERROR(MoveCanvas(snapshot.canvas));
+  return backend_->SetObject(snapshot.object);
+}
+
+absl::Status Solver::GoBackTo(const Snapshot& snapshot) {
+  const Region canvas = canvas_;  // The points lie in this one.
+  PS_RETURN_IF_ERROR(backend_->SetActivePoints({}));
+  PS_RETURN_IF_ERROR(SetObjectOf(snapshot));
+  PS_RETURN_IF_ERROR(MoveCanvas(canvas));
+  PS_RETURN_IF_ERROR(backend_->SetProbe(snapshot.probe));
+  waves_are_stale_ = false;
+  return backend_->SetActivePoints(ActiveWindows());
 }
 
 std::vector<FrameStore::Point> Solver::UnknownPoints() const {
@@ -219,12 +233,10 @@ std::vector<FrameStore::Point> Solver::UnknownPoints() const {
 absl::StatusOr<bool> Solver::ActivateWaiting(const ClearRegionConfig& clear_region) {
   if (waiting_.empty()) return false;
   if (restored_ != nullptr) {
-    PS_RETURN_IF_ERROR(backend_->SetCanvas(restored_->canvas));
-    PS_RETURN_IF_ERROR(backend_->SetObject(restored_->object));
-    canvas_ = restored_->canvas;
+    PS_RETURN_IF_ERROR(SetObjectOf(*restored_));
     restored_.reset();  // The session may keep it; this need not.
   }
-  PS_RETURN_IF_ERROR(FollowCanvas());
+  PS_RETURN_IF_ERROR(MoveCanvas(store_.canvas()));
   const std::vector<FrameStore::Point> unknown = UnknownPoints();
   if (clear_region.enabled && !active_->empty() && !unknown.empty()) {
     const std::int64_t points = config_.scan.expected_points > 0

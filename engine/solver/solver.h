@@ -63,6 +63,9 @@ class Solver {
                                            std::int64_t iteration);
   absl::StatusOr<FitMetrics> Evaluate() { return backend_->Evaluate(); }
 
+  // Object and probe become those of `snapshot`, one of this session; exit waves start anew.
+  absl::Status GoBackTo(const Snapshot& snapshot);
+
   // Begins to copy the present state; `record` is that of the last iteration, `run` where the run
   // is now.
   absl::Status StartSnapshot(const IterationRecord& record, const RunPosition& run);
@@ -75,8 +78,9 @@ class Solver {
   absl::Status Recentre();
   std::vector<PointWindow> ActiveWindows() const;
   absl::Status RestartExitWaves();
-  // Moves to the store's canvas.
-  absl::Status FollowCanvas();
+  // Sets the object, and the canvas to that of `snapshot`; no point is active.
+  absl::Status SetObjectOf(const Snapshot& snapshot);
+  absl::Status MoveCanvas(const Region& canvas);
   // Those of the waiting points that the restored snapshot does not show.
   std::vector<FrameStore::Point> UnknownPoints() const;
   // Region of new points' windows, on the absolute lattice.

@@ -28,7 +28,7 @@ struct FakeRecord {
   ComplexStack probe;  // The last one.
   int evaluations = 0;
   int destroyed = 0;
-  std::optional<int> nan_at_iteration;  // 0-based.
+  std::function<bool(int)> is_nan = [](int) { return false; };  // After that iteration, 0-based.
   std::optional<int> fail_at_iteration;
   int probes_read = 0;
   bool loads_beside = false;
@@ -96,7 +96,7 @@ class FakeBackend final : public Backend {
     record_.options.push_back(options);
     IterationMetrics metrics;
     metrics.r_factor = record_.r_factor(n);
-    metrics.finite = record_.nan_at_iteration != n;
+    metrics.finite = !record_.is_nan(n);
     return metrics;
   }
   absl::StatusOr<FitMetrics> Evaluate() override {
