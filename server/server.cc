@@ -198,7 +198,7 @@ void Server::SaveSessions(std::chrono::steady_clock::time_point deadline) {
   for (const auto& session : core_.sessions.All()) {
     if (session->ended() || session->journal() == nullptr) continue;
     countdown.Add(2);
-    session->Checkpoint([countdown] { countdown.Done(); });
+    session->Suspend([countdown] { countdown.Done(); });
     session->journal()->WhenDurable(session->journal()->last_sequence(),
                                     [countdown](const absl::Status&) { countdown.Done(); });
   }

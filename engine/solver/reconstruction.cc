@@ -234,6 +234,20 @@ absl::Status Reconstruction::Stop(bool abort) {
   return absl::OkStatus();
 }
 
+void Reconstruction::Suspend(std::function<void()> done) {
+  bool ended = false;
+  {
+    MutexLock lock(impl_->mu);
+    ended = IsFinal(impl_->shown.state);
+    if (!ended) {
+      impl_->held = true;
+      impl_->suspended = std::move(done);
+    }
+  }
+  if (ended) return done();
+  impl_->options.on_work();
+}
+
 void Reconstruction::Release() {
   {
     MutexLock lock(impl_->mu);

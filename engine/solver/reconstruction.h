@@ -106,6 +106,9 @@ class Reconstruction {
   // Ends the session with its present result. `abort` gives up the iteration under way's
   // snapshot; otherwise a last snapshot is taken. Errors: kFailedPrecondition when final.
   absl::Status Stop(bool abort);
+  // Holds the session for good: the iteration under way ends, its snapshot is published, and then
+  // `done` is run, on any thread; at once when the session has ended. Once. For going on elsewhere.
+  void Suspend(std::function<void()> done);
   // Lets a held session go on; idempotent. The idle time begins anew.
   void Release();
   // Lets `change` edit a copy of the configuration, under a lock: be quick. What it did to run,

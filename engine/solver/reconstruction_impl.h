@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -61,6 +62,10 @@ class Reconstruction::Impl {
   void NoteAllActive();
   // Compares what FinishScan announced with what came, once nothing more can come.
   void CheckExpectedFrames(const IngestCounters& frames);
+  // Publishes what the last iteration has left.
+  absl::Status PublishPresent();
+  // Tells whoever waits for the session to be suspended.
+  void TellSuspended();
   absl::Status Complete(Completion completion);
   absl::StatusOr<bool> PollSnapshot(bool wait, bool final);
   // Gives `snapshot` the next version and makes it the newest.
@@ -111,6 +116,7 @@ class Reconstruction::Impl {
   Clock::TimePoint last_input ABSL_GUARDED_BY(mu){};
   bool any_input ABSL_GUARDED_BY(mu) = false;
   bool held ABSL_GUARDED_BY(mu);
+  std::function<void()> suspended ABSL_GUARDED_BY(mu);  // Wanted; empty: not, or done with.
   bool finish_asked ABSL_GUARDED_BY(mu) = false;
   std::optional<std::int64_t> expected_frames ABSL_GUARDED_BY(mu);
   bool stop_asked ABSL_GUARDED_BY(mu) = false;

@@ -58,6 +58,7 @@ void Reconstruction::Impl::End(SessionState state, Completion completion, std::s
   }
   store->Drop();
   options.on_progress();
+  TellSuspended();
 }
 
 RunStatus Reconstruction::Impl::CurrentRunStatus() const {
@@ -83,17 +84,22 @@ bool Reconstruction::Impl::RunTurn() {
 
 absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   Settings settings;
-  bool stop = false, abort = false, wait = false;
+  bool stop = false, abort = false, wait = false, suspend = false;
   {
     MutexLock lock(mu);
     settings = {config.run, config.snapshots, config.clear_region};
     stop = stop_asked;
     abort = abort_asked;
     wait = held && !stop_asked;
+    suspend = suspended != nullptr;
   }
   if (stop && abort) {
     End(SessionState::kStopped, Completion::kStopped, "");
     return true;
+  }
+  if (wait && suspend) {
+    PS_RETURN_IF_ERROR(PublishPresent());
+    TellSuspended();
   }
   if (wait) return loader->Run(/*wait=*/true);
   RecogniseEndOfData(store->status());
@@ -194,6 +200,23 @@ void Reconstruction::Impl::CheckExpectedFrames(const IngestCounters& frames) {
                                   " were accepted");
   if (frames.skipped > 0) absl::StrAppend(&text, " and ", frames.skipped, " skipped");
   Warn(std::move(text));
+}
+
+absl::Status Reconstruction::Impl::PublishPresent() {
+  PS_RETURN_IF_ERROR(PollSnapshot(/*wait=*/true, /*final=*/false).status());
+  if (!last_record || snapshot_iteration == run.iteration) return absl::OkStatus();
+  PS_RETURN_IF_ERROR(solver->StartSnapshot(*last_record, run));
+  snapshot_iteration = run.iteration;
+  return PollSnapshot(/*wait=*/true, /*final=*/false).status();
+}
+
+void Reconstruction::Impl::TellSuspended() {
+  std::function<void()> done;
+  {
+    MutexLock lock(mu);
+    done.swap(suspended);
+  }
+  if (done) done();
 }
 
 absl::Status Reconstruction::Impl::Complete(Completion completion) {

@@ -196,12 +196,14 @@ void Session::WriteCheckpoint(const std::shared_ptr<const Snapshot>& snapshot) {
   checkpoint_failure_ = std::string(written.message());
 }
 
-void Session::Checkpoint(std::function<void()> done) {
-  const std::shared_ptr<const Snapshot> latest = reconstruction_->latest_snapshot();
-  if (!files_ || latest == nullptr) return done();
-  pools_.files.Post([self = shared_from_this(), latest, done = std::move(done)] {
-    self->WriteCheckpoint(latest);
-    done();
+void Session::Suspend(std::function<void()> done) {
+  reconstruction_->Suspend([self = shared_from_this(), done = std::move(done)] {
+    const std::shared_ptr<const Snapshot> latest = self->reconstruction_->latest_snapshot();
+    if (!self->files_ || latest == nullptr) return done();
+    self->pools_.files.Post([self, latest, done] {
+      self->WriteCheckpoint(latest);
+      done();
+    });
   });
 }
 

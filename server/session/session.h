@@ -107,8 +107,9 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   void Record(const state::v1::Event& event, std::function<void()> done);
   // The journal has been replayed, for the `restarts`-th time: the session goes on.
   void Resume(int restarts);
-  // Saves the latest snapshot, then runs `done`. For the end of the server.
-  void Checkpoint(std::function<void()> done);
+  // Holds the run after its present iteration and saves that, then runs `done`. For the end of the
+  // server.
+  void Suspend(std::function<void()> done);
   // Removes the session's files, then runs `done`. It must have been retired.
   void RemoveFiles(std::function<void()> done);
 

@@ -46,6 +46,32 @@ TEST_F(HeldTest, GoesOnAfterItsReleaseAsIfNothingHadBeen) {
   session_->Release();
 }
 
+TEST_F(HeldTest, SuspendingPublishesTheLastIterationAndStopsThere) {
+  options_.held = false;
+  ReconstructionConfig config = Config();
+  config.snapshots.every_iterations = 1000;
+  config.run.max_iterations = 1000;
+  config.run.it_ends_after = 1000;
+  Start(config);
+  Send(0, 8);
+  RunTurns(7);
+  const std::int64_t iteration = progress().iteration;
+  ASSERT_GT(iteration, 1);
+  int done = 0;
+  session_->Suspend([&] { ++done; });
+  EXPECT_EQ(done, 0);
+  RunTurns(5);
+  EXPECT_EQ(done, 1);
+  EXPECT_EQ(progress().iteration, iteration);
+  ASSERT_NE(session_->latest_snapshot(), nullptr);
+  EXPECT_EQ(session_->latest_snapshot()->iteration, iteration);
+  EXPECT_EQ(session_->latest_snapshot()->run.iteration, iteration);
+  ASSERT_TRUE(session_->Stop(/*abort=*/true).ok());
+  RunTurns();
+  session_->Suspend([&] { ++done; });  // It has ended.
+  EXPECT_EQ(done, 2);
+}
+
 TEST_F(HeldTest, IdleTimeBeginsWithTheRelease) {
   ReconstructionConfig config = Config();
   config.run.idle_timeout_s = 10;
