@@ -34,6 +34,7 @@ constexpr int kKeepaliveTimeoutMs = 20'000;
 // Clients ping every 30 s; the default of 300 s would turn them away with too_many_pings.
 constexpr int kMinPingIntervalMs = 15'000;
 constexpr int kStreamWindowBytes = 4 << 20;
+constexpr std::chrono::hours kExpiryInterval{1};
 
 int IngestWorkers(int asked) {
   constexpr int kLeast = 2, kMost = 16;
@@ -140,7 +141,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
          {"description", serving->device->description()},
          {"usable_bytes", serving->memory.usable_bytes()}});
   }
-  if (server->core_.state != nullptr) RecoverSessions(server->core_);
+  if (server->core_.state != nullptr) {
+    RecoverSessions(server->core_);
+    if (options.retention_h > 0) server->DeleteExpired();
+  }
   PS_RETURN_IF_ERROR(server->Listen());
   if (!options.port_file.empty()) {
     PS_RETURN_IF_ERROR(WritePortFile(options.port_file, server->address_));
@@ -193,6 +197,24 @@ absl::Status Server::Listen() {
   return absl::OkStatus();
 }
 
+void Server::DeleteExpired() {
+  const auto now = std::chrono::system_clock::now();
+  const auto age = std::chrono::duration_cast<std::chrono::system_clock::duration>(
+      std::chrono::duration<double, std::ratio<3600>>(options_.retention_h));
+  for (const auto& session : core_.sessions.All()) {
+    if (!session->ended()) continue;
+    if (now - session->reconstruction().state_changes(0).back().time < age) continue;
+    if (!core_.sessions.Remove(session->name(), /*force=*/false).ok()) continue;
+    Log(LogLevel::kInfo, "session deleted, as it ended long ago", {{"session", session->id()}});
+    session->MarkDeleted();
+    session->WhenRetired([session] { session->RemoveFiles([] {}); });
+  }
+  MutexLock lock(expiry_mu_);
+  if (!ending_) {
+    expiry_.After(kExpiryInterval, [this] { core_.admin.Post([this] { DeleteExpired(); }); });
+  }
+}
+
 void Server::SaveSessions(std::chrono::steady_clock::time_point deadline) {
   Countdown countdown;
   for (const auto& session : core_.sessions.All()) {
@@ -228,6 +250,11 @@ void Server::Shutdown() {
   Log(LogLevel::kInfo, "shutting down",
       {{"sessions", core_.sessions.All().size()}, {"streams", core_.streams.open()}});
 
+  {
+    MutexLock lock(expiry_mu_);
+    ending_ = true;
+    expiry_.Cancel();
+  }
   grpc_->GetHealthCheckService()->Shutdown();  // Everything is NOT_SERVING from here on.
   core_.sessions.Close();
   core_.streams.DrainAll(Drainable::Kind::kIngest);

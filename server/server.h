@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "engine/base/mutex.h"
 #include "server/base/timer.h"
 #include "server/options.h"
 #include "server/service/core.h"
@@ -50,7 +51,9 @@ class Server {
   Service service_;
   std::unique_ptr<grpc::Server> grpc_;
   std::string address_;
-  Timer expiry_;  // Of the thread that starts and ends the server, and its own.
+  Mutex expiry_mu_;
+  Timer expiry_ ABSL_GUARDED_BY(expiry_mu_);
+  bool ending_ ABSL_GUARDED_BY(expiry_mu_) = false;
 };
 
 }  // namespace ptychoserve::server

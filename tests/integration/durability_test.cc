@@ -217,6 +217,20 @@ TEST_F(DurabilityTest, ResultsAreThereUntilTheyAreDeleted) {
               FailsWith(grpc::StatusCode::NOT_FOUND, "SESSION_NOT_FOUND"));
 }
 
+TEST_F(DurabilityTest, ResultsGoWhenTheirTimeIsOver) {
+  Start();
+  const v1::Session ended = Undisturbed(SmallScan());
+  EXPECT_EQ(server().Terminate(), 0);
+  Start("", {"--retention-h", "1"});
+  EXPECT_THAT(api().Get(ended.name()).status, IsOk());
+  EXPECT_EQ(server().Terminate(), 0);
+  Start("", {"--retention-h", "1e-9"});
+  EXPECT_THAT(api().Get(ended.name()).status,
+              FailsWith(grpc::StatusCode::NOT_FOUND, "SESSION_NOT_FOUND"));
+  EXPECT_EQ(server().Terminate(), 0);
+  EXPECT_FALSE(fs::exists(FilesOf("undisturbed")));
+}
+
 TEST_F(DurabilityTest, OrderlyEndGoesOnLater) {
   const TestScan& scan = SmallScan();
   Start();
