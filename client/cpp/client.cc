@@ -25,16 +25,26 @@ constexpr char kNamePrefix[] = "sessions/";
 constexpr int kPageSize = 1000;
 constexpr int kKeepaliveMs = 30'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
-constexpr int kMinReconnectMs = 500;
-constexpr int kMaxReconnectMs = 10'000;
 
-std::shared_ptr<grpc::Channel> NewChannel(const std::string& address) {
+// How a channel connects again.
+struct Reconnecting {
+  int first_ms;       // Pauses between attempts,
+  int most_ms;        // which grow.
+  int least_time_ms;  // What gRPC calls the minimal back-off: how long an attempt may take.
+};
+constexpr Reconnecting kSeldom{500, 10'000, 20'000};
+// Writers have a back-off of their own, to which that of the channel should add little.
+constexpr Reconnecting kOften{100, 1'000, 5'000};
+
+std::shared_ptr<grpc::Channel> NewChannel(const std::string& address,
+                                          const Reconnecting& reconnecting) {
   grpc::ChannelArguments args;
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kMinReconnectMs);
-  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
+  args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, reconnecting.first_ms);
+  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, reconnecting.most_ms);
+  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, reconnecting.least_time_ms);
   // Each channel has its own connection; otherwise gRPC shares one among all of a process.
   args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   // What the server takes is told by the first acknowledgement of a stream.
@@ -74,7 +84,7 @@ Client::~Client() = default;
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& address,
                                                         const ClientOptions& options) {
-  const std::shared_ptr<grpc::Channel> channel = NewChannel(address);
+  const std::shared_ptr<grpc::Channel> channel = NewChannel(address, kSeldom);
   if (!channel->WaitForConnected(std::chrono::system_clock::now() + options.connect_timeout)) {
     return absl::UnavailableError(absl::StrCat("no server answers at ", address, " within ",
                                                options.connect_timeout.count(), " ms"));
@@ -227,7 +237,7 @@ std::unique_ptr<FrameWriter> Client::OpenFrameWriter(const std::string& session,
   impl->format = format;
   impl->pool = internal::FramePool::Create(format.raw_bytes());
   impl->writer = internal::IngestWriter<internal::FrameBatching>::Start(
-      NewChannel(impl_->address), SessionName(session), internal::FrameBatching(format),
+      NewChannel(impl_->address, kOften), SessionName(session), internal::FrameBatching(format),
       std::move(options));
   return std::make_unique<FrameWriter>(std::move(impl));
 }
@@ -236,7 +246,7 @@ std::unique_ptr<PositionWriter> Client::OpenPositionWriter(const std::string& se
                                                            WriterOptions options) {
   auto impl = std::make_unique<PositionWriter::Impl>();
   impl->writer = internal::IngestWriter<internal::PositionBatching>::Start(
-      NewChannel(impl_->address), SessionName(session), internal::PositionBatching(),
+      NewChannel(impl_->address, kOften), SessionName(session), internal::PositionBatching(),
       std::move(options));
   return std::make_unique<PositionWriter>(std::move(impl));
 }

@@ -1,5 +1,7 @@
 #include "client/cpp/internal/batching.h"
 
+#include <algorithm>
+#include <string>
 #include <utility>
 
 namespace ptychoserve::client {
@@ -71,14 +73,15 @@ grpc::Slice Concatenate(const std::vector<grpc::Slice>& pieces, std::size_t byte
 
 }  // namespace
 
-FrameBatching::Message FrameBatching::Open(const std::string& session) {
+FrameBatching::Message FrameBatching::Open(const v1::OpenStream& open) {
   v1::StreamFramesRequest request;
-  request.mutable_open()->set_session(session);
+  *request.mutable_open() = open;
   const grpc::Slice bytes(request.SerializeAsString());
   return grpc::ByteBuffer(&bytes, 1);
 }
 
-Filled FrameBatching::Fill(std::deque<Item>& queue, std::size_t limit, Message& message) const {
+Filled FrameBatching::Fill(const std::deque<Item>& queue, std::size_t first, std::size_t limit,
+                           Message& message) const {
   v1::FrameBatch batch;
   batch.set_dtype(format_.dtype);
   batch.set_rows(format_.rows);
@@ -87,18 +90,17 @@ Filled FrameBatching::Fill(std::deque<Item>& queue, std::size_t limit, Message& 
   std::vector<std::int64_t> ids;
   std::vector<grpc::Slice> pieces;
   Filled filled;
-  while (!queue.empty() && ids.size() < kMaxFramesPerBatch &&
-         (ids.empty() || filled.payload + Payload(queue.front()) <= limit)) {
-    Item& item = queue.front();
+  for (std::size_t k = first; k < queue.size() && ids.size() < kMaxFramesPerBatch; ++k) {
+    const Item& item = queue[k];
+    if (!ids.empty() && filled.payload + Payload(item) > limit) break;
     filled.payload += Payload(item);
     ids.push_back(item.frame_id);
     if (format_.encoding != v1::ENCODING_RAW) {
       batch.add_encoded_sizes(static_cast<std::uint32_t>(Payload(item)));
     }
-    pieces.push_back(std::move(item.data));
-    queue.pop_front();
+    pieces.push_back(item.data);
   }
-  filled.items = static_cast<std::int64_t>(ids.size());
+  filled.taken = ids.size();
   batch.set_count(static_cast<std::uint32_t>(ids.size()));
   SetIds(ids, batch);
   if (pieces.size() > 1 && filled.payload / pieces.size() < kLeastPiece) {
@@ -109,41 +111,44 @@ Filled FrameBatching::Fill(std::deque<Item>& queue, std::size_t limit, Message& 
   return filled;
 }
 
-PositionBatching::Message PositionBatching::Open(const std::string& session) {
+bool PositionBatching::KnownTo(const KnownIds& ids, const Item& item) {
+  return !item.encoder_samples &&
+         std::ranges::all_of(item.frame_ids, [&](std::int64_t id) { return ids.Contains(id, id); });
+}
+
+PositionBatching::Message PositionBatching::Open(const v1::OpenStream& open) {
   v1::StreamPositionsRequest request;
-  request.mutable_open()->set_session(session);
+  *request.mutable_open() = open;
   return request;
 }
 
-Filled PositionBatching::Fill(std::deque<Item>& queue, std::size_t limit, Message& message) const {
+Filled PositionBatching::Fill(const std::deque<Item>& queue, std::size_t first, std::size_t limit,
+                              Message& message) const {
   message.Clear();
-  std::size_t payload = Payload(queue.front());
-  if (queue.front().encoder_samples) {
-    const Item& item = queue.front();
+  if (queue[first].encoder_samples) {
+    const Item& item = queue[first];
     v1::EncoderSamples& samples = *message.mutable_encoder_samples();
     samples.set_first_sample(item.first_sample);
     samples.mutable_x_counts()->Add(item.x.begin(), item.x.end());
     samples.mutable_y_counts()->Add(item.y.begin(), item.y.end());
-    const Filled filled{payload, Count(item)};
-    queue.pop_front();
-    return filled;
+    return {.payload = Payload(item), .taken = 1};
   }
   v1::PositionBatch& batch = *message.mutable_batch();
   std::vector<std::int64_t> ids;
-  payload = 0;
-  while (!queue.empty() && !queue.front().encoder_samples) {
-    const Item& item = queue.front();
-    const bool fits = payload + Payload(item) <= limit &&
+  Filled filled;
+  for (std::size_t k = first; k < queue.size() && !queue[k].encoder_samples; ++k) {
+    const Item& item = queue[k];
+    const bool fits = filled.payload + Payload(item) <= limit &&
                       ids.size() + item.frame_ids.size() <= kMaxPositionsPerBatch;
-    if (!ids.empty() && !fits) break;
-    payload += Payload(item);
+    if (filled.taken > 0 && !fits) break;
+    ++filled.taken;
+    filled.payload += Payload(item);
     ids.insert(ids.end(), item.frame_ids.begin(), item.frame_ids.end());
     batch.mutable_x_m()->Add(item.x.begin(), item.x.end());
     batch.mutable_y_m()->Add(item.y.begin(), item.y.end());
-    queue.pop_front();
   }
   SetIds(ids, batch);
-  return {payload, static_cast<std::int64_t>(ids.size())};
+  return filled;
 }
 
 }  // namespace internal

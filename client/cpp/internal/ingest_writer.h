@@ -1,42 +1,47 @@
 #ifndef PTYCHOSERVE_CLIENT_CPP_INTERNAL_INGEST_WRITER_H_
 #define PTYCHOSERVE_CLIENT_CPP_INTERNAL_INGEST_WRITER_H_
 
-#include <grpcpp/alarm.h>
 #include <grpcpp/channel.h>
-#include <grpcpp/client_context.h>
-#include <grpcpp/generic/generic_stub.h>
-#include <grpcpp/support/client_callback.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "client/cpp/internal/alarms.h"
+#include "client/cpp/internal/backlog.h"
 #include "client/cpp/internal/batching.h"
-#include "client/cpp/internal/status_conversion.h"
+#include "client/cpp/internal/ingest_call.h"
+#include "client/cpp/internal/known_ids.h"
+#include "client/cpp/internal/retry.h"
 #include "client/cpp/writer_options.h"
 #include "engine/base/mutex.h"
 #include "ptychoserve/v1/ingest.pb.h"
 
 namespace ptychoserve::client::internal {
 
-// One input stream: a bounded queue on the caller's side, the gRPC callback API on the other.
+// An input that outlives its connections: a bounded queue on the caller's side, one call after the
+// other on gRPC's.
 //
-//   opening -> sending       the first acknowledgement has come, with the first credit
-//   sending -> closing       Close: what waits is sent, then the half-close
-//   any     -> finished      the call has ended; status_ says how
+//   connecting -> sending    the first acknowledgement has come: what it knows is not sent again
+//   sending -> waiting       the call has ended with an error that is worth retrying
+//   connecting -> waiting    likewise
+//   waiting -> connecting    the pause before the next attempt is over
+//   any     -> finished      closed, cancelled, or an error that ends it all; status_ says how
+//
+// What was sent stays in the backlog until the server has it safe, and goes out again when a new
+// call finds that the session does not have it.
 //
 // Cancel must have returned before the last reference goes: the owner's thread then takes down call
 // and channel. gRPC's own threads must not, for the last channel's end joins them. Thread-safe.
 template <class Batching>
-class IngestWriter final
-    : public grpc::ClientBidiReactor<typename Batching::Message, v1::IngestAck> {
+class IngestWriter final : private IngestCallListener {
  public:
   using Message = typename Batching::Message;
   using Item = typename Batching::Item;
@@ -45,38 +50,34 @@ class IngestWriter final
   static std::shared_ptr<IngestWriter> Start(std::shared_ptr<grpc::Channel> channel,
                                              const std::string& session, Batching batching,
                                              WriterOptions options) {
+    if (options.producer.empty()) options.producer = RandomProducer();
     std::shared_ptr<IngestWriter> writer(
-        new IngestWriter(std::move(channel), std::move(batching), std::move(options)));
-    writer->Begin(session);
+        new IngestWriter(std::move(channel), session, std::move(batching), std::move(options)));
+    writer->Begin();
     return writer;
   }
 
   // Errors: kResourceExhausted: the queue is still full at the deadline; kInvalidArgument: larger
-  // than the server takes; kFailedPrecondition: closed; that of the call, once it has failed.
+  // than the server takes; kFailedPrecondition: closed; that of the writer, once it has failed.
   absl::Status Push(Item item, SteadyClock::time_point deadline) {
     const std::size_t bytes = Batching::Payload(item);
+    const std::size_t weight = Batching::Weight(item);
     MutexLock lock(mu_);
     for (;;) {
       if (finished_) return EndedLocked();
       if (closing_) return absl::FailedPreconditionError("the writer is closed");
       if (bytes > max_payload_) return TooLargeLocked(bytes);
-      if (waiting_bytes_ == 0 || waiting_bytes_ + bytes <= options_.queue_bytes) break;
-      if (!WaitUntil(deadline)) {
-        return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", waiting_bytes_,
-                                                         " of ", options_.queue_bytes,
-                                                         " bytes wait to be sent"));
-      }
+      if (HasRoomLocked(weight)) break;
+      if (!WaitUntil(deadline)) return FullLocked();
     }
     report_.items += Batching::Count(item);
-    waiting_bytes_ += bytes;
-    queued_bytes_ += bytes;
-    queue_.push_back(std::move(item));
+    backlog_.Add(std::move(item));
     MaybeWrite();
     return absl::OkStatus();
   }
 
-  // Returns when all that was pushed has been dealt with by the server.
-  // Errors: kDeadlineExceeded; that of the call, once it has failed.
+  // Returns when all that was pushed has been dealt with by the server, be it on its disk or not.
+  // Errors: kDeadlineExceeded; that of the writer, once it has failed.
   absl::Status Flush(std::chrono::milliseconds timeout) {
     const auto deadline = SteadyClock::now() + timeout;
     MutexLock lock(mu_);
@@ -84,135 +85,286 @@ class IngestWriter final
     MaybeWrite();
     while (!finished_ && !AllAcknowledged()) {
       if (!WaitUntil(deadline)) {
-        return absl::DeadlineExceededError(absl::StrCat(
-            "flush: ", queued_bytes_, " bytes wait to be sent, ",
-            report_.batches - report_.last_ack.batches(), " messages to be acknowledged"));
+        return absl::DeadlineExceededError(
+            absl::StrCat("flush: ", backlog_.waiting_payload(), " bytes wait to be sent, ",
+                         batches_ - acked_, " messages to be acknowledged", ConnectionWords()));
       }
     }
     return AllAcknowledged() ? absl::OkStatus() : EndedLocked();
   }
 
-  // Sends the rest, ends the stream, waits for the server's last word. At the deadline the call is
-  // cancelled. Errors as Flush.
+  // Sends the rest, has it made safe, ends the stream, waits for the server's last word. At the
+  // deadline the writer is cancelled. Errors as Flush.
   absl::StatusOr<WriterReport> Close(std::chrono::milliseconds timeout) {
     const auto deadline = SteadyClock::now() + timeout;
     MutexLock lock(mu_);
     closing_ = true;
+    if (!active_ && NothingLeft()) FinishLocked(absl::OkStatus());
     MaybeWrite();
-    bool in_time = true;
     while (!finished_) {
-      if (in_time && !WaitUntil(deadline)) {
-        in_time = false;
-        context_.TryCancel();
-      } else if (!in_time) {
-        cv_.Wait(mu_);
-      }
-    }
-    if (!in_time) {
-      return absl::DeadlineExceededError(absl::StrCat(
-          "close: ", queued_bytes_, " bytes were not sent, ",
-          report_.batches - report_.last_ack.batches(), " messages were not acknowledged"));
+      if (WaitUntil(deadline)) continue;
+      CancelLocked(absl::DeadlineExceededError(
+          absl::StrCat("close: ", backlog_.waiting_payload(), " bytes were not sent, ",
+                       batches_ - acked_, " messages were not acknowledged", ConnectionWords())));
+      while (!finished_) cv_.Wait(mu_);
     }
     if (!status_.ok()) return status_;
-    if (!AllAcknowledged()) return EndedLocked();
-    return report_;
+    return ReportLocked();
   }
 
-  // Ends the call at once and waits until no callback runs any more, that of the alarm included.
+  // Ends the writer at once and waits until no callback runs any more.
   void Cancel() {
-    std::unique_ptr<grpc::Alarm> alarm;
     {
       MutexLock lock(mu_);
-      if (!finished_) context_.TryCancel();
+      CancelLocked(absl::CancelledError("the writer was cancelled"));
       while (!finished_) cv_.Wait(mu_);
-      alarm = std::move(alarm_);
     }
-    alarm
-        .reset();  // Has a callback that still waits run at once; without the lock, which it takes.
-    MutexLock lock(mu_);
-    while (lingering_) cv_.Wait(mu_);
+    alarms_.Stop();  // Without the lock, which they take.
   }
 
-  // The error by which the call has ended; OK while it lives and after a clean Close.
+  // The error by which the writer has ended; OK while it lives and after a clean Close.
   absl::Status status() const {
     MutexLock lock(mu_);
-    return finished_ && !(closing_ && status_.ok()) ? EndedLocked() : absl::OkStatus();
+    return status_;
   }
 
   WriterReport report() const {
     MutexLock lock(mu_);
-    return report_;
+    return ReportLocked();
   }
 
-  // --- Callbacks of gRPC -----------------------------------------------------------------------
+ private:
+  using Call = IngestCall<Message>;
+  using Milliseconds = std::chrono::milliseconds;
 
-  void OnWriteDone(bool ok) override {
+  // Room in a message of one item for all that is not payload. Messages of many items stay below
+  // half of what is allowed: ids and sizes never take more than the other half.
+  static constexpr std::size_t kItemOverhead = 4096;
+  // A connection that has lived so long, or over which something was acknowledged, counts as made:
+  // the next break begins its own time.
+  static constexpr std::chrono::seconds kSettled{10};
+
+  IngestWriter(std::shared_ptr<grpc::Channel> channel, std::string session, Batching batching,
+               WriterOptions options)
+      : session_(std::move(session)),
+        batching_(std::move(batching)),
+        options_(std::move(options)),
+        stub_(std::move(channel)),
+        backoff_(options_.retry_initial, options_.retry_max) {}
+
+  void Begin() {
+    MutexLock lock(mu_);
+    broken_since_ = SteadyClock::now();
+    if (const absl::Status producer = CheckProducer(options_.producer); !producer.ok()) {
+      return FinishLocked(producer);
+    }
+    StartCall();
+  }
+
+  // --- One call after the other ----------------------------------------------------------------
+
+  // There is none, or it has ended.
+  void StartCall() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    // A later epoch than before in any case, even if the clock was set back.
+    epoch_ =
+        std::max(epoch_ + 1,
+                 static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
+                                                std::chrono::system_clock::now().time_since_epoch())
+                                                .count()));
+    v1::OpenStream open;
+    open.set_session(session_);
+    open.set_producer(options_.producer);
+    open.set_epoch(epoch_);
+    const std::int64_t attempt = ++attempts_;
+    active_ = true;
+    writing_ = true;
+    call_ = std::make_unique<Call>(static_cast<IngestCallListener*>(this));
+    call_->Start(stub_, Batching::kMethod, Batching::Open(open));
+    if (options_.give_up_after.count() > 0) {
+      alarms_.After(options_.open_timeout, [this, attempt] { OnOpenTimeout(attempt); });
+    }
+  }
+
+  void OnOpenTimeout(std::int64_t attempt) {
+    MutexLock lock(mu_);
+    if (attempt != attempts_ || !active_ || opened_) return;
+    unanswered_ = true;
+    call_->Cancel();
+  }
+
+  void OnPauseOver() {
+    std::unique_ptr<Call> ended;  // Goes when the lock has gone.
+    MutexLock lock(mu_);
+    if (finished_) return;
+    ended = std::move(call_);
+    StartCall();
+  }
+
+  void OnWritten() override {
     MutexLock lock(mu_);
     writing_ = false;
-    message_ = Message();  // Lets go of the frames' memory.
-    waiting_bytes_ -= in_flight_bytes_;
-    in_flight_bytes_ = 0;
-    if (ok) {
-      MaybeWrite();
-    } else {
-      Break();
-    }
+    in_flight_weight_ = 0;
+    MaybeWrite();
     cv_.NotifyAll();
   }
 
-  void OnReadDone(bool ok) override {
-    if (ok && options_.on_ack) options_.on_ack(ack_);
-    MutexLock lock(mu_);
-    if (!ok) {
-      Break();
-      return;
+  void OnAck(const v1::IngestAck& ack) override {
+    bool reconnected = false;
+    {
+      MutexLock lock(mu_);
+      reconnected = !opened_ && told_break_;
+      if (reconnected) told_break_ = false;
     }
-    opened_ = true;
-    granted_ = std::max(granted_, ack_.granted_bytes());
-    if (ack_.max_message_bytes() > kItemOverhead) {
-      const std::size_t allowed = ack_.max_message_bytes() - kItemOverhead;
+    if (reconnected && options_.on_connection) options_.on_connection(true, absl::OkStatus());
+    if (options_.on_ack) options_.on_ack(ack);
+    std::vector<Item> released;  // Their memory goes when the lock has gone.
+    MutexLock lock(mu_);
+    if (!opened_) Opened(ack);
+    granted_ = std::max(granted_, ack.granted_bytes());
+    acked_ = std::clamp(ack.batches(), acked_, batches_);
+    durability_ = ack.durability();
+    const bool journal = KeepsJournal();
+    backlog_.Release(journal ? std::min(ack.durable_batches(), batches_) : acked_, released);
+    if (durability_ == v1::DURABILITY_LOST) {
+      std::vector<Item> forgotten;
+      backlog_.Forget(options_.retain_bytes, acked_, forgotten);
+      for (Item& item : forgotten) {
+        report_.forgotten_items += Batching::Count(item);
+        released.push_back(std::move(item));
+      }
+    }
+    report_.last_ack = ack;
+    if (ack.max_message_bytes() > kItemOverhead) {
+      const std::size_t allowed = ack.max_message_bytes() - kItemOverhead;
       const bool less = allowed < max_payload_;
       max_payload_ = allowed;
       if (less) CheckQueue();
     }
-    report_.last_ack = ack_;
     MaybeWrite();
     cv_.NotifyAll();
-    this->StartRead(&ack_);
   }
 
-  void OnDone(const grpc::Status& status) override {
+  // The first acknowledgement of a call is here.
+  void Opened(const v1::IngestAck& first_ack) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    opened_ = true;
+    opened_at_ = SteadyClock::now();
+    if (!std::exchange(opened_once_, true)) return;  // Nothing has been sent.
+    // Only now: until here, the numbers of the last call tell what it has left unacknowledged.
+    batches_ = acked_ = payload_ = granted_ = 0;
+    ++report_.reconnects;
+    report_.known_items += backlog_.Restart(KnownIds(first_ack));
+    urgent_ = true;
+  }
+
+  void OnEnd(const absl::Status& status) override {
+    absl::Status error;
+    bool again = false, tell = false;
+    {
+      MutexLock lock(mu_);
+      error = CauseLocked(status);
+      const bool was_open = opened_;
+      const bool made = was_open && (acked_ > 0 || SteadyClock::now() - opened_at_ >= kSettled);
+      opened_ = writing_ = half_closed_ = unanswered_ = false;
+      in_flight_weight_ = 0;
+      if (made) {
+        broken_since_ = SteadyClock::now();
+        backoff_.Reset();
+        attempts_since_ = 0;
+      } else {
+        ++attempts_since_;
+      }
+      if (!stopped_.ok()) {
+        error = stopped_;
+      } else if (closing_ && NothingLeft()) {
+        error = absl::OkStatus();
+      } else if (WorthRetrying(error) && options_.give_up_after.count() > 0) {
+        again = SteadyClock::now() - broken_since_ < options_.give_up_after;
+        if (!again) error = WithWords(error, GaveUpWords());
+      }
+      // Not what the user has asked for.
+      tell = !error.ok() && (stopped_.ok() || absl::IsInvalidArgument(stopped_)) &&
+             (!again || !told_break_);
+      if (tell) told_break_ = true;
+      if (!again && !error.ok()) error = WithWords(error, LeftWords());
+      cv_.NotifyAll();
+    }
+    if (tell && options_.on_connection) options_.on_connection(false, error);
     MutexLock lock(mu_);
-    status_ = refused_.ok() ? FromGrpc(status) : refused_;
+    active_ = false;
+    if (!again) {
+      FinishLocked(error);
+    } else if (!stopped_.ok()) {  // Meanwhile.
+      FinishLocked(WithWords(stopped_, LeftWords()));
+    } else if (closing_ && NothingLeft()) {
+      FinishLocked(absl::OkStatus());
+    } else {
+      const auto left = std::chrono::ceil<Milliseconds>(broken_since_ + options_.give_up_after -
+                                                        SteadyClock::now());
+      const Milliseconds pause = std::min(backoff_.Next(), std::max(left, Milliseconds(0)));
+      alarms_.After(pause, [this] { OnPauseOver(); });
+    }
+  }
+
+  // Why the call has ended, given the status with which it has. OK when all went as it should.
+  absl::Status CauseLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (unanswered_) {
+      return absl::UnavailableError(absl::StrCat("the server has not answered within ",
+                                                 options_.open_timeout.count(), " ms"));
+    }
+    if (!status.ok()) return status;
+    const bool all_acknowledged = half_closed_ && AllAcknowledged();
+    if (all_acknowledged && (backlog_.empty() || durability_ == v1::DURABILITY_LOST)) return status;
+    if (all_acknowledged) {
+      // Next time, the stream stays open until the rest is safe.
+      close_when_safe_ = true;
+      return absl::UnavailableError("the server has ended the stream before all was on its disk");
+    }
+    return absl::FailedPreconditionError(
+        absl::StrCat("the server has ended the stream; the session is ",
+                     v1::SessionState_Name(report_.last_ack.state())));
+  }
+
+  // The end of it all; no call is active.
+  void FinishLocked(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (finished_) return;
+    if (status.ok() && durability_ == v1::DURABILITY_LOST) {
+      report_.forgotten_items += backlog_.Count(acked_).acknowledged;
+    }
+    status_ = std::move(status);
     finished_ = true;
     cv_.NotifyAll();
   }
 
- private:
-  // Room in a message of one item for all that is not payload. Messages of many items stay below
-  // half of what is allowed: ids and sizes never take more than the other half.
-  static constexpr std::size_t kItemOverhead = 4096;
-
-  IngestWriter(std::shared_ptr<grpc::Channel> channel, Batching batching, WriterOptions options)
-      : stub_(std::move(channel)), batching_(std::move(batching)), options_(std::move(options)) {}
-
-  void Begin(const std::string& session) {
-    MutexLock lock(mu_);
-    stub_.PrepareBidiStreamingCall(&context_, Batching::kMethod, {}, this);
-    message_ = Batching::Open(session);
-    writing_ = true;
-    held_ = true;
-    this->AddHold();  // Writes are started outside of callbacks, too.
-    this->StartRead(&ack_);
-    this->StartWrite(&message_);
-    this->StartCall();
+  // Has this side end it all, with `why`; what has ended stays as it is.
+  void CancelLocked(absl::Status why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (finished_) return;
+    if (stopped_.ok()) stopped_ = std::move(why);
+    if (!active_) return FinishLocked(WithWords(stopped_, LeftWords()));
+    call_->Cancel();
   }
 
-  // No more writes; lets the call finish.
-  void Break() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    if (!held_) return;
-    held_ = false;
-    this->RemoveHold();
+  // --- What is there, and what is left ---------------------------------------------------------
+
+  bool KeepsJournal() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return durability_ == v1::DURABILITY_JOURNAL || durability_ == v1::DURABILITY_LOST;
+  }
+
+  bool HasRoomLocked(std::size_t weight) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const std::size_t waiting = backlog_.waiting_weight() + in_flight_weight_;
+    const std::size_t all = backlog_.weight();
+    return (waiting == 0 || waiting + weight <= options_.queue_bytes) &&
+           (all == 0 || all + weight <= options_.queue_bytes + options_.retain_bytes);
+  }
+
+  absl::Status FullLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const std::size_t waiting = backlog_.waiting_weight() + in_flight_weight_;
+    const std::size_t kept = backlog_.weight() - waiting;
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the queue is full: ", waiting, " of ", options_.queue_bytes, " bytes wait to be sent",
+        kept == 0 ? ""
+                  : absl::StrCat(", ", kept, " of ", options_.retain_bytes,
+                                 " are kept until the server has them safe"),
+        ConnectionWords()));
   }
 
   absl::Status TooLargeLocked(std::size_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -221,76 +373,109 @@ class IngestWriter final
                                                    max_payload_, " bytes of payload"));
   }
 
-  // Ends the call if something was pushed, before the limit was known, that cannot be sent.
+  // Ends the writer if something was pushed, before the limit was known, that cannot be sent.
   void CheckQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    for (const Item& item : queue_) {
-      const std::size_t bytes = Batching::Payload(item);
-      if (bytes <= max_payload_) continue;
-      refused_ = TooLargeLocked(bytes);
-      context_.TryCancel();
-      Break();
-      return;
-    }
+    std::size_t largest = 0;
+    backlog_.ForEachWaiting(
+        [&](const Item& item) { largest = std::max(largest, Batching::Payload(item)); });
+    if (largest > max_payload_) CancelLocked(TooLargeLocked(largest));
   }
 
   bool AllAcknowledged() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return opened_ && queue_.empty() && !writing_ && report_.last_ack.batches() >= report_.batches;
+    // While the connection is broken, nobody knows whether the server still has what it has
+    // acknowledged, unless it is safe.
+    return NothingLeft() || (opened_ && backlog_.nothing_waits() && acked_ == batches_);
+  }
+  // Whether the server has answered, and has all that was pushed safe.
+  bool NothingLeft() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return opened_once_ && backlog_.empty();
   }
 
   absl::Status EndedLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (!status_.ok()) return status_;
-    return absl::FailedPreconditionError(
-        absl::StrCat("the server has ended the stream; the session is ",
-                     v1::SessionState_Name(report_.last_ack.state())));
+    return absl::FailedPreconditionError("the writer is closed");
+  }
+
+  std::string GaveUpWords() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const std::chrono::duration<double> tried = SteadyClock::now() - broken_since_;
+    return absl::StrCat("; gave up after ", tried.count(), " s and ", attempts_since_, " attempts");
+  }
+  // What the end of the writer leaves behind.
+  std::string LeftWords() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const auto counts = backlog_.Count(acked_);
+    std::string words;
+    if (counts.unacknowledged > 0) {
+      absl::StrAppend(&words, "; ", counts.unacknowledged, " ", Batching::kNoun,
+                      " were not acknowledged");
+    }
+    if (counts.acknowledged > 0) {
+      absl::StrAppend(&words, "; ", counts.acknowledged, " ", Batching::kNoun,
+                      " were acknowledged, but are not known to be on the server's disk");
+    }
+    return words;
+  }
+  std::string ConnectionWords() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return told_break_ ? "; the connection is broken" : "";
+  }
+
+  WriterReport ReportLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    WriterReport report = report_;
+    const auto counts = backlog_.Count(acked_);
+    report.connected = opened_;
+    report.unacknowledged_items = counts.unacknowledged;
+    report.retained_items = finished_ && status_.ok() ? 0 : counts.acknowledged;
+    return report;
   }
 
   // False when the deadline has passed.
   bool WaitUntil(SteadyClock::time_point deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     const auto now = SteadyClock::now();
     if (now >= deadline) return false;
-    cv_.WaitFor(mu_, std::chrono::ceil<std::chrono::milliseconds>(deadline - now));
+    cv_.WaitFor(mu_, std::chrono::ceil<Milliseconds>(deadline - now));
     return true;
   }
 
+  // --- Sending ---------------------------------------------------------------------------------
+
   // Starts the next write if there is something to send, credit for it, and no write under way.
   void MaybeWrite() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    if (writing_ || !held_ || !opened_) return;
-    if (queue_.empty()) {
+    if (!opened_ || writing_ || half_closed_ || !stopped_.ok()) return;
+    if (backlog_.nothing_waits()) {
       urgent_ = false;
-      if (closing_) {
-        this->StartWritesDone();
-        Break();
+      if (closing_ &&
+          !(close_when_safe_ && durability_ == v1::DURABILITY_JOURNAL && !backlog_.empty())) {
+        half_closed_ = true;
+        call_->HalfClose();
       }
       return;
     }
+    const std::size_t waiting = backlog_.waiting_payload();
     const std::size_t target = std::min(options_.message_bytes, max_payload_ / 2);
-    if (queued_bytes_ < target && !urgent_ && !closing_ && options_.linger.count() > 0) {
+    if (waiting < target && !urgent_ && !closing_ && options_.linger.count() > 0) {
       ArmLinger();
       return;
     }
-    const std::size_t first = Batching::Payload(queue_.front());
-    const std::size_t wanted = std::max(first, std::min(target, queued_bytes_));
-    const auto credit =
-        static_cast<std::size_t>(std::max<std::int64_t>(0, granted_ - report_.payload_bytes));
+    const std::size_t first = Batching::Payload(backlog_.next());
+    const std::size_t wanted = std::max(first, std::min(target, waiting));
+    const auto credit = static_cast<std::size_t>(std::max<std::int64_t>(0, granted_ - payload_));
     // Full messages, except when no acknowledgement is due that could bring more credit.
-    const bool more_credit_may_come = report_.last_ack.batches() < report_.batches;
+    const bool more_credit_may_come = acked_ < batches_;
     if (credit < (more_credit_may_come ? wanted : first)) return;
-    const Filled filled = batching_.Fill(queue_, std::min(credit, target), message_);
-    in_flight_bytes_ = filled.payload;
-    queued_bytes_ -= in_flight_bytes_;
-    report_.payload_bytes += static_cast<std::int64_t>(in_flight_bytes_);
-    report_.sent_items += filled.items;
+    Message message;
+    const auto sent = backlog_.Fill(batching_, std::min(credit, target), ++batches_, message);
+    in_flight_weight_ = sent.weight;
+    payload_ += static_cast<std::int64_t>(sent.payload);
     ++report_.batches;
+    report_.payload_bytes += static_cast<std::int64_t>(sent.payload);
+    report_.sent_items += sent.first_time;
+    report_.resent_items += sent.again;
     writing_ = true;
-    this->StartWrite(&message_);
+    call_->Write(std::move(message));
   }
 
   void ArmLinger() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    if (lingering_) return;
-    lingering_ = true;
-    alarm_ = std::make_unique<grpc::Alarm>();
-    alarm_->Set(std::chrono::system_clock::now() + options_.linger,
-                [this](bool) { OnLinger(); });  // Cancel waits for it.
+    if (std::exchange(lingering_, true)) return;
+    alarms_.After(options_.linger, [this] { OnLinger(); });
   }
 
   void OnLinger() {
@@ -301,32 +486,48 @@ class IngestWriter final
     cv_.NotifyAll();
   }
 
-  grpc::TemplatedGenericStub<Message, v1::IngestAck> stub_;
+  const std::string session_;
   const Batching batching_;
   const WriterOptions options_;
-  grpc::ClientContext context_;
-  Message message_;    // Of the write under way.
-  v1::IngestAck ack_;  // Of the read under way.
+  typename Call::Stub stub_;
+  Alarms alarms_;  // Their functions take mu_; set with it.
 
   mutable Mutex mu_;
   CondVar cv_;
-  std::unique_ptr<grpc::Alarm> alarm_ ABSL_GUARDED_BY(mu_);
-  std::deque<Item> queue_ ABSL_GUARDED_BY(mu_);
-  std::size_t queued_bytes_ ABSL_GUARDED_BY(mu_) = 0;     // In queue_.
-  std::size_t in_flight_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // In message_.
-  std::size_t waiting_bytes_ ABSL_GUARDED_BY(mu_) = 0;    // Both; bounded by queue_bytes.
+  Backlog<Batching> backlog_ ABSL_GUARDED_BY(mu_);
   std::size_t max_payload_ ABSL_GUARDED_BY(mu_) = std::size_t{1} << 31;
-  std::int64_t granted_ ABSL_GUARDED_BY(mu_) = 0;
-  bool opened_ ABSL_GUARDED_BY(mu_) = false;
-  bool writing_ ABSL_GUARDED_BY(mu_) = false;
-  bool held_ ABSL_GUARDED_BY(mu_) = false;
-  bool urgent_ ABSL_GUARDED_BY(mu_) = false;     // Send without waiting for a full message.
-  bool lingering_ ABSL_GUARDED_BY(mu_) = false;  // alarm_ is set.
-  bool closing_ ABSL_GUARDED_BY(mu_) = false;
-  bool finished_ ABSL_GUARDED_BY(mu_) = false;
-  absl::Status refused_ ABSL_GUARDED_BY(mu_);  // Why this side has ended the call, if it did.
-  absl::Status status_ ABSL_GUARDED_BY(mu_);
+  v1::Durability durability_ ABSL_GUARDED_BY(mu_) = v1::DURABILITY_UNSPECIFIED;
   WriterReport report_ ABSL_GUARDED_BY(mu_);
+  bool urgent_ ABSL_GUARDED_BY(mu_) = false;           // Send without waiting for a full message.
+  bool lingering_ ABSL_GUARDED_BY(mu_) = false;        // An alarm is set for it.
+  bool closing_ ABSL_GUARDED_BY(mu_) = false;          // By Close.
+  bool close_when_safe_ ABSL_GUARDED_BY(mu_) = false;  // Half-close only when all is on disk.
+  bool finished_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status stopped_ ABSL_GUARDED_BY(mu_);  // Why this side has ended it all, if it did.
+  absl::Status status_ ABSL_GUARDED_BY(mu_);   // How it has ended.
+
+  // Of the present call, or the last one.
+  std::unique_ptr<Call> call_ ABSL_GUARDED_BY(mu_);
+  bool active_ ABSL_GUARDED_BY(mu_) = false;  // From its start until OnEnd has returned.
+  bool opened_ ABSL_GUARDED_BY(mu_) = false;  // The server has answered; until it ends.
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  bool half_closed_ ABSL_GUARDED_BY(mu_) = false;
+  bool unanswered_ ABSL_GUARDED_BY(mu_) = false;  // Cancelled, as the server did not answer.
+  SteadyClock::time_point opened_at_ ABSL_GUARDED_BY(mu_);
+  std::size_t in_flight_weight_ ABSL_GUARDED_BY(mu_) = 0;  // Of the write under way.
+  std::int64_t batches_ ABSL_GUARDED_BY(mu_) = 0;          // Sent,
+  std::int64_t acked_ ABSL_GUARDED_BY(mu_) = 0;            // and of these, dealt with.
+  std::int64_t payload_ ABSL_GUARDED_BY(mu_) = 0;
+  std::int64_t granted_ ABSL_GUARDED_BY(mu_) = 0;
+
+  // Of the break, while there is one.
+  Backoff backoff_ ABSL_GUARDED_BY(mu_);
+  std::uint64_t epoch_ ABSL_GUARDED_BY(mu_) = 0;
+  std::int64_t attempts_ ABSL_GUARDED_BY(mu_) = 0;        // Calls, in all,
+  std::int64_t attempts_since_ ABSL_GUARDED_BY(mu_) = 0;  // and since broken_since_.
+  SteadyClock::time_point broken_since_ ABSL_GUARDED_BY(mu_);
+  bool opened_once_ ABSL_GUARDED_BY(mu_) = false;  // A server has answered.
+  bool told_break_ ABSL_GUARDED_BY(mu_) = false;   // on_connection knows that it is broken.
 };
 
 }  // namespace ptychoserve::client::internal
