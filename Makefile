@@ -11,7 +11,7 @@ PACKAGES := $(shell sed -e 's/\#.*//' -e '/^[[:space:]]*$$/d' docker/packages.tx
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help packages configure build demo test check-all asan tsan format lint gpu-bundle clean
+.PHONY: help packages configure build demo test check-all asan soak tsan format lint gpu-bundle clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ test: build  ## Build and run all tests
 
 asan: packages  ## All CPU tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake --preset asan $(CMAKE_ARGS) && cmake --build --preset asan -j $(JOBS) && tests/run_tests.sh build/asan $(CTEST_ARGS)
+
+soak: build  ## Kill servers and clients at random moments, 200 rounds of each
+	@PTYCHOSERVE_KILL_ROUNDS=200 $(BUILD)/bin/integration_tests --gtest_filter='KillTest.*'
 
 tsan: packages  ## The tests without gRPC under ThreadSanitizer
 	@cmake --preset tsan $(CMAKE_ARGS) && cmake --build --preset tsan -j $(JOBS) && tests/run_tests.sh build/tsan $(CTEST_ARGS)

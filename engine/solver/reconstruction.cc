@@ -206,6 +206,10 @@ MissingIds Reconstruction::MissingPositions(std::size_t limit) const {
   return impl_->store->MissingPositions(limit);
 }
 
+bool Reconstruction::input_closed() const {
+  return impl_->store == nullptr || impl_->store->closed();
+}
+
 std::int64_t Reconstruction::free_staging_bytes() const {
   return impl_->store != nullptr ? impl_->store->free_staging_bytes() : 0;
 }

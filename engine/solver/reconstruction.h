@@ -97,6 +97,8 @@ class Reconstruction {
   // that had ended when it was made, no more than its watermarks is known.
   MissingIds MissingFrames(std::size_t limit) const;
   MissingIds MissingPositions(std::size_t limit) const;
+  // Whether all further input is refused as late.
+  bool input_closed() const;
   // Bytes of staging memory that are free now.
   std::int64_t free_staging_bytes() const;
 

@@ -77,12 +77,15 @@ absl::Status IngestStream::CheckOpen() {
     return InvalidField(reason::kProtocolViolation, "open", "it must be the first message");
   }
   PS_ASSIGN_OR_RETURN(session_, core_.sessions.Get(open()->session()));
-  if (const SessionState state = session_->state(); IsFinal(state)) {
-    return SessionEnded(session_->name(), StateName(state));
-  }
-  if (open()->producer().empty()) return absl::OkStatus();
+  // A producer that comes back is told first what the session had got from it.
+  if (open()->producer().empty()) return CheckNotEnded();
   return session_->producers().Attach(kind_of_input(), open()->producer(), open()->epoch(),
                                       weak_from_this());
+}
+
+absl::Status IngestStream::CheckNotEnded() const {
+  const SessionState state = session_->state();
+  return IsFinal(state) ? SessionEnded(session_->name(), StateName(state)) : absl::OkStatus();
 }
 
 void IngestStream::OpenLocked() {
@@ -100,11 +103,13 @@ void IngestStream::OpenLocked() {
   Log(LogLevel::kDebug, "input stream opened",
       {{"session", session_->id()}, {"peer", context_->peer()}});
   state_ = State::kOpen;
-  if (const auto& journal = session_->journal(); journal != nullptr) {
+  const absl::Status not_ended = CheckNotEnded();
+  if (const auto& journal = session_->journal(); journal != nullptr && not_ended.ok()) {
     durable_batches_ = -1;
     undurable_.push_back(journal->last_sequence());
   }
   WriteAckLocked();
+  if (!not_ended.ok()) return CloseLocked(not_ended);
   MaybeReadLocked();
 }
 
@@ -123,10 +128,13 @@ void IngestStream::Work() {
       inbox_.pop_front();
     }
   }
+  // Input that is refused as late must not be taken when it is read back.
+  const bool late = session_->reconstruction().input_closed();
   const absl::StatusOr<bool> fed = FeedPresent(&bytes);
-  if (fed.ok() && *fed && session_->journal() != nullptr) {
-    present_sequence_ =
-        session_->journal()->Append(kind_of_input(), std::exchange(present_, {}), Ids());
+  if (const auto& journal = session_->journal(); fed.ok() && *fed && journal != nullptr) {
+    grpc::ByteBuffer message = std::exchange(present_, {});
+    present_sequence_ = late ? journal->last_sequence()
+                             : journal->Append(kind_of_input(), std::move(message), Ids());
   }
   Intake next = Intake::kIdle;
   {

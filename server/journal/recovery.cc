@@ -1,6 +1,8 @@
 #include "server/journal/recovery.h"
 
+#include <algorithm>
 #include <chrono>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/io/record_file.h"
+#include "engine/scan/id_ranges.h"
 #include "server/ingest/feed.h"
 #include "server/service/convert.h"
 #include "server/service/enums.h"
@@ -41,20 +44,32 @@ class Replay {
  public:
   explicit Replay(Session& session) : session_(session) {}
 
-  absl::Status File(const std::string& path) {
-    // What is found here is called durable from now on, also where the last server did not get to
-    // say so.
-    PS_RETURN_IF_ERROR(SyncFile(path));
-    PS_ASSIGN_OR_RETURN(RecordReader reader, RecordReader::Open(path));
-    while (true) {
-      PS_ASSIGN_OR_RETURN(const auto record, reader.Next());
-      if (!record) break;
-      if (record->sequence <= last_sequence_) continue;  // Written again after an error.
-      last_sequence_ = record->sequence;
-      Take(*record);
+  // The files of a segment, whose records go by their numbers.
+  void Segment(const std::vector<std::string>& paths) {
+    std::vector<Lane> lanes;
+    for (const std::string& path : paths) {
+      Lane lane;
+      absl::Status opened = Open(path, &lane);
+      if (opened.ok()) opened = Advance(&lane);
+      if (opened.ok()) {
+        lanes.push_back(std::move(lane));
+      } else {
+        Unreadable(opened);
+      }
     }
-    lost_bytes_ += reader.lost_bytes();
-    return absl::OkStatus();
+    while (true) {
+      const auto next = std::ranges::min_element(lanes, {}, [](const Lane& lane) {
+        return lane.record ? lane.record->sequence : std::numeric_limits<std::uint64_t>::max();
+      });
+      if (next == lanes.end() || !next->record) break;
+      // Some may have been written again after an error.
+      if (taken_.Insert(static_cast<std::int64_t>(next->record->sequence))) Take(*next->record);
+      if (const absl::Status read = Advance(&*next); !read.ok()) {
+        Unreadable(read);
+        next->record.reset();
+      }
+    }
+    for (const Lane& lane : lanes) lost_bytes_ += lane.reader.lost_bytes();
   }
 
   // Tells the session what it was told besides its input; it goes on.
@@ -84,6 +99,27 @@ class Replay {
   std::int64_t lost_bytes() const { return lost_bytes_; }
 
  private:
+  struct Lane {
+    RecordReader reader;
+    std::optional<Record> record;  // The next one.
+  };
+
+  static absl::Status Open(const std::string& path, Lane* lane) {
+    // What is found here is called durable from now on, also where the last server did not get to
+    // say so.
+    PS_RETURN_IF_ERROR(SyncFile(path));
+    PS_ASSIGN_OR_RETURN(lane->reader, RecordReader::Open(path));
+    return absl::OkStatus();
+  }
+  static absl::Status Advance(Lane* lane) {
+    PS_ASSIGN_OR_RETURN(lane->record, lane->reader.Next());
+    return absl::OkStatus();
+  }
+  void Unreadable(const absl::Status& status) const {
+    Log(LogLevel::kError, "a file of the journal cannot be read",
+        {{"session", session_.id()}, {"reason", std::string(status.message())}});
+  }
+
   void Take(const Record& record) {
     ++records_;
     const auto kind = static_cast<RecordKind>(record.kind);
@@ -155,7 +191,7 @@ class Replay {
   }
 
   Session& session_;
-  std::uint64_t last_sequence_ = 0;
+  IdRanges taken_;  // Numbers of records.
   std::vector<state::v1::Event> events_;
   int restarts_ = 0;
   std::int64_t records_ = 0, refused_ = 0, lost_bytes_ = 0;
@@ -193,12 +229,7 @@ absl::StatusOr<std::shared_ptr<Session>> RecoverUnfinished(Core& core, SessionSt
       const std::shared_ptr<Session> session,
       Session::Create(std::move(start), std::move(placement), core.limits.session, core.pools()));
   Replay replay(*session);
-  for (const std::string& path : files.JournalPaths()) {
-    if (const absl::Status read = replay.File(path); !read.ok()) {
-      Log(LogLevel::kError, "a file of the journal cannot be read",
-          {{"session", session->id()}, {"reason", std::string(read.message())}});
-    }
-  }
+  for (const auto& segment : files.JournalSegments()) replay.Segment(segment);
   replay.Finish();
   const Progress progress = session->reconstruction().progress();
   Log(LogLevel::kInfo, "session taken up",

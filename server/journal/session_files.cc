@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "engine/base/failpoint.h"
 #include "engine/base/status_macros.h"
 #include "engine/io/record_file.h"
@@ -113,7 +114,9 @@ absl::Status SessionFiles::WriteResult(const SavedResult& saved) const {
   PS_RETURN_IF_ERROR(ReplaceRecordFile(PathOf(kResultName), records));
   Failpoint("result.before_cleanup");
   std::error_code ignored;  // What stays behind is removed when the session is.
-  for (const std::string& path : JournalPaths()) fs::remove(path, ignored);
+  for (const auto& segment : JournalSegments()) {
+    for (const std::string& path : segment) fs::remove(path, ignored);
+  }
   fs::remove(PathOf(kCheckpointName), ignored);
   return absl::OkStatus();
 }
@@ -129,27 +132,31 @@ absl::StatusOr<SavedResult> SessionFiles::ReadResult() const {
   return saved;
 }
 
-std::vector<std::string> SessionFiles::JournalPaths() const {
-  std::vector<std::string> paths;
+std::map<int, std::vector<std::string>> SessionFiles::Segments() const {
+  std::map<int, std::vector<std::string>> segments;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(directory_, ignored)) {
     const std::string name = entry.path().filename().string();
-    if (absl::StartsWith(name, kJournalPrefix) && absl::EndsWith(name, kRecordSuffix)) {
-      paths.push_back(entry.path().string());
+    absl::string_view rest = name;
+    if (!absl::ConsumePrefix(&rest, kJournalPrefix) || !absl::ConsumeSuffix(&rest, kRecordSuffix)) {
+      continue;
     }
+    int segment = 0;
+    if (!absl::SimpleAtoi(rest.substr(0, rest.find('-')), &segment)) continue;
+    segments[segment].push_back(entry.path().string());
   }
-  std::ranges::sort(paths);
-  return paths;
+  return segments;
+}
+
+std::vector<std::vector<std::string>> SessionFiles::JournalSegments() const {
+  std::vector<std::vector<std::string>> all;
+  for (auto& [number, paths] : Segments()) all.push_back(std::move(paths));
+  return all;
 }
 
 int SessionFiles::NextSegment() const {
-  const std::vector<std::string> paths = JournalPaths();
-  int last = 0;
-  if (!paths.empty()) {
-    const std::string stem = fs::path(paths.back()).stem().string();
-    (void)absl::SimpleAtoi(stem.substr(std::strlen(kJournalPrefix)), &last);
-  }
-  return last + 1;
+  const auto segments = Segments();
+  return segments.empty() ? 1 : segments.rbegin()->first + 1;
 }
 
 absl::Status SessionFiles::Remove() const {

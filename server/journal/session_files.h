@@ -1,6 +1,7 @@
 #ifndef PTYCHOSERVE_SERVER_JOURNAL_SESSION_FILES_H_
 #define PTYCHOSERVE_SERVER_JOURNAL_SESSION_FILES_H_
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -21,7 +22,7 @@ struct SavedResult {
 
 // The files of one session, a directory of its own:
 //   manifest.rec      written first: that there is the session, and its configuration
-//   input-NNNNNN.rec  the journal
+//   input-NNNNNN-L.rec  the journal: segment N, lane L
 //   checkpoint.rec    the last snapshot that was saved
 //   result.rec        written at the end; then the journal and the checkpoint go
 // Each but the journal is replaced as a whole. Errors of all: those of the record files.
@@ -43,9 +44,10 @@ class SessionFiles {
   // Errors: kNotFound when the session has not ended.
   absl::StatusOr<SavedResult> ReadResult() const;
 
-  // Paths of the journal's files, in the order in which they were written.
-  std::vector<std::string> JournalPaths() const;
-  // Number in the name of the next file of the journal.
+  // Paths of the journal's files by segment, in the order in which these were written; those of one
+  // segment were written side by side.
+  std::vector<std::vector<std::string>> JournalSegments() const;
+  // Number of the journal's next segment.
   int NextSegment() const;
 
   // Removes everything: at once for whoever looks for sessions, then file by file.
@@ -53,6 +55,7 @@ class SessionFiles {
 
  private:
   std::string PathOf(const char* name) const;
+  std::map<int, std::vector<std::string>> Segments() const;
 
   std::string directory_;
 };

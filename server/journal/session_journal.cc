@@ -3,6 +3,7 @@
 #include <grpcpp/support/slice.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <span>
 
@@ -142,31 +143,84 @@ void SessionJournal::Drain() {
       queue_.pop_front();
     }
   }
-  Settle(Write(group_));
+  Settle(group_.empty() ? absl::OkStatus() : Write());
 }
 
-absl::Status SessionJournal::Write(const std::deque<Entry>& group) {
-  if (group.empty()) return absl::OkStatus();
-  if (writer_.is_open() && writer_.bytes() <= kSegmentBytes) return WriteTo(writer_, group);
-  const std::string path = absl::StrFormat("%s/input-%06d.rec", directory_, segment_);
+absl::Status SessionJournal::Write() {
+  std::int64_t left = 0;
+  for (const Entry& entry : group_) left += static_cast<std::int64_t>(entry.message.Length());
+  lanes_used_ = static_cast<int>(std::clamp<std::int64_t>(left / kLaneBytes, 1, kLanes));
+  // Runs of neighbours, of about the same size.
+  auto rest = std::span<const Entry>(group_);
+  for (int lane = 0; lane < lanes_used_; ++lane) {
+    const std::int64_t share = left / (lanes_used_ - lane);
+    std::size_t count = 0;
+    std::int64_t bytes = 0;
+    while (count < rest.size() && (lane + 1 == lanes_used_ || bytes < share)) {
+      bytes += static_cast<std::int64_t>(rest[count++].message.Length());
+    }
+    parts_[static_cast<std::size_t>(lane)] = rest.first(count);
+    rest = rest.subspan(count);
+    left -= bytes;
+  }
+  bool roll = false;
+  for (const RecordWriter& writer : writers_) roll |= writer.bytes() > kSegmentBytes / kLanes;
+  if (roll) {
+    for (RecordWriter& writer : writers_) writer = RecordWriter();
+    ++segment_;
+  }
+
+  // Whoever has time takes the next lane; this thread too, so that it waits for nobody who waits.
+  struct Progress {
+    std::atomic<int> next = 0;
+    Mutex mu;
+    CondVar done;
+    int left ABSL_GUARDED_BY(mu);
+    absl::Status status ABSL_GUARDED_BY(mu);
+  };
+  const auto progress = std::make_shared<Progress>();
+  {
+    MutexLock lock(progress->mu);
+    progress->left = lanes_used_;
+  }
+  const auto work = [self = shared_from_this(), progress, lanes = lanes_used_] {
+    for (int lane = progress->next++; lane < lanes; lane = progress->next++) {
+      const absl::Status written = self->WriteLane(lane);
+      MutexLock lock(progress->mu);
+      progress->status.Update(written);
+      if (--progress->left == 0) progress->done.NotifyAll();
+    }
+  };
+  for (int helper = 1; helper < lanes_used_; ++helper) pool_.Post(work);
+  work();
+  MutexLock lock(progress->mu);
+  while (progress->left > 0) progress->done.Wait(progress->mu);
+  return progress->status;
+}
+
+absl::Status SessionJournal::WriteLane(int lane) {
+  const auto index = static_cast<std::size_t>(lane);
+  if (parts_[index].empty()) return absl::OkStatus();
+  RecordWriter& writer = writers_[index];
+  if (writer.is_open()) return WriteTo(writer, parts_[index]);
+  const std::string path = absl::StrFormat("%s/input-%06d-%d.rec", directory_, segment_, lane);
   absl::StatusOr<RecordWriter> created = RecordWriter::Create(path);
   absl::Status written = created.status();
-  if (written.ok()) written = WriteTo(*created, group);
+  if (written.ok()) written = WriteTo(*created, parts_[index]);
   if (written.ok()) written = SyncDirectory(directory_);
   if (!written.ok()) {
     std::error_code ignored;  // Nothing in it counts; attempts must not fill the directory.
     std::filesystem::remove(path, ignored);
     return written;
   }
-  writer_ = *std::move(created);
-  ++segment_;
+  writer = *std::move(created);
   return absl::OkStatus();
 }
 
-absl::Status SessionJournal::WriteTo(RecordWriter& writer, const std::deque<Entry>& group) {
+absl::Status SessionJournal::WriteTo(RecordWriter& writer, std::span<const Entry> part) {
   std::vector<grpc::Slice> slices;
   std::vector<std::span<const std::byte>> pieces;
-  for (const Entry& entry : group) {
+  for (const Entry& entry : part) {
     if (const grpc::Status dumped = entry.message.Dump(&slices); !dumped.ok()) {
       return absl::InternalError(dumped.error_message());
     }
@@ -209,7 +263,8 @@ void SessionJournal::Settle(const absl::Status& written) {
       }
       failure_ = std::string(written.message());
       // A file that could not be synchronised is not to be trusted any more, nor its end.
-      writer_ = RecordWriter();
+      for (RecordWriter& writer : writers_) writer = RecordWriter();
+      ++segment_;
       if (!abandoned_) {
         retry_.After(kRetryInterval, [weak = weak_from_this()] {
           const auto self = weak.lock();

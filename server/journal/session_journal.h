@@ -3,11 +3,13 @@
 
 #include <grpcpp/support/byte_buffer.h>
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,10 +47,15 @@ class SessionJournal : public std::enable_shared_from_this<SessionJournal> {
   static constexpr std::int64_t kMaxQueueBytes = 256 << 20;
   static constexpr std::int64_t kSegmentBytes = std::int64_t{1} << 30;
   static constexpr std::int64_t kGroupBytes = 64 << 20;  // Written between two synchronisations.
+  // A large group is written by several threads at once, each to a file of its own: one alone does
+  // not get more than two gigabytes a second into the system's memory.
+  static constexpr int kLanes = 4;
+  static constexpr std::int64_t kLaneBytes = 4 << 20;  // What is worth another thread.
   static constexpr std::chrono::milliseconds kRetryInterval{1000};
 
-  // Files are `directory`/input-NNNNNN.rec, from `first_segment` on. `on_durable` is called, on a
-  // thread of the pool, after each step forward and each change of lost().
+  // Files are `directory`/input-NNNNNN-L.rec, from segment `first_segment` on, L the lane.
+  // `on_durable` is called, on a thread of the pool, after each step forward and each change of
+  // lost().
   SessionJournal(std::string directory, int first_segment, WorkerPool& pool,
                  std::function<void()> on_durable);
   // Of a record that is on disk already: numbers go on after it. Before the first Append.
@@ -91,19 +98,23 @@ class SessionJournal : public std::enable_shared_from_this<SessionJournal> {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void PostDrainLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Drain() ABSL_LOCKS_EXCLUDED(mu_);
-  // Writes and synchronises; on the pool, one at a time.
-  absl::Status Write(const std::deque<Entry>& group);
-  static absl::Status WriteTo(RecordWriter& writer, const std::deque<Entry>& group);
+  // Writes and synchronises the group; one at a time.
+  absl::Status Write();
+  // The part of the group that is `lane`'s.
+  absl::Status WriteLane(int lane);
+  static absl::Status WriteTo(RecordWriter& writer, std::span<const Entry> part);
   void Settle(const absl::Status& written) ABSL_LOCKS_EXCLUDED(mu_);
 
   const std::string directory_;
   WorkerPool& pool_;
   const std::function<void()> on_durable_;
 
-  // Of the one Drain under way.
-  RecordWriter writer_;
+  // Of the one Drain under way, and its helpers.
+  std::array<RecordWriter, kLanes> writers_;
   int segment_;
-  std::deque<Entry> group_;
+  std::vector<Entry> group_;
+  int lanes_used_ = 0;  // By the group,
+  std::array<std::span<const Entry>, kLanes> parts_;
 
   mutable Mutex mu_;
   std::deque<Entry> queue_ ABSL_GUARDED_BY(mu_);

@@ -40,6 +40,8 @@ void RunToProto(const RunPosition& run, state::RunPosition& out) {
   if (run.iteration_at_end) out.set_iteration_at_end(*run.iteration_at_end);
   out.set_end_of_data(ToProto(run.end_of_data));
   out.mutable_stage_r()->Assign(run.stage_r.begin(), run.stage_r.end());
+  out.set_rollbacks(run.rollbacks);
+  out.set_step_scale(run.step_scale);
   out.set_elapsed_s(run.elapsed_s);
 }
 RunPosition RunFromProto(const state::RunPosition& run) {
@@ -51,6 +53,8 @@ RunPosition RunFromProto(const state::RunPosition& run) {
   if (run.has_iteration_at_end()) out.iteration_at_end = run.iteration_at_end();
   out.end_of_data = EndOfDataFromProto(run.end_of_data());
   out.stage_r.assign(run.stage_r().begin(), run.stage_r().end());
+  out.rollbacks = run.rollbacks();
+  out.step_scale = run.step_scale();
   out.elapsed_s = run.elapsed_s();
   return out;
 }

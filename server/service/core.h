@@ -53,7 +53,7 @@ struct Core {
   SessionPools pools() { return {publish, journal, files}; }
 
   static constexpr int kPublishThreads = 2;
-  static constexpr int kJournalThreads = 2;
+  static constexpr int kJournalThreads = SessionJournal::kLanes;
 
   const CoreLimits limits;
   const std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();

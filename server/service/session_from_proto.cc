@@ -66,6 +66,7 @@ Progress ProgressFromProto(const v1::Session& session) {
   out.staged_frames = session.staged_frames();
   out.iteration = session.iteration();
   out.iterations_after_end = session.iterations_after_end();
+  out.rollbacks = session.rollbacks();
   out.stage = static_cast<int>(session.stage());
   out.snapshot_version = session.snapshot_version();
   if (session.has_metrics()) out.last = MetricsFromProto(session.metrics());

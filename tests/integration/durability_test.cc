@@ -211,6 +211,12 @@ TEST_F(DurabilityTest, ResultsAreThereUntilTheyAreDeleted) {
   EXPECT_THAT(api().Create("undisturbed", scan.Config(kIterations)).status, IsOk());  // The same.
   FrameInput frames(api(), before.name());
   EXPECT_THAT(frames.Status(), FailsWith(grpc::StatusCode::FAILED_PRECONDITION, "SESSION_ENDED"));
+  FrameInput back(api());  // A producer that comes back learns that all had arrived.
+  back.Open(before.name(), "detector", 1);
+  EXPECT_THAT(back.Status(), FailsWith(grpc::StatusCode::FAILED_PRECONDITION, "SESSION_ENDED"));
+  ASSERT_FALSE(back.acks().empty());
+  EXPECT_EQ(back.acks().front().known_up_to(), scan.points() - 1);
+  EXPECT_EQ(back.acks().front().missing_size(), 0);
   EXPECT_THAT(api().Delete(before.name()), IsOk());
   Restart();
   EXPECT_THAT(api().Get(before.name()).status,

@@ -85,6 +85,24 @@ TEST_F(SessionJournalTest, WritesInOrderAndTellsWhatIsOnDisk) {
   EXPECT_EQ(journal->durable_watermark(RecordKind::kFrames, 0), 998);
 }
 
+TEST_F(SessionJournalTest, LargeGroupsAreWrittenSideBySide) {
+  const auto journal = Make();
+  const std::string large(1 << 20, 'x');
+  std::uint64_t last = 0;
+  for (int i = 0; i < 100; ++i) {
+    last = journal->Append(RecordKind::kFrames, Message(large), {{i, i}});
+  }
+  ASSERT_TRUE(Await(*journal, last).ok());
+  EXPECT_EQ(Written().size(), 100u);
+  EXPECT_EQ(journal->durable_watermark(RecordKind::kFrames, 0), 99);
+  std::size_t files = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(directory_)) {
+    ++files;
+  }
+  EXPECT_GT(files, 1u);
+  EXPECT_LE(files, static_cast<std::size_t>(SessionJournal::kLanes));
+}
+
 TEST_F(SessionJournalTest, GoesOnWhereAnEarlierOneEnded) {
   auto journal = Make();
   ASSERT_TRUE(Await(*journal, journal->Append(RecordKind::kEvent, Message("before"), {})).ok());
