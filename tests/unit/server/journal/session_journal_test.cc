@@ -31,6 +31,8 @@ class SessionJournalTest : public testing::Test {
     std::filesystem::create_directories(directory_);
   }
 
+  ~SessionJournalTest() override { std::filesystem::remove_all(directory_); }
+
   std::shared_ptr<SessionJournal> Make(int segment = 1) {
     return std::make_shared<SessionJournal>(directory_, segment, pool_, [] {});
   }
@@ -60,7 +62,9 @@ class SessionJournalTest : public testing::Test {
     return texts;
   }
 
-  const std::string directory_ = testing::TempDir() + "/session_journal_test";
+  // Tests run side by side, in processes of their own.
+  const std::string directory_ = testing::TempDir() + "/journal_" +
+                                 testing::UnitTest::GetInstance()->current_test_info()->name();
   WorkerPool pool_{2};
 };
 
