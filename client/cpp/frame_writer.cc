@@ -2,6 +2,7 @@
 
 #include <grpcpp/support/slice.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,9 @@
 
 namespace ptychoserve::client {
 namespace {
+
+// Of one message: SkippedFrames.count.
+constexpr std::int64_t kMaxSkipped = std::int64_t{1} << 20;
 
 absl::Status CheckSize(const FrameFormat& format, std::int64_t frame_id, std::size_t bytes) {
   if (format.encoding != v1::ENCODING_RAW || bytes == format.raw_bytes()) return absl::OkStatus();
@@ -44,6 +48,22 @@ absl::Status FrameWriter::PushShared(std::int64_t frame_id, std::span<const std:
       const_cast<std::byte*>(frame.data()), frame.size(),  // Only read.
       [](void* held) { delete static_cast<Owner*>(held); }, new Owner(std::move(owner)));
   return impl_->writer->Push({frame_id, std::move(slice)}, deadline);
+}
+
+absl::Status FrameWriter::Skip(std::int64_t first_frame_id, std::int64_t count,
+                               std::chrono::milliseconds timeout) {
+  if (count < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(count, " skipped frames; 1 or more are allowed"));
+  }
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  for (std::int64_t done = 0; done < count; done += kMaxSkipped) {
+    internal::FrameBatching::Item item;
+    item.frame_id = first_frame_id + done;
+    item.skipped = std::min(count - done, kMaxSkipped);
+    PS_RETURN_IF_ERROR(impl_->writer->Push(std::move(item), deadline));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status FrameWriter::Flush(std::chrono::milliseconds timeout) {

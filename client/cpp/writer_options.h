@@ -42,6 +42,19 @@ struct WriterOptions {
   // Names the sender: 1 to 64 of [A-Za-z0-9._:-]; see OpenStream.producer. No two writers that live
   // at the same time may have the same, for the later one ends the other. Empty: one at random.
   std::string producer;
+  // A directory for what does not fit into the queue while the server is away: a spool, in files
+  // SESSION-PRODUCER.frames.NUMBER.spool (or .positions.), from which it comes back in order, and
+  // which go when the server has all of it safe. Empty: none; Push finds the queue full then.
+  // When the writer ends with an error, it leaves there what the server does not have safe. A later
+  // writer of the same session and producer begins with what it finds; that needs a `producer` with
+  // a name. What only a killed process had in its memory is gone, unless spool_always.
+  std::string spool_dir;
+  // Bound of these files; beyond it, Push finds the queue full.
+  std::uint64_t spool_bytes = std::uint64_t{16} << 30;
+  // Whatever is pushed is written to the spool first, so that it survives the process from then on
+  // (not a power failure: nothing waits for the disk). What does not fit into the queue stays there
+  // even when the server is not away.
+  bool spool_always = false;
   // Called with false and the reason when the connection is lost or cannot be made, with true when
   // it is there again, and with false and the final error when the writer gives up. Rules as for
   // on_ack; the calls of both are one at a time.
@@ -50,9 +63,9 @@ struct WriterOptions {
 
 // What a writer has done so far, over all connections.
 struct WriterReport {
-  std::int64_t items = 0;          // Pushed: frames, positions or encoder samples.
+  std::int64_t items = 0;  // Pushed, or found in the spool: frames, positions or encoder samples.
   std::int64_t sent_items = 0;     // Of these, in messages sent; each counts once.
-  std::int64_t known_items = 0;    // Not sent: after a break, the session was found to have them.
+  std::int64_t known_items = 0;    // Not sent: the session was found to have them.
   std::int64_t resent_items = 0;   // Sent again after a break.
   std::int64_t batches = 0;        // Messages sent.
   std::int64_t payload_bytes = 0;  // Sent.
@@ -64,6 +77,10 @@ struct WriterReport {
       0;  // Acknowledged, but kept: they are not yet on the server's disk.
   std::int64_t forgotten_items = 0;  // Acknowledged and let go of by a writer whose server had lost
                                      // its journal: nobody has them if that server ends.
+  std::int64_t spooled_items = 0;    // Written to the spool by Push,
+  std::int64_t spool_records = 0;    // Records there that have not come back.
+  std::int64_t torn_records = 0;     // Found there half written: Push had not returned.
+  std::int64_t damaged_records = 0;  // Lost there. Close ends with kDataLoss then.
   v1::IngestAck last_ack;            // With the session's counters; the final one after Close.
 };
 

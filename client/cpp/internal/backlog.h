@@ -29,6 +29,15 @@ class Backlog {
     queue_.push_back(std::move(item));
   }
 
+  // Adds an item that a message before those of the present call has carried.
+  void AddArrived(Item item) {
+    item.standing.batch = 0;
+    item.standing.sent = true;
+    sent_weight_ += Batching::Weight(item);
+    ++sent_;
+    queue_.push_front(std::move(item));
+  }
+
   // What a message was made of.
   struct Sent {
     std::size_t payload = 0;
@@ -44,7 +53,8 @@ class Backlog {
       Item& item = queue_[sent_];
       out.weight += Batching::Weight(item);
       (item.standing.sent ? out.again : out.first_time) += Batching::Count(item);
-      item.standing = {.batch = batch, .sent = true};
+      item.standing.batch = batch;
+      item.standing.sent = true;
     }
     waiting_payload_ -= out.payload;
     waiting_weight_ -= out.weight;
@@ -75,7 +85,8 @@ class Backlog {
       if (Batching::KnownTo(known, item)) {
         if (!item.standing.sent) spared += Batching::Count(item);
         sent_weight_ += Batching::Weight(item);
-        item.standing = {.batch = 0, .sent = true};
+        item.standing.batch = 0;
+        item.standing.sent = true;
         arrived.push_back(std::move(item));
       } else {
         waiting_payload_ += Batching::Payload(item);
@@ -96,11 +107,8 @@ class Backlog {
   std::size_t waiting_payload() const { return waiting_payload_; }
   std::size_t waiting_weight() const { return waiting_weight_; }
   std::size_t weight() const { return waiting_weight_ + sent_weight_; }
-  // Calls `function` with each item that waits.
-  template <class Function>
-  void ForEachWaiting(Function&& function) const {
-    for (std::size_t k = sent_; k < queue_.size(); ++k) function(queue_[k]);
-  }
+  // All of them, in the order above.
+  std::deque<Item>& items() { return queue_; }
 
   // Frames, positions or samples: those that wait or were carried by messages after number `batch`,
   // and the others.

@@ -1,8 +1,12 @@
 #include "client/cpp/internal/batching.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 
 namespace ptychoserve::client {
 
@@ -40,6 +44,9 @@ void SetIds(const std::vector<std::int64_t>& ids, Batch& batch) {
   }
 }
 
+// Kinds of records in spools.
+constexpr std::uint32_t kFrameRecord = 1, kSkippedRecord = 2, kPositionsRecord = 3;
+
 // Frames smaller than this are put together in one piece of memory, larger ones are not moved.
 constexpr std::size_t kLeastPiece = 4096;
 
@@ -62,6 +69,11 @@ std::string HeaderOf(const v1::FrameBatch& batch, std::size_t payload) {
   return header + fields;
 }
 
+grpc::ByteBuffer ToMessage(const v1::StreamFramesRequest& request) {
+  const grpc::Slice bytes(request.SerializeAsString());
+  return grpc::ByteBuffer(&bytes, 1);
+}
+
 grpc::Slice Concatenate(const std::vector<grpc::Slice>& pieces, std::size_t bytes) {
   std::string all;
   all.reserve(bytes);
@@ -76,12 +88,18 @@ grpc::Slice Concatenate(const std::vector<grpc::Slice>& pieces, std::size_t byte
 FrameBatching::Message FrameBatching::Open(const v1::OpenStream& open) {
   v1::StreamFramesRequest request;
   *request.mutable_open() = open;
-  const grpc::Slice bytes(request.SerializeAsString());
-  return grpc::ByteBuffer(&bytes, 1);
+  return ToMessage(request);
 }
 
 Filled FrameBatching::Fill(const std::deque<Item>& queue, std::size_t first, std::size_t limit,
                            Message& message) const {
+  if (queue[first].skipped > 0) {
+    v1::StreamFramesRequest request;
+    request.mutable_skipped()->set_first_frame_id(queue[first].frame_id);
+    request.mutable_skipped()->set_count(queue[first].skipped);
+    message = ToMessage(request);
+    return {.payload = 0, .taken = 1};
+  }
   v1::FrameBatch batch;
   batch.set_dtype(format_.dtype);
   batch.set_rows(format_.rows);
@@ -92,7 +110,7 @@ Filled FrameBatching::Fill(const std::deque<Item>& queue, std::size_t first, std
   Filled filled;
   for (std::size_t k = first; k < queue.size() && ids.size() < kMaxFramesPerBatch; ++k) {
     const Item& item = queue[k];
-    if (!ids.empty() && filled.payload + Payload(item) > limit) break;
+    if (item.skipped > 0 || (!ids.empty() && filled.payload + Payload(item) > limit)) break;
     filled.payload += Payload(item);
     ids.push_back(item.frame_id);
     if (format_.encoding != v1::ENCODING_RAW) {
@@ -109,6 +127,35 @@ Filled FrameBatching::Fill(const std::deque<Item>& queue, std::size_t first, std
   pieces.insert(pieces.begin(), grpc::Slice(HeaderOf(batch, filled.payload)));
   message = grpc::ByteBuffer(pieces.data(), pieces.size());
   return filled;
+}
+
+std::string FrameBatching::Format() const {
+  return absl::StrCat("frames of ", format_.rows, " x ", format_.cols, " ",
+                      v1::DataType_Name(format_.dtype), ", ", v1::Encoding_Name(format_.encoding));
+}
+
+Stored FrameBatching::Store(const Item& item, std::string& scratch) {
+  if (item.skipped > 0) {
+    scratch = absl::StrCat(item.skipped);
+    return {kSkippedRecord, item.frame_id, std::as_bytes(std::span(scratch))};
+  }
+  return {kFrameRecord, item.frame_id,
+          std::as_bytes(std::span(item.data.begin(), item.data.size()))};
+}
+
+std::optional<FrameBatching::Item> FrameBatching::Load(Spool::Record record) {
+  Item item;
+  item.frame_id = record.id;
+  if (record.kind == kSkippedRecord) {
+    if (!absl::SimpleAtoi(record.payload, &item.skipped) || item.skipped < 1) return std::nullopt;
+    return item;
+  }
+  if (record.kind != kFrameRecord) return std::nullopt;
+  auto* const held = new std::string(std::move(record.payload));
+  item.data = grpc::Slice(
+      held->data(), held->size(), [](void* owned) { delete static_cast<std::string*>(owned); },
+      held);
+  return item;
 }
 
 bool PositionBatching::KnownTo(const KnownIds& ids, const Item& item) {
@@ -149,6 +196,38 @@ Filled PositionBatching::Fill(const std::deque<Item>& queue, std::size_t first, 
   }
   SetIds(ids, batch);
   return filled;
+}
+
+Stored PositionBatching::Store(const Item& item, std::string& scratch) {
+  v1::StreamPositionsRequest message;
+  PositionBatching().Fill({item}, 0, Payload(item), message);
+  scratch = message.SerializeAsString();
+  return {kPositionsRecord, 0, std::as_bytes(std::span(scratch))};
+}
+
+std::optional<PositionBatching::Item> PositionBatching::Load(Spool::Record record) {
+  v1::StreamPositionsRequest message;
+  if (record.kind != kPositionsRecord || !message.ParseFromString(record.payload)) {
+    return std::nullopt;
+  }
+  Item item;
+  item.encoder_samples = message.has_encoder_samples();
+  if (item.encoder_samples) {
+    const v1::EncoderSamples& samples = message.encoder_samples();
+    item.first_sample = samples.first_sample();
+    item.x.assign(samples.x_counts().begin(), samples.x_counts().end());
+    item.y.assign(samples.y_counts().begin(), samples.y_counts().end());
+    return item;
+  }
+  const v1::PositionBatch& batch = message.batch();
+  item.x.assign(batch.x_m().begin(), batch.x_m().end());
+  item.y.assign(batch.y_m().begin(), batch.y_m().end());
+  item.frame_ids.assign(batch.frame_ids().begin(), batch.frame_ids().end());
+  if (item.frame_ids.empty()) {
+    item.frame_ids.resize(item.x.size());
+    std::iota(item.frame_ids.begin(), item.frame_ids.end(), batch.first_frame_id());
+  }
+  return item;
 }
 
 }  // namespace internal

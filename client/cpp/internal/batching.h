@@ -4,13 +4,18 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/slice.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "client/cpp/frame_format.h"
 #include "client/cpp/internal/known_ids.h"
+#include "client/cpp/internal/spool.h"
 #include "ptychoserve/v1/ingest.pb.h"
 
 namespace ptychoserve::client::internal {
@@ -19,6 +24,14 @@ namespace ptychoserve::client::internal {
 struct Standing {
   std::int64_t batch = 0;  // Number, on the present call, of the message that carried it.
   bool sent = false;       // Whether any call has carried it.
+  Spool::Ticket ticket = Spool::kNoTicket;  // If it is in the spool.
+};
+
+// An item as a spool keeps it.
+struct Stored {
+  std::uint32_t kind;
+  std::int64_t id;
+  std::span<const std::byte> payload;
 };
 
 // What went into a message.
@@ -29,7 +42,7 @@ struct Filled {
 
 // Makes messages of frames, as bytes: their pixels are sent from where they are. How a writer sends
 // its kind of items is told by such a class: kMethod, kNoun, Message, Item, Payload, Weight, Count,
-// KnownTo, Open and Fill.
+// KnownTo, Open, Fill, Format, Store and Load.
 class FrameBatching {
  public:
   static constexpr char kMethod[] = "/ptychoserve.v1.Ptychoserve/StreamFrames";
@@ -39,24 +52,35 @@ class FrameBatching {
     std::int64_t frame_id = 0;
     grpc::Slice data;
     Standing standing = {};
+    std::int64_t skipped = 0;  // If set, so many frames from frame_id on that nobody will send.
   };
 
   explicit FrameBatching(const FrameFormat& format) : format_(format) {}
   // Bytes that count against the granted credit.
   static std::size_t Payload(const Item& item) { return item.data.size(); }
   // Bytes that count against the bounds of the writer's memory.
-  static std::size_t Weight(const Item& item) { return Payload(item); }
-  static std::int64_t Count(const Item&) { return 1; }
+  static std::size_t Weight(const Item& item) {
+    return item.skipped > 0 ? sizeof(Item) : Payload(item);
+  }
+  // Frames, with or without pixels.
+  static std::int64_t Count(const Item& item) { return std::max<std::int64_t>(1, item.skipped); }
   // Whether a session that has `ids` has no need of the item.
   static bool KnownTo(const KnownIds& ids, const Item& item) {
-    return ids.Contains(item.frame_id, item.frame_id);
+    return ids.Contains(item.frame_id, item.frame_id + Count(item) - 1);
   }
   // The first message of a stream.
   static Message Open(const v1::OpenStream& open);
   // Makes `message` of items from queue[first] on, which exists: of that one in any case, then of
-  // as many as keep the payload within `limit`.
+  // as many as keep the payload within `limit`. Skipped frames go one item a message.
   Filled Fill(const std::deque<Item>& queue, std::size_t first, std::size_t limit,
               Message& message) const;
+
+  // What the records of a spool hold, in words that tell formats apart.
+  std::string Format() const;
+  // The payload is in the item, or in `scratch`.
+  static Stored Store(const Item& item, std::string& scratch);
+  // Unset when it is none of this kind of items.
+  static std::optional<Item> Load(Spool::Record record);
 
  private:
   FrameFormat format_;
@@ -87,6 +111,9 @@ class PositionBatching {
   // As FrameBatching::Fill; encoder samples go one item a message.
   Filled Fill(const std::deque<Item>& queue, std::size_t first, std::size_t limit,
               Message& message) const;
+  static std::string Format() { return "positions"; }
+  static Stored Store(const Item& item, std::string& scratch);
+  static std::optional<Item> Load(Spool::Record record);
 };
 
 }  // namespace ptychoserve::client::internal

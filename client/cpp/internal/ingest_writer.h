@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,8 +21,10 @@
 #include "client/cpp/internal/ingest_call.h"
 #include "client/cpp/internal/known_ids.h"
 #include "client/cpp/internal/retry.h"
+#include "client/cpp/internal/spool.h"
 #include "client/cpp/writer_options.h"
 #include "engine/base/mutex.h"
+#include "engine/base/status_macros.h"
 #include "ptychoserve/v1/ingest.pb.h"
 
 namespace ptychoserve::client::internal {
@@ -61,17 +64,16 @@ class IngestWriter final : private IngestCallListener {
   // than the server takes; kFailedPrecondition: closed; that of the writer, once it has failed.
   absl::Status Push(Item item, SteadyClock::time_point deadline) {
     const std::size_t bytes = Batching::Payload(item);
-    const std::size_t weight = Batching::Weight(item);
     MutexLock lock(mu_);
     for (;;) {
       if (finished_) return EndedLocked();
+      if (!stopped_.ok()) return stopped_;
       if (closing_) return absl::FailedPreconditionError("the writer is closed");
       if (bytes > max_payload_) return TooLargeLocked(bytes);
-      if (HasRoomLocked(weight)) break;
+      PS_ASSIGN_OR_RETURN(const bool taken, Take(item));
+      if (taken) break;
       if (!WaitUntil(deadline)) return FullLocked();
     }
-    report_.items += Batching::Count(item);
-    backlog_.Add(std::move(item));
     MaybeWrite();
     return absl::OkStatus();
   }
@@ -100,6 +102,7 @@ class IngestWriter final : private IngestCallListener {
     MutexLock lock(mu_);
     closing_ = true;
     if (!active_ && NothingLeft()) FinishLocked(absl::OkStatus());
+    Refill();
     MaybeWrite();
     while (!finished_) {
       if (WaitUntil(deadline)) continue;
@@ -155,10 +158,22 @@ class IngestWriter final : private IngestCallListener {
   void Begin() {
     MutexLock lock(mu_);
     broken_since_ = SteadyClock::now();
-    if (const absl::Status producer = CheckProducer(options_.producer); !producer.ok()) {
-      return FinishLocked(producer);
-    }
+    if (const absl::Status ready = Prepare(); !ready.ok()) return FinishLocked(ready);
     StartCall();
+  }
+
+  absl::Status Prepare() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    PS_RETURN_IF_ERROR(CheckProducer(options_.producer));
+    if (options_.spool_dir.empty()) return absl::OkStatus();
+    // Every character that a session's name may have, but for the slash.
+    std::string name = session_.substr(session_.rfind('/') + 1);
+    absl::StrAppend(&name, "-", options_.producer, ".", Batching::kNoun);
+    PS_ASSIGN_OR_RETURN(spool_, Spool::Open({.directory = options_.spool_dir,
+                                             .name = std::move(name),
+                                             .format = batching_.Format(),
+                                             .max_bytes = options_.spool_bytes}));
+    report_.torn_records = static_cast<std::int64_t>(spool_->torn());
+    return absl::OkStatus();
   }
 
   // --- One call after the other ----------------------------------------------------------------
@@ -204,6 +219,7 @@ class IngestWriter final : private IngestCallListener {
     MutexLock lock(mu_);
     writing_ = false;
     in_flight_weight_ = 0;
+    Refill();
     MaybeWrite();
     cv_.NotifyAll();
   }
@@ -223,16 +239,16 @@ class IngestWriter final : private IngestCallListener {
     granted_ = std::max(granted_, ack.granted_bytes());
     acked_ = std::clamp(ack.batches(), acked_, batches_);
     durability_ = ack.durability();
-    const bool journal = KeepsJournal();
-    backlog_.Release(journal ? std::min(ack.durable_batches(), batches_) : acked_, released);
+    safe_ = KeepsJournal() ? std::min(ack.durable_batches(), batches_) : acked_;
+    backlog_.Release(safe_, released);
     if (durability_ == v1::DURABILITY_LOST) {
-      std::vector<Item> forgotten;
-      backlog_.Forget(options_.retain_bytes, acked_, forgotten);
-      for (Item& item : forgotten) {
-        report_.forgotten_items += Batching::Count(item);
-        released.push_back(std::move(item));
+      const std::size_t safe = released.size();
+      backlog_.Forget(options_.retain_bytes, acked_, released);
+      for (std::size_t k = safe; k < released.size(); ++k) {
+        report_.forgotten_items += Batching::Count(released[k]);
       }
     }
+    for (const Item& item : released) LetGo(item);
     report_.last_ack = ack;
     if (ack.max_message_bytes() > kItemOverhead) {
       const std::size_t allowed = ack.max_message_bytes() - kItemOverhead;
@@ -240,6 +256,7 @@ class IngestWriter final : private IngestCallListener {
       max_payload_ = allowed;
       if (less) CheckQueue();
     }
+    Refill();
     MaybeWrite();
     cv_.NotifyAll();
   }
@@ -248,11 +265,12 @@ class IngestWriter final : private IngestCallListener {
   void Opened(const v1::IngestAck& first_ack) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     opened_ = true;
     opened_at_ = SteadyClock::now();
+    known_ = KnownIds(first_ack);
     if (!std::exchange(opened_once_, true)) return;  // Nothing has been sent.
     // Only now: until here, the numbers of the last call tell what it has left unacknowledged.
     batches_ = acked_ = payload_ = granted_ = 0;
     ++report_.reconnects;
-    report_.known_items += backlog_.Restart(KnownIds(first_ack));
+    report_.known_items += backlog_.Restart(known_);
     urgent_ = true;
   }
 
@@ -285,7 +303,7 @@ class IngestWriter final : private IngestCallListener {
       tell = !error.ok() && (stopped_.ok() || absl::IsInvalidArgument(stopped_)) &&
              (!again || !told_break_);
       if (tell) told_break_ = true;
-      if (!again && !error.ok()) error = WithWords(error, LeftWords());
+      if (!again && !error.ok()) stopped_ = error = Last(error);  // Nothing is taken any more.
       cv_.NotifyAll();
     }
     if (tell && options_.on_connection) options_.on_connection(false, error);
@@ -294,7 +312,7 @@ class IngestWriter final : private IngestCallListener {
     if (!again) {
       FinishLocked(error);
     } else if (!stopped_.ok()) {  // Meanwhile.
-      FinishLocked(WithWords(stopped_, LeftWords()));
+      FinishLocked(Last(stopped_));
     } else if (closing_ && NothingLeft()) {
       FinishLocked(absl::OkStatus());
     } else {
@@ -327,8 +345,14 @@ class IngestWriter final : private IngestCallListener {
   // The end of it all; no call is active.
   void FinishLocked(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (finished_) return;
-    if (status.ok() && durability_ == v1::DURABILITY_LOST) {
-      report_.forgotten_items += backlog_.Count(acked_).acknowledged;
+    if (status.ok()) {
+      report_.forgotten_items += backlog_.Count(acked_).acknowledged;  // The journal was lost.
+      for (const Item& item : backlog_.items()) LetGo(item);
+      if (report_.damaged_records > 0) {
+        status =
+            absl::DataLossError(absl::StrCat(report_.damaged_records, " records of the spool in ",
+                                             options_.spool_dir, " could not be read again"));
+      }
     }
     status_ = std::move(status);
     finished_ = true;
@@ -339,8 +363,104 @@ class IngestWriter final : private IngestCallListener {
   void CancelLocked(absl::Status why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (finished_) return;
     if (stopped_.ok()) stopped_ = std::move(why);
-    if (!active_) return FinishLocked(WithWords(stopped_, LeftWords()));
+    if (!active_) return FinishLocked(Last(stopped_));
     call_->Cancel();
+  }
+
+  // The error by which the writer ends, with words about what it leaves behind; that goes to the
+  // spool.
+  absl::Status Last(const absl::Status& error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    std::string words = LeftWords();
+    if (spool_ == nullptr || error.ok()) return WithWords(error, words);
+    absl::Status spooled;
+    for (Item& item : backlog_.items()) {
+      if (item.standing.ticket != Spool::kNoTicket) continue;
+      spooled = Append(item);
+      if (!spooled.ok()) break;
+      spool_->SkipLast();
+    }
+    if (spool_->held() > 0) {
+      absl::StrAppend(&words, "; ", spool_->held(), " records are in the spool in ",
+                      options_.spool_dir, ", for the next writer of producer ", options_.producer);
+    }
+    if (!spooled.ok()) absl::StrAppend(&words, "; the rest is not: ", spooled.message());
+    return WithWords(error, words);
+  }
+
+  // --- The spool -------------------------------------------------------------------------------
+  // Its files are read and written with the lock held, on whatever thread is there: at the speed of
+  // the page cache, and seldom at all.
+
+  std::uint64_t Unread() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return spool_ == nullptr ? 0 : spool_->unread();
+  }
+
+  // Takes an item that was pushed, if there is room for it in memory or in the spool.
+  absl::StatusOr<bool> Take(Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const std::int64_t count = Batching::Count(item);
+    // What is in the spool goes first.
+    const bool room = Unread() == 0 && HasRoomLocked(Batching::Weight(item));
+    const bool away = Unread() > 0 || !opened_;
+    if (spool_ != nullptr && (options_.spool_always || (!room && away))) {
+      const absl::Status appended = Append(item);
+      if (absl::IsResourceExhausted(appended)) return false;
+      PS_RETURN_IF_ERROR(appended);
+      report_.spooled_items += count;
+      if (room) spool_->SkipLast();
+    } else if (!room) {
+      return false;
+    }
+    report_.items += count;
+    if (room) {
+      backlog_.Add(std::move(item));
+    } else {
+      unread_items_ += count;
+    }
+    return true;
+  }
+
+  // Writes the item to the spool and notes where it is.
+  absl::Status Append(Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    std::string scratch;
+    const Stored stored = Batching::Store(item, scratch);
+    PS_ASSIGN_OR_RETURN(item.standing.ticket,
+                        spool_->Append(stored.kind, stored.id, stored.payload));
+    return absl::OkStatus();
+  }
+
+  // The server has the item safe.
+  void LetGo(const Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (item.standing.ticket != Spool::kNoTicket) spool_->Release(item.standing.ticket);
+  }
+
+  // Brings back from the spool what there is room for; not before the server has told what it
+  // knows.
+  void Refill() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    while (opened_ && stopped_.ok() && Unread() > 0 && HasRoomLocked(spool_->next_bytes())) {
+      Spool::Read read = spool_->Next();
+      std::optional<Item> item;
+      if (read.record.has_value()) item = Batching::Load(*std::move(read.record));
+      if (!item.has_value()) {
+        ++report_.damaged_records;
+        if (read.ticket != Spool::kNoTicket) spool_->Release(read.ticket);
+        continue;
+      }
+      item->standing.ticket = read.ticket;
+      const std::int64_t count = Batching::Count(*item);
+      (read.inherited ? report_.items : unread_items_) += read.inherited ? count : -count;
+      const std::size_t bytes = Batching::Payload(*item);
+      if ((!read.inherited && report_.reconnects == 0) || !Batching::KnownTo(known_, *item)) {
+        backlog_.Add(*std::move(item));
+        if (bytes > max_payload_) CancelLocked(TooLargeLocked(bytes));
+        continue;
+      }
+      report_.known_items += count;
+      if (safe_ >= 0) {
+        LetGo(*item);
+      } else {
+        backlog_.AddArrived(*std::move(item));
+      }
+    }
   }
 
   // --- What is there, and what is left ---------------------------------------------------------
@@ -364,6 +484,9 @@ class IngestWriter final : private IngestCallListener {
         kept == 0 ? ""
                   : absl::StrCat(", ", kept, " of ", options_.retain_bytes,
                                  " are kept until the server has them safe"),
+        spool_ == nullptr
+            ? ""
+            : absl::StrCat(", the spool has ", spool_->bytes(), " of ", options_.spool_bytes),
         ConnectionWords()));
   }
 
@@ -376,19 +499,21 @@ class IngestWriter final : private IngestCallListener {
   // Ends the writer if something was pushed, before the limit was known, that cannot be sent.
   void CheckQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     std::size_t largest = 0;
-    backlog_.ForEachWaiting(
-        [&](const Item& item) { largest = std::max(largest, Batching::Payload(item)); });
+    for (const Item& item : backlog_.items()) {
+      largest = std::max(largest, Batching::Payload(item));
+    }
     if (largest > max_payload_) CancelLocked(TooLargeLocked(largest));
   }
 
   bool AllAcknowledged() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     // While the connection is broken, nobody knows whether the server still has what it has
     // acknowledged, unless it is safe.
-    return NothingLeft() || (opened_ && backlog_.nothing_waits() && acked_ == batches_);
+    return NothingLeft() ||
+           (opened_ && backlog_.nothing_waits() && Unread() == 0 && acked_ == batches_);
   }
   // Whether the server has answered, and has all that was pushed safe.
   bool NothingLeft() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return opened_once_ && backlog_.empty();
+    return opened_once_ && backlog_.empty() && Unread() == 0;
   }
 
   absl::Status EndedLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -403,10 +528,10 @@ class IngestWriter final : private IngestCallListener {
   // What the end of the writer leaves behind.
   std::string LeftWords() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     const auto counts = backlog_.Count(acked_);
+    const std::int64_t unacknowledged = counts.unacknowledged + unread_items_;
     std::string words;
-    if (counts.unacknowledged > 0) {
-      absl::StrAppend(&words, "; ", counts.unacknowledged, " ", Batching::kNoun,
-                      " were not acknowledged");
+    if (unacknowledged > 0) {
+      absl::StrAppend(&words, "; ", unacknowledged, " ", Batching::kNoun, " were not acknowledged");
     }
     if (counts.acknowledged > 0) {
       absl::StrAppend(&words, "; ", counts.acknowledged, " ", Batching::kNoun,
@@ -422,7 +547,8 @@ class IngestWriter final : private IngestCallListener {
     WriterReport report = report_;
     const auto counts = backlog_.Count(acked_);
     report.connected = opened_;
-    report.unacknowledged_items = counts.unacknowledged;
+    report.unacknowledged_items = counts.unacknowledged + unread_items_;
+    report.spool_records = static_cast<std::int64_t>(Unread());
     report.retained_items = finished_ && status_.ok() ? 0 : counts.acknowledged;
     return report;
   }
@@ -442,6 +568,7 @@ class IngestWriter final : private IngestCallListener {
     if (!opened_ || writing_ || half_closed_ || !stopped_.ok()) return;
     if (backlog_.nothing_waits()) {
       urgent_ = false;
+      if (Unread() > 0) return;  // They come once what is kept leaves room.
       if (closing_ &&
           !(close_when_safe_ && durability_ == v1::DURABILITY_JOURNAL && !backlog_.empty())) {
         half_closed_ = true;
@@ -495,6 +622,8 @@ class IngestWriter final : private IngestCallListener {
   mutable Mutex mu_;
   CondVar cv_;
   Backlog<Batching> backlog_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<Spool> spool_ ABSL_GUARDED_BY(mu_);
+  std::int64_t unread_items_ ABSL_GUARDED_BY(mu_) = 0;  // Pushed, and to be read from the spool.
   std::size_t max_payload_ ABSL_GUARDED_BY(mu_) = std::size_t{1} << 31;
   v1::Durability durability_ ABSL_GUARDED_BY(mu_) = v1::DURABILITY_UNSPECIFIED;
   WriterReport report_ ABSL_GUARDED_BY(mu_);
@@ -517,6 +646,8 @@ class IngestWriter final : private IngestCallListener {
   std::size_t in_flight_weight_ ABSL_GUARDED_BY(mu_) = 0;  // Of the write under way.
   std::int64_t batches_ ABSL_GUARDED_BY(mu_) = 0;          // Sent,
   std::int64_t acked_ ABSL_GUARDED_BY(mu_) = 0;            // and of these, dealt with.
+  std::int64_t safe_ ABSL_GUARDED_BY(mu_) = -1;            // or safe; -1: not all before it is.
+  KnownIds known_ ABSL_GUARDED_BY(mu_);                    // When it was opened.
   std::int64_t payload_ ABSL_GUARDED_BY(mu_) = 0;
   std::int64_t granted_ ABSL_GUARDED_BY(mu_) = 0;
 

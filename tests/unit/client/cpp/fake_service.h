@@ -27,16 +27,18 @@ class FakeService final : public v1::Ptychoserve::Service {
   std::function<grpc::Status(grpc::ServerWriter<v1::SnapshotChunk>*)> snapshot;
   std::function<grpc::Status(grpc::ServerContext*, grpc::ServerWriter<v1::SessionEvent>*)> watch;
 
-  FakeService() {
+  // Port 0: any that is free.
+  explicit FakeService(int port = 0) {
     grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.AddListeningPort(absl::StrCat("127.0.0.1:", port), grpc::InsecureServerCredentials(),
+                             &port_);
     builder.RegisterService(this);
     server_ = builder.BuildAndStart();
-    address_ = absl::StrCat("127.0.0.1:", port);
+    address_ = absl::StrCat("127.0.0.1:", port_);
   }
   ~FakeService() override { server_->Shutdown(std::chrono::system_clock::now()); }
   const std::string& address() const { return address_; }
+  int port() const { return port_; }
 
   grpc::Status StreamFrames(grpc::ServerContext*, FrameStream* stream) override {
     return frames ? frames(stream) : Missing();
@@ -63,6 +65,7 @@ class FakeService final : public v1::Ptychoserve::Service {
 
  private:
   static grpc::Status Missing() { return {grpc::StatusCode::UNIMPLEMENTED, "not in this test"}; }
+  int port_ = 0;
   std::string address_;
   std::unique_ptr<grpc::Server> server_;
 };
