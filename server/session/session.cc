@@ -63,6 +63,7 @@ absl::StatusOr<std::shared_ptr<Session>> Session::CreateEnded(SessionStart start
   session->device_name_ = saved.device();
   MutexLock lock(session->mu_);
   session->restarts_ = saved.restarts();
+  session->checkpoint_version_ = saved.checkpoint_version();
   session->retired_ = true;
   return session;
 }
