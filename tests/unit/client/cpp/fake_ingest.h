@@ -44,10 +44,12 @@ class FakeIngest {
     SyncLocked();
     for (Live* live : live_) Acknowledge(*live);
   }
-  // The memory of the server is lost.
+  // The memory of the server is lost, and with it the streams.
   void Crash() {
     std::lock_guard lock(mu_);
     arrived_ = durable_;
+    for (Live* live : live_) live->lost = true;
+    live_.clear();
   }
 
   std::map<std::int64_t, unsigned char> arrived() const { return Locked(arrived_); }
@@ -63,6 +65,7 @@ class FakeIngest {
     Stream* stream;
     std::int64_t batches = 0, bytes = 0, durable = 0;
     bool clean = true;  // All that came before it is on disk.
+    bool lost = false;  // In a crash.
   };
 
   template <class T>
@@ -70,6 +73,8 @@ class FakeIngest {
     std::lock_guard lock(mu_);
     return value;
   }
+
+  static grpc::Status Lost() { return {grpc::StatusCode::UNAVAILABLE, "the server has crashed"}; }
 
   grpc::Status Serve(Stream* stream) {
     v1::StreamFramesRequest request;
@@ -106,15 +111,18 @@ class FakeIngest {
       if (const auto status = before ? before(number, batch) : std::nullopt) return *status;
       {
         std::lock_guard lock(mu_);
+        if (live.lost) return Lost();
         TakeIn(request, sent_[static_cast<std::size_t>(number)]);
         ++live.batches;
         live.bytes += static_cast<std::int64_t>(request.batch().data().size());
       }
       if (const auto status = after ? after(number, batch) : std::nullopt) return *status;
       std::lock_guard lock(mu_);
+      if (live.lost) return Lost();
       if (acknowledge_batches) Acknowledge(live);
     }
     std::lock_guard lock(mu_);
+    if (live.lost) return Lost();
     if (sync_at_end) SyncLocked();
     Acknowledge(live);
     return grpc::Status::OK;

@@ -114,6 +114,7 @@ TEST_F(Reconnect, ARestartedServerIsSentWhatIsNotInItsJournal) {
   Stop();
   server_.Crash();
   ExpectArrived(10);
+  ASSERT_TRUE(Eventually([&] { return !writer->report().connected; }));
   Push(*writer, 20, 29);
   server_.sync_at_end = true;
   Start();
@@ -157,7 +158,8 @@ TEST_F(Reconnect, FramesAreKeptUntilTheyAreInTheJournal) {
   ASSERT_TRUE(writer->Flush(kLong).ok());
   const absl::Status full = writer->Push(10, Frame(10));
   EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(std::string(full.message()), HasSubstr("1280 of 768 are kept"));
+  EXPECT_THAT(std::string(full.message()),
+              HasSubstr(" of 768 are kept until the server has them safe"));
   EXPECT_FALSE(alive.expired());
   server_.Sync();
   EXPECT_TRUE(writer->Push(10, Frame(10), kLong).ok());
