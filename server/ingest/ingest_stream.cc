@@ -276,7 +276,7 @@ void IngestStream::CountDurableLocked() {
 
 void IngestStream::TellDurabilityLocked(v1::IngestAck& ack) {
   const auto& journal = session_->journal();
-  const std::int64_t first_id = session_->reconstruction().config().scan.first_frame_id;
+  const std::int64_t first_id = session_->first_frame_id();
   if (journal == nullptr) {
     ack.set_durability(v1::DURABILITY_MEMORY);
     ack.set_durable_watermark(first_id - 1);
@@ -302,10 +302,11 @@ void IngestStream::CloseWhenDurableLocked() {
 
 void IngestStream::OnSessionChange() {
   const bool ended = session_->ended();
+  if (!ended && session_->journal() == nullptr) return;  // Iterations and snapshots, mostly.
   MutexLock lock(mu_);
   if (state_ >= State::kClosing) return;
   if (!ended) {
-    if (session_->journal() == nullptr || state_ != State::kOpen) return;
+    if (state_ != State::kOpen) return;
     const std::int64_t before = durable_batches_;
     CountDurableLocked();
     if (durable_batches_ != before) OweAckLocked();

@@ -78,6 +78,7 @@ Session::Session(SessionStart start, DeviceSet::Placement placement, const Sessi
       device_name_(placement.device != nullptr ? placement.device->device->name() : ""),
       device_(placement.device),
       pools_(pools),
+      first_frame_id_(start.config.scan.first_frame_id),
       pixel_size_(ObjectPixelSize(start.config.optics, start.config.detector)),
       producers_([this](RecordKind kind, const std::string& id, std::uint64_t epoch) {
         state::v1::Event event;

@@ -82,7 +82,7 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   const std::string& name() const { return name_; }
   const v1::SessionConfig& requested() const { return requested_; }
   const std::string& device_name() const { return device_name_; }
-  std::chrono::system_clock::time_point create_time() const { return create_time_; }
+  std::int64_t first_frame_id() const { return first_frame_id_; }
   Reconstruction& reconstruction() { return *reconstruction_; }
   const Reconstruction& reconstruction() const { return *reconstruction_; }
 
@@ -141,6 +141,7 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   std::string device_name_;
   ServingDevice* const device_;  // Null for one that had ended before.
   const SessionPools pools_;
+  const std::int64_t first_frame_id_;
   std::chrono::milliseconds checkpoint_interval_{0};
   PixelSize pixel_size_;
   std::shared_ptr<SessionJournal> journal_;  // Set once, before live_.
