@@ -88,10 +88,6 @@ absl::Status WritePortFile(const std::string& path, const std::string& address) 
   return absl::OkStatus();
 }
 
-}  // namespace
-
-namespace {
-
 // Waits for things that are done on other threads, at any time, even after nobody waits any more.
 class Countdown {
  public:

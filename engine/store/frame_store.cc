@@ -526,7 +526,7 @@ int FrameStore::TakeFrames(const FrameBatch& batch, int begin) {
 absl::Status FrameStore::SkipFrames(std::int64_t first_frame_id, std::int64_t count) {
   if (count < 1 || count > kMaxSkippedAtOnce ||
       first_frame_id > std::numeric_limits<std::int64_t>::max() - count) {
-    return absl::InvalidArgumentError(absl::StrCat("skipped.count is ", count, " from frame ",
+    return absl::InvalidArgumentError(absl::StrCat("skipped.count: ", count, " from frame ",
                                                    first_frame_id, " on; 1 to ", kMaxSkippedAtOnce,
                                                    " ids are allowed"));
   }

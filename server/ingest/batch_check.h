@@ -15,7 +15,6 @@ namespace v1 = ::ptychoserve::v1;
 
 inline constexpr std::uint32_t kMaxFramesPerBatch = 65536;
 inline constexpr int kMaxPositionsPerBatch = 1 << 20;
-inline constexpr std::int64_t kMaxSkippedFrames = 1 << 20;
 
 // What a batch must be for the stream to go on, whatever the session is: counts that agree and
 // lie within the limits of ingest.proto, values of known enumerations. What contradicts the session

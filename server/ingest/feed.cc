@@ -31,12 +31,11 @@ std::vector<ClosedRange> Ranges(std::int64_t first, std::int64_t count,
   return ranges;
 }
 
-absl::Status FeedSkipped(const v1::SkippedFrames& skipped, Reconstruction& reconstruction) {
-  if (skipped.count() < 1 || skipped.count() > kMaxSkippedFrames) {
-    return InvalidField(reason::kProtocolViolation, "skipped.count",
-                        absl::StrCat(skipped.count(), "; allowed: 1..", kMaxSkippedFrames));
-  }
-  return reconstruction.SkipFrames(skipped.first_frame_id(), skipped.count());
+// What the engine says of a field that cannot be, "FIELD: ...", is a violation of the protocol.
+absl::Status AsViolation(absl::Status status, absl::string_view field) {
+  if (!absl::IsInvalidArgument(status)) return status;
+  return InvalidField(reason::kProtocolViolation, field,
+                      absl::StripPrefix(status.message(), absl::StrCat(field, ": ")));
 }
 
 }  // namespace
@@ -44,7 +43,9 @@ absl::Status FeedSkipped(const v1::SkippedFrames& skipped, Reconstruction& recon
 absl::StatusOr<bool> FeedFrames(const FrameMessage& message, Reconstruction& reconstruction,
                                 int* next_frame) {
   if (message.request.has_skipped()) {
-    PS_RETURN_IF_ERROR(FeedSkipped(message.request.skipped(), reconstruction));
+    const v1::SkippedFrames& skipped = message.request.skipped();
+    PS_RETURN_IF_ERROR(AsViolation(
+        reconstruction.SkipFrames(skipped.first_frame_id(), skipped.count()), "skipped.count"));
     return true;
   }
   if (!message.request.has_batch()) {
@@ -68,10 +69,7 @@ absl::Status FeedPositions(const v1::StreamPositionsRequest& message,
     }
     case v1::StreamPositionsRequest::kEncoderSamples: {
       PS_ASSIGN_OR_RETURN(const EncoderBatch batch, CheckEncoderSamples(message.encoder_samples()));
-      absl::Status added = reconstruction.AddEncoderSamples(batch);
-      if (!absl::IsInvalidArgument(added)) return added;
-      return InvalidField(reason::kProtocolViolation, "encoder_samples",
-                          absl::StripPrefix(added.message(), "encoder_samples: "));
+      return AsViolation(reconstruction.AddEncoderSamples(batch), "encoder_samples");
     }
     default:
       return InvalidField(reason::kProtocolViolation, "batch",

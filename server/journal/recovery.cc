@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -24,19 +25,9 @@ namespace {
 
 // Waits until the session's staging memory has space.
 void AwaitSpace(Reconstruction& reconstruction) {
-  struct Signal {
-    Mutex mu;
-    CondVar ready;
-    bool set ABSL_GUARDED_BY(mu) = false;
-  };
-  const auto signal = std::make_shared<Signal>();
-  reconstruction.NotifyWhenSpace([signal] {
-    MutexLock lock(signal->mu);
-    signal->set = true;
-    signal->ready.NotifyAll();
-  });
-  MutexLock lock(signal->mu);
-  while (!signal->set) signal->ready.Wait(signal->mu);
+  const auto ready = std::make_shared<std::promise<void>>();  // Shared: it is set as it is left.
+  reconstruction.NotifyWhenSpace([ready] { ready->set_value(); });
+  ready->get_future().wait();
 }
 
 // Feeds a session what its journal holds.
