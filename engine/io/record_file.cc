@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <climits>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -18,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/failpoint.h"
 #include "engine/base/status_macros.h"
+#include "engine/io/record_header.h"
 
 namespace ptychoserve {
 namespace {
@@ -28,23 +28,7 @@ constexpr std::uint32_t kRecordMagic = 0x43525350;  // "PSRC"
 constexpr mode_t kMode = 0600;
 constexpr int kMaxPieces = 512;  // At most IOV_MAX.
 
-struct Header {
-  std::uint32_t magic = kRecordMagic;
-  std::uint32_t kind = 0;
-  std::uint64_t sequence = 0;
-  std::uint64_t bytes = 0;
-  std::uint64_t payload_hash = 0;
-  std::uint64_t header_hash = 0;
-};
-constexpr std::int64_t kHeaderBytes = sizeof(Header);
-static_assert(kHeaderBytes == 40, "No padding: this is the format of the file");
-
-std::uint64_t HashOf(const Header& header) {
-  return XXH3_64bits(&header, offsetof(Header, header_hash));
-}
-bool IsWhole(const Header& header) {
-  return header.magic == kRecordMagic && header.header_hash == HashOf(header);
-}
+constexpr std::int64_t kHeaderBytes = sizeof(RecordHeader);
 
 absl::Status Failed(const char* what, const std::string& path, int error) {
   const std::string text = absl::StrCat(what, " ", path, ": ", std::strerror(error));
@@ -72,6 +56,14 @@ absl::Status WriteAll(int fd, const std::string& path, std::vector<iovec> pieces
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status SyncPath(const std::string& path, int flags) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | flags);
+  if (fd < 0) return Failed("open", path, errno);
+  const int error = fsync(fd) == 0 ? 0 : errno;
+  close(fd);
+  return error == 0 ? absl::OkStatus() : Failed("sync", path, error);
 }
 
 iovec PieceOf(const void* data, std::size_t bytes) { return {const_cast<void*>(data), bytes}; }
@@ -108,9 +100,7 @@ absl::StatusOr<RecordWriter> RecordWriter::Create(const std::string& path) {
 
 absl::Status RecordWriter::Append(std::uint32_t kind, std::uint64_t sequence,
                                   std::span<const std::span<const std::byte>> payload) {
-  Header header;
-  header.kind = kind;
-  header.sequence = sequence;
+  RecordHeader header{.magic = kRecordMagic, .kind = kind, .sequence = sequence};
   const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> hash(XXH3_createState(),
                                                                       &XXH3_freeState);
   XXH3_64bits_reset(hash.get());
@@ -122,7 +112,7 @@ absl::Status RecordWriter::Append(std::uint32_t kind, std::uint64_t sequence,
     pieces.push_back(PieceOf(piece.data(), piece.size()));
   }
   header.payload_hash = XXH3_64bits_digest(hash.get());
-  header.header_hash = HashOf(header);
+  header.header_hash = header.Hash();
   PS_RETURN_IF_ERROR(WriteAll(fd_, path_, std::move(pieces)));
   bytes_ += kHeaderBytes + static_cast<std::int64_t>(header.bytes);
   return absl::OkStatus();
@@ -195,9 +185,9 @@ absl::StatusOr<std::int64_t> RecordReader::FindHeader(std::int64_t offset) const
     PS_ASSIGN_OR_RETURN(const bool there, ReadAt(offset, block));
     if (!there) break;
     for (std::size_t at = 0; at + kHeaderBytes <= block.size(); ++at) {
-      Header header;
+      RecordHeader header;
       std::memcpy(&header, block.data() + at, sizeof header);
-      if (IsWhole(header)) return offset + static_cast<std::int64_t>(at);
+      if (header.IsWhole(kRecordMagic)) return offset + static_cast<std::int64_t>(at);
     }
   }
   return size_;
@@ -205,11 +195,11 @@ absl::StatusOr<std::int64_t> RecordReader::FindHeader(std::int64_t offset) const
 
 absl::StatusOr<std::optional<Record>> RecordReader::Next() {
   while (offset_ < size_) {
-    Header header;
+    RecordHeader header;
     PS_ASSIGN_OR_RETURN(const bool there,
                         ReadAt(offset_, std::as_writable_bytes(std::span(&header, 1))));
     const auto room = static_cast<std::uint64_t>(size_ - offset_ - kHeaderBytes);
-    if (there && IsWhole(header) && header.bytes <= room) {
+    if (there && header.IsWhole(kRecordMagic) && header.bytes <= room) {
       payload_.resize(header.bytes);
       PS_ASSIGN_OR_RETURN(const bool whole, ReadAt(offset_ + kHeaderBytes, payload_));
       if (whole && XXH3_64bits(payload_.data(), payload_.size()) == header.payload_hash) {
@@ -225,18 +215,6 @@ absl::StatusOr<std::optional<Record>> RecordReader::Next() {
 }
 
 // --- Whole files -----------------------------------------------------------------------------
-
-namespace {
-
-absl::Status SyncPath(const std::string& path, int flags) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | flags);
-  if (fd < 0) return Failed("open", path, errno);
-  const int error = fsync(fd) == 0 ? 0 : errno;
-  close(fd);
-  return error == 0 ? absl::OkStatus() : Failed("sync", path, error);
-}
-
-}  // namespace
 
 absl::Status SyncFile(const std::string& path) { return SyncPath(path, 0); }
 absl::Status SyncDirectory(const std::string& path) { return SyncPath(path, O_DIRECTORY); }

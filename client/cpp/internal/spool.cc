@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <system_error>
 #include <utility>
 
@@ -19,6 +20,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/status_macros.h"
+#include "engine/io/record_header.h"
 
 namespace ptychoserve::client::internal {
 namespace {
@@ -31,18 +33,6 @@ constexpr int kNumberDigits = 8;
 constexpr std::uint64_t kFilesOfBound = 16;
 constexpr std::uint64_t kMaxFileBytes = std::uint64_t{256} << 20;
 
-struct Header {
-  std::uint32_t magic = kMagic;
-  std::uint32_t kind = 0;
-  std::int64_t id = 0;
-  std::uint64_t bytes = 0;
-  std::uint64_t payload_hash = 0;
-  std::uint64_t hash = 0;  // Of the fields before it.
-};
-static_assert(sizeof(Header) == 40);
-
-std::uint64_t HashOf(const Header& header) { return XXH3_64bits(&header, offsetof(Header, hash)); }
-
 absl::Status Failed(const std::string& path, const char* what) {
   const int error = errno;
   const std::string words =
@@ -51,46 +41,42 @@ absl::Status Failed(const std::string& path, const char* what) {
   return absl::UnavailableError(words);
 }
 
-// All of it, whatever pieces the system takes.
-bool WriteAll(int fd, std::uint64_t offset, const void* data, std::size_t bytes) {
-  const auto* at = static_cast<const char*>(data);
-  while (bytes > 0) {
-    const ssize_t n = pwrite(fd, at, bytes, static_cast<off_t>(offset));
+// All of it, whatever pieces the system takes; `transfer` is pread or pwrite.
+template <class Byte, class Transfer>
+bool TransferAll(Transfer transfer, int fd, std::uint64_t offset, std::span<Byte> data) {
+  while (!data.empty()) {
+    const ssize_t n = transfer(fd, data.data(), data.size(), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return false;
-    at += n;
+    data = data.subspan(static_cast<std::size_t>(n));
     offset += static_cast<std::uint64_t>(n);
-    bytes -= static_cast<std::size_t>(n);
   }
   return true;
 }
 
-bool ReadAll(int fd, std::uint64_t offset, void* data, std::size_t bytes) {
-  auto* at = static_cast<char*>(data);
-  while (bytes > 0) {
-    const ssize_t n = pread(fd, at, bytes, static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    at += n;
-    offset += static_cast<std::uint64_t>(n);
-    bytes -= static_cast<std::size_t>(n);
-  }
-  return true;
+bool WriteAll(int fd, std::uint64_t offset, std::span<const std::byte> data) {
+  return TransferAll(pwrite, fd, offset, data);
+}
+bool ReadAll(int fd, std::uint64_t offset, std::span<std::byte> data) {
+  return TransferAll(pread, fd, offset, data);
 }
 
-bool ReadHeader(int fd, std::uint64_t offset, Header& header) {
-  return ReadAll(fd, offset, &header, sizeof(header)) && header.magic == kMagic &&
-         header.hash == HashOf(header);
+bool ReadHeader(int fd, std::uint64_t offset, RecordHeader& header) {
+  return ReadAll(fd, offset, std::as_writable_bytes(std::span(&header, 1))) &&
+         header.IsWhole(kMagic);
 }
 
 // Writes a record at `offset`, its header last: what is torn has none.
 bool WriteRecord(int fd, std::uint64_t offset, std::uint32_t kind, std::int64_t id,
                  std::span<const std::byte> payload) {
-  Header header{.kind = kind, .id = id, .bytes = payload.size()};
+  RecordHeader header{.magic = kMagic,
+                      .kind = kind,
+                      .sequence = static_cast<std::uint64_t>(id),
+                      .bytes = payload.size()};
   header.payload_hash = XXH3_64bits(payload.data(), payload.size());
-  header.hash = HashOf(header);
-  return WriteAll(fd, offset + sizeof(header), payload.data(), payload.size()) &&
-         WriteAll(fd, offset, &header, sizeof(header));
+  header.header_hash = header.Hash();
+  return WriteAll(fd, offset + sizeof(header), payload) &&
+         WriteAll(fd, offset, std::as_bytes(std::span(&header, 1)));
 }
 
 }  // namespace
@@ -159,14 +145,15 @@ absl::Status Spool::Scan(File& file) {
   if (fstat(file.fd, &info) != 0) return Failed(file.path, "stat");
   const auto size = static_cast<std::uint64_t>(info.st_size);
   std::uint64_t at = 0;
-  Header header;
-  while (at + sizeof(Header) <= size && ReadHeader(file.fd, at, header) &&
-         header.bytes <= size - at - sizeof(Header)) {
-    const std::uint64_t payload = at + sizeof(Header);
+  RecordHeader header;
+  while (at + sizeof(RecordHeader) <= size && ReadHeader(file.fd, at, header) &&
+         header.bytes <= size - at - sizeof(RecordHeader)) {
+    const std::uint64_t payload = at + sizeof(RecordHeader);
     if (at == 0) {
       std::string format(header.bytes, '\0');
       if (header.kind != kFormatRecord ||
-          !ReadAll(file.fd, payload, format.data(), format.size()) || format != options_.format) {
+          !ReadAll(file.fd, payload, std::as_writable_bytes(std::span(format))) ||
+          format != options_.format) {
         file.held = 1;  // Not ours to remove.
         return absl::FailedPreconditionError(absl::StrCat("spool: ", file.path, " holds '", format,
                                                           "', not '", options_.format, "'"));
@@ -199,7 +186,7 @@ absl::Status Spool::AddFile() {
     close(file.fd);
     return failed;
   }
-  file.end = sizeof(Header) + format.size();
+  file.end = sizeof(RecordHeader) + format.size();
   bytes_ += file.end;
   files_.push_back(std::move(file));
   return absl::OkStatus();
@@ -207,7 +194,7 @@ absl::Status Spool::AddFile() {
 
 absl::StatusOr<Spool::Ticket> Spool::Append(std::uint32_t kind, std::int64_t id,
                                             std::span<const std::byte> payload) {
-  const std::uint64_t bytes = sizeof(Header) + payload.size();
+  const std::uint64_t bytes = sizeof(RecordHeader) + payload.size();
   if (bytes_ + bytes > options_.max_bytes) {
     return absl::ResourceExhaustedError(absl::StrCat("the spool is full: ", bytes_, " of ",
                                                      options_.max_bytes, " bytes in ",
@@ -252,14 +239,15 @@ Spool::Read Spool::Next() {
   file.unread.pop_front();
   --unread_;
   Read out{.ticket = file.number, .inherited = file.inherited};
-  Header header;
+  RecordHeader header;
   Record record;
   record.payload.resize(entry.bytes);
   if (ReadHeader(file.fd, entry.offset, header) && header.bytes == entry.bytes &&
-      ReadAll(file.fd, entry.offset + sizeof(Header), record.payload.data(), entry.bytes) &&
+      ReadAll(file.fd, entry.offset + sizeof(header),
+              std::as_writable_bytes(std::span(record.payload))) &&
       XXH3_64bits(record.payload.data(), entry.bytes) == header.payload_hash) {
     record.kind = header.kind;
-    record.id = header.id;
+    record.id = static_cast<std::int64_t>(header.sequence);
     out.record = std::move(record);
   } else {
     Release(std::exchange(out.ticket, kNoTicket));

@@ -29,7 +29,7 @@ struct SpoolOptions {
 // that a power failure may cost its last seconds.
 //
 // It is a row of files of limited size, each with a header and records of
-//   magic, kind, id, bytes, XXH3 of the payload, XXH3 of these | payload
+//   RecordHeader, with the id as its sequence | payload
 // in the byte order of the machine. A file goes when all of its records were released. All files
 // are locked: a second spool of the same name is refused while the first one lives. Not
 // thread-safe.
