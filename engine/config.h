@@ -91,7 +91,7 @@ struct ScanBounds {
 struct ScanConfig {
   // 0: unknown; else that many frames, joined or declared lost, are the end of data.
   int expected_points = 0;
-  int capacity = 0;         // Frames held. 0: expected_points, or 8192 when that is unknown.
+  int capacity = 0;  // Frames held. 0: expected_points, or 8192 when that is unknown.
   OverCapacity over_capacity = OverCapacity::kReject;
   std::optional<ScanBounds> bounds;  // Fixes the canvas. Unset: it grows with the positions.
   OutOfCanvas out_of_canvas = OutOfCanvas::kReject;

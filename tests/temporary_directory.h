@@ -1,23 +1,33 @@
-#ifndef PTYCHOSERVE_TESTS_UNIT_CLIENT_CPP_TEMPORARY_DIRECTORY_H_
-#define PTYCHOSERVE_TESTS_UNIT_CLIENT_CPP_TEMPORARY_DIRECTORY_H_
+#ifndef PTYCHOSERVE_TESTS_TEMPORARY_DIRECTORY_H_
+#define PTYCHOSERVE_TESTS_TEMPORARY_DIRECTORY_H_
 
 #include <stdlib.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
 
-namespace ptychoserve::client {
+namespace ptychoserve {
 
 // An empty directory that goes with this object.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "spool_test_XXXXXX").string();
-    path_ = mkdtemp(name.data());
+    std::string name = (std::filesystem::temp_directory_path() / "ptychoserve_XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) {
+      std::perror("mkdtemp");
+      std::abort();
+    }
+    path_ = name;
   }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
 
@@ -36,6 +46,6 @@ class TemporaryDirectory {
   std::string path_;
 };
 
-}  // namespace ptychoserve::client
+}  // namespace ptychoserve
 
-#endif  // PTYCHOSERVE_TESTS_UNIT_CLIENT_CPP_TEMPORARY_DIRECTORY_H_
+#endif  // PTYCHOSERVE_TESTS_TEMPORARY_DIRECTORY_H_

@@ -1,8 +1,6 @@
 // Sessions that are kept on disk: what was said to be there is there after the server was killed at
 // any moment, and the run goes on to the same end.
 
-#include <unistd.h>
-
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
@@ -16,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/integration/server_test.h"
+#include "tests/temporary_directory.h"
 
 namespace ptychoserve::integration {
 namespace {
@@ -29,20 +28,9 @@ constexpr int kIterations = 20;
 // A folder of its own, removed at the end, and the server that keeps its sessions there.
 class DurabilityTest : public testing::Test {
  protected:
-  DurabilityTest() {
-    std::string pattern = (fs::temp_directory_path() / "durability.XXXXXX").string();
-    EXPECT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  ~DurabilityTest() override {
-    server_.reset();
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-  }
-
   // With `failpoints` in its environment.
   void Start(const std::string& failpoints = "", const std::vector<std::string>& more = {}) {
-    std::vector<std::string> flags = {"--state-dir", folder_};
+    std::vector<std::string> flags = {"--state-dir", folder_.path()};
     flags.insert(flags.end(), more.begin(), more.end());
     if (more.empty()) flags.insert(flags.end(), {"--checkpoint-interval-s", "0.1"});
     setenv("PTYCHOSERVE_FAILPOINTS", failpoints.c_str(), 1);
@@ -99,12 +87,14 @@ class DurabilityTest : public testing::Test {
     EXPECT_NEAR(fit.r_factor() / expected.r_factor(), 1, tolerance);
     EXPECT_NEAR(fit.poisson_nll() / expected.poisson_nll(), 1, tolerance);
   }
-  fs::path FilesOf(const std::string& id) const { return fs::path(folder_) / "sessions" / id; }
+  fs::path FilesOf(const std::string& id) const {
+    return fs::path(folder_.path()) / "sessions" / id;
+  }
 
   ServerProcess& server() { return *server_; }
   Api& api() { return *api_; }
 
-  std::string folder_;
+  TemporaryDirectory folder_;
 
  private:
   std::unique_ptr<ServerProcess> server_;
@@ -272,7 +262,7 @@ TEST_F(DurabilityTest, OrderlyEndSavesTheIterationUnderWay) {
 TEST_F(DurabilityTest, OneServerAtATime) {
   Start();
   const FinishedServer second =
-      RunServer({"--listen", "127.0.0.1:0", "--device", "cpu", "--state-dir", folder_});
+      RunServer({"--listen", "127.0.0.1:0", "--device", "cpu", "--state-dir", folder_.path()});
   EXPECT_EQ(second.exit_code, 1);
   EXPECT_THAT(second.output, HasSubstr("another server uses it"));
 }
@@ -378,19 +368,10 @@ TEST_F(DurabilityTest, DamagedRecordsAreMissedAndAskedForAgain) {
 
 TEST_F(DurabilityTest, AFullDiskIsToldAndDoesNotStopTheRun) {
   const TestScan& scan = SmallScan();
+  Start();
+  const v1::Session undisturbed = Undisturbed(scan);
+  EXPECT_EQ(server().Terminate(), 0);
   Start("record.write=enospc@8-");  // Room for manifest and first batches.
-  const v1::Session undisturbed = [&] {
-    const auto plain = ServerProcess::Start();
-    Api other(plain->address());
-    const auto created = other.Create("s", scan.Config(kIterations));
-    PositionInput positions(other, created.value.name());
-    positions.Send(scan.Positions(0, scan.points()));
-    EXPECT_THAT(positions.Finish(), IsOk());
-    FrameInput frames(other, created.value.name());
-    frames.Send(scan.Frames(0, scan.points()));
-    EXPECT_THAT(frames.Finish(), IsOk());
-    return other.AwaitEnd(created.value.name()).value;
-  }();
   const std::string name = Create(scan.Config(kIterations));
   PositionInput positions(api(), name);
   EXPECT_TRUE(positions.Send(scan.Positions(0, scan.points())));

@@ -34,8 +34,7 @@ class InputStream {
     Finish();
   }
 
-  bool Open(const std::string& session, const std::string& producer = "",
-            std::uint64_t epoch = 0) {
+  bool Open(const std::string& session, const std::string& producer = "", std::uint64_t epoch = 0) {
     Request request;
     request.mutable_open()->set_session(session);
     request.mutable_open()->set_producer(producer);

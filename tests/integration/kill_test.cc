@@ -3,8 +3,6 @@
 //
 // PTYCHOSERVE_KILL_ROUNDS sets how often (10), PTYCHOSERVE_KILL_SEED from which random numbers.
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -12,7 +10,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <random>
 #include <span>
@@ -22,11 +19,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/integration/server_test.h"
+#include "tests/temporary_directory.h"
 
 namespace ptychoserve::integration {
 namespace {
 
-namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
@@ -44,21 +41,11 @@ int FromEnvironment(const char* name, int otherwise) {
 
 class KillTest : public testing::Test {
  protected:
-  KillTest() {
-    std::string pattern = (fs::temp_directory_path() / "kill.XXXXXX").string();
-    EXPECT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    Start("127.0.0.1:0");
-  }
-  ~KillTest() override {
-    server_.reset();
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-  }
+  KillTest() { Start("127.0.0.1:0"); }
 
   void Start(const std::string& listen) {
     server_ = ServerProcess::Start(
-        {"--listen", listen, "--state-dir", folder_, "--checkpoint-interval-s", "0.1"});
+        {"--listen", listen, "--state-dir", folder_.path(), "--checkpoint-interval-s", "0.1"});
     ASSERT_NE(server_, nullptr);
     address_ = server_->address();
     api_ = std::make_unique<Api>(address_);
@@ -127,7 +114,8 @@ class KillTest : public testing::Test {
   }
 
  private:
-  std::string folder_, address_;
+  TemporaryDirectory folder_;
+  std::string address_;
   std::unique_ptr<ServerProcess> server_;
   std::unique_ptr<Api> api_;
 };

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -32,17 +31,11 @@ std::string ReadFile(const std::string& path) {
 }  // namespace
 
 void ServerProcess::Spawn(const std::vector<std::string>& arguments) {
-  std::string pattern = (std::filesystem::temp_directory_path() / "ptychoserved.XXXXXX").string();
-  if (mkdtemp(pattern.data()) == nullptr) {
-    std::perror("mkdtemp");
-    std::abort();
-  }
-  folder_ = pattern;
   std::vector<std::string> words = {PTYCHOSERVED_BINARY};
   for (const std::string& a : arguments) {
     const std::size_t at = a.find("@/");
-    words.push_back(at == std::string::npos ? a
-                                            : a.substr(0, at) + folder_ + "/" + a.substr(at + 2));
+    words.push_back(
+        at == std::string::npos ? a : a.substr(0, at) + folder_.path() + "/" + a.substr(at + 2));
   }
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -51,7 +44,7 @@ void ServerProcess::Spawn(const std::vector<std::string>& arguments) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, (folder_ + "/log").c_str(),
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, (folder_.path() + "/log").c_str(),
                                    O_WRONLY | O_CREAT | O_APPEND, 0600);
   posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
   const int error =
@@ -75,7 +68,7 @@ std::unique_ptr<ServerProcess> ServerProcess::Start(const std::vector<std::strin
   const auto deadline = Clock::now() + kDeadline;
   while (server->running() && Clock::now() < deadline) {
     // The server renames the file into place: what is there is complete.
-    std::string address = ReadFile(server->folder_ + "/address");
+    std::string address = ReadFile(server->folder_.path() + "/address");
     if (!address.empty()) {
       address.pop_back();  // The newline.
       server->address_ = address;
@@ -92,8 +85,6 @@ ServerProcess::~ServerProcess() {
     Signal(SIGKILL);
     Wait();
   }
-  std::error_code ignored;
-  if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
 }
 
 bool ServerProcess::running() {
@@ -129,7 +120,7 @@ int ServerProcess::Terminate(std::chrono::seconds deadline) {
   return Wait(deadline);
 }
 
-std::string ServerProcess::log() const { return ReadFile(folder_ + "/log"); }
+std::string ServerProcess::log() const { return ReadFile(folder_.path() + "/log"); }
 
 FinishedServer RunServer(const std::vector<std::string>& arguments) {
   std::unique_ptr<ServerProcess> server(new ServerProcess());

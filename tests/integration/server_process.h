@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/temporary_directory.h"
+
 namespace ptychoserve::integration {
 
 struct FinishedServer;
@@ -47,7 +49,7 @@ class ServerProcess {
 
   friend FinishedServer RunServer(const std::vector<std::string>& arguments);
 
-  std::string folder_;  // Temporary; holds log and port file.
+  TemporaryDirectory folder_;  // Holds log and port file.
   std::string address_;
   pid_t pid_ = -1;
   int exit_code_ = kHung;

@@ -27,8 +27,9 @@ class FakeService final : public v1::Ptychoserve::Service {
   std::function<grpc::Status(grpc::ServerWriter<v1::SnapshotChunk>*)> snapshot;
   std::function<grpc::Status(grpc::ServerContext*, grpc::ServerWriter<v1::SessionEvent>*)> watch;
 
-  // Port 0: any that is free.
-  explicit FakeService(int port = 0) {
+  // Port 0: any that is free. `prepare` sets answers before the first call can come.
+  explicit FakeService(int port = 0, const std::function<void(FakeService&)>& prepare = {}) {
+    if (prepare) prepare(*this);
     grpc::ServerBuilder builder;
     builder.AddListeningPort(absl::StrCat("127.0.0.1:", port), grpc::InsecureServerCredentials(),
                              &port_);

@@ -277,10 +277,11 @@ TEST_F(Reconnect, ASessionThatIsGoneIsFinal) {
   Stop();
   ASSERT_TRUE(Eventually([&] { return !writer->report().connected; }));
   Push(*writer, 0, 2);
-  FakeService forgetful(port_);
-  forgetful.frames = [](FakeService::FrameStream*) {
-    return grpc::Status(grpc::StatusCode::NOT_FOUND, "no session sessions/s");
-  };
+  const FakeService forgetful(port_, [](FakeService& service) {
+    service.frames = [](FakeService::FrameStream*) {
+      return grpc::Status(grpc::StatusCode::NOT_FOUND, "no session sessions/s");
+    };
+  });
   const absl::Status status = writer->Flush(kLong);
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(status.message()), HasSubstr("no session sessions/s; 3 frames were not"));

@@ -56,9 +56,9 @@ inline bool Eventually(const std::function<bool()>& condition) {
 class RestartingServer : public ::testing::Test {
  protected:
   void Start() {
-    service_ = std::make_unique<FakeService>(port_);
+    service_ = std::make_unique<FakeService>(
+        port_, [this](FakeService& service) { server_.Register(service); });
     port_ = service_->port();
-    server_.Register(*service_);
   }
   void Stop() { service_.reset(); }
   void SetUp() override {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/unit/client/cpp/temporary_directory.h"
+#include "tests/temporary_directory.h"
 
 namespace ptychoserve::client::internal {
 namespace {

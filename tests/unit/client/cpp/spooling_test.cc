@@ -14,8 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/temporary_directory.h"
 #include "tests/unit/client/cpp/restarting_server.h"
-#include "tests/unit/client/cpp/temporary_directory.h"
 
 namespace ptychoserve::client {
 namespace {
@@ -242,8 +242,7 @@ TEST_F(Spooling, PositionsAndEncoderSamplesComeBackToo) {
   ASSERT_TRUE(writer->Push(ids, x, y, milliseconds(0)).ok());
   ASSERT_TRUE(writer->PushEncoderSamples(70, x, y, milliseconds(0)).ok());
   EXPECT_THAT(directory_.Files(), ElementsAre("s-detector.positions.00000001.spool"));
-  auto service = std::make_unique<FakeService>(port_);
-  service->positions = serve;
+  const FakeService service(port_, [&](FakeService& made) { made.positions = serve; });
   ASSERT_TRUE(writer->Close(kLong).ok());
   ASSERT_THAT(seen, SizeIs(3));
   EXPECT_THAT(seen[1].batch().frame_ids(), ElementsAre(4, 9));
