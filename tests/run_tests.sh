@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test registered in a build folder and ends with one line: N passed, N failed.
+# Runs every test registered in a build folder, repeats what the failed ones said in lines that begin
+# with FAILED, and ends with one line: N passed, N failed.
 # Usage: tests/run_tests.sh BUILD_DIR [ctest arguments]
 set -uo pipefail
 build=$1
@@ -14,7 +15,10 @@ import xml.etree.ElementTree as ET
 
 root = ET.parse(sys.argv[1]).getroot()
 cases = root.findall(".//testcase")
-passed = sum(c.get("status") == "run" for c in cases)
-print(f"{passed} passed, {len(cases) - passed} failed")
+failed = [c for c in cases if c.get("status") != "run"]
+for case in failed:
+    for line in (case.findtext("system-out") or "").splitlines()[-40:] or ["(said nothing)"]:
+        print(f"FAILED {case.get('name')}: {line}")
+print(f"{len(cases) - len(failed)} passed, {len(failed)} failed")
 PY
 exit $status

@@ -177,12 +177,14 @@ IngestStream::Intake IngestStream::AfterFeedLocked(const absl::StatusOr<bool>& f
   }
   if (session_->deleted()) {
     CloseLocked(SessionDeleted(session_->name()));
+  } else if (leave_) {
+    // Before what the message met: a server that shuts down ends its sessions as well, and a client
+    // is to hear of the cause.
+    CloseLocked(*leave_);
   } else if (!fed.ok()) {
     CloseLocked(absl::IsFailedPrecondition(fed.status()) && ReasonOf(fed.status()).empty()
                     ? SessionEnded(session_->name(), StateName(session_->state()))
                     : fed.status());
-  } else if (leave_) {
-    CloseLocked(*leave_);
   } else if (!done) {
     return Intake::kWaiting;
   } else if (half_closed_ && inbox_.empty()) {
