@@ -92,6 +92,11 @@ void AddOptions(CLI::App& app, ServerOptions& o) {
       "Seconds between two snapshots of a session that are saved to go on from")
       ->check(CLI::Range(0.1, 86400.0))
       ->group("Durability");
+  add("--checkpoint-wave-bytes", o.checkpoint_wave_bytes, "PTYCHOSERVED_CHECKPOINT_WAVE_BYTES",
+      "Exit waves of a session that take more are left out of what is saved: a run that was in a "
+      "difference map begins it with new ones then, and ends in a slightly different way")
+      ->transform(CLI::AsSizeValue(false))
+      ->group("Durability");
   add("--retention-h", o.retention_h, "PTYCHOSERVED_RETENTION_H",
       "Hours after which an ended session is deleted; 0: never. With --state-dir only")
       ->check(CLI::Range(0.0, 1e6))

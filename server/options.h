@@ -24,6 +24,7 @@ struct ServerOptions {
   int ingest_workers = 0;      // 0: half of the cores, 2 to 16.
   std::string state_dir;       // Empty: sessions live as long as the server.
   double checkpoint_interval_s = 10;
+  std::uint64_t checkpoint_wave_bytes = std::uint64_t{4} << 30;
   double retention_h = 168;  // Of ended sessions; 0: until they are deleted.
   double shutdown_timeout_s = 20;
   std::string log_level = "info";

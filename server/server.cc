@@ -49,6 +49,7 @@ CoreLimits LimitsFrom(const ServerOptions& options) {
   limits.session.staging_bytes = static_cast<std::int64_t>(options.staging_bytes);
   limits.session.checkpoint_interval = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::duration<double>(options.checkpoint_interval_s));
+  limits.session.checkpoint_wave_bytes = static_cast<std::int64_t>(options.checkpoint_wave_bytes);
   limits.ingest_workers = IngestWorkers(options.ingest_workers);
   limits.open_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::duration<double>(options.open_timeout_s));
@@ -214,7 +215,12 @@ void Server::DeleteExpired() {
 void Server::SaveSessions(std::chrono::steady_clock::time_point deadline) {
   Countdown countdown;
   for (const auto& session : core_.sessions.All()) {
-    if (session->ended() || session->journal() == nullptr) continue;
+    if (session->journal() == nullptr) continue;
+    if (session->ended()) {
+      countdown.Add(1);
+      session->AfterInput([countdown] { countdown.Done(); });
+      continue;
+    }
     countdown.Add(2);
     session->Suspend([countdown] { countdown.Done(); });
     session->journal()->WhenDurable(session->journal()->last_sequence(),

@@ -117,6 +117,19 @@ struct Readback {
   FloatImage coverage;  // canvas.shape, Σ_j |P(r - r_j)|² over active points and modes, photons.
 };
 
+// What the difference map carries from one iteration to the next, for some points in their order.
+struct ExitWaveState {
+  ComplexStack waves;  // [points * probe_modes, frame_shape], the modes of a point in a row.
+  std::vector<double> kept_deviation;  // [points]; see engine/algorithms/difference_map.h.
+};
+
+// The same of one active point.
+struct ExitWaveToSet {
+  std::int32_t slot = 0;
+  const Complex64* waves = nullptr;  // [probe_modes, frame_shape]
+  double kept_deviation = 0;
+};
+
 // The arithmetic and the state of one session: frames, exit waves, object, probe.
 //
 // Points are used in the order of `SetActivePoints`; frames of other slots are never read.
@@ -170,10 +183,12 @@ class Backend {
   // [modes, frame_shape]. Waits for the device.
   virtual absl::StatusOr<ComplexStack> ReadProbe() = 0;
 
-  // Exit waves of the active points' slots, in the order of SetActivePoints:
-  // [points * probe_modes, frame_shape], the modes of a point one after the other.
-  // For tests and for export of the state.
-  virtual absl::StatusOr<ComplexStack> ReadExitWaves() = 0;
+  // Of the active points, in the order of SetActivePoints. Waits for the device. With SetProbe,
+  // SetObject and SetExitWaves another backend goes on from there as this one would.
+  // Errors of both: kFailedPrecondition when the backend keeps no exit waves.
+  virtual absl::StatusOr<ExitWaveState> ReadExitWaves() = 0;
+  // Replaces those of some active points; kInvalidArgument for a slot that is not active.
+  virtual absl::Status SetExitWaves(std::span<const ExitWaveToSet> waves) = 0;
 };
 
 // A place where sessions can run: the CPU, or one GPU.

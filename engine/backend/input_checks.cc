@@ -70,4 +70,19 @@ absl::Status CheckSlotsDiffer(std::span<const PointWindow> points) {
   return absl::OkStatus();
 }
 
+absl::Status CheckKeepsExitWaves(const BackendConfig& config) {
+  if (config.keeps_exit_waves) return absl::OkStatus();
+  return absl::FailedPreconditionError("this backend keeps no exit waves");
+}
+
+absl::Status CheckExitWavesToSet(std::span<const ExitWaveToSet> waves, const BackendConfig& config,
+                                 absl::FunctionRef<bool(std::int32_t)> is_active) {
+  for (const ExitWaveToSet& wave : waves) {
+    if (wave.slot >= 0 && wave.slot < config.capacity && is_active(wave.slot)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrFormat("exit waves are given for slot %d, which is not active", wave.slot));
+  }
+  return CheckKeepsExitWaves(config);
+}
+
 }  // namespace ptychoserve

@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "engine/backend/backend.h"
 #include "engine/base/array.h"
@@ -22,6 +23,13 @@ absl::Status CheckInside(std::span<const PointWindow> points, const Shape& frame
 
 // No slot, all of which are >= 0, is given twice.
 absl::Status CheckSlotsDiffer(std::span<const PointWindow> points);
+
+// The backend keeps exit waves; kFailedPrecondition otherwise.
+absl::Status CheckKeepsExitWaves(const BackendConfig& config);
+
+// It does, and all slots, asked about one by one if they are within the capacity, are active.
+absl::Status CheckExitWavesToSet(std::span<const ExitWaveToSet> waves, const BackendConfig& config,
+                                 absl::FunctionRef<bool(std::int32_t)> is_active);
 
 }  // namespace ptychoserve
 

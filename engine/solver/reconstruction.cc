@@ -119,7 +119,7 @@ absl::StatusOr<std::unique_ptr<Reconstruction>> Reconstruction::Create(
   impl.loader = std::make_unique<FrameLoader>(*backend, *impl.store);
   impl.solver = std::make_unique<Solver>(config, std::move(backend), *impl.store,
                                          impl.options.run_beside, restored);
-  if (restored != nullptr) impl.Restore(restored);
+  if (restored != nullptr) impl.Restore(restored->snapshot);
   MutexLock lock(impl.mu);
   impl.EnterLocked(SessionState::kCreated);
   impl.shown.device_bytes = device.EstimateBytes(backend_config);
@@ -238,18 +238,26 @@ absl::Status Reconstruction::Stop(bool abort) {
   return absl::OkStatus();
 }
 
-void Reconstruction::Suspend(std::function<void()> done) {
+void Reconstruction::MakeCheckpoint(TakeCheckpoint done) {
+  impl_->AskForCheckpoint(/*hold=*/false, std::move(done));
+}
+
+void Reconstruction::Suspend(TakeCheckpoint done) {
+  impl_->AskForCheckpoint(/*hold=*/true, std::move(done));
+}
+
+void Reconstruction::Impl::AskForCheckpoint(bool hold, TakeCheckpoint done) {
   bool ended = false;
   {
-    MutexLock lock(impl_->mu);
-    ended = IsFinal(impl_->shown.state);
+    MutexLock lock(mu);
+    ended = IsFinal(shown.state);
     if (!ended) {
-      impl_->held = true;
-      impl_->suspended = std::move(done);
+      held |= hold;
+      checkpoint_asked.push_back(std::move(done));
     }
   }
-  if (ended) return done();
-  impl_->options.on_work();
+  if (ended) return done(nullptr);
+  options.on_work();
 }
 
 void Reconstruction::Release() {

@@ -20,6 +20,7 @@
 #include "engine/frames/frame_batch.h"
 #include "engine/scan/id_ranges.h"
 #include "engine/scan/position_batch.h"
+#include "engine/solver/checkpoint.h"
 #include "engine/solver/progress.h"
 #include "engine/solver/snapshot.h"
 #include "engine/solver/solver.h"
@@ -37,10 +38,12 @@ struct ReconstructionOptions {
   // Called, on any thread and without locks held, when a turn would find something to do.
   std::function<void()> on_work = [] {};
   // The run goes on from this one, of the same configuration, in place of starting from nothing:
-  // with its object and probe, from its RunPosition on, with later versions and iteration numbers.
-  // Exit waves start as P * O. It is the latest snapshot until the next one. Input has to come in
-  // anew: see `held`. Null: none.
-  std::shared_ptr<const Snapshot> restored;
+  // with its object, probe and exit waves, from its RunPosition on, with later versions and
+  // iteration numbers. Its snapshot is the latest one until the next. Input has to come in anew:
+  // see `held`. Null: none.
+  std::shared_ptr<const Checkpoint> restored;
+  // Exit waves that take more than this are left out of checkpoints.
+  std::int64_t most_checkpoint_wave_bytes = std::int64_t{4} << 30;
   // Until Release, input is taken in and gets to the device, so that its staging memory is used
   // again, but nothing starts, iterates or ends by a rule: for input that is replayed.
   bool held = false;
@@ -108,9 +111,12 @@ class Reconstruction {
   // Ends the session with its present result. `abort` gives up the iteration under way's
   // snapshot; otherwise a last snapshot is taken. Errors: kFailedPrecondition when final.
   absl::Status Stop(bool abort);
-  // Holds the session for good: the iteration under way ends, its snapshot is published, and then
-  // `done` is run, on any thread; at once when the session has ended. Once. For going on elsewhere.
-  void Suspend(std::function<void()> done);
+  // As soon as the iteration under way has ended, its snapshot is published and `done` is given the
+  // run's checkpoint, once, on any thread. It is null when there is nothing new to go on from: no
+  // iteration has been done in this process, or the session has ended.
+  void MakeCheckpoint(TakeCheckpoint done);
+  // Holds the session for good and makes the checkpoint of then. For going on elsewhere.
+  void Suspend(TakeCheckpoint done);
   // Lets a held session go on; idempotent. The idle time begins anew.
   void Release();
   // Lets `change` edit a copy of the configuration, under a lock: be quick. What it did to run,

@@ -54,6 +54,7 @@ class Reconstruction::Impl {
   std::shared_ptr<const Snapshot> NewestSnapshot() const;  // Null before the first.
   absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   static absl::Status Ended(SessionState state);
+  void AskForCheckpoint(bool hold, TakeCheckpoint done);
 
   // ---- Worker thread only -------------------------------------------------------------------
   absl::StatusOr<bool> Advance();
@@ -64,8 +65,9 @@ class Reconstruction::Impl {
   void CheckExpectedFrames(const IngestCounters& frames);
   // Publishes what the last iteration has left.
   absl::Status PublishPresent();
-  // Tells whoever waits for the session to be suspended.
-  void TellSuspended();
+  // Gives those who have asked for a checkpoint the present one.
+  absl::Status AnswerCheckpoint();
+  void GiveCheckpoint(const std::shared_ptr<const Checkpoint>& checkpoint);
   absl::Status Complete(Completion completion);
   absl::StatusOr<bool> PollSnapshot(bool wait, bool final);
   // Gives `snapshot` the next version and makes it the newest.
@@ -116,7 +118,7 @@ class Reconstruction::Impl {
   Clock::TimePoint last_input ABSL_GUARDED_BY(mu){};
   bool any_input ABSL_GUARDED_BY(mu) = false;
   bool held ABSL_GUARDED_BY(mu);
-  std::function<void()> suspended ABSL_GUARDED_BY(mu);  // Wanted; empty: not, or done with.
+  std::vector<TakeCheckpoint> checkpoint_asked ABSL_GUARDED_BY(mu);
   bool finish_asked ABSL_GUARDED_BY(mu) = false;
   std::optional<std::int64_t> expected_frames ABSL_GUARDED_BY(mu);
   bool stop_asked ABSL_GUARDED_BY(mu) = false;

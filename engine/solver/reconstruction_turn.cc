@@ -58,7 +58,7 @@ void Reconstruction::Impl::End(SessionState state, Completion completion, std::s
   }
   store->Drop();
   options.on_progress();
-  TellSuspended();
+  GiveCheckpoint(nullptr);
 }
 
 RunStatus Reconstruction::Impl::CurrentRunStatus() const {
@@ -84,23 +84,20 @@ bool Reconstruction::Impl::RunTurn() {
 
 absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   Settings settings;
-  bool stop = false, abort = false, wait = false, suspend = false;
+  bool stop = false, abort = false, wait = false, checkpoint = false;
   {
     MutexLock lock(mu);
     settings = {config.run, config.snapshots, config.clear_region};
     stop = stop_asked;
     abort = abort_asked;
     wait = held && !stop_asked;
-    suspend = suspended != nullptr;
+    checkpoint = !checkpoint_asked.empty();
   }
   if (stop && abort) {
     End(SessionState::kStopped, Completion::kStopped, "");
     return true;
   }
-  if (wait && suspend) {
-    PS_RETURN_IF_ERROR(PublishPresent());
-    TellSuspended();
-  }
+  if (checkpoint) PS_RETURN_IF_ERROR(AnswerCheckpoint());
   if (wait) return loader->Run(/*wait=*/true);
   RecogniseEndOfData(store->status());
   // Read before loading: once the store is closed nothing new comes in, so one more load gets
@@ -210,13 +207,25 @@ absl::Status Reconstruction::Impl::PublishPresent() {
   return PollSnapshot(/*wait=*/true, /*final=*/false).status();
 }
 
-void Reconstruction::Impl::TellSuspended() {
-  std::function<void()> done;
+absl::Status Reconstruction::Impl::AnswerCheckpoint() {
+  if (recent.empty()) {  // Nothing has been done in this process.
+    GiveCheckpoint(nullptr);
+    return absl::OkStatus();
+  }
+  PS_RETURN_IF_ERROR(PublishPresent());
+  PS_ASSIGN_OR_RETURN(const std::shared_ptr<const Checkpoint> checkpoint,
+                      solver->MakeCheckpoint(NewestSnapshot(), options.most_checkpoint_wave_bytes));
+  GiveCheckpoint(checkpoint);
+  return absl::OkStatus();
+}
+
+void Reconstruction::Impl::GiveCheckpoint(const std::shared_ptr<const Checkpoint>& checkpoint) {
+  std::vector<TakeCheckpoint> asked;
   {
     MutexLock lock(mu);
-    done.swap(suspended);
+    asked.swap(checkpoint_asked);
   }
-  if (done) done();
+  for (const TakeCheckpoint& take : asked) take(checkpoint);
 }
 
 absl::Status Reconstruction::Impl::Complete(Completion completion) {

@@ -113,8 +113,9 @@ void OrderModes(bool frozen, Snapshot& snapshot) {
 
 }  // namespace
 
-absl::Status CheckRestored(const Snapshot& snapshot, const ReconstructionConfig& config,
+absl::Status CheckRestored(const Checkpoint& checkpoint, const ReconstructionConfig& config,
                            std::int64_t max_object_pixels) {
+  const Snapshot& snapshot = *checkpoint.snapshot;
   const auto shape_of = [](const ComplexStack& s) {
     return absl::StrFormat("%d x %d x %d", s.modes, s.shape.rows, s.shape.cols);
   };
@@ -133,11 +134,23 @@ absl::Status CheckRestored(const Snapshot& snapshot, const ReconstructionConfig&
                         max_object_pixels));
   }
   const Shape frame = EngineFrameShape(config.detector);
-  if (snapshot.probe.modes != config.probe.modes || snapshot.probe.shape != frame ||
-      !filled(snapshot.probe)) {
+  for (const ComplexStack* probe : {&snapshot.probe, &checkpoint.probe}) {
+    if (probe->modes == config.probe.modes && probe->shape == frame && filled(*probe)) continue;
     return absl::InvalidArgumentError(
-        absl::StrFormat("the restored probe is %s; the session's is %d x %d x %d",
-                        shape_of(snapshot.probe), config.probe.modes, frame.rows, frame.cols));
+        absl::StrFormat("the restored probe is %s; the session's is %d x %d x %d", shape_of(*probe),
+                        config.probe.modes, frame.rows, frame.cols));
+  }
+  if (checkpoint.exit_waves) {
+    const ComplexStack& waves = checkpoint.exit_waves->waves;
+    const auto points = static_cast<std::int64_t>(snapshot.points.size());
+    if (waves.modes != points * config.probe.modes || waves.shape != frame || !filled(waves) ||
+        std::ssize(checkpoint.exit_waves->kept_deviation) != points) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("the restored exit waves are %s; those of %d points with %d modes are "
+                          "%d x %d x %d",
+                          shape_of(waves), points, config.probe.modes, points * config.probe.modes,
+                          frame.rows, frame.cols));
+    }
   }
   if (snapshot.run.stage < 0 || snapshot.run.stage >= static_cast<int>(config.schedule.size())) {
     return absl::InvalidArgumentError(absl::StrFormat("the restored run is in stage %d of %d",
@@ -147,7 +160,7 @@ absl::Status CheckRestored(const Snapshot& snapshot, const ReconstructionConfig&
 }
 
 Solver::Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> backend,
-               FrameStore& store, RunBeside run_beside, std::shared_ptr<const Snapshot> restored)
+               FrameStore& store, RunBeside run_beside, std::shared_ptr<const Checkpoint> restored)
     : config_(config),
       pixel_size_(ObjectPixelSize(config.optics, config.detector)),
       frame_shape_(EngineFrameShape(config.detector)),
@@ -157,7 +170,7 @@ Solver::Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> back
       restored_(std::move(restored)),
       active_(std::make_shared<std::vector<FrameStore::Point>>()) {
   if (restored_ == nullptr) return;
-  for (const SnapshotPoint& p : restored_->points) restored_ids_.push_back(p.frame_id);
+  for (const SnapshotPoint& p : restored_->snapshot->points) restored_ids_.push_back(p.frame_id);
 }
 
 Solver::~Solver() {
@@ -217,7 +230,6 @@ absl::Status Solver::GoBackTo(const Snapshot& snapshot) {
   PS_RETURN_IF_ERROR(SetObjectOf(snapshot));
   PS_RETURN_IF_ERROR(MoveCanvas(canvas));
   PS_RETURN_IF_ERROR(backend_->SetProbe(snapshot.probe));
-  waves_are_stale_ = false;
   return backend_->SetActivePoints(ActiveWindows());
 }
 
@@ -232,10 +244,9 @@ std::vector<FrameStore::Point> Solver::UnknownPoints() const {
 
 absl::StatusOr<bool> Solver::ActivateWaiting(const ClearRegionConfig& clear_region) {
   if (waiting_.empty()) return false;
-  if (restored_ != nullptr) {
-    PS_RETURN_IF_ERROR(SetObjectOf(*restored_));
-    restored_.reset();  // The session may keep it; this need not.
-  }
+  // The session may keep it; this need not.
+  const std::shared_ptr<const Checkpoint> restored = std::exchange(restored_, nullptr);
+  if (restored != nullptr) PS_RETURN_IF_ERROR(SetObjectOf(*restored->snapshot));
   PS_RETURN_IF_ERROR(MoveCanvas(store_.canvas()));
   const std::vector<FrameStore::Point> unknown = UnknownPoints();
   if (clear_region.enabled && !active_->empty() && !unknown.empty()) {
@@ -257,7 +268,22 @@ absl::StatusOr<bool> Solver::ActivateWaiting(const ClearRegionConfig& clear_regi
   waiting_.clear();
 
   PS_RETURN_IF_ERROR(backend_->SetActivePoints(ActiveWindows()));
+  if (restored != nullptr) PS_RETURN_IF_ERROR(SetExitWavesOf(*restored));
   return true;
+}
+
+absl::Status Solver::SetExitWavesOf(const Checkpoint& restored) {
+  if (!restored.exit_waves) return absl::OkStatus();
+  const std::int64_t stride = config_.probe.modes * frame_shape_.pixels();
+  std::vector<ExitWaveToSet> waves;
+  for (const FrameStore::Point& p : *active_) {
+    const auto id = std::lower_bound(restored_ids_.begin(), restored_ids_.end(), p.frame_id);
+    if (id == restored_ids_.end() || *id != p.frame_id) continue;
+    const std::ptrdiff_t place = id - restored_ids_.begin();
+    waves.push_back({p.slot, restored.exit_waves->waves.data.data() + place * stride,
+                     restored.exit_waves->kept_deviation[static_cast<std::size_t>(place)]});
+  }
+  return backend_->SetExitWaves(waves);
 }
 
 std::vector<PointWindow> Solver::ActiveWindows() const {
@@ -316,6 +342,19 @@ absl::Status Solver::StartSnapshot(const IterationRecord& record, const RunPosit
   snapshot_ = task->get_future();
   run_beside_([task] { (*task)(); });
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<const Checkpoint>> Solver::MakeCheckpoint(
+    std::shared_ptr<const Snapshot> snapshot, std::int64_t most_wave_bytes) {
+  auto checkpoint = std::make_shared<Checkpoint>();
+  checkpoint->snapshot = std::move(snapshot);
+  PS_ASSIGN_OR_RETURN(checkpoint->probe, backend_->ReadProbe());
+  const std::int64_t bytes = std::ssize(*active_) * config_.probe.modes * frame_shape_.pixels() *
+                             static_cast<std::int64_t>(sizeof(Complex64));
+  if (!waves_are_stale_ && bytes <= most_wave_bytes) {
+    PS_ASSIGN_OR_RETURN(checkpoint->exit_waves, backend_->ReadExitWaves());
+  }
+  return checkpoint;
 }
 
 absl::StatusOr<std::unique_ptr<Snapshot>> Solver::FinishSnapshot(bool wait) {

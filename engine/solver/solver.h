@@ -13,6 +13,7 @@
 #include "engine/backend/backend.h"
 #include "engine/config.h"
 #include "engine/scan/optics.h"
+#include "engine/solver/checkpoint.h"
 #include "engine/solver/progress.h"
 #include "engine/solver/run_position.h"
 #include "engine/solver/snapshot.h"
@@ -23,10 +24,10 @@ namespace ptychoserve {
 // Runs some work, now or later, on this thread or another.
 using RunBeside = std::function<void(std::function<void()>)>;
 
-// Whether a run of `config`, resolved, can start from `snapshot`: its object and probe are of the
-// right shapes, its canvas is no larger than the session's may get, its stage exists.
-// Errors: kInvalidArgument, naming what does not fit.
-absl::Status CheckRestored(const Snapshot& snapshot, const ReconstructionConfig& config,
+// Whether a run of `config`, resolved, can start from `checkpoint`: its object, probe and exit
+// waves are of the right shapes, its canvas is no larger than the session's may get, its stage
+// exists. Errors: kInvalidArgument, naming what does not fit.
+absl::Status CheckRestored(const Checkpoint& checkpoint, const ReconstructionConfig& config,
                            std::int64_t max_object_pixels);
 
 // The device worker's side of a session: moves points from the store to the backend, iterates,
@@ -36,9 +37,9 @@ class Solver {
  public:
   // `config` is resolved; `store` outlives the solver. Snapshots are collected by `run_beside`:
   // copying some tens of megabytes takes longer than an iteration. With `restored` (see
-  // CheckRestored) it starts from that one's object and probe.
+  // CheckRestored) it starts from that one's object, probe and exit waves.
   Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> backend, FrameStore& store,
-         RunBeside run_beside, std::shared_ptr<const Snapshot> restored = nullptr);
+         RunBeside run_beside, std::shared_ptr<const Checkpoint> restored = nullptr);
   // Waits for the snapshot under way.
   ~Solver();
 
@@ -74,6 +75,11 @@ class Solver {
   // and time are left to the caller.
   absl::StatusOr<std::unique_ptr<Snapshot>> FinishSnapshot(bool wait);
 
+  // A checkpoint of now, whose snapshot `snapshot` is; there has been an iteration. Exit waves that
+  // take more than `most_wave_bytes` are left out. Waits for the device.
+  absl::StatusOr<std::shared_ptr<const Checkpoint>> MakeCheckpoint(
+      std::shared_ptr<const Snapshot> snapshot, std::int64_t most_wave_bytes);
+
  private:
   absl::Status Recentre();
   std::vector<PointWindow> ActiveWindows() const;
@@ -81,6 +87,8 @@ class Solver {
   // Sets the object, and the canvas to that of `snapshot`; no point is active.
   absl::Status SetObjectOf(const Snapshot& snapshot);
   absl::Status MoveCanvas(const Region& canvas);
+  // Gives the active points that `restored` shows their exit waves.
+  absl::Status SetExitWavesOf(const Checkpoint& restored);
   // Those of the waiting points that the restored snapshot does not show.
   std::vector<FrameStore::Point> UnknownPoints() const;
   // Region of new points' windows, on the absolute lattice.
@@ -92,11 +100,11 @@ class Solver {
   std::unique_ptr<Backend> backend_;
   FrameStore& store_;
   const RunBeside run_beside_;
-  std::shared_ptr<const Snapshot> restored_;  // Null after its object has been set.
-  std::vector<std::int64_t> restored_ids_;    // Frames that it shows, sorted.
+  std::shared_ptr<const Checkpoint> restored_;  // Null after its object has been set.
+  std::vector<std::int64_t> restored_ids_;      // Frames that it shows, sorted.
   bool started_ = false;
   double noise_r_factor_ = 0;
-  bool waves_are_stale_ = false;
+  bool waves_are_stale_ = false;  // After any iteration but the difference map's.
   Region canvas_;
   std::vector<FrameStore::Point> waiting_;
   // In frame-id order. Shared with the snapshot under way, so replaced rather than changed.

@@ -89,12 +89,12 @@ absl::StatusOr<state::v1::Manifest> SessionFiles::ReadManifest() const {
   return manifest;
 }
 
-absl::Status SessionFiles::WriteCheckpoint(const Snapshot& snapshot) const {
-  const SnapshotRecords records(snapshot);
+absl::Status SessionFiles::WriteCheckpoint(const Checkpoint& checkpoint) const {
+  const SnapshotRecords records(checkpoint);
   return ReplaceRecordFile(PathOf(kCheckpointName), records.records());
 }
 
-absl::StatusOr<std::shared_ptr<const Snapshot>> SessionFiles::ReadCheckpoint() const {
+absl::StatusOr<std::shared_ptr<const Checkpoint>> SessionFiles::ReadCheckpoint() const {
   SnapshotReader reader;
   const absl::Status read = ForEachRecord(
       PathOf(kCheckpointName), [&](const Record& record) { return reader.Take(record); });
@@ -128,7 +128,8 @@ absl::StatusOr<SavedResult> SessionFiles::ReadResult() const {
     if (record.kind != static_cast<std::uint32_t>(StateKind::kResult)) return reader.Take(record);
     return ParseRecord(record, &saved.result);
   }));
-  PS_ASSIGN_OR_RETURN(saved.snapshot, reader.Finish());
+  PS_ASSIGN_OR_RETURN(const std::shared_ptr<const Checkpoint> checkpoint, reader.Finish());
+  if (checkpoint != nullptr) saved.snapshot = checkpoint->snapshot;
   return saved;
 }
 

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/solver/checkpoint.h"
 #include "engine/solver/snapshot.h"
 #include "ptychoserve/state/v1/state.pb.h"
 
@@ -23,7 +24,7 @@ struct SavedResult {
 // The files of one session, a directory of its own:
 //   manifest.rec      written first: that there is the session, and its configuration
 //   input-NNNNNN-L.rec  the journal: segment N, lane L
-//   checkpoint.rec    the last snapshot that was saved
+//   checkpoint.rec    the last state of the run that was saved
 //   result.rec        written at the end; then the journal and the checkpoint go
 // Each but the journal is replaced as a whole. Errors of all: those of the record files.
 class SessionFiles {
@@ -35,9 +36,9 @@ class SessionFiles {
   absl::Status Create(const state::v1::Manifest& manifest) const;
   absl::StatusOr<state::v1::Manifest> ReadManifest() const;
 
-  absl::Status WriteCheckpoint(const Snapshot& snapshot) const;
+  absl::Status WriteCheckpoint(const Checkpoint& checkpoint) const;
   // Null when there is none.
-  absl::StatusOr<std::shared_ptr<const Snapshot>> ReadCheckpoint() const;
+  absl::StatusOr<std::shared_ptr<const Checkpoint>> ReadCheckpoint() const;
 
   // Once it is on disk, what it makes superfluous is removed.
   absl::Status WriteResult(const SavedResult& result) const;

@@ -64,14 +64,17 @@ Record ArrayRecord(StateKind kind, const std::vector<T>& data) {
   return {static_cast<std::uint32_t>(kind), 0, std::as_bytes(std::span(data))};
 }
 
+// Nothing is allocated before it is there.
 template <class T>
-absl::Status TakeArray(const Record& record, std::vector<T>* out) {
-  const std::span<std::byte> to = std::as_writable_bytes(std::span(*out));
-  if (record.payload.size() != to.size()) {
+absl::Status TakeArray(const Record& record, std::int64_t elements, std::vector<T>* out) {
+  if (record.payload.size() != static_cast<std::size_t>(elements) * sizeof(T)) {
     return absl::DataLossError(absl::StrCat("an array of ", record.payload.size(),
-                                            " bytes; its snapshot's shape needs ", to.size()));
+                                            " bytes; its snapshot's shape needs ",
+                                            elements * static_cast<std::int64_t>(sizeof(T))));
   }
-  if (!to.empty()) std::memcpy(to.data(), record.payload.data(), to.size());
+  const std::size_t before = out->size();
+  out->resize(before + static_cast<std::size_t>(elements));
+  if (elements > 0) std::memcpy(out->data() + before, record.payload.data(), record.payload.size());
   return absl::OkStatus();
 }
 
@@ -81,7 +84,14 @@ bool IsShape(std::int64_t rows, std::int64_t cols) {
 
 }  // namespace
 
-SnapshotRecords::SnapshotRecords(const Snapshot& snapshot) {
+SnapshotRecords::SnapshotRecords(const Snapshot& snapshot) : SnapshotRecords(snapshot, nullptr) {}
+
+SnapshotRecords::SnapshotRecords(const Checkpoint& checkpoint)
+    : SnapshotRecords(*checkpoint.snapshot, &checkpoint) {}
+
+SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* checkpoint) {
+  const ExitWaveState* const waves =
+      checkpoint != nullptr && checkpoint->exit_waves ? &*checkpoint->exit_waves : nullptr;
   state::Snapshot header;
   header.set_version(snapshot.version);
   header.set_iteration(snapshot.iteration);
@@ -101,65 +111,109 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot) {
   }
   *header.mutable_metrics() = MetricsToProto(snapshot.metrics);
   RunToProto(snapshot.run, *header.mutable_run());
+  if (waves != nullptr) {
+    header.mutable_kept_deviation()->Assign(waves->kept_deviation.begin(),
+                                            waves->kept_deviation.end());
+  }
   header_ = header.SerializeAsString();
   records_ = {
       {static_cast<std::uint32_t>(StateKind::kSnapshot), 0, std::as_bytes(std::span(header_))},
       ArrayRecord(StateKind::kObject, snapshot.object.data),
       ArrayRecord(StateKind::kProbe, snapshot.probe.data),
       ArrayRecord(StateKind::kCoverage, snapshot.coverage.data)};
+  if (checkpoint == nullptr) return;
+  records_.push_back(ArrayRecord(StateKind::kExactProbe, checkpoint->probe.data));
+  if (waves == nullptr) return;
+  const std::span all(waves->waves.data);
+  const std::size_t size = checkpoint->probe.data.size();
+  for (std::uint64_t place = 0; place < waves->kept_deviation.size(); ++place) {
+    records_.push_back({static_cast<std::uint32_t>(StateKind::kExitWave), place,
+                        std::as_bytes(all.subspan(place * size, size))});
+  }
+}
+
+absl::Status SnapshotReader::TakeHeader(const Record& record) {
+  state::Snapshot header;
+  if (!header.ParseFromArray(record.payload.data(), static_cast<int>(record.payload.size()))) {
+    return absl::DataLossError("a snapshot that cannot be read");
+  }
+  const Region canvas = AreaFromProto(header.canvas());
+  const Shape probe{header.probe_rows(), header.probe_cols()};
+  if (!IsShape(canvas.shape.rows, canvas.shape.cols) || !IsShape(probe.rows, probe.cols) ||
+      header.modes() < 1 || header.modes() > kMaxModes ||
+      header.point_rows_size() != header.point_ids_size() ||
+      header.point_cols_size() != header.point_ids_size() ||
+      (header.kept_deviation_size() != 0 &&
+       header.kept_deviation_size() != header.point_ids_size())) {
+    return absl::DataLossError("a snapshot whose shapes are none");
+  }
+  snapshot_ = std::make_shared<Snapshot>();
+  Snapshot& s = *snapshot_;
+  s.version = header.version();
+  s.iteration = header.iteration();
+  s.time = TimeFromProto(header.time());
+  s.final = header.final();
+  s.canvas = canvas;
+  s.scanned = AreaFromProto(header.scanned());
+  s.pixel_size_y_m = header.pixel_size_y_m();
+  s.pixel_size_x_m = header.pixel_size_x_m();
+  s.object.modes = 1;
+  s.object.shape = s.coverage.shape = canvas.shape;
+  s.probe.modes = exact_probe_.modes = header.modes();
+  s.probe.shape = exact_probe_.shape = probe;
+  for (int k = 0; k < header.point_ids_size(); ++k) {
+    s.points.push_back({header.point_ids(k), header.point_rows(k), header.point_cols(k)});
+  }
+  s.metrics = MetricsFromProto(header.metrics());
+  s.run = RunFromProto(header.run());
+  if (header.kept_deviation_size() > 0) {
+    exit_waves_.emplace();
+    exit_waves_->waves.shape = probe;
+    exit_waves_->kept_deviation.assign(header.kept_deviation().begin(),
+                                       header.kept_deviation().end());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SnapshotReader::TakeExitWave(const Record& record) {
+  const int modes = exact_probe_.modes;
+  if (!exit_waves_ ||
+      record.sequence != static_cast<std::uint64_t>(exit_waves_->waves.modes / modes)) {
+    return absl::DataLossError("exit waves that are not in the order of their points");
+  }
+  exit_waves_->waves.modes += modes;
+  return TakeArray(record, modes * exact_probe_.shape.pixels(), &exit_waves_->waves.data);
 }
 
 absl::Status SnapshotReader::Take(const Record& record) {
   const auto kind = static_cast<StateKind>(record.kind);
-  if (kind == StateKind::kSnapshot) {
-    state::Snapshot header;
-    if (!header.ParseFromArray(record.payload.data(), static_cast<int>(record.payload.size()))) {
-      return absl::DataLossError("a snapshot that cannot be read");
-    }
-    const Region canvas = AreaFromProto(header.canvas());
-    const Shape probe{header.probe_rows(), header.probe_cols()};
-    if (!IsShape(canvas.shape.rows, canvas.shape.cols) || !IsShape(probe.rows, probe.cols) ||
-        header.modes() < 1 || header.modes() > kMaxModes ||
-        header.point_rows_size() != header.point_ids_size() ||
-        header.point_cols_size() != header.point_ids_size()) {
-      return absl::DataLossError("a snapshot whose shapes are none");
-    }
-    snapshot_ = std::make_shared<Snapshot>();
-    Snapshot& s = *snapshot_;
-    s.version = header.version();
-    s.iteration = header.iteration();
-    s.time = TimeFromProto(header.time());
-    s.final = header.final();
-    s.canvas = canvas;
-    s.scanned = AreaFromProto(header.scanned());
-    s.pixel_size_y_m = header.pixel_size_y_m();
-    s.pixel_size_x_m = header.pixel_size_x_m();
-    s.object = ComplexStack(1, canvas.shape);
-    s.probe = ComplexStack(header.modes(), probe);
-    s.coverage.shape = canvas.shape;
-    s.coverage.data.resize(static_cast<std::size_t>(canvas.shape.pixels()));
-    for (int k = 0; k < header.point_ids_size(); ++k) {
-      s.points.push_back({header.point_ids(k), header.point_rows(k), header.point_cols(k)});
-    }
-    s.metrics = MetricsFromProto(header.metrics());
-    s.run = RunFromProto(header.run());
-    return absl::OkStatus();
-  }
-  if (kind != StateKind::kObject && kind != StateKind::kProbe && kind != StateKind::kCoverage) {
-    return absl::OkStatus();
-  }
+  if (kind < StateKind::kSnapshot || kind > StateKind::kExitWave) return absl::OkStatus();
+  if (kind == StateKind::kSnapshot) return TakeHeader(record);
   if (snapshot_ == nullptr) return absl::DataLossError("an array without its snapshot");
+  Snapshot& s = *snapshot_;
+  const std::int64_t canvas = s.canvas.shape.pixels();
+  const std::int64_t probe = s.probe.modes * s.probe.shape.pixels();
+  if (kind == StateKind::kExitWave) return TakeExitWave(record);
+  if (kind == StateKind::kExactProbe) return TakeArray(record, probe, &exact_probe_.data);
   ++arrays_;
-  if (kind == StateKind::kObject) return TakeArray(record, &snapshot_->object.data);
-  if (kind == StateKind::kProbe) return TakeArray(record, &snapshot_->probe.data);
-  return TakeArray(record, &snapshot_->coverage.data);
+  if (kind == StateKind::kObject) return TakeArray(record, canvas, &s.object.data);
+  if (kind == StateKind::kProbe) return TakeArray(record, probe, &s.probe.data);
+  return TakeArray(record, canvas, &s.coverage.data);
 }
 
-absl::StatusOr<std::shared_ptr<const Snapshot>> SnapshotReader::Finish() {
-  if (snapshot_ != nullptr && arrays_ != kArrays) {
+absl::StatusOr<std::shared_ptr<const Checkpoint>> SnapshotReader::Finish() {
+  if (snapshot_ == nullptr) return nullptr;
+  if (arrays_ != kArrays ||
+      (exit_waves_ &&
+       exit_waves_->waves.modes != std::ssize(exit_waves_->kept_deviation) * exact_probe_.modes)) {
     return absl::DataLossError("a snapshot without all of its arrays");
   }
-  return std::exchange(snapshot_, nullptr);
+  if (exact_probe_.data.empty()) return CheckpointOf(std::move(snapshot_));
+  auto checkpoint = std::make_shared<Checkpoint>();
+  checkpoint->snapshot = std::move(snapshot_);
+  checkpoint->probe = std::move(exact_probe_);
+  checkpoint->exit_waves = std::move(exit_waves_);
+  return checkpoint;
 }
 
 }  // namespace ptychoserve::server

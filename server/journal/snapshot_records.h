@@ -2,12 +2,14 @@
 #define PTYCHOSERVE_SERVER_JOURNAL_SNAPSHOT_RECORDS_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/io/record_file.h"
+#include "engine/solver/checkpoint.h"
 #include "engine/solver/snapshot.h"
 
 namespace ptychoserve::server {
@@ -20,29 +22,41 @@ enum class StateKind : std::uint32_t {
   kObject = 19,
   kProbe = 20,
   kCoverage = 21,
+  // And of a checkpoint:
+  kExactProbe = 22,
+  kExitWave = 23,  // One for each point; the sequence is its place among the points.
 };
 
-// A snapshot as records, which look at the snapshot and at this.
+// A snapshot, or a checkpoint, as records, which look at it and at this.
 class SnapshotRecords {
  public:
   explicit SnapshotRecords(const Snapshot& snapshot);
+  explicit SnapshotRecords(const Checkpoint& checkpoint);
   const std::vector<Record>& records() const { return records_; }
 
  private:
+  SnapshotRecords(const Snapshot& snapshot, const Checkpoint* checkpoint);
+
   std::string header_;
   std::vector<Record> records_;
 };
 
-// Takes a snapshot's records, in any order among others, and puts it together again.
+// Takes the records of a snapshot or a checkpoint, among others, and puts it together again.
 class SnapshotReader {
  public:
   // Errors: kDataLoss when the record contradicts those before.
   absl::Status Take(const Record& record);
-  // Null when there was none. Errors: kDataLoss when something is missing.
-  absl::StatusOr<std::shared_ptr<const Snapshot>> Finish();
+  // Null when there was none; of a snapshot alone, CheckpointOf it. Errors: kDataLoss when
+  // something is missing.
+  absl::StatusOr<std::shared_ptr<const Checkpoint>> Finish();
 
  private:
+  absl::Status TakeHeader(const Record& record);
+  absl::Status TakeExitWave(const Record& record);
+
   std::shared_ptr<Snapshot> snapshot_;
+  ComplexStack exact_probe_;
+  std::optional<ExitWaveState> exit_waves_;
   int arrays_ = 0;
 };
 

@@ -11,6 +11,12 @@
 #include "server/telemetry/log.h"
 
 namespace ptychoserve::server {
+namespace {
+
+// Times that it took to write the last checkpoint: a slow disk sees fewer of them.
+constexpr int kLeastPauseOfCheckpoints = 9;
+
+}  // namespace
 
 absl::StatusOr<std::shared_ptr<Session>> Session::Create(SessionStart start,
                                                          DeviceSet::Placement placement,
@@ -30,7 +36,9 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(SessionStart start,
   options.on_progress = [weak = std::weak_ptr<Session>(session)] {
     if (const auto self = weak.lock()) self->PostObserve();
   };
-  const std::int64_t restored_version = options.restored != nullptr ? options.restored->version : 0;
+  options.most_checkpoint_wave_bytes = limits.checkpoint_wave_bytes;
+  const std::int64_t restored_version =
+      options.restored != nullptr ? options.restored->snapshot->version : 0;
   auto reconstruction =
       Reconstruction::Create(config, *session->device_->device, std::move(options));
   if (!reconstruction.ok()) return reconstruction.status();
@@ -173,24 +181,38 @@ void Session::MaybeCheckpoint() {
   {
     MutexLock lock(mu_);
     const auto now = std::chrono::steady_clock::now();
-    if (checkpoint_posted_ || latest->version <= checkpoint_version_ || now < next_checkpoint_) {
+    if (checkpoint_asked_ || latest->version <= checkpoint_version_ || now < next_checkpoint_) {
       return;
     }
-    checkpoint_posted_ = true;
+    checkpoint_asked_ = true;
     next_checkpoint_ = now + checkpoint_interval_;
   }
-  pools_.files.Post([weak = weak_from_this(), latest] {
-    if (const auto self = weak.lock()) self->WriteCheckpoint(latest);
-  });
+  reconstruction_->MakeCheckpoint(
+      [weak = weak_from_this()](const std::shared_ptr<const Checkpoint>& checkpoint) {
+        if (const auto self = weak.lock()) self->SaveCheckpoint(checkpoint, [] {});
+      });
 }
 
-void Session::WriteCheckpoint(const std::shared_ptr<const Snapshot>& snapshot) {
-  const absl::Status written =
-      ended() || deleted_ ? absl::OkStatus() : files_->WriteCheckpoint(*snapshot);
+void Session::SaveCheckpoint(std::shared_ptr<const Checkpoint> checkpoint,
+                             std::function<void()> done) {
+  pools_.files.Post(
+      [self = shared_from_this(), checkpoint = std::move(checkpoint), done = std::move(done)] {
+        self->WriteCheckpoint(checkpoint.get());
+        done();
+      });
+}
+
+void Session::WriteCheckpoint(const Checkpoint* checkpoint) {
+  const auto begin = std::chrono::steady_clock::now();
+  const bool needed = checkpoint != nullptr && !ended() && !deleted_;
+  const absl::Status written = needed ? files_->WriteCheckpoint(*checkpoint) : absl::OkStatus();
+  const auto end = std::chrono::steady_clock::now();
   MutexLock lock(mu_);
-  checkpoint_posted_ = false;
+  checkpoint_asked_ = false;
+  if (!needed) return;
+  next_checkpoint_ = std::max(next_checkpoint_, end + kLeastPauseOfCheckpoints * (end - begin));
   if (written.ok()) {
-    checkpoint_version_ = std::max(checkpoint_version_, snapshot->version);
+    checkpoint_version_ = std::max(checkpoint_version_, checkpoint->snapshot->version);
   } else if (checkpoint_failure_.empty()) {
     Log(LogLevel::kError, "a checkpoint cannot be written; the session goes on without",
         {{"session", id_}, {"reason", std::string(written.message())}});
@@ -199,14 +221,17 @@ void Session::WriteCheckpoint(const std::shared_ptr<const Snapshot>& snapshot) {
 }
 
 void Session::Suspend(std::function<void()> done) {
-  reconstruction_->Suspend([self = shared_from_this(), done = std::move(done)] {
-    const std::shared_ptr<const Snapshot> latest = self->reconstruction_->latest_snapshot();
-    if (!self->files_ || latest == nullptr) return done();
-    self->pools_.files.Post([self, latest, done] {
-      self->WriteCheckpoint(latest);
-      done();
-    });
-  });
+  reconstruction_->Suspend(
+      [self = shared_from_this(), done](const std::shared_ptr<const Checkpoint>& checkpoint) {
+        if (!self->files_ || checkpoint == nullptr) return done();
+        self->SaveCheckpoint(checkpoint, done);
+      });
+}
+
+void Session::AfterInput(std::function<void()> work) {
+  auto post = [files = &pools_.files, work = std::move(work)] { files->Post(work); };
+  if (journal_ == nullptr) return post();
+  journal_->WhenDurable(journal_->last_sequence(), [post](const absl::Status&) { post(); });
 }
 
 void Session::SaveResult() {
@@ -266,7 +291,7 @@ void Session::Retire() {
     retired_ = true;
     done.swap(when_retired_);
   }
-  pools_.files.Post([self = shared_from_this()] { self->SaveResult(); });
+  AfterInput([self = shared_from_this()] { self->SaveResult(); });
   for (const auto& f : done) f();
 }
 

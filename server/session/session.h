@@ -51,12 +51,13 @@ struct SessionStart {
   std::string unsaved_reason;         // Why there are none, when there should be.
   // Of one that goes on: see ReconstructionOptions. It is held until its journal has been replayed.
   bool held = false;
-  std::shared_ptr<const Snapshot> restored;
+  std::shared_ptr<const Checkpoint> restored;
 };
 
 struct SessionLimits {
   std::int64_t staging_bytes = 256 << 20;
   std::chrono::milliseconds checkpoint_interval{10'000};
+  std::int64_t checkpoint_wave_bytes = std::int64_t{4} << 30;
 };
 
 // A session as the service knows it: the engine's reconstruction, and its name, times, memory
@@ -107,9 +108,13 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   void Record(const state::v1::Event& event, std::function<void()> done);
   // The journal has been replayed, for the `restarts`-th time: the session goes on.
   void Resume(int restarts);
-  // Holds the run after its present iteration and saves that, then runs `done`. For the end of the
-  // server.
+  // Holds the run after its present iteration and saves its state, then runs `done`. For the end of
+  // the server.
   void Suspend(std::function<void()> done);
+  // Runs `work` among what is written to the session's files, in order, once all input until now is
+  // on disk, or will not get there: then the last acknowledgements tell the truth, and what an
+  // ended session has to save has been saved when later work is run.
+  void AfterInput(std::function<void()> work);
   // Removes the session's files, then runs `done`. It must have been retired.
   void RemoveFiles(std::function<void()> done);
 
@@ -125,10 +130,12 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   Session(SessionStart start, DeviceSet::Placement placement, const SessionPools& pools);
   // Something has changed: have Observe run, once for any number of changes.
   void PostObserve();
-  // Tells the listeners, and saves a snapshot when it is time.
+  // Tells the listeners, and has a checkpoint saved when it is time.
   void Observe() ABSL_LOCKS_EXCLUDED(mu_);
   void MaybeCheckpoint() ABSL_LOCKS_EXCLUDED(mu_);
-  void WriteCheckpoint(const std::shared_ptr<const Snapshot>& snapshot) ABSL_LOCKS_EXCLUDED(mu_);
+  // `checkpoint` may be null: there is nothing to save.
+  void SaveCheckpoint(std::shared_ptr<const Checkpoint> checkpoint, std::function<void()> done);
+  void WriteCheckpoint(const Checkpoint* checkpoint) ABSL_LOCKS_EXCLUDED(mu_);
   // Saves how the session has ended; what was saved for going on is not needed any more.
   void SaveResult();
 
@@ -158,7 +165,7 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   std::vector<std::weak_ptr<SessionListener>> listeners_ ABSL_GUARDED_BY(mu_);
   bool retired_ ABSL_GUARDED_BY(mu_) = false;
   int restarts_ ABSL_GUARDED_BY(mu_) = 0;
-  bool checkpoint_posted_ ABSL_GUARDED_BY(mu_) = false;
+  bool checkpoint_asked_ ABSL_GUARDED_BY(mu_) = false;
   std::int64_t checkpoint_version_ ABSL_GUARDED_BY(mu_) = 0;
   std::chrono::steady_clock::time_point next_checkpoint_ ABSL_GUARDED_BY(mu_){};
   std::string checkpoint_failure_ ABSL_GUARDED_BY(mu_);

@@ -30,9 +30,7 @@ using std::chrono::milliseconds;
 constexpr int kDifferenceMap = 80, kGradient = 300;
 constexpr milliseconds kPace{4};  // Between two frames.
 constexpr double kLongestGap_s = 5;
-// Killed before it iterates, a run ends with the same bits. Later it goes on from a checkpoint with
-// new exit waves, along another path.
-constexpr double kRTolerance = 2e-3, kNllTolerance = 4e-3;
+constexpr double kRTolerance = 1e-3, kNllTolerance = 1e-3;
 
 int FromEnvironment(const char* name, int otherwise) {
   const char* text = std::getenv(name);

@@ -417,16 +417,28 @@ absl::StatusOr<ComplexStack> CpuBackend<Real>::ReadProbe() {
 }
 
 template <typename Real>
-absl::StatusOr<ComplexStack> CpuBackend<Real>::ReadExitWaves() {
-  if (!config_.keeps_exit_waves) {
-    return absl::FailedPreconditionError("this backend keeps no exit waves");
-  }
-  ComplexStack waves(point_count() * modes(), config_.frame_shape);
+absl::StatusOr<ExitWaveState> CpuBackend<Real>::ReadExitWaves() {
+  PS_RETURN_IF_ERROR(CheckKeepsExitWaves(config_));
+  ExitWaveState state;
+  state.waves = ComplexStack(point_count() * modes(), config_.frame_shape);
   for (int i = 0; i < point_count(); ++i) {
     const std::span<const Complex> wave = exit_waves(points_[i].slot);
-    std::transform(wave.begin(), wave.end(), waves.data.begin() + i * probe_pixels_, Narrow<Real>);
+    std::transform(wave.begin(), wave.end(), state.waves.data.begin() + i * probe_pixels_,
+                   Narrow<Real>);
+    state.kept_deviation.push_back(slots_[points_[i].slot].kept_deviation);
   }
-  return waves;
+  return state;
+}
+
+template <typename Real>
+absl::Status CpuBackend<Real>::SetExitWaves(std::span<const ExitWaveToSet> waves) {
+  PS_RETURN_IF_ERROR(CheckExitWavesToSet(
+      waves, config_, [this](std::int32_t slot) { return slots_[slot].active; }));
+  for (const ExitWaveToSet& wave : waves) {
+    std::copy_n(wave.waves, probe_pixels_, exit_waves_of(wave.slot)[0]);
+    slots_[wave.slot].kept_deviation = wave.kept_deviation;
+  }
+  return absl::OkStatus();
 }
 
 template <typename Real>

@@ -58,7 +58,8 @@ class CpuBackend final : public Backend {
   absl::StatusOr<FitMetrics> Evaluate() override;
   absl::StatusOr<CollectReadback> StartReadback() override;
   absl::StatusOr<ComplexStack> ReadProbe() override;
-  absl::StatusOr<ComplexStack> ReadExitWaves() override;
+  absl::StatusOr<ExitWaveState> ReadExitWaves() override;
+  absl::Status SetExitWaves(std::span<const ExitWaveToSet> waves) override;
 
   // State in full precision, for comparison with references.
   std::span<const Complex> object() const;              // canvas.shape.

@@ -457,22 +457,60 @@ absl::StatusOr<ComplexStack> CudaBackend::ReadProbe() {
   return probe;
 }
 
-absl::StatusOr<ComplexStack> CudaBackend::ReadExitWaves() {
-  if (!config_.keeps_exit_waves) {
-    return absl::FailedPreconditionError("this backend keeps no exit waves");
-  }
+absl::StatusOr<ExitWaveState> CudaBackend::ReadExitWaves() {
+  PS_RETURN_IF_ERROR(CheckKeepsExitWaves(config_));
   PS_RETURN_IF_ERROR(UseDevice());
-  ComplexStack waves(point_count() * plan_.modes, config_.frame_shape);
+  ExitWaveState state;
+  state.waves = ComplexStack(point_count() * plan_.modes, config_.frame_shape);
   for (int first = 0; first < point_count(); first += plan_.chunk) {
     const Batch batch = BatchOf(first, std::min(plan_.chunk, point_count() - first));
     LaunchCopyExitWaves({batch, exit_waves(), work_.data()}, stream_.get());
     PS_RETURN_IF_ERROR(CheckLaunches());
     PS_RETURN_IF_ERROR(
-        stream_.Copy(reinterpret_cast<float2*>(waves.data.data()) + first * plan_.probe,
+        stream_.Copy(reinterpret_cast<float2*>(state.waves.data.data()) + first * plan_.probe,
                      work_.data(), batch.count * plan_.probe, cudaMemcpyDeviceToHost));
   }
+  PS_ASSIGN_OR_RETURN(const std::vector<float> kept, ReadKeptDeviation());
+  for (const PointWindow& point : points_) {
+    state.kept_deviation.push_back(kept[static_cast<std::size_t>(point.slot)]);
+  }
+  return state;
+}
+
+absl::Status CudaBackend::SetExitWaves(std::span<const ExitWaveToSet> waves) {
+  PS_RETURN_IF_ERROR(UseDevice());
+  PS_RETURN_IF_ERROR(CheckExitWavesToSet(waves, config_, [this](std::int32_t slot) {
+    return active_slots_[static_cast<std::size_t>(slot)];
+  }));
+  PS_ASSIGN_OR_RETURN(std::vector<float> kept, ReadKeptDeviation());
+  const auto chunk = static_cast<std::size_t>(plan_.chunk);
+  std::vector<std::int32_t> slots;
+  for (std::size_t first = 0; first < waves.size(); first += chunk) {
+    slots.clear();
+    for (const ExitWaveToSet& wave : waves.subspan(first, std::min(chunk, waves.size() - first))) {
+      PS_RETURN_IF_ERROR(stream_.Copy(work_.data() + std::ssize(slots) * plan_.probe,
+                                      reinterpret_cast<const float2*>(wave.waves), plan_.probe,
+                                      cudaMemcpyHostToDevice));
+      slots.push_back(wave.slot);
+      kept[static_cast<std::size_t>(wave.slot)] = static_cast<float>(wave.kept_deviation);
+    }
+    const int count = static_cast<int>(slots.size());
+    PS_RETURN_IF_ERROR(UploadIndices(slots));
+    LaunchStoreExitWaves({BatchOf(0, count), indices_.data(), work_.data(), exit_waves()},
+                         stream_.get());
+    PS_RETURN_IF_ERROR(CheckLaunches());
+  }
+  PS_RETURN_IF_ERROR(
+      stream_.Copy(kept_deviation_.data(), kept.data(), std::ssize(kept), cudaMemcpyHostToDevice));
+  return stream_.Synchronise();  // The memory of `waves` is the caller's.
+}
+
+absl::StatusOr<std::vector<float>> CudaBackend::ReadKeptDeviation() {
+  std::vector<float> kept(static_cast<std::size_t>(config_.capacity));
+  PS_RETURN_IF_ERROR(
+      stream_.Copy(kept.data(), kept_deviation_.data(), std::ssize(kept), cudaMemcpyDeviceToHost));
   PS_RETURN_IF_ERROR(stream_.Synchronise());
-  return waves;
+  return kept;
 }
 
 }  // namespace ptychoserve::cuda

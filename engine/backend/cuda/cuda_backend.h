@@ -72,7 +72,8 @@ class CudaBackend final : public Backend {
   absl::StatusOr<FitMetrics> Evaluate() override;
   absl::StatusOr<CollectReadback> StartReadback() override;
   absl::StatusOr<ComplexStack> ReadProbe() override;
-  absl::StatusOr<ComplexStack> ReadExitWaves() override;
+  absl::StatusOr<ExitWaveState> ReadExitWaves() override;
+  absl::Status SetExitWaves(std::span<const ExitWaveToSet> waves) override;
 
   // Bytes of device memory held.
   std::int64_t allocated_bytes() const { return plan_.TotalBytes(); }
@@ -109,6 +110,8 @@ class CudaBackend final : public Backend {
       ABSL_LOCKS_EXCLUDED(uploads_mu_);
   // Into indices_.
   absl::Status UploadIndices(std::span<const std::int32_t> indices);
+  // [capacity]; what slots that have never been active have is undefined. Waits for the device.
+  absl::StatusOr<std::vector<float>> ReadKeptDeviation();
 
   // Waits for the snapshot of `canvas` and takes it out of page-locked memory. Any thread.
   absl::StatusOr<Readback> CollectSnapshot(Region canvas);

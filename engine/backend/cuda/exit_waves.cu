@@ -107,6 +107,24 @@ __global__ void __launch_bounds__(kThreads) CopyExitWavesKernel(CopyExitWavesArg
   }
 }
 
+template <bool kHalf>
+__global__ void __launch_bounds__(kThreads) StoreExitWavesKernel(StoreExitWavesArgs args) {
+  const int modes = args.batch.modes;
+  const int pixels = args.batch.rows * args.batch.cols;
+  const int pixel = blockIdx.x * kThreads + threadIdx.x;
+  if (pixel >= pixels) return;
+  for (int j = blockIdx.y; j < args.batch.count; j += gridDim.y) {
+    const int slot = args.slots[j];
+    const float unit = UnitOf<kHalf>(args.exit_waves.figures, slot);
+    const float2* const in = args.in + PlaceOf(j, modes, pixels, pixel);
+    auto* const exit =
+        static_cast<StoredWave<kHalf>*>(args.exit_waves.data) + PlaceOf(slot, modes, pixels, pixel);
+    for (std::int64_t offset = 0; offset < std::int64_t{modes} * pixels; offset += pixels) {
+      exit[offset] = Narrowed<StoredWave<kHalf>>(1 / unit * in[offset]);
+    }
+  }
+}
+
 template <bool kSingle>
 __global__ void __launch_bounds__(kThreads) ExitWaveUpdateKernel(ExitWaveUpdateArgs args) {
   const int modes = kSingle ? 1 : args.batch.modes;
@@ -151,6 +169,13 @@ void LaunchInitExitWaves(const InitExitWavesArgs& args, cudaStream_t stream) {
 void LaunchCopyExitWaves(const CopyExitWavesArgs& args, cudaStream_t stream) {
   DispatchWaves(args.exit_waves, [&](auto half) {
     CopyExitWavesKernel<half()>
+        <<<PixelGrid(args.batch, args.batch.count), kThreads, 0, stream>>>(args);
+  });
+}
+
+void LaunchStoreExitWaves(const StoreExitWavesArgs& args, cudaStream_t stream) {
+  DispatchWaves(args.exit_waves, [&](auto half) {
+    StoreExitWavesKernel<half()>
         <<<PixelGrid(args.batch, args.batch.count), kThreads, 0, stream>>>(args);
   });
 }

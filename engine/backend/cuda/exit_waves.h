@@ -45,6 +45,15 @@ struct CopyExitWavesArgs {
 // out_j = ψ_j
 void LaunchCopyExitWaves(const CopyExitWavesArgs& args, cudaStream_t stream);
 
+struct StoreExitWavesArgs {
+  Batch batch;       // Its points are not looked at.
+  const int* slots;  // [batch.count]
+  const float2* in;  // [batch.count, modes, rows, cols]
+  ExitWaves exit_waves;
+};
+// ψ of slots[j] = in_j
+void LaunchStoreExitWaves(const StoreExitWavesArgs& args, cudaStream_t stream);
+
 struct ExitWaveUpdateArgs {
   Batch batch;
   Canvas canvas;

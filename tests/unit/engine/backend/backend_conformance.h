@@ -110,8 +110,9 @@ TEST_P(BackendReference, IterationsEqualNumPy) {
     EXPECT_LT(RelativeError(result.coverage.data, ReferenceReals(folder + "/coverage")),
               kSinglePrecision);
     if (std::holds_alternative<DifferenceMapConfig>(reference.algorithm)) {
-      EXPECT_LT(RelativeError(backend->ReadExitWaves()->data, ReferenceComplex(folder + "/waves")),
-                kSinglePrecision);
+      EXPECT_LT(
+          RelativeError(backend->ReadExitWaves()->waves.data, ReferenceComplex(folder + "/waves")),
+          kSinglePrecision);
     }
   }
 }
@@ -157,8 +158,9 @@ TEST_P(BackendConformance, StartsWithTheModelAsExitWavesAndItsCoverage) {
   for (const std::string problem : {"problem", "modes1", "modes2", "modes4"}) {
     const TestScan scan = ReferenceScan(problem);
     const auto backend = Started(scan);
-    EXPECT_LT(RelativeError(backend->ReadExitWaves()->data, ReferenceComplex(problem + "/waves")),
-              1e-6);
+    EXPECT_LT(
+        RelativeError(backend->ReadExitWaves()->waves.data, ReferenceComplex(problem + "/waves")),
+        1e-6);
     const Readback result = Read(*backend);
     EXPECT_EQ(result.canvas, scan.canvas);
     EXPECT_EQ(result.object.data, scan.object.data);
@@ -343,7 +345,7 @@ TEST_P(BackendConformance, SlotsThatAreNotActiveAreNeverRead) {
     ASSERT_TRUE(poisoned->SetActivePoints({}).ok());
     ASSERT_TRUE(poisoned->SetProbe(ComplexStack(1, scan.frame_shape, {nan, nan})).ok());
     ASSERT_TRUE(poisoned->SetActivePoints(std::span(scan.points).subspan(4)).ok());
-    ASSERT_TRUE(std::isnan(poisoned->ReadExitWaves()->data[0].real()));
+    ASSERT_TRUE(std::isnan(poisoned->ReadExitWaves()->waves.data[0].real()));
     ASSERT_TRUE(poisoned->SetProbe(scan.probe).ok());
     ASSERT_TRUE(poisoned->SetActivePoints(half.points).ok());
 
@@ -363,13 +365,13 @@ TEST_P(BackendConformance, ExitWavesStartWhenTheirPointBecomesActiveAndLastWhile
   const auto backend = Started(scan);
   ASSERT_TRUE(backend->SetActivePoints(std::span(scan.points).first(3)).ok());
   for (int i = 0; i < 2; ++i) Iterate(*backend, DifferenceMapConfig{});
-  const std::vector<Complex64> kept = backend->ReadExitWaves()->data;
+  const std::vector<Complex64> kept = backend->ReadExitWaves()->waves.data;
 
   // One point more, in front: the others keep their waves, the new one starts as P O.
   std::vector<PointWindow> grown = {scan.points[5]};
   grown.insert(grown.end(), scan.points.begin(), scan.points.begin() + 3);
   ASSERT_TRUE(backend->SetActivePoints(grown).ok());
-  const std::vector<Complex64> waves = backend->ReadExitWaves()->data;
+  const std::vector<Complex64> waves = backend->ReadExitWaves()->waves.data;
   const auto pixels = static_cast<std::size_t>(scan.frame_shape.pixels());
   EXPECT_EQ(std::vector(waves.begin() + pixels, waves.end()), kept);
 
@@ -381,7 +383,79 @@ TEST_P(BackendConformance, ExitWavesStartWhenTheirPointBecomesActiveAndLastWhile
   const auto fresh = NewBackend(*device_, scan.Config());
   expected.LoadFrame(*fresh, 0, FrameStorage::kU16);
   expected.Start(*fresh);
-  EXPECT_EQ(std::vector(waves.begin(), waves.begin() + pixels), fresh->ReadExitWaves()->data);
+  EXPECT_EQ(std::vector(waves.begin(), waves.begin() + pixels), fresh->ReadExitWaves()->waves.data);
+}
+
+inline std::vector<ExitWaveToSet> WavesToSet(const std::vector<PointWindow>& points,
+                                             const ExitWaveState& state) {
+  std::vector<ExitWaveToSet> waves;
+  const std::size_t stride = state.waves.data.size() / points.size();
+  for (std::size_t k = 0; k < points.size(); ++k) {
+    waves.push_back({points[k].slot, &state.waves.data[k * stride], state.kept_deviation[k]});
+  }
+  return waves;
+}
+
+TEST_P(BackendConformance, AnotherBackendGoesOnFromExitWavesBitForBit) {
+  const TestScan scan = ReferenceScan();
+  for (const bool half : {false, true}) {
+    BackendConfig config = scan.Config();
+    config.half_waves = half;
+    config.deterministic = !half;
+    const auto one = NewBackend(*device_, config);
+    scan.Start(*one);
+    for (int i = 0; i < 3; ++i) Iterate(*one, DifferenceMapConfig{});
+
+    TestScan state = scan;
+    const Readback now = Read(*one);
+    state.probe = now.probe;
+    state.object = now.object;
+    const auto other = NewBackend(*device_, config);
+    state.Start(*other);
+    const ExitWaveState waves = *one->ReadExitWaves();
+    std::vector<ExitWaveToSet> to_set = WavesToSet(scan.points, waves);
+    std::reverse(to_set.begin(), to_set.end());
+    ASSERT_TRUE(other->SetExitWaves(to_set).ok());
+    EXPECT_EQ(other->ReadExitWaves()->waves.data, waves.waves.data);
+    EXPECT_EQ(other->ReadExitWaves()->kept_deviation, waves.kept_deviation);
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_NEAR(Iterate(*other, DifferenceMapConfig{}).r_factor,
+                  Iterate(*one, DifferenceMapConfig{}).r_factor, half ? 1e-4 : 0);
+    }
+    if (!half) {
+      EXPECT_EQ(Read(*other).object.data, Read(*one).object.data);
+    }
+  }
+}
+
+TEST_P(BackendConformance, ExitWavesOfSomePointsLeaveTheOthersAlone) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = Started(scan);
+  for (int i = 0; i < 2; ++i) Iterate(*backend, DifferenceMapConfig{});
+  const ExitWaveState before = *backend->ReadExitWaves();
+  const auto pixels = static_cast<std::size_t>(scan.frame_shape.pixels());
+  const std::vector<Complex64> wave(pixels, Complex64(1, -2));
+  const ExitWaveToSet to_set{scan.points[2].slot, wave.data(), 0.5};
+  ASSERT_TRUE(backend->SetExitWaves({&to_set, 1}).ok());
+  ExitWaveState expected = before;
+  std::copy(wave.begin(), wave.end(), expected.waves.data.begin() + 2 * pixels);
+  expected.kept_deviation[2] = 0.5;
+  const ExitWaveState after = *backend->ReadExitWaves();
+  EXPECT_EQ(after.waves.data, expected.waves.data);
+  EXPECT_EQ(after.kept_deviation, expected.kept_deviation);
+}
+
+TEST_P(BackendConformance, ExitWavesAreOfActivePoints) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = Started(scan);
+  ASSERT_TRUE(backend->SetActivePoints(std::span(scan.points).subspan(1)).ok());
+  const std::vector<Complex64> wave(static_cast<std::size_t>(scan.frame_shape.pixels()));
+  for (const std::int32_t slot : {scan.points[0].slot, -1, scan.Config().capacity}) {
+    const ExitWaveToSet to_set{slot, wave.data(), 0};
+    const absl::Status refused = backend->SetExitWaves({&to_set, 1});
+    EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(refused.message()), ::testing::HasSubstr("not active"));
+  }
 }
 
 // A new point's first difference map knows no deviation of an earlier one; the old points' do.
@@ -402,7 +476,7 @@ TEST_P(BackendConformance, NewPointsTakeTheExactModulusAndOldOnesGoOn) {
   ASSERT_TRUE(fresh->SetActivePoints(grown).ok());
   const auto pixels = static_cast<std::size_t>(scan.frame_shape.pixels());
   const auto wave = [&](Backend& of, int point) {
-    const std::vector<Complex64> waves = of.ReadExitWaves()->data;
+    const std::vector<Complex64> waves = of.ReadExitWaves()->waves.data;
     return std::vector(waves.begin() + point * pixels, waves.begin() + (point + 1) * pixels);
   };
   const std::vector<Complex64> new_point = wave(*fresh, 0);
@@ -423,7 +497,8 @@ TEST_P(BackendConformance, NewPointsTakeTheExactModulusAndOldOnesGoOn) {
   for (int i = 0; i < 2; ++i) {
     Iterate(*backend, DifferenceMapConfig{});
     Iterate(*fresh_again, DifferenceMapConfig{});
-    EXPECT_LT(RelativeError(backend->ReadExitWaves()->data, fresh_again->ReadExitWaves()->data),
+    EXPECT_LT(RelativeError(backend->ReadExitWaves()->waves.data,
+                            fresh_again->ReadExitWaves()->waves.data),
               1e-6);
   }
 }
@@ -486,9 +561,9 @@ TEST_P(BackendConformance, DifferenceMapTakesTheProbeFromTheSample) {
 TEST_P(BackendConformance, TheSampleLeavesNoPointOut) {
   const TestScan scan = RepeatedScan(300);
   const auto backend = Started(scan);
-  const std::vector<Complex64> before = backend->ReadExitWaves()->data;
+  const std::vector<Complex64> before = backend->ReadExitWaves()->waves.data;
   Iterate(*backend, DifferenceMapConfig{});
-  const std::vector<Complex64> after = backend->ReadExitWaves()->data;
+  const std::vector<Complex64> after = backend->ReadExitWaves()->waves.data;
   const auto pixels = static_cast<std::size_t>(scan.frame_shape.pixels());
   for (std::size_t i = 0; i < scan.points.size(); ++i) {
     EXPECT_GT(RelativeError(std::span(after).subspan(i * pixels, pixels),
@@ -587,7 +662,7 @@ TEST_P(BackendConformance, ShiftMovesProbeObjectAndWavesTogether) {
   Iterate(*backend, DifferenceMapConfig{}, {.update_object = true, .update_probe = false});
   const FitMetrics before = *backend->Evaluate();
   const Readback state = Read(*backend);
-  const std::vector<Complex64> waves = backend->ReadExitWaves()->data;
+  const std::vector<Complex64> waves = backend->ReadExitWaves()->waves.data;
 
   const int down = -2;
   const int right = 3;
@@ -597,7 +672,7 @@ TEST_P(BackendConformance, ShiftMovesProbeObjectAndWavesTogether) {
   EXPECT_NEAR(after.poisson_nll, before.poisson_nll, 1e-5 * before.poisson_nll);
 
   const Readback moved = Read(*backend);
-  const std::vector<Complex64> moved_waves = backend->ReadExitWaves()->data;
+  const std::vector<Complex64> moved_waves = backend->ReadExitWaves()->waves.data;
   const std::size_t pixels = rows * cols;
   for (int y = 0; y < rows; ++y) {
     for (int x = 0; x < cols; ++x) {
@@ -697,6 +772,7 @@ TEST_P(BackendConformance, WorksWithoutExitWavesUnlessTheAlgorithmNeedsThem) {
   EXPECT_EQ(lean->Iterate(DifferenceMapConfig{}, {}).status().code(),
             absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(lean->ReadExitWaves().status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(lean->SetExitWaves({}).code(), absl::StatusCode::kFailedPrecondition);
 }
 
 // --- Several modes of the probe --------------------------------------------------------------
@@ -759,8 +835,8 @@ TEST_P(BackendConformance, AMixtureOfTheModesIsTheSameBeamInEveryIteration) {
     EXPECT_LT(RelativeError(Read(*other).probe.data, MixedInPairs(Read(*one).probe.data, pixels)),
               1e-5);
     if (std::holds_alternative<DifferenceMapConfig>(algorithm)) {
-      EXPECT_LT(RelativeError(other->ReadExitWaves()->data,
-                              MixedInPairs(one->ReadExitWaves()->data, pixels)),
+      EXPECT_LT(RelativeError(other->ReadExitWaves()->waves.data,
+                              MixedInPairs(one->ReadExitWaves()->waves.data, pixels)),
                 1e-5);
     }
   }

@@ -267,9 +267,9 @@ absl::StatusOr<Deviations> Compare(Backend& backend, Backend& reference, bool ex
   deviations.probe = Deviation(a.probe.data, b.probe.data);
   deviations.coverage = Deviation(a.coverage.data, b.coverage.data);
   if (exit_waves) {
-    PS_ASSIGN_OR_RETURN(const ComplexStack waves, backend.ReadExitWaves());
-    PS_ASSIGN_OR_RETURN(const ComplexStack reference_waves, reference.ReadExitWaves());
-    deviations.exit_waves = Deviation(waves.data, reference_waves.data);
+    PS_ASSIGN_OR_RETURN(const ExitWaveState waves, backend.ReadExitWaves());
+    PS_ASSIGN_OR_RETURN(const ExitWaveState reference_waves, reference.ReadExitWaves());
+    deviations.exit_waves = Deviation(waves.waves.data, reference_waves.waves.data);
   }
   return deviations;
 }

@@ -261,7 +261,7 @@ TEST_F(DivergenceTest, ARestoredRunCanGoBackToWhatItWasRestoredFrom) {
   snapshot->run.step_scale = 0.25;
   record() = FakeRecord();
   record().is_nan = [](int n) { return n == 0; };
-  options_.restored = snapshot;
+  options_.restored = CheckpointOf(snapshot);
   Start(Often());
   RunToItsEnd();
   EXPECT_EQ(progress().state, SessionState::kCompleted);
@@ -306,7 +306,10 @@ class FaultyBackend final : public Backend {
   absl::StatusOr<FitMetrics> Evaluate() override { return inner_->Evaluate(); }
   absl::StatusOr<CollectReadback> StartReadback() override { return inner_->StartReadback(); }
   absl::StatusOr<ComplexStack> ReadProbe() override { return inner_->ReadProbe(); }
-  absl::StatusOr<ComplexStack> ReadExitWaves() override { return inner_->ReadExitWaves(); }
+  absl::StatusOr<ExitWaveState> ReadExitWaves() override { return inner_->ReadExitWaves(); }
+  absl::Status SetExitWaves(std::span<const ExitWaveToSet> waves) override {
+    return inner_->SetExitWaves(waves);
+  }
 
  private:
   const std::unique_ptr<Backend> inner_;

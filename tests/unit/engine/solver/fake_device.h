@@ -117,7 +117,8 @@ class FakeBackend final : public Backend {
     ++record_.probes_read;
     return ComplexStack(1, config_.frame_shape, Complex64(1));
   }
-  absl::StatusOr<ComplexStack> ReadExitWaves() override { return ComplexStack(); }
+  absl::StatusOr<ExitWaveState> ReadExitWaves() override { return ExitWaveState(); }
+  absl::Status SetExitWaves(std::span<const ExitWaveToSet>) override { return absl::OkStatus(); }
 
  private:
   BackendConfig config_;

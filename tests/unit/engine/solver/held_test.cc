@@ -58,18 +58,26 @@ TEST_F(HeldTest, SuspendingPublishesTheLastIterationAndStopsThere) {
   const std::int64_t iteration = progress().iteration;
   ASSERT_GT(iteration, 1);
   int done = 0;
-  session_->Suspend([&] { ++done; });
+  std::shared_ptr<const Checkpoint> checkpoint;
+  const TakeCheckpoint take = [&](std::shared_ptr<const Checkpoint> made) {
+    ++done;
+    checkpoint = std::move(made);
+  };
+  session_->Suspend(take);
   EXPECT_EQ(done, 0);
   RunTurns(5);
   EXPECT_EQ(done, 1);
   EXPECT_EQ(progress().iteration, iteration);
+  ASSERT_NE(checkpoint, nullptr);
+  EXPECT_EQ(checkpoint->snapshot, session_->latest_snapshot());
   ASSERT_NE(session_->latest_snapshot(), nullptr);
   EXPECT_EQ(session_->latest_snapshot()->iteration, iteration);
   EXPECT_EQ(session_->latest_snapshot()->run.iteration, iteration);
   ASSERT_TRUE(session_->Stop(/*abort=*/true).ok());
   RunTurns();
-  session_->Suspend([&] { ++done; });  // It has ended.
+  session_->Suspend(take);  // It has ended.
   EXPECT_EQ(done, 2);
+  EXPECT_EQ(checkpoint, nullptr);
 }
 
 TEST_F(HeldTest, IdleTimeBeginsWithTheRelease) {
@@ -96,7 +104,7 @@ TEST_F(HeldTest, CanBeStoppedAndThenEndsWithWhatWasRestored) {
   snapshot->canvas = {0, 0, {32, 32}};
   snapshot->object = ComplexStack(1, {32, 32}, Complex64(0.5f));
   snapshot->probe = ComplexStack(1, {kSide, kSide}, Complex64(3));
-  options_.restored = snapshot;
+  options_.restored = CheckpointOf(snapshot);
   for (const bool abort : {false, true}) {
     Start(Config());
     Send(0, 8);

@@ -50,7 +50,7 @@ class RestoredTest : public FakeSessionTest {
     return config;
   }
   void Restore(const ReconstructionConfig& config, std::shared_ptr<const Snapshot> snapshot) {
-    options_.restored = std::move(snapshot);
+    options_.restored = CheckpointOf(std::move(snapshot));
     Start(config);
   }
 };
@@ -154,7 +154,7 @@ TEST_F(RestoredTest, ClearRegionLeavesWhatComesBackAlone) {
 TEST_F(RestoredTest, WhatDoesNotFitTheSessionIsRefused) {
   const auto refusal = [this](const std::shared_ptr<Snapshot>& snapshot) {
     ReconstructionOptions options;
-    options.restored = snapshot;
+    options.restored = CheckpointOf(snapshot);
     const auto created = Reconstruction::Create(TwoStages(), device_, options);
     EXPECT_EQ(created.status().code(), absl::StatusCode::kInvalidArgument);
     return std::string(created.status().message());
@@ -172,6 +172,14 @@ TEST_F(RestoredTest, WhatDoesNotFitTheSessionIsRefused) {
   snapshot = Earlier();
   snapshot->run.stage = 2;
   EXPECT_THAT(refusal(snapshot), HasSubstr("stage 2 of 2"));
+
+  Checkpoint checkpoint = *CheckpointOf(Earlier());
+  checkpoint.exit_waves = ExitWaveState{ComplexStack(7, {kSide, kSide}), std::vector<double>(8)};
+  ReconstructionOptions options;
+  options.restored = std::make_shared<Checkpoint>(checkpoint);
+  EXPECT_THAT(
+      std::string(Reconstruction::Create(TwoStages(), device_, options).status().message()),
+      HasSubstr("the restored exit waves are 7 x 16 x 16; those of 8 points with 1 modes are"));
 }
 
 // ---- With arithmetic --------------------------------------------------------------------------
@@ -194,51 +202,74 @@ ReconstructionConfig DmThenMl() {
   return config;
 }
 
-// Ends after `iterations`, as if killed; the snapshot of then.
-std::shared_ptr<const Snapshot> KilledAfter(int iterations, const ReconstructionConfig& config) {
-  const auto session = SmallPhantom().Open(config);
+// What is saved after `iterations` of a run that is then killed.
+std::shared_ptr<const Checkpoint> KilledAfter(int iterations, const ReconstructionConfig& config,
+                                              ReconstructionOptions options = {}) {
+  auto created = Reconstruction::Create(config, *SmallPhantom().device, std::move(options));
+  EXPECT_TRUE(created.ok()) << created.status();
+  const auto session = *std::move(created);
   SmallPhantom().Send(*session, 0, SmallPhantom().simulation.points());
-  while (session->progress().iteration < iterations + 2) session->RunTurn();
-  for (std::int64_t v = session->progress().snapshot_version; v > 0; --v) {
-    if (auto s = session->snapshot(v); s->iteration <= iterations) return s;
-  }
-  return nullptr;
+  while (session->progress().iteration < iterations) session->RunTurn();
+  std::shared_ptr<const Checkpoint> saved;
+  session->MakeCheckpoint([&](std::shared_ptr<const Checkpoint> made) { saved = std::move(made); });
+  session->RunTurn();
+  EXPECT_NE(saved, nullptr);
+  EXPECT_EQ(saved->snapshot->iteration, iterations);
+  return saved;
 }
 
-TEST(Restored, EndsWithTheSameFitAsAnUndisturbedRunWhereverItWasKilled) {
-  const ReconstructionConfig config = DmThenMl();
-  const auto whole = SmallPhantom().Run(config);
-  const double fit = whole->progress().final_fit->r_factor;
-  for (const int iterations : {5, 30, 50, 79, 100}) {
-    ReconstructionOptions options;
-    options.restored = KilledAfter(iterations, config);
-    ASSERT_NE(options.restored, nullptr);
-    ASSERT_EQ(options.restored->iteration, iterations);
-    auto created = Reconstruction::Create(config, *SmallPhantom().device, options);
-    ASSERT_TRUE(created.ok()) << created.status();
-    const auto session = *std::move(created);
-    SmallPhantom().Send(*session, 0, SmallPhantom().simulation.points());
-    while (session->RunTurn()) {
-    }
-    const Progress p = session->progress();
-    ASSERT_EQ(p.state, SessionState::kCompleted) << p.failure;
-    EXPECT_EQ(p.iteration, whole->progress().iteration);
-    EXPECT_NEAR(p.final_fit->r_factor / fit, 1, 1e-3) << iterations;
-    EXPECT_THAT(p.warnings, IsEmpty());
-  }
-}
-
-TEST(Restored, TheGradientGoesOnBitForBit) {
-  ReconstructionConfig config = DmThenMl();
-  const auto whole = SmallPhantom().Run(config);
+std::unique_ptr<Reconstruction> GoesOnFrom(std::shared_ptr<const Checkpoint> checkpoint,
+                                           const ReconstructionConfig& config) {
   ReconstructionOptions options;
-  options.restored = KilledAfter(100, config);
-  const auto session = Reconstruction::Create(config, *SmallPhantom().device, options).value();
+  options.restored = std::move(checkpoint);
+  auto created = Reconstruction::Create(config, *SmallPhantom().device, std::move(options));
+  EXPECT_TRUE(created.ok()) << created.status();
+  auto session = *std::move(created);
   SmallPhantom().Send(*session, 0, SmallPhantom().simulation.points());
   while (session->RunTurn()) {
   }
-  EXPECT_EQ(session->latest_snapshot()->object.data, whole->latest_snapshot()->object.data);
-  EXPECT_EQ(session->latest_snapshot()->probe.data, whole->latest_snapshot()->probe.data);
+  EXPECT_EQ(session->progress().state, SessionState::kCompleted) << session->progress().failure;
+  EXPECT_THAT(session->progress().warnings, IsEmpty());
+  return session;
+}
+
+TEST(Restored, EndsWithTheSameBitsAsAnUndisturbedRunWhereverItWasKilled) {
+  for (const int modes : {1, 2}) {
+    ReconstructionConfig config = DmThenMl();
+    config.probe.modes = modes;
+    config.schedule[0].iterations = 12;
+    config.run.it_ends_after = 18;
+    const auto whole = SmallPhantom().Run(config);
+    for (const int iterations : {1, 7, 12, 14}) {
+      const auto session = GoesOnFrom(KilledAfter(iterations, config), config);
+      EXPECT_EQ(session->progress().iteration, whole->progress().iteration);
+      EXPECT_EQ(session->latest_snapshot()->object.data, whole->latest_snapshot()->object.data)
+          << iterations;
+      EXPECT_EQ(session->latest_snapshot()->probe.data, whole->latest_snapshot()->probe.data);
+    }
+  }
+}
+
+TEST(Restored, ExitWavesAreSavedInADifferenceMapUnlessTheyAreTooLarge) {
+  const ReconstructionConfig config = DmThenMl();
+  EXPECT_TRUE(KilledAfter(5, config)->exit_waves.has_value());
+  EXPECT_FALSE(KilledAfter(82, config)->exit_waves.has_value());
+  const std::int64_t bytes = std::int64_t{SmallPhantom().simulation.points()} * 64 * 64 * 8;
+  for (const std::int64_t most : {bytes, bytes - 1}) {
+    ReconstructionOptions options;
+    options.most_checkpoint_wave_bytes = most;
+    EXPECT_EQ(KilledAfter(5, config, options)->exit_waves.has_value(), most == bytes);
+  }
+}
+
+TEST(Restored, WithoutExitWavesTheFitIsTheSame) {
+  const ReconstructionConfig config = DmThenMl();
+  const double fit = SmallPhantom().Run(config)->progress().final_fit->r_factor;
+  for (const int iterations : {5, 50}) {
+    const auto session =
+        GoesOnFrom(CheckpointOf(KilledAfter(iterations, config)->snapshot), config);
+    EXPECT_NEAR(session->progress().final_fit->r_factor / fit, 1, 1e-3) << iterations;
+  }
 }
 
 }  // namespace
