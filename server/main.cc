@@ -1,5 +1,6 @@
 #include <malloc.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -16,6 +17,8 @@ namespace server = ptychoserve::server;
 
 // Beyond the orderly shutdown's own time-out.
 constexpr std::chrono::seconds kWatchdogMargin{5};
+
+constexpr int kDeviceLostExitCode = 4;
 
 // Message buffers come and go all the time. Giving their pages back to the kernel after each one
 // costs more than half of the receiving thread's time; blocks larger than any message, such as a
@@ -48,11 +51,15 @@ int main(int argc, char** argv) {
   server::SignalWatcher signals(std::chrono::duration_cast<std::chrono::milliseconds>(
                                     std::chrono::duration<double>(options.shutdown_timeout_s)) +
                                 kWatchdogMargin);
-  auto running = server::Server::Start(options);
+  std::atomic<bool> device_lost = false;
+  auto running = server::Server::Start(options, [&device_lost, &signals] {
+    device_lost = true;
+    signals.Raise();
+  });
   if (!running.ok()) return Fail(running.status());
   signals.Wait();
   (*running)->Shutdown();
   running->reset();  // Workers and sessions end while the watchdog still looks on.
   signals.Done();
-  return 0;
+  return device_lost ? kDeviceLostExitCode : 0;
 }

@@ -24,7 +24,9 @@ constexpr char kFooter[] =
     "environment variable (PTYCHOSERVED_LISTEN); the command line comes first, then the flag\n"
     "file, then the environment.\n"
     "SIGTERM or SIGINT ends the server in order: input is acknowledged, sessions stop with their\n"
-    "results, exit code 0; a second signal ends it at once.";
+    "results, or with --state-dir are saved to go on, exit code 0; a second signal ends it at once.\n"
+    "Other exit codes: 1 it could not start, 3 the orderly end took too long, 4 a GPU was lost and\n"
+    "the server is to be started again.";
 
 constexpr std::uint64_t kMinMessageBytes = 1 << 20;
 constexpr std::uint64_t kMaxMessageBytes = 1 << 30;

@@ -124,14 +124,16 @@ class Countdown {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
+                                                      std::function<void()> on_device_lost) {
   PS_RETURN_IF_ERROR(CheckOptions(options));
   PS_ASSIGN_OR_RETURN(auto devices, MakeDevices(options));
   std::unique_ptr<StateDirectory> state;
   if (!options.state_dir.empty()) {
     PS_ASSIGN_OR_RETURN(state, StateDirectory::Open(options.state_dir));
   }
-  std::unique_ptr<Server> server(new Server(options, std::move(devices), std::move(state)));
+  std::unique_ptr<Server> server(new Server(options, std::move(devices), std::move(state),
+                                            on_device_lost));
   for (const auto& serving : server->core_.devices.devices()) {
     Log(LogLevel::kInfo, "device",
         {{"name", serving->device->name()},
@@ -151,9 +153,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 }
 
 Server::Server(const ServerOptions& options, std::vector<std::unique_ptr<Device>> devices,
-               std::unique_ptr<StateDirectory> state)
+               std::unique_ptr<StateDirectory> state,
+               const std::function<void()>& on_device_lost)
     : options_(options),
-      core_(std::move(devices), LimitsFrom(options), std::move(state)),
+      core_(std::move(devices), LimitsFrom(options), std::move(state), on_device_lost),
       service_(core_) {}
 
 Server::~Server() { Shutdown(); }

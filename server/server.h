@@ -4,6 +4,7 @@
 #include <grpcpp/server.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -20,9 +21,12 @@ namespace ptychoserve::server {
 // reflection. Start and Shutdown are for one thread; everything between is not its concern.
 class Server {
  public:
-  // Listens and serves when it returns. Errors: kInvalidArgument for options, kUnavailable when
-  // the address cannot be bound, and those of the devices.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
+  // Listens and serves when it returns. `on_device_lost` is called, on any thread, when there is
+  // nothing left to do but to shut down and be started again: no call to a lost GPU succeeds in
+  // this process any more. Errors: kInvalidArgument for options, kUnavailable when the address
+  // cannot be bound, and those of the devices.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
+                                                       std::function<void()> on_device_lost);
   // As Shutdown().
   ~Server();
 
@@ -36,7 +40,7 @@ class Server {
 
  private:
   Server(const ServerOptions& options, std::vector<std::unique_ptr<Device>> devices,
-         std::unique_ptr<StateDirectory> state);
+         std::unique_ptr<StateDirectory> state, const std::function<void()>& on_device_lost);
   absl::Status Listen();
   // Stops the sessions that would not survive; returns when they have left their devices, or at
   // `deadline`.

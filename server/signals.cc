@@ -38,6 +38,12 @@ void SignalWatcher::Wait() {
   while (!signalled_) changed_.Wait(mu_);
 }
 
+void SignalWatcher::Raise() {
+  MutexLock lock(mu_);
+  signalled_ = true;
+  changed_.NotifyAll();
+}
+
 void SignalWatcher::Done() {
   {
     MutexLock lock(mu_);
@@ -49,26 +55,25 @@ void SignalWatcher::Done() {
 void SignalWatcher::Run() {
   const sigset_t set = WatchedSignals();
   std::chrono::steady_clock::time_point deadline;
-  bool first = true;
+  bool ending = false;
   while (true) {
     const int signal = sigtimedwait(&set, nullptr, &kPoll);
-    {
-      MutexLock lock(mu_);
-      if (done_) return;
-      if (signal > 0 && first) {
-        signalled_ = true;
-        changed_.NotifyAll();
-      }
+    if (signal > 0 && ending) {
+      Log(LogLevel::kWarning, "another signal, leaving at once");
+      _exit(kSignalExitBase + signal);
+    }
+    if (signal > 0) {
+      Log(LogLevel::kInfo, "signal", {{"signal", signal == SIGINT ? "SIGINT" : "SIGTERM"}});
+      Raise();
     }
     const auto now = std::chrono::steady_clock::now();
-    if (signal > 0 && first) {
-      first = false;
+    MutexLock lock(mu_);
+    if (done_) return;
+    if (signalled_ && !ending) {
+      ending = true;
       deadline = now + timeout_;
-      Log(LogLevel::kInfo, "signal", {{"signal", signal == SIGINT ? "SIGINT" : "SIGTERM"}});
-    } else if (signal > 0) {
-      Log(LogLevel::kWarning, "second signal, leaving at once");
-      _exit(kSignalExitBase + signal);
-    } else if (!first && now > deadline) {
+    }
+    if (ending && now > deadline) {
       Log(LogLevel::kError, "the shutdown hangs, leaving at once");
       _exit(kTimeoutExitCode);
     }

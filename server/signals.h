@@ -11,7 +11,7 @@ namespace ptychoserve::server {
 // SIGINT and SIGTERM, taken by a thread of their own instead of a handler, so that what follows
 // may do anything. Created before any other thread: the signals are blocked from then on.
 //
-// The thread is also the watchdog: after the first signal it ends the process when a second one
+// The thread is also the watchdog: after the first signal it ends the process when another one
 // comes, or when `timeout` has passed and nobody has called Done.
 class SignalWatcher {
  public:
@@ -25,6 +25,8 @@ class SignalWatcher {
 
   // Returns after the first signal.
   void Wait();
+  // As if the first signal had come, if none has. Thread-safe.
+  void Raise();
   // The shutdown has succeeded: call the watchdog off.
   void Done();
 

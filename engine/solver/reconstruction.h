@@ -47,6 +47,11 @@ struct ReconstructionOptions {
   // Until Release, input is taken in and gets to the device, so that its staging memory is used
   // again, but nothing starts, iterates or ends by a rule: for input that is replayed.
   bool held = false;
+  // Called, on any thread, with an error after which nothing on the device can be read any more.
+  std::function<void(const absl::Status&)> on_device_lost = [](const absl::Status&) {};
+  // What then becomes of the session: it is held for good, with what the host has, to go on
+  // elsewhere; otherwise it fails.
+  bool outlives_device = false;
   // Called after each change of state, warning, iteration or snapshot. Must be quick.
   std::function<void()> on_progress = [] {};
 };
@@ -137,7 +142,7 @@ class Reconstruction {
 
   // Does the next piece of work: load what is staged, activate points, at most one iteration.
   // Returns false when there was nothing to do. Errors of the device end the session (kFailed)
-  // and are reported there, not here.
+  // and are reported there, not here; see also ReconstructionOptions::outlives_device.
   bool RunTurn();
 
  private:

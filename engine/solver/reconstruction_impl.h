@@ -67,6 +67,8 @@ class Reconstruction::Impl {
   absl::Status PublishPresent();
   // Gives those who have asked for a checkpoint the present one.
   absl::Status AnswerCheckpoint();
+  // Of what the host has; null when the last one that was made is the better one to go on from.
+  std::shared_ptr<const Checkpoint> CheckpointWithoutDevice() const;
   void GiveCheckpoint(const std::shared_ptr<const Checkpoint>& checkpoint);
   absl::Status Complete(Completion completion);
   absl::StatusOr<bool> PollSnapshot(bool wait, bool final);
@@ -97,6 +99,7 @@ class Reconstruction::Impl {
   RunPosition run;
   std::int64_t restored_points = 0;  // Of the snapshot that the run goes on from.
   bool all_active = false;           // See NoteAllActive.
+  bool device_lost = false;          // And the session is held for good.
   std::optional<Clock::TimePoint> first_iteration_time;  // Of this process.
   DivergenceWatch watch{
       [this](std::shared_ptr<const Snapshot> snapshot) { Retire(std::move(snapshot)); }};

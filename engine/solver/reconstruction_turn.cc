@@ -75,8 +75,21 @@ RunStatus Reconstruction::Impl::CurrentRunStatus() const {
 
 bool Reconstruction::Impl::RunTurn() {
   if (solver == nullptr) return false;
+  if (device_lost) {
+    GiveCheckpoint(CheckpointWithoutDevice());
+    return false;
+  }
   absl::StatusOr<bool> worked = Advance();
   if (worked.ok()) return *worked;
+  if (absl::IsDataLoss(worked.status())) {
+    options.on_device_lost(worked.status());
+    device_lost = options.outlives_device;
+    if (device_lost) {
+      Warn(absl::StrCat("the device is lost: ", worked.status().message(),
+                        "; the session goes on when the server has been started again"));
+      return true;
+    }
+  }
   End(SessionState::kFailed, Completion::kFailed,
       absl::StrCat("the device failed: ", worked.status().message()));
   return true;
@@ -217,6 +230,16 @@ absl::Status Reconstruction::Impl::AnswerCheckpoint() {
                       solver->MakeCheckpoint(NewestSnapshot(), options.most_checkpoint_wave_bytes));
   GiveCheckpoint(checkpoint);
   return absl::OkStatus();
+}
+
+std::shared_ptr<const Checkpoint> Reconstruction::Impl::CheckpointWithoutDevice() const {
+  const std::shared_ptr<const Snapshot> newest = NewestSnapshot();
+  if (newest == nullptr || recent.empty()) return nullptr;
+  MutexLock lock(mu);
+  const StageConfig& stage = config.schedule[static_cast<std::size_t>(newest->run.stage)];
+  // Its exit waves are gone.
+  if (std::holds_alternative<DifferenceMapConfig>(stage.algorithm)) return nullptr;
+  return CheckpointOf(newest);
 }
 
 void Reconstruction::Impl::GiveCheckpoint(const std::shared_ptr<const Checkpoint>& checkpoint) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "engine/base/failpoint.h"
 #include "engine/base/status_macros.h"
 #include "engine/probe/modes.h"
 #include "engine/probe/probe.h"
@@ -306,6 +307,7 @@ absl::StatusOr<IterationMetrics> Solver::Iterate(const AlgorithmConfig& algorith
   const bool needs_waves = std::holds_alternative<DifferenceMapConfig>(algorithm);
   if (needs_waves && waves_are_stale_) PS_RETURN_IF_ERROR(RestartExitWaves());
   waves_are_stale_ = !needs_waves;
+  if (Failpoint("device.iterate") != 0) return absl::DataLossError("a failpoint took it away");
   IterationOptions options;
   options.update_object = iteration >= config_.object.start_update;
   options.update_probe = !config_.probe.frozen && iteration >= config_.probe.start_update;

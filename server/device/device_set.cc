@@ -1,15 +1,24 @@
 #include "server/device/device_set.h"
 
 #include <algorithm>
+#include <string>
 
 #include "absl/status/status.h"
 #include "engine/solver/reconstruction.h"
+#include "server/telemetry/log.h"
 
 namespace ptychoserve::server {
 
-DeviceSet::DeviceSet(std::vector<std::unique_ptr<Device>> devices) {
+void ServingDevice::NoteLost(const absl::Status& why) {
+  Log(LogLevel::kError, "a device is lost; the server ends, to be started again",
+      {{"device", device->name()}, {"reason", std::string(why.message())}});
+  on_lost();
+}
+
+DeviceSet::DeviceSet(std::vector<std::unique_ptr<Device>> devices,
+                     const std::function<void()>& on_lost) {
   for (std::unique_ptr<Device>& device : devices) {
-    devices_.push_back(std::make_unique<ServingDevice>(std::move(device)));
+    devices_.push_back(std::make_unique<ServingDevice>(std::move(device), on_lost));
   }
 }
 

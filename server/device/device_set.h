@@ -1,10 +1,12 @@
 #ifndef PTYCHOSERVE_SERVER_DEVICE_DEVICE_SET_H_
 #define PTYCHOSERVE_SERVER_DEVICE_DEVICE_SET_H_
 
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
 #include "engine/config.h"
@@ -15,11 +17,15 @@ namespace ptychoserve::server {
 
 // A device in use: what it can do, who has reserved its memory, and the thread that drives it.
 struct ServingDevice {
-  explicit ServingDevice(std::unique_ptr<Device> device_in)
-      : device(std::move(device_in)),
+  ServingDevice(std::unique_ptr<Device> device_in, std::function<void()> on_lost_in)
+      : on_lost(std::move(on_lost_in)),
+        device(std::move(device_in)),
         memory(device->name(), device->usable_bytes()),
         worker(device->name()) {}
+  // Nothing on it can be read any more, whoever tries. Thread-safe.
+  void NoteLost(const absl::Status& why);
 
+  const std::function<void()> on_lost;  // Called each time that somebody notes it.
   const std::unique_ptr<Device> device;
   MemoryAdmission memory;
   DeviceWorker worker;
@@ -28,7 +34,8 @@ struct ServingDevice {
 // The devices of this process. Thread-safe.
 class DeviceSet {
  public:
-  explicit DeviceSet(std::vector<std::unique_ptr<Device>> devices);
+  // `on_lost` is called, on any thread, once or more often, when a device is lost for good.
+  DeviceSet(std::vector<std::unique_ptr<Device>> devices, const std::function<void()>& on_lost);
 
   struct Placement {
     ServingDevice* device = nullptr;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -28,9 +29,9 @@ struct CoreLimits {
 // What all calls share. Every member is thread-safe. Outlives the gRPC server: the pools must
 // take tasks until the last call has finished, or that call would never finish.
 struct Core {
-  // `state_in` is null when nothing is to be kept on disk.
+  // `state_in` is null when nothing is to be kept on disk; `on_device_lost`: see DeviceSet.
   Core(std::vector<std::unique_ptr<Device>> devices_in, const CoreLimits& limits_in,
-       std::unique_ptr<StateDirectory> state_in)
+       std::unique_ptr<StateDirectory> state_in, const std::function<void()>& on_device_lost)
       : limits(limits_in),
         state(std::move(state_in)),
         admin(1),
@@ -38,7 +39,7 @@ struct Core {
         files(1),
         publish(kPublishThreads),
         ingest(limits_in.ingest_workers),
-        devices(std::move(devices_in)),
+        devices(std::move(devices_in), on_device_lost),
         sessions(limits_in.max_sessions) {}
 
   // Stops what still runs, in the order in which it depends on each other.

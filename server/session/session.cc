@@ -33,6 +33,10 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(SessionStart start,
   options.run_beside = [notify = &pools.notify](std::function<void()> work) {
     notify->Post(std::move(work));
   };
+  options.on_device_lost = [device = session->device_](const absl::Status& why) {
+    device->NoteLost(why);
+  };
+  options.outlives_device = session->files_.has_value();
   options.on_progress = [weak = std::weak_ptr<Session>(session)] {
     if (const auto self = weak.lock()) self->PostObserve();
   };

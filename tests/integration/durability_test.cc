@@ -395,6 +395,47 @@ TEST_F(DurabilityTest, AFullDiskIsToldAndDoesNotStopTheRun) {
   EXPECT_THAT(session.durability_failure(), HasSubstr("space"));
 }
 
+// ---- A GPU that is lost ------------------------------------------------------------------------
+
+TEST_F(DurabilityTest, ALostDeviceEndsTheServerAndTheSessionGoesOnInTheNext) {
+  const TestScan& scan = SmallScan();
+  Start("device.iterate=eio@30-", {"--checkpoint-interval-s", "0.1"});
+  const v1::Session undisturbed = Undisturbed(scan);  // Takes the first 20 iterations.
+  const std::string name = Create(scan.Config(kIterations));
+  SendPositions(name, scan, 0, scan.points());
+  FrameInput frames(api(), name);
+  EXPECT_TRUE(frames.Send(scan.Frames(0, scan.points())));
+  EXPECT_EQ(server().Wait(), 4);
+  EXPECT_THAT(server().log(), HasSubstr("a device is lost"));
+  EXPECT_THAT(frames.Status(), FailsWith(grpc::StatusCode::UNAVAILABLE, "DRAINING"));
+  Start();
+  ExpectSameResult(api().AwaitEnd(name).value, undisturbed);
+}
+
+TEST_F(DurabilityTest, ASessionInMemoryFailsWithItsDevice) {
+  setenv("PTYCHOSERVE_FAILPOINTS", "device.iterate=eio", 1);
+  const auto server = ServerProcess::Start();
+  unsetenv("PTYCHOSERVE_FAILPOINTS");
+  ASSERT_NE(server, nullptr);
+  Api api(server->address());
+  const auto created = api.Create("gone", SmallScan().Config(kIterations));
+  ASSERT_THAT(created.status, IsOk());
+  const auto context = Context();
+  v1::WatchSessionRequest watch;
+  watch.set_name(created.value.name());
+  const auto events = api.stub().WatchSession(context.get(), watch);
+  PositionInput positions(api, created.value.name());
+  FrameInput frames(api, created.value.name());
+  EXPECT_TRUE(positions.Send(SmallScan().Positions(0, SmallScan().points())));
+  EXPECT_TRUE(frames.Send(SmallScan().Frames(0, SmallScan().points())));
+  v1::SessionEvent event;
+  while (events->Read(&event)) {
+  }
+  EXPECT_EQ(event.session().state(), v1::SESSION_STATE_FAILED);
+  EXPECT_THAT(event.session().failure(), HasSubstr("the device failed"));
+  EXPECT_EQ(server->Wait(), 4);
+}
+
 // ---- Kill between any two steps --------------------------------------------------------------
 
 class KillPointTest : public DurabilityTest, public testing::WithParamInterface<const char*> {};

@@ -30,6 +30,7 @@ struct FakeRecord {
   int destroyed = 0;
   std::function<bool(int)> is_nan = [](int) { return false; };  // After that iteration, 0-based.
   std::optional<int> fail_at_iteration;
+  absl::Status failure = absl::InternalError("device lost");
   int probes_read = 0;
   bool loads_beside = false;
   bool hold_copies = false;  // Frames are copied only when somebody waits for it.
@@ -91,7 +92,7 @@ class FakeBackend final : public Backend {
   absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
                                            const IterationOptions& options) override {
     const int n = iterations_++;
-    if (record_.fail_at_iteration == n) return absl::InternalError("device lost");
+    if (record_.fail_at_iteration == n) return record_.failure;
     record_.algorithms.push_back(algorithm);
     record_.options.push_back(options);
     IterationMetrics metrics;

@@ -566,6 +566,52 @@ TEST_F(ReconstructionTest, ADeviceErrorFailsTheSessionWithItsReason) {
   EXPECT_FALSE(session_->RunTurn());
 }
 
+TEST_F(ReconstructionTest, ALostDeviceIsReportedAndFailsASessionThatIsNotKept) {
+  record().fail_at_iteration = 2;
+  record().failure = absl::DataLossError("fallen off the bus");
+  std::vector<std::string> lost;
+  options_.on_device_lost = [&](const absl::Status& why) { lost.emplace_back(why.message()); };
+  Start(Config());
+  Send(0, 8);
+  RunTurns();
+  EXPECT_THAT(lost, ElementsAre("fallen off the bus"));
+  EXPECT_EQ(progress().state, SessionState::kFailed);
+}
+
+TEST_F(ReconstructionTest, ASessionThatIsKeptOutlivesItsDeviceWithWhatTheHostHas) {
+  for (const bool difference_map : {false, true}) {
+    record().fail_at_iteration = 3;
+    record().failure = absl::DataLossError("fallen off the bus");
+    options_.outlives_device = true;
+    ReconstructionConfig config = Config();
+    config.snapshots.every_iterations = 1;
+    config.schedule = {{.algorithm = MlGradientConfig{}}};
+    if (difference_map) config.schedule[0].algorithm = DifferenceMapConfig{};
+    Start(config);
+    Send(0, 8);
+    RunTurns();
+    EXPECT_EQ(progress().state, SessionState::kReconstructing);
+    EXPECT_THAT(progress().warnings, ElementsAre(HasSubstr("fallen off the bus")));
+    EXPECT_FALSE(session_->RunTurn());
+    int made = 0;
+    std::shared_ptr<const Checkpoint> checkpoint;
+    session_->Suspend([&](std::shared_ptr<const Checkpoint> c) {
+      ++made;
+      checkpoint = std::move(c);
+    });
+    session_->RunTurn();
+    EXPECT_EQ(made, 1);
+    // Exit waves are gone, so that an earlier checkpoint of a difference map is the better one.
+    if (difference_map) {
+      EXPECT_EQ(checkpoint, nullptr);
+    } else {
+      ASSERT_NE(checkpoint, nullptr);
+      EXPECT_EQ(checkpoint->snapshot, session_->latest_snapshot());
+      EXPECT_GE(checkpoint->snapshot->iteration, 1);
+    }
+  }
+}
+
 TEST_F(ReconstructionTest, StopKeepsTheResultAndFreesTheDevice) {
   Start(Config());
   EXPECT_GT(progress().device_bytes, 0);

@@ -41,7 +41,7 @@ class SessionRegistryTest : public testing::Test {
   }
 
   WorkerPool notify_{1}, journal_{1}, files_{1};
-  DeviceSet devices_{OneDevice()};
+  DeviceSet devices_{OneDevice(), [] {}};
   SessionRegistry registry_{5};
 };
 
