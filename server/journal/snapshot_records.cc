@@ -1,5 +1,7 @@
 #include "server/journal/snapshot_records.h"
 
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <span>
 #include <utility>
@@ -15,10 +17,10 @@ namespace {
 
 namespace state = ::ptychoserve::state::v1;
 
-constexpr int kArrays = 3;
 // Beyond any detector and canvas; what a file says is not believed further.
 constexpr std::int64_t kMaxSide = 1 << 20;
 constexpr std::int64_t kMaxModes = 64;
+constexpr int kMaxPlace = 1 << 30;  // On the lattice.
 
 state::Area AreaToProto(const Region& region) {
   state::Area out;
@@ -64,19 +66,33 @@ Record ArrayRecord(StateKind kind, const std::vector<T>& data) {
   return {static_cast<std::uint32_t>(kind), 0, std::as_bytes(std::span(data))};
 }
 
+// `values` is what the snapshot's shape announces; memory is taken for what is there.
 template <class T>
-absl::Status TakeArray(const Record& record, std::vector<T>* out) {
-  const std::span<std::byte> to = std::as_writable_bytes(std::span(*out));
-  if (record.payload.size() != to.size()) {
+absl::Status TakeArray(const Record& record, std::int64_t values, std::vector<T>* out) {
+  if (!out->empty()) return absl::DataLossError("an array that has come before");
+  const std::uint64_t bytes = static_cast<std::uint64_t>(values) * sizeof(T);
+  if (record.payload.size() != bytes) {
     return absl::DataLossError(absl::StrCat("an array of ", record.payload.size(),
-                                            " bytes; its snapshot's shape needs ", to.size()));
+                                            " bytes; its snapshot's shape needs ", bytes));
   }
-  if (!to.empty()) std::memcpy(to.data(), record.payload.data(), to.size());
+  out->resize(static_cast<std::size_t>(values));
+  std::memcpy(out->data(), record.payload.data(), bytes);
   return absl::OkStatus();
 }
 
-bool IsShape(std::int64_t rows, std::int64_t cols) {
-  return rows > 0 && rows <= kMaxSide && cols > 0 && cols <= kMaxSide;
+bool IsShape(const Shape& shape) {
+  return shape.rows > 0 && shape.rows <= kMaxSide && shape.cols > 0 && shape.cols <= kMaxSide;
+}
+bool IsCanvas(const Region& canvas) {
+  return IsShape(canvas.shape) && std::abs(std::int64_t{canvas.row}) <= kMaxPlace &&
+         std::abs(std::int64_t{canvas.col}) <= kMaxPlace;
+}
+bool LiesWithin(const Region& area, const Shape& shape) {
+  const auto within = [](std::int64_t first, std::int64_t count, std::int64_t side) {
+    return first >= 0 && count >= 0 && first + count <= side;
+  };
+  return within(area.row, area.shape.rows, shape.rows) &&
+         within(area.col, area.shape.cols, shape.cols);
 }
 
 }  // namespace
@@ -116,9 +132,11 @@ absl::Status SnapshotReader::Take(const Record& record) {
     if (!header.ParseFromArray(record.payload.data(), static_cast<int>(record.payload.size()))) {
       return absl::DataLossError("a snapshot that cannot be read");
     }
+    if (snapshot_ != nullptr) return absl::DataLossError("two snapshots");
     const Region canvas = AreaFromProto(header.canvas());
+    const Region scanned = AreaFromProto(header.scanned());
     const Shape probe{header.probe_rows(), header.probe_cols()};
-    if (!IsShape(canvas.shape.rows, canvas.shape.cols) || !IsShape(probe.rows, probe.cols) ||
+    if (!IsCanvas(canvas) || !LiesWithin(scanned, canvas.shape) || !IsShape(probe) ||
         header.modes() < 1 || header.modes() > kMaxModes ||
         header.point_rows_size() != header.point_ids_size() ||
         header.point_cols_size() != header.point_ids_size()) {
@@ -131,13 +149,14 @@ absl::Status SnapshotReader::Take(const Record& record) {
     s.time = TimeFromProto(header.time());
     s.final = header.final();
     s.canvas = canvas;
-    s.scanned = AreaFromProto(header.scanned());
+    s.scanned = scanned;
     s.pixel_size_y_m = header.pixel_size_y_m();
     s.pixel_size_x_m = header.pixel_size_x_m();
-    s.object = ComplexStack(1, canvas.shape);
-    s.probe = ComplexStack(header.modes(), probe);
+    s.object.modes = 1;
+    s.object.shape = canvas.shape;
+    s.probe.modes = header.modes();
+    s.probe.shape = probe;
     s.coverage.shape = canvas.shape;
-    s.coverage.data.resize(static_cast<std::size_t>(canvas.shape.pixels()));
     for (int k = 0; k < header.point_ids_size(); ++k) {
       s.points.push_back({header.point_ids(k), header.point_rows(k), header.point_cols(k)});
     }
@@ -149,14 +168,19 @@ absl::Status SnapshotReader::Take(const Record& record) {
     return absl::OkStatus();
   }
   if (snapshot_ == nullptr) return absl::DataLossError("an array without its snapshot");
-  ++arrays_;
-  if (kind == StateKind::kObject) return TakeArray(record, &snapshot_->object.data);
-  if (kind == StateKind::kProbe) return TakeArray(record, &snapshot_->probe.data);
-  return TakeArray(record, &snapshot_->coverage.data);
+  Snapshot& s = *snapshot_;
+  if (kind == StateKind::kObject) {
+    return TakeArray(record, s.object.shape.pixels(), &s.object.data);
+  }
+  if (kind == StateKind::kProbe) {
+    return TakeArray(record, s.probe.modes * s.probe.shape.pixels(), &s.probe.data);
+  }
+  return TakeArray(record, s.coverage.shape.pixels(), &s.coverage.data);
 }
 
 absl::StatusOr<std::shared_ptr<const Snapshot>> SnapshotReader::Finish() {
-  if (snapshot_ != nullptr && arrays_ != kArrays) {
+  if (snapshot_ != nullptr && (snapshot_->object.data.empty() || snapshot_->probe.data.empty() ||
+                               snapshot_->coverage.data.empty())) {
     return absl::DataLossError("a snapshot without all of its arrays");
   }
   return std::exchange(snapshot_, nullptr);

@@ -42,8 +42,7 @@ class SnapshotReader {
   absl::StatusOr<std::shared_ptr<const Snapshot>> Finish();
 
  private:
-  std::shared_ptr<Snapshot> snapshot_;
-  int arrays_ = 0;
+  std::shared_ptr<Snapshot> snapshot_;  // Its arrays are empty until they come.
 };
 
 }  // namespace ptychoserve::server

@@ -15,6 +15,7 @@
 #include "server/service/convert.h"
 #include "server/service/errors.h"
 #include "tests/fuzz/fuzz_input.h"
+#include "tests/fuzz/quiet_protobuf.h"
 
 namespace ptychoserve::server {
 namespace {
@@ -40,6 +41,7 @@ void CheckValid(const ReconstructionConfig& config, bool has_arrays) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace ptychoserve;
   using namespace ptychoserve::server;
+  QuietProtobuf();
   FuzzInput input(data, size);
   v1::SessionConfig proto;
   if (input.Flag()) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tests/fuzz/fuzz_input.h"
+#include "tests/fuzz/quiet_protobuf.h"
 
 namespace ptychoserve::server {
 namespace {
@@ -49,6 +50,7 @@ class Pieces {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace ptychoserve;
   using namespace ptychoserve::server;
+  QuietProtobuf();
   FuzzInput input(data, size);
   const Pieces pieces(&input);
   v1::StreamFramesRequest expected;

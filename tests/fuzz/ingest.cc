@@ -19,6 +19,7 @@
 #include "server/ingest/feed.h"
 #include "server/ingest/frame_message.h"
 #include "tests/fuzz/fuzz_input.h"
+#include "tests/fuzz/quiet_protobuf.h"
 #include "tests/unit/engine/solver/fake_device.h"
 #include "tests/unit/engine/test_config.h"
 
@@ -444,6 +445,7 @@ class Run {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace ptychoserve;
+  QuietProtobuf();
   FuzzInput input(data, size);
   server::Run run(&input);
   for (int step = 0; step < server::kMaxSteps && !input.empty(); ++step) run.Step();

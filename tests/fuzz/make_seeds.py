@@ -168,7 +168,7 @@ def ingests():
     yield "skipped", b"\x17\0" + sent(4) + bytes([2, 8, 15]) + bytes([2, 0, 6]) + turn * 3
     yield "encoder", b"\x07\0" + sent(4) + samples + samples + turn * 3
     yield "full", b"\x20\0" + sent(4, 6) + turn * 3 + sent(12) + positions(4) + turn * 3
-    yield "ends_of_range", b"\x07\0" + sent(0, 3, ids=(247, 248, 247)) + bytes([3, 2, 0, 1, 248, 0, 0, 247, 1, 1, 4, 2, 2])
+    yield "ends_of_range", b"\x07\0" + sent(0, 3, ids=(244, 248, 247)) + bytes([3, 2, 0, 1, 248, 0, 0, 247, 1, 1, 4, 2, 2])
     yield "odd", b"\x07\0" + b"".join(sent(4 + i, 3, i % 3, i) for i in range(8))
     yield "bytes", b"\x07\0" + bytes([7, 1, 8]) + field(3, message((1, 104), (2, 2))) + bytes([7, 0, 9]) + b"\x12\x07\x08\x65"
 

@@ -17,6 +17,7 @@
 #include "server/session/producers.h"
 #include "server/session/session_registry.h"
 #include "tests/fuzz/fuzz_input.h"
+#include "tests/fuzz/quiet_protobuf.h"
 #include "tests/unit/engine/solver/fake_device.h"
 #include "tests/unit/engine/test_config.h"
 
@@ -183,6 +184,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace ptychoserve;
   using namespace ptychoserve::server;
   static Sessions sessions;
+  QuietProtobuf();
   FuzzInput input(data, size);
   switch (input.Below(5)) {
     case 0:

@@ -19,6 +19,7 @@
 #include "server/service/convert.h"
 #include "tests/fuzz/file_bytes.h"
 #include "tests/fuzz/fuzz_input.h"
+#include "tests/fuzz/quiet_protobuf.h"
 #include "tests/temporary_directory.h"
 #include "tests/unit/engine/solver/fake_device.h"
 #include "tests/unit/engine/test_config.h"
@@ -145,6 +146,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace ptychoserve::server;
   static const TemporaryDirectory directory;
   static const SessionFiles files(directory.path());
+  QuietProtobuf();
   FuzzInput input(data, size);
   const int which = input.Below(3);
   const std::string path = directory.path() + "/" + kNames[which];
