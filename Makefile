@@ -7,11 +7,14 @@ JOBS    ?= $(shell nproc)
 # ctest, such as -R FrameStore.
 CMAKE_ARGS ?=
 CTEST_ARGS ?=
+# For make fuzz: how long each target runs, and which ones do (all by default).
+FUZZ_MINUTES ?= 20
+FUZZ_TARGETS ?=
 PACKAGES := $(shell sed -e 's/\#.*//' -e '/^[[:space:]]*$$/d' docker/packages.txt)
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help packages configure build demo test check-all asan soak tsan format lint gpu-bundle clean
+.PHONY: help packages configure build demo test check-all asan fuzz soak tsan format lint gpu-bundle clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +47,11 @@ test: build  ## Build and run all tests
 
 asan: packages  ## All CPU tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake --preset asan $(CMAKE_ARGS) && cmake --build --preset asan -j $(JOBS) && tests/run_tests.sh build/asan $(CTEST_ARGS)
+
+fuzz: packages  ## Run each fuzzer for FUZZ_MINUTES (20); stops at the first finding
+	@command -v clang++ > /dev/null || { echo 'make fuzz needs: apt-get install clang'; exit 1; }
+	@cmake --preset fuzz $(CMAKE_ARGS) > /dev/null && cmake --build --preset fuzz -j $(JOBS) --target fuzzers
+	@tests/fuzz/run_fuzzers.sh build/fuzz $(FUZZ_MINUTES) $(FUZZ_TARGETS)
 
 soak: build  ## Kill servers and clients at random moments, 200 rounds of each
 	@PTYCHOSERVE_KILL_ROUNDS=200 $(BUILD)/bin/integration_tests --gtest_filter='KillTest.*'

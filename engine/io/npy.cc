@@ -386,11 +386,13 @@ absl::StatusOr<ComplexStack> ReadProbeNpy(const std::string& path) {
   probe.shape.cols = static_cast<int>(array.shape[rank - 1]);
   probe.data.reserve(values->size());
   for (const std::complex<double>& v : *values) {
-    if (!std::isfinite(v.real()) || !std::isfinite(v.imag())) {
+    const Complex64 single(v);  // A double may be finite, and too large for it.
+    if (!std::isfinite(single.real()) || !std::isfinite(single.imag())) {
       return absl::InvalidArgumentError(
-          absl::StrCat(path, ": element ", probe.data.size(), " of the probe is not finite"));
+          absl::StrCat(path, ": element ", probe.data.size(),
+                       " of the probe is not finite in single precision"));
     }
-    probe.data.emplace_back(static_cast<float>(v.real()), static_cast<float>(v.imag()));
+    probe.data.push_back(single);
   }
   return probe;
 }

@@ -74,6 +74,7 @@ std::int64_t IdRanges::ContiguousFrom(std::int64_t first) const {
 std::vector<std::pair<std::int64_t, std::int64_t>> IdRanges::Within(std::int64_t first,
                                                                     std::int64_t last) const {
   std::vector<std::pair<std::int64_t, std::int64_t>> parts;
+  if (last < first) return parts;
   auto it = ranges_.upper_bound(first);
   if (it != ranges_.begin() && std::prev(it)->second >= first) --it;
   for (; it != ranges_.end() && it->first <= last; ++it) {
@@ -87,12 +88,13 @@ std::vector<std::pair<std::int64_t, std::int64_t>> IdRanges::Missing(std::int64_
   std::vector<std::pair<std::int64_t, std::int64_t>> gaps;
   std::int64_t expected = first;  // Every id in [first, expected) is in the set or in a gap.
   auto it = ranges_.upper_bound(first);
-  if (it != ranges_.begin() && std::prev(it)->second >= first) {
+  // After the last range there is no gap, and, when it ends with the largest id, no number either.
+  if (it != ranges_.end() && it != ranges_.begin() && std::prev(it)->second >= first) {
     expected = std::prev(it)->second + 1;
   }
   for (; it != ranges_.end() && gaps.size() < limit; ++it) {
     gaps.emplace_back(expected, it->first - 1);
-    expected = it->second + 1;
+    if (std::next(it) != ranges_.end()) expected = it->second + 1;
   }
   return gaps;
 }

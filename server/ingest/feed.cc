@@ -22,7 +22,8 @@ std::vector<ClosedRange> Ranges(std::int64_t first, std::int64_t count,
   }
   std::vector<ClosedRange> ranges;
   for (const std::int64_t id : ids) {
-    if (!ranges.empty() && ranges.back().second == id - 1) {
+    // The smallest id follows none: there is no number before it.
+    if (!ranges.empty() && ranges.back().second < id && ranges.back().second == id - 1) {
       ranges.back().second = id;
     } else {
       ranges.emplace_back(id, id);

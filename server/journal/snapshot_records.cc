@@ -1,5 +1,7 @@
 #include "server/journal/snapshot_records.h"
 
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <span>
 #include <utility>
@@ -15,10 +17,10 @@ namespace {
 
 namespace state = ::ptychoserve::state::v1;
 
-constexpr int kArrays = 3;
 // Beyond any detector and canvas; what a file says is not believed further.
 constexpr std::int64_t kMaxSide = 1 << 20;
 constexpr std::int64_t kMaxModes = 64;
+constexpr int kMaxPlace = 1 << 30;  // On the lattice.
 
 state::Area AreaToProto(const Region& region) {
   state::Area out;
@@ -64,22 +66,38 @@ Record ArrayRecord(StateKind kind, const std::vector<T>& data) {
   return {static_cast<std::uint32_t>(kind), 0, std::as_bytes(std::span(data))};
 }
 
-// Nothing is allocated before it is there.
+// `values` is what the snapshot's shape announces; memory is taken for what is there.
 template <class T>
-absl::Status TakeArray(const Record& record, std::int64_t elements, std::vector<T>* out) {
-  if (record.payload.size() != static_cast<std::size_t>(elements) * sizeof(T)) {
+absl::Status AppendArray(const Record& record, std::int64_t values, std::vector<T>* out) {
+  const std::uint64_t bytes = static_cast<std::uint64_t>(values) * sizeof(T);
+  if (record.payload.size() != bytes) {
     return absl::DataLossError(absl::StrCat("an array of ", record.payload.size(),
-                                            " bytes; its snapshot's shape needs ",
-                                            elements * static_cast<std::int64_t>(sizeof(T))));
+                                            " bytes; its snapshot's shape needs ", bytes));
   }
   const std::size_t before = out->size();
-  out->resize(before + static_cast<std::size_t>(elements));
-  if (elements > 0) std::memcpy(out->data() + before, record.payload.data(), record.payload.size());
+  out->resize(before + static_cast<std::size_t>(values));
+  std::memcpy(out->data() + before, record.payload.data(), bytes);
   return absl::OkStatus();
 }
+template <class T>
+absl::Status TakeArray(const Record& record, std::int64_t values, std::vector<T>* out) {
+  if (!out->empty()) return absl::DataLossError("an array that has come before");
+  return AppendArray(record, values, out);
+}
 
-bool IsShape(std::int64_t rows, std::int64_t cols) {
-  return rows > 0 && rows <= kMaxSide && cols > 0 && cols <= kMaxSide;
+bool IsShape(const Shape& shape) {
+  return shape.rows > 0 && shape.rows <= kMaxSide && shape.cols > 0 && shape.cols <= kMaxSide;
+}
+bool IsCanvas(const Region& canvas) {
+  return IsShape(canvas.shape) && std::abs(std::int64_t{canvas.row}) <= kMaxPlace &&
+         std::abs(std::int64_t{canvas.col}) <= kMaxPlace;
+}
+bool LiesWithin(const Region& area, const Shape& shape) {
+  const auto within = [](std::int64_t first, std::int64_t count, std::int64_t side) {
+    return first >= 0 && count >= 0 && first + count <= side;
+  };
+  return within(area.row, area.shape.rows, shape.rows) &&
+         within(area.col, area.shape.cols, shape.cols);
 }
 
 }  // namespace
@@ -137,9 +155,11 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
   if (!header.ParseFromArray(record.payload.data(), static_cast<int>(record.payload.size()))) {
     return absl::DataLossError("a snapshot that cannot be read");
   }
+  if (snapshot_ != nullptr) return absl::DataLossError("two snapshots");
   const Region canvas = AreaFromProto(header.canvas());
+  const Region scanned = AreaFromProto(header.scanned());
   const Shape probe{header.probe_rows(), header.probe_cols()};
-  if (!IsShape(canvas.shape.rows, canvas.shape.cols) || !IsShape(probe.rows, probe.cols) ||
+  if (!IsCanvas(canvas) || !LiesWithin(scanned, canvas.shape) || !IsShape(probe) ||
       header.modes() < 1 || header.modes() > kMaxModes ||
       header.point_rows_size() != header.point_ids_size() ||
       header.point_cols_size() != header.point_ids_size() ||
@@ -154,7 +174,7 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
   s.time = TimeFromProto(header.time());
   s.final = header.final();
   s.canvas = canvas;
-  s.scanned = AreaFromProto(header.scanned());
+  s.scanned = scanned;
   s.pixel_size_y_m = header.pixel_size_y_m();
   s.pixel_size_x_m = header.pixel_size_x_m();
   s.object.modes = 1;
@@ -182,7 +202,7 @@ absl::Status SnapshotReader::TakeExitWave(const Record& record) {
     return absl::DataLossError("exit waves that are not in the order of their points");
   }
   exit_waves_->waves.modes += modes;
-  return TakeArray(record, modes * exact_probe_.shape.pixels(), &exit_waves_->waves.data);
+  return AppendArray(record, modes * exact_probe_.shape.pixels(), &exit_waves_->waves.data);
 }
 
 absl::Status SnapshotReader::Take(const Record& record) {
@@ -195,7 +215,6 @@ absl::Status SnapshotReader::Take(const Record& record) {
   const std::int64_t probe = s.probe.modes * s.probe.shape.pixels();
   if (kind == StateKind::kExitWave) return TakeExitWave(record);
   if (kind == StateKind::kExactProbe) return TakeArray(record, probe, &exact_probe_.data);
-  ++arrays_;
   if (kind == StateKind::kObject) return TakeArray(record, canvas, &s.object.data);
   if (kind == StateKind::kProbe) return TakeArray(record, probe, &s.probe.data);
   return TakeArray(record, canvas, &s.coverage.data);
@@ -203,7 +222,8 @@ absl::Status SnapshotReader::Take(const Record& record) {
 
 absl::StatusOr<std::shared_ptr<const Checkpoint>> SnapshotReader::Finish() {
   if (snapshot_ == nullptr) return nullptr;
-  if (arrays_ != kArrays ||
+  if (snapshot_->object.data.empty() || snapshot_->probe.data.empty() ||
+      snapshot_->coverage.data.empty() || (exit_waves_ && exact_probe_.data.empty()) ||
       (exit_waves_ &&
        exit_waves_->waves.modes != std::ssize(exit_waves_->kept_deviation) * exact_probe_.modes)) {
     return absl::DataLossError("a snapshot without all of its arrays");

@@ -54,10 +54,10 @@ class SnapshotReader {
   absl::Status TakeHeader(const Record& record);
   absl::Status TakeExitWave(const Record& record);
 
+  // Arrays are empty until they come.
   std::shared_ptr<Snapshot> snapshot_;
   ComplexStack exact_probe_;
   std::optional<ExitWaveState> exit_waves_;
-  int arrays_ = 0;
 };
 
 }  // namespace ptychoserve::server

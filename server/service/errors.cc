@@ -20,14 +20,6 @@ constexpr std::size_t kMaxMessageBytes = 1024;
 constexpr std::size_t kMaxBadRequestBytes = 3072;
 constexpr std::size_t kMaxDescriptionBytes = 400;
 
-std::string Cut(absl::string_view text, std::size_t limit) {
-  if (text.size() <= limit) return std::string(text);
-  // Never in the middle of a UTF-8 sequence: metadata would not decode.
-  std::size_t end = limit;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return absl::StrCat(text.substr(0, end), "...");
-}
-
 template <typename Detail>
 std::string TypeUrl() {
   return absl::StrCat(kTypePrefix, Detail::descriptor()->full_name());
@@ -79,6 +71,13 @@ std::string DefaultReason(absl::StatusCode code) {
 }
 
 }  // namespace
+
+std::string Cut(absl::string_view text, std::size_t limit) {
+  if (text.size() <= limit) return std::string(text);
+  std::size_t end = limit;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return absl::StrCat(text.substr(0, end), "...");
+}
 
 absl::Status WithReason(absl::Status status, absl::string_view reason, ErrorMetadata metadata) {
   rpc::ErrorInfo info;

@@ -50,6 +50,10 @@ absl::Status WithReason(absl::Status status, absl::string_view reason, ErrorMeta
 // Attaches a hint when to try again.
 absl::Status WithRetryAfter(absl::Status status, std::chrono::milliseconds delay);
 
+// At most the first `limit` bytes of a text that a client has sent, and then "..."; never ends in
+// the middle of a UTF-8 sequence, which details could not hold.
+std::string Cut(absl::string_view text, std::size_t limit);
+
 // INVALID_ARGUMENT with a BadRequest that lists all of `violations` (not empty).
 absl::Status InvalidFields(absl::string_view reason, const std::vector<FieldViolation>& violations);
 absl::Status InvalidField(absl::string_view reason, absl::string_view field,

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cstdint>
+
 #include "server/service/convert.h"
 #include "server/service/enums.h"
 
@@ -76,8 +79,11 @@ Progress ProgressFromProto(const v1::Session& session) {
 }
 
 std::chrono::system_clock::time_point TimeFromProto(const google::protobuf::Timestamp& time) {
+  // Times in nanoseconds reach from 1677 to 2262.
+  constexpr std::int64_t kMaxSeconds = 9'000'000'000;
   const std::chrono::nanoseconds since_epoch =
-      std::chrono::seconds(time.seconds()) + std::chrono::nanoseconds(time.nanos());
+      std::chrono::seconds(std::clamp(time.seconds(), -kMaxSeconds, kMaxSeconds)) +
+      std::chrono::nanoseconds(time.nanos());
   return std::chrono::system_clock::time_point(
       std::chrono::duration_cast<std::chrono::system_clock::duration>(since_epoch));
 }

@@ -77,7 +77,7 @@ absl::Status ApplyUpdate(Session& session, const v1::UpdateSessionRequest& reque
     if (!ApplyPath(path, edge.config, scratch)) {
       return InvalidField(
           reason::kInvalidRequest, "update_mask",
-          absl::StrCat("'", path.substr(0, 100), "' cannot be changed; see UpdateSessionRequest"));
+          absl::StrCat("'", Cut(path, 100), "' cannot be changed; see UpdateSessionRequest"));
     }
   }
   auto violations = session.reconstruction().UpdateSettings([&](ReconstructionConfig& config) {

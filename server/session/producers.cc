@@ -24,7 +24,7 @@ absl::Status Producers::Attach(RecordKind kind, const std::string& id, std::uint
   if (!IsProducerId(id)) {
     return InvalidField(
         reason::kInvalidRequest, "open.producer",
-        absl::StrCat("'", id.substr(0, kMaxIdBytes), "'; allowed: 1 to 64 of A-Z a-z 0-9 . _ : -"));
+        absl::StrCat("'", Cut(id, kMaxIdBytes), "'; allowed: 1 to 64 of A-Z a-z 0-9 . _ : -"));
   }
   std::shared_ptr<Fenceable> before;
   {

@@ -198,5 +198,11 @@ TEST(ProbeNpy, WrongRankEmptyAndNonFiniteAreRefused) {
   EXPECT_THAT(std::string(ReadProbeNpy(path).status().message()), HasSubstr("element 1"));
 }
 
+TEST(ProbeNpy, ValuesBeyondSinglePrecisionAreRefused) {
+  const std::string path = TempPath("large_probe.npy");
+  ASSERT_TRUE(WriteNpy(path, NpyArray::FromDouble({1, 2}, {1e38, 1e39})).ok());
+  EXPECT_THAT(std::string(ReadProbeNpy(path).status().message()), HasSubstr("element 1"));
+}
+
 }  // namespace
 }  // namespace ptychoserve

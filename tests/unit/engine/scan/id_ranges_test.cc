@@ -49,6 +49,16 @@ TEST(IdRangesTest, MissingStartsAtTheFirstIdAndIsLimited) {
   EXPECT_THAT(ids.Missing(21, 10), IsEmpty());
 }
 
+TEST(IdRangesTest, LargestIdIsNoMatterAndAnEmptyIntervalHoldsNothing) {
+  constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
+  IdRanges ids;
+  ids.Insert(kLargest);
+  EXPECT_THAT(ids.Missing(kLargest - 2, 10), ElementsAre(Pair(kLargest - 2, kLargest - 1)));
+  EXPECT_THAT(ids.Missing(kLargest, 10), IsEmpty());
+  ids.InsertRange(3, 9);
+  EXPECT_THAT(ids.Within(6, 5), IsEmpty());
+}
+
 TEST(IdRangesTest, MissingIsKnownUpToTheLargestIdOrTheFirstGapThatIsLeftOut) {
   IdRanges ids;
   EXPECT_THAT(ids.MissingUpTo(3, 10).ranges, IsEmpty());
