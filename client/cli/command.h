@@ -46,6 +46,9 @@ void AddFinish(CLI::App& app, Context& context);
 void AddStop(CLI::App& app, Context& context);
 void AddDelete(CLI::App& app, Context& context);
 void AddUpdate(CLI::App& app, Context& context);
+void AddExport(CLI::App& app, Context& context);
+void AddImport(CLI::App& app, Context& context);
+void AddRerun(CLI::App& app, Context& context);
 void AddInfo(CLI::App& app, Context& context);
 
 }  // namespace ptychoserve::cli

@@ -62,6 +62,9 @@ int main(int argc, char** argv) {
     cli::AddStop(app, context);
     cli::AddDelete(app, context);
     cli::AddUpdate(app, context);
+    cli::AddExport(app, context);
+    cli::AddImport(app, context);
+    cli::AddRerun(app, context);
     cli::AddInfo(app, context);
     try {
       app.parse(argc, argv);

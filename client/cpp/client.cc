@@ -230,6 +230,47 @@ std::unique_ptr<Watch> Client::WatchSnapshots(const std::string& session,
       std::move(on_done));
 }
 
+absl::Status Client::ExportState(const std::string& session, const ExportOptions& options,
+                                 const std::function<absl::Status(std::string_view)>& take) {
+  v1::ExportStateRequest request;
+  request.set_name(SessionName(session));
+  request.set_omit_input(!options.input);
+  request.set_omit_run(!options.run);
+  grpc::ClientContext context;
+  const auto reader = impl_->stub->ExportState(&context, request);
+  v1::ExportStateResponse part;
+  absl::Status taken;
+  while (taken.ok() && reader->Read(&part)) taken = take(part.data());
+  if (!taken.ok()) context.TryCancel();
+  const absl::Status finished = FromGrpc(reader->Finish());
+  return taken.ok() ? finished : taken;
+}
+
+absl::StatusOr<v1::Session> Client::ImportState(
+    const v1::ImportStart& start, const std::function<absl::StatusOr<std::string>()>& next) {
+  grpc::ClientContext context;
+  v1::Session session;
+  const auto writer = impl_->stub->ImportState(&context, &session);
+  v1::ImportStateRequest request;
+  *request.mutable_start() = start;
+  // Where a write fails, Finish tells why.
+  bool open = writer->Write(request);
+  while (open) {
+    auto part = next();
+    if (!part.ok()) {
+      context.TryCancel();
+      writer->Finish();
+      return part.status();
+    }
+    if (part->empty()) break;
+    request.set_data(*std::move(part));
+    open = writer->Write(request);
+  }
+  writer->WritesDone();
+  PS_RETURN_IF_ERROR(FromGrpc(writer->Finish()));
+  return session;
+}
+
 std::unique_ptr<FrameWriter> Client::OpenFrameWriter(const std::string& session,
                                                      const FrameFormat& format,
                                                      WriterOptions options) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -30,6 +31,12 @@ struct ClientOptions {
 
 // "sessions/{id}" of either form.
 std::string SessionName(const std::string& id_or_name);
+
+// What an exported file leaves out.
+struct ExportOptions {
+  bool input = true;  // What has come in.
+  bool run = true;    // Where the run is: object, probe, exit waves.
+};
 
 // A connection to a ptychoserved. Sessions are named by id or by full name. Errors are those that
 // the proto files state, with details (see GetErrorDetails). Thread-safe.
@@ -75,6 +82,16 @@ class Client {
                                         std::chrono::milliseconds min_interval,
                                         std::function<void(Snapshot)> on_snapshot,
                                         std::function<void(const absl::Status&)> on_done);
+
+  // The session as a file, whose parts are given to `take` one after the other, while it goes on.
+  // Errors: also those of `take`, which end it.
+  absl::Status ExportState(const std::string& session, const ExportOptions& options,
+                           const std::function<absl::Status(std::string_view)>& take);
+  // A new session from such a file: `next` gives its parts, at most kImportPartBytes each, and
+  // nothing at the end. Errors: also those of `next`.
+  absl::StatusOr<v1::Session> ImportState(const v1::ImportStart& start,
+                                          const std::function<absl::StatusOr<std::string>()>& next);
+  static constexpr std::size_t kImportPartBytes = 1 << 20;
 
   // Opens a stream on a connection of its own, so that several writers share the load. Returns at
   // once; an error comes with the first use.

@@ -129,6 +129,18 @@ absl::Status RecordWriter::Sync() {
   return absl::OkStatus();
 }
 
+std::string RecordFileBegin() { return std::string(kFileMagic, kFileMagicBytes); }
+
+std::string RecordHeaderBytes(const Record& record) {
+  RecordHeader header{.magic = kRecordMagic,
+                      .kind = record.kind,
+                      .sequence = record.sequence,
+                      .bytes = record.payload.size(),
+                      .payload_hash = XXH3_64bits(record.payload.data(), record.payload.size())};
+  header.header_hash = header.Hash();
+  return std::string(reinterpret_cast<const char*>(&header), sizeof(header));
+}
+
 // --- Reading ---------------------------------------------------------------------------------
 
 RecordReader::~RecordReader() {

@@ -26,6 +26,10 @@ struct Record {
   std::span<const std::byte> payload;
 };
 
+// The parts of such a file, for one that is made elsewhere.
+std::string RecordFileBegin();
+std::string RecordHeaderBytes(const Record& record);
+
 // Appends records to a file of its own. After an error the file's end may be torn: write no more.
 // Errors: kResourceExhausted when the disk is full, kInternal with the path and the system's words.
 class RecordWriter {

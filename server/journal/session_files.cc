@@ -103,7 +103,7 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> SessionFiles::ReadCheckpoint()
   return reader.Finish();
 }
 
-absl::Status SessionFiles::WriteResult(const SavedResult& saved) const {
+absl::Status SessionFiles::WriteResult(const SavedResult& saved, bool keep_input) const {
   const std::string bytes = saved.result.SerializeAsString();
   std::vector<Record> records = {MessageRecord(StateKind::kResult, bytes)};
   std::optional<SnapshotRecords> snapshot;
@@ -114,8 +114,10 @@ absl::Status SessionFiles::WriteResult(const SavedResult& saved) const {
   PS_RETURN_IF_ERROR(ReplaceRecordFile(PathOf(kResultName), records));
   Failpoint("result.before_cleanup");
   std::error_code ignored;  // What stays behind is removed when the session is.
-  for (const auto& segment : JournalSegments()) {
-    for (const std::string& path : segment) fs::remove(path, ignored);
+  if (!keep_input) {
+    for (const auto& segment : JournalSegments()) {
+      for (const std::string& path : segment) fs::remove(path, ignored);
+    }
   }
   fs::remove(PathOf(kCheckpointName), ignored);
   return absl::OkStatus();

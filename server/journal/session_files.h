@@ -40,8 +40,9 @@ class SessionFiles {
   // Null when there is none.
   absl::StatusOr<std::shared_ptr<const Checkpoint>> ReadCheckpoint() const;
 
-  // Once it is on disk, what it makes superfluous is removed.
-  absl::Status WriteResult(const SavedResult& result) const;
+  // Once it is on disk, what it makes superfluous is removed: the checkpoint and, unless it is to
+  // be kept, the journal.
+  absl::Status WriteResult(const SavedResult& result, bool keep_input) const;
   // Errors: kNotFound when the session has not ended.
   absl::StatusOr<SavedResult> ReadResult() const;
 

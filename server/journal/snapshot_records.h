@@ -25,6 +25,7 @@ enum class StateKind : std::uint32_t {
   // And of a checkpoint:
   kExactProbe = 22,
   kExitWave = 23,  // One for each point; the sequence is its place among the points.
+  kEnd = 24,       // Of a state file.
 };
 
 // A snapshot, or a checkpoint, as records, which look at it and at this.

@@ -39,11 +39,13 @@ struct Core {
         files(1),
         publish(kPublishThreads),
         ingest(limits_in.ingest_workers),
+        imports(1),
         devices(std::move(devices_in), on_device_lost),
         sessions(limits_in.max_sessions) {}
 
   // Stops what still runs, in the order in which it depends on each other.
   ~Core() {
+    imports.Stop();
     ingest.Stop();
     admin.Stop();
     devices.Stop();
@@ -64,6 +66,7 @@ struct Core {
   WorkerPool files;    // Writes checkpoints and results.
   WorkerPool publish;  // Snapshots, events: dashboards never take a detector's threads.
   WorkerPool ingest;   // Decodes frames.
+  WorkerPool imports;  // Takes whole sessions in, one after the other.
   DeviceSet devices;
   SessionRegistry sessions;
   StreamSet streams;

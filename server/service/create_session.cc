@@ -47,6 +47,20 @@ void MakeFiles(Core& core, SessionStart& start) {
       {{"session", start.id}, {"reason", start.unsaved_reason}});
 }
 
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Session>> MakeSession(Core& core, SessionStart start) {
+  PS_ASSIGN_OR_RETURN(DeviceSet::Placement placement, core.devices.Place(start.config));
+  if (core.state != nullptr) MakeFiles(core, start);
+  const std::optional<SessionFiles> files = start.files;
+  auto session =
+      Session::Create(std::move(start), std::move(placement), core.limits.session, core.pools());
+  if (!session.ok() && files) files->Remove().IgnoreError();  // Found and removed at a restart.
+  return session;
+}
+
+namespace {
+
 absl::Status Create(Core& core, const v1::CreateSessionRequest& request, v1::Session& response) {
   if (!request.session_id().empty()) PS_RETURN_IF_ERROR(CheckSessionId(request.session_id()));
   if (!request.has_config()) {
@@ -57,15 +71,8 @@ absl::Status Create(Core& core, const v1::CreateSessionRequest& request, v1::Ses
   PS_ASSIGN_OR_RETURN(const ReconstructionConfig config, CheckedConfig(requested));
   if (request.validate_only()) return Plan(core, id, requested, config, response);
 
-  const auto make = [&]() -> absl::StatusOr<std::shared_ptr<Session>> {
-    PS_ASSIGN_OR_RETURN(DeviceSet::Placement placement, core.devices.Place(config));
-    SessionStart start{.id = id, .requested = requested, .config = config};
-    if (core.state != nullptr) MakeFiles(core, start);
-    const std::optional<SessionFiles> files = start.files;
-    auto session =
-        Session::Create(std::move(start), std::move(placement), core.limits.session, core.pools());
-    if (!session.ok() && files) files->Remove().IgnoreError();  // Found and removed at a restart.
-    return session;
+  const auto make = [&] {
+    return MakeSession(core, {.id = id, .requested = requested, .config = config});
   };
   PS_ASSIGN_OR_RETURN(const SessionRegistry::Created created,
                       core.sessions.Create(id, requested, make));

@@ -39,6 +39,8 @@ inline constexpr char kSessionLimit[] = "SESSION_LIMIT";
 inline constexpr char kFirstMessageTimeout[] = "FIRST_MESSAGE_TIMEOUT";
 inline constexpr char kClientGone[] = "CLIENT_GONE";
 inline constexpr char kDraining[] = "DRAINING";
+inline constexpr char kInputNotKept[] = "INPUT_NOT_KEPT";
+inline constexpr char kBadStateFile[] = "BAD_STATE_FILE";
 inline constexpr char kProducerFenced[] = "PRODUCER_FENCED";
 inline constexpr char kInternal[] = "INTERNAL";
 }  // namespace reason

@@ -15,6 +15,9 @@ namespace ptychoserve::server {
 grpc::ServerUnaryReactor* HandleCreateSession(Core& core, grpc::CallbackServerContext* context,
                                               const v1::CreateSessionRequest* request,
                                               v1::Session* response);
+// The session that `start` (checked) asks for, on the device with the most room, with files where
+// the server keeps some. Errors: those of DeviceSet::Place and Session::Create.
+absl::StatusOr<std::shared_ptr<Session>> MakeSession(Core& core, SessionStart start);
 grpc::ServerUnaryReactor* HandleGetSession(Core& core, grpc::CallbackServerContext* context,
                                            const v1::GetSessionRequest* request,
                                            v1::Session* response);

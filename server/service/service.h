@@ -3,7 +3,9 @@
 
 #include "ptychoserve/v1/service.grpc.pb.h"
 #include "server/ingest/frame_stream.h"
+#include "server/ingest/import_state.h"
 #include "server/ingest/position_stream.h"
+#include "server/publish/export_state.h"
 #include "server/publish/get_snapshot.h"
 #include "server/publish/watch_session.h"
 #include "server/publish/watch_snapshots.h"
@@ -27,8 +29,10 @@ using ServiceBase =
     v1::Ptychoserve::WithCallbackMethod_GetSnapshot<
     v1::Ptychoserve::WithCallbackMethod_WatchSnapshots<
     v1::Ptychoserve::WithCallbackMethod_WatchSession<
+    v1::Ptychoserve::WithCallbackMethod_ExportState<
+    v1::Ptychoserve::WithCallbackMethod_ImportState<
     v1::Ptychoserve::WithCallbackMethod_GetServerInfo<
-    v1::Ptychoserve::Service>>>>>>>>>>>>>;
+    v1::Ptychoserve::Service>>>>>>>>>>>>>>>;
 // clang-format on
 
 // The service: each call goes to its own handler. Thread-safe. `core` outlives the gRPC server.
@@ -90,6 +94,15 @@ class Service final : public ServiceBase {
   grpc::ServerWriteReactor<v1::SessionEvent>* WatchSession(
       Context* context, const v1::WatchSessionRequest* request) override {
     return WatchSessionStream::Start(core_, context, *request);
+  }
+
+  grpc::ServerWriteReactor<v1::ExportStateResponse>* ExportState(
+      Context* context, const v1::ExportStateRequest* request) override {
+    return ExportStateStream::Start(core_, context, *request);
+  }
+  grpc::ServerReadReactor<v1::ImportStateRequest>* ImportState(Context* context,
+                                                               v1::Session* response) override {
+    return ImportStateStream::Start(core_, context, response);
   }
 
  private:

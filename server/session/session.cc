@@ -112,7 +112,10 @@ v1::Session Session::ToProto(bool with_config) const {
   v1::Session out;
   ProgressToProto(reconstruction_->progress(), out);
   out.set_name(name_);
-  if (with_config) *out.mutable_config() = ConfigToProto(reconstruction_->config());
+  if (with_config) {
+    *out.mutable_config() = ConfigToProto(reconstruction_->config());
+    out.mutable_config()->set_keep_input(requested_.keep_input());
+  }
   *out.mutable_create_time() = TimeToProto(create_time_);
   out.set_device(device_name_);
   out.set_pixel_size_y_m(pixel_size_.y_m);
@@ -250,7 +253,7 @@ void Session::SaveResult() {
     *saved.result.add_state_times() = TimeToProto(change.time);
   }
   saved.snapshot = reconstruction_->latest_snapshot();
-  const absl::Status written = files_->WriteResult(saved);
+  const absl::Status written = files_->WriteResult(saved, requested_.keep_input());
   if (written.ok()) {
     journal_->Abandon();
     return;

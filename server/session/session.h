@@ -87,6 +87,9 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   Reconstruction& reconstruction() { return *reconstruction_; }
   const Reconstruction& reconstruction() const { return *reconstruction_; }
 
+  // Null when it lives as long as the server.
+  const SessionFiles* files() const { return files_ ? &*files_ : nullptr; }
+
   SessionState state() const { return reconstruction_->state(); }
   // The resource; the configuration is left out on request, it can be large.
   v1::Session ToProto(bool with_config = true) const;
