@@ -7,6 +7,7 @@ JOBS    ?= $(shell nproc)
 # ctest, such as -R FrameStore.
 CMAKE_ARGS ?=
 CTEST_ARGS ?=
+SOAK_MINUTES ?= 10
 PACKAGES := $(shell sed -e 's/\#.*//' -e '/^[[:space:]]*$$/d' docker/packages.txt)
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -45,8 +46,9 @@ test: build  ## Build and run all tests
 asan: packages  ## All CPU tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake --preset asan $(CMAKE_ARGS) && cmake --build --preset asan -j $(JOBS) && tests/run_tests.sh build/asan $(CTEST_ARGS)
 
-soak: build  ## Kill servers and clients at random moments, 200 rounds of each
-	@PTYCHOSERVE_KILL_ROUNDS=200 $(BUILD)/bin/integration_tests --gtest_filter='KillTest.*'
+soak: build  ## 200 kills of servers and of clients, and SOAK_MINUTES (10) with 1000 sessions
+	@PTYCHOSERVE_KILL_ROUNDS=200 $(BUILD)/bin/integration_tests --gtest_filter='*KillTest.*'
+	@$(BUILD)/bin/session_soak $(SOAK_MINUTES)
 
 tsan: packages  ## The tests without gRPC under ThreadSanitizer
 	@cmake --preset tsan $(CMAKE_ARGS) && cmake --build --preset tsan -j $(JOBS) && tests/run_tests.sh build/tsan $(CTEST_ARGS)
