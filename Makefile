@@ -10,6 +10,8 @@ CTEST_ARGS ?=
 # For make fuzz: how long each target runs, and which ones do (all by default).
 FUZZ_MINUTES ?= 20
 FUZZ_TARGETS ?=
+# For make soak.
+SOAK_MINUTES ?= 10
 PACKAGES := $(shell sed -e 's/\#.*//' -e '/^[[:space:]]*$$/d' docker/packages.txt)
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -53,8 +55,9 @@ fuzz: packages  ## Run each fuzzer for FUZZ_MINUTES (20); stops at the first fin
 	@cmake --preset fuzz $(CMAKE_ARGS) > /dev/null && cmake --build --preset fuzz -j $(JOBS) --target fuzzers
 	@tests/fuzz/run_fuzzers.sh build/fuzz $(FUZZ_MINUTES) $(FUZZ_TARGETS)
 
-soak: build  ## Kill servers and clients at random moments, 200 rounds of each
-	@PTYCHOSERVE_KILL_ROUNDS=200 $(BUILD)/bin/integration_tests --gtest_filter='KillTest.*'
+soak: build  ## 200 kills of servers and of clients, and SOAK_MINUTES (10) with 1000 sessions
+	@PTYCHOSERVE_KILL_ROUNDS=200 $(BUILD)/bin/integration_tests --gtest_filter='*KillTest.*'
+	@$(BUILD)/bin/session_soak $(SOAK_MINUTES)
 
 tsan: packages  ## The tests without gRPC under ThreadSanitizer
 	@cmake --preset tsan $(CMAKE_ARGS) && cmake --build --preset tsan -j $(JOBS) && tests/run_tests.sh build/tsan $(CTEST_ARGS)

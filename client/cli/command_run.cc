@@ -51,6 +51,10 @@ void AddRun(CLI::App& app, Context& context) {
   command->add_option("--drop", options->faults.drop, "Fraction of the frames that is never sent")
       ->group(group);
   command
+      ->add_flag("--declare-dropped", options->declare_dropped,
+                 "Declare the frames of --drop lost, so that nobody waits for them")
+      ->group(group);
+  command
       ->add_option("--duplicate", options->faults.duplicate,
                    "Fraction of the frames that is sent twice")
       ->group(group);

@@ -15,7 +15,11 @@ constexpr char kFooter[] = R"(
 Examples:
   ptychoctl stream s1 scan.cxi --rate 200
   ptychoctl stream s1 scan.cxi --positions-only
-  ptychoctl stream s1 scan.cxi --frames-only --streams 2 --finish)";
+  ptychoctl stream s1 scan.cxi --frames-only --streams 2 --finish
+  ptychoctl stream s1 scan.cxi --producer eiger --spool-dir /var/spool/scan --spool-always
+
+With --producer, the same command once more sends only what the session does not have yet: after a
+kill, or just to be sure.)";
 
 struct StreamOptions {
   std::string session;

@@ -23,15 +23,22 @@ struct FeedOptions {
   int streams = 1;
   double rate = 0;  // Frames a second; 0: as fast as the server takes them.
   std::string encoding = "raw";
-  int batch = 0;  // Frames a message; 0: as many as make about 1 MiB.
+  int batch = 0;               // Frames a message; 0: as many as make about 1 MiB.
+  double give_up_after = 600;  // Seconds that a broken connection is tried again.
+  std::string producer;        // Names the sender; empty: at random.
+  std::string spool_dir;       // For what the server does not take; empty: none.
+  bool spool_always = false;   // Everything is written there first.
   bool frames = true;
   bool positions = true;
 };
 void AddFeedFlags(CLI::App* command, FeedOptions& options);
+// Errors: kInvalidArgument naming the option.
+absl::Status CheckFeed(const FeedOptions& options);
 
 // What has been sent.
 struct FeedReport {
-  std::int64_t frames = 0;  // Duplicates included.
+  std::int64_t frames = 0;  // Duplicates included, and those that were declared lost.
+  std::int64_t known = 0;   // Frames not sent: the session had them from an earlier run.
   std::int64_t positions = 0;
   std::int64_t payload_bytes = 0;  // Of frames, encoded.
   double seconds = 0;              // From the first frame to the last acknowledgement.
@@ -39,10 +46,13 @@ struct FeedReport {
 Json ToJson(const FeedReport& report);
 
 // Plays the detector and the stage: sends frames of a scan file, and their positions with them.
-// Frame id = index in the file. Ends with kCancelled on Ctrl-C. Not thread-safe.
+// Frame id = index in the file. Ends with kCancelled on Ctrl-C. That the session has ended is no
+// error if it has the whole scan. Not thread-safe.
 class Feeder {
  public:
-  // Client and reader must outlive the feeder. Errors: kInvalidArgument naming the option.
+  // Client and reader must outlive the feeder. With a spool, returns when the server has what an
+  // earlier run has left there. Errors: kInvalidArgument naming the option, kCancelled, those of
+  // the writers.
   static absl::StatusOr<std::unique_ptr<Feeder>> Open(client::Client& client,
                                                       const std::string& session,
                                                       CxiScanReader& scan,
@@ -53,6 +63,8 @@ class Feeder {
   absl::Status Send(std::span<const std::int64_t> frame_ids);
   // Sends positions alone: of frames that the detector has lost.
   absl::Status SendPositions(std::span<const std::int64_t> frame_ids);
+  // Declares frames lost.
+  absl::Status Skip(std::span<const std::int64_t> frame_ids);
   // Waits until the server has dealt with all that was sent.
   absl::Status Flush();
   // Ends the streams.
@@ -62,9 +74,15 @@ class Feeder {
 
  private:
   Feeder(CxiScanReader& scan, const FeedOptions& options, Encoding encoding);
+  absl::Status OpenWriters(client::Client& client, const std::string& session,
+                           const client::FrameFormat& format);
+  absl::Status CloseWriters();
+  template <typename Writer, typename Attempt>
+  absl::Status Try(Writer& writer, Attempt attempt) const;
   absl::Status SendPosition(std::int64_t id);
   absl::Status SendFrame(std::int64_t id);
   void Pace();
+  std::int64_t known_frames() const;
 
   CxiScanReader& scan_;
   const FeedOptions options_;

@@ -35,6 +35,7 @@ constexpr milliseconds kPollStaged{1};
 constexpr milliseconds kHeld{2'000};
 
 absl::Status Check(const RunOptions& options) {
+  PS_RETURN_IF_ERROR(CheckFeed(options.feed));
   PS_RETURN_IF_ERROR(CheckFaults(options.faults));
   if (options.chunks < 1) {
     return absl::InvalidArgumentError(
@@ -206,6 +207,7 @@ class ScanRun {
     }
     // The stage was there, even where the detector lost the frame.
     PS_RETURN_IF_ERROR(feeder_->SendPositions(plan_.dropped));
+    if (options_.declare_dropped) PS_RETURN_IF_ERROR(feeder_->Skip(plan_.dropped));
     PS_RETURN_IF_ERROR(feeder_->Close());
     return client_.FinishScan(created_.name()).status();
   }

@@ -18,6 +18,7 @@ struct RunOptions {
   SessionFlags session;
   FeedOptions feed;
   FaultOptions faults;
+  bool declare_dropped = false;  // The frames that are dropped are declared lost.
   int chunks = 1;
   std::int64_t iterations_between = 0;
   std::vector<std::string> outputs;

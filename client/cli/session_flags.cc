@@ -92,6 +92,10 @@ void AddSessionFlags(CLI::App* command, SessionFlags& flags) {
                  "an iteration")
       ->group(group);
   command
+      ->add_flag("--keep-input", flags.keep_input,
+                 "Keep the input on the server's disk after the end, to export it and run it again")
+      ->group(group);
+  command
       ->add_flag("--single-precision-waves", flags.single_precision_waves,
                  "Keep waves on a GPU in single precision, not in half: a fifth slower, and more "
                  "memory")
@@ -183,6 +187,7 @@ absl::StatusOr<v1::SessionConfig> BuildConfig(const SessionFlags& flags, const C
   if (flags.probe_start) config.mutable_probe()->set_start_update(*flags.probe_start);
   if (flags.frozen_probe) config.mutable_probe()->set_frozen(true);
   if (flags.deterministic) config.set_deterministic(true);
+  if (flags.keep_input) config.set_keep_input(true);
   if (flags.single_precision_waves) config.set_single_precision_waves(true);
   if (flags.snapshot_every) {
     config.mutable_snapshots()->set_every_iterations(*flags.snapshot_every);

@@ -30,6 +30,7 @@ struct SessionFlags {
   std::optional<double> idle_timeout_s;
   bool frozen_probe = false;
   bool deterministic = false;
+  bool keep_input = false;
   bool single_precision_waves = false;
 };
 

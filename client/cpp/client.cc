@@ -23,8 +23,6 @@ using internal::FromGrpc;
 
 constexpr char kNamePrefix[] = "sessions/";
 constexpr int kPageSize = 1000;
-constexpr int kKeepaliveMs = 30'000;
-constexpr int kKeepaliveTimeoutMs = 20'000;
 
 // How a channel connects again.
 struct Reconnecting {
@@ -36,11 +34,11 @@ constexpr Reconnecting kSeldom{500, 10'000, 20'000};
 // Writers have a back-off of their own, to which that of the channel should add little.
 constexpr Reconnecting kOften{100, 1'000, 5'000};
 
-std::shared_ptr<grpc::Channel> NewChannel(const std::string& address,
+std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, const ClientOptions& options,
                                           const Reconnecting& reconnecting) {
   grpc::ChannelArguments args;
-  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(options.keepalive_time.count()));
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(options.keepalive_timeout.count()));
   args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, reconnecting.first_ms);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, reconnecting.most_ms);
@@ -84,7 +82,7 @@ Client::~Client() = default;
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& address,
                                                         const ClientOptions& options) {
-  const std::shared_ptr<grpc::Channel> channel = NewChannel(address, kSeldom);
+  const std::shared_ptr<grpc::Channel> channel = NewChannel(address, options, kSeldom);
   if (!channel->WaitForConnected(std::chrono::system_clock::now() + options.connect_timeout)) {
     return absl::UnavailableError(absl::StrCat("no server answers at ", address, " within ",
                                                options.connect_timeout.count(), " ms"));
@@ -278,8 +276,8 @@ std::unique_ptr<FrameWriter> Client::OpenFrameWriter(const std::string& session,
   impl->format = format;
   impl->pool = internal::FramePool::Create(format.raw_bytes());
   impl->writer = internal::IngestWriter<internal::FrameBatching>::Start(
-      NewChannel(impl_->address, kOften), SessionName(session), internal::FrameBatching(format),
-      std::move(options));
+      NewChannel(impl_->address, impl_->options, kOften), SessionName(session),
+      internal::FrameBatching(format), std::move(options));
   return std::make_unique<FrameWriter>(std::move(impl));
 }
 
@@ -287,8 +285,8 @@ std::unique_ptr<PositionWriter> Client::OpenPositionWriter(const std::string& se
                                                            WriterOptions options) {
   auto impl = std::make_unique<PositionWriter::Impl>();
   impl->writer = internal::IngestWriter<internal::PositionBatching>::Start(
-      NewChannel(impl_->address, kOften), SessionName(session), internal::PositionBatching(),
-      std::move(options));
+      NewChannel(impl_->address, impl_->options, kOften), SessionName(session),
+      internal::PositionBatching(), std::move(options));
   return std::make_unique<PositionWriter>(std::move(impl));
 }
 

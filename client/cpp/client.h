@@ -27,6 +27,11 @@ struct ClientOptions {
   std::chrono::milliseconds unary_deadline{30'000};
   // Of a whole snapshot; the time that GetSnapshot is to wait for a new one comes on top.
   std::chrono::milliseconds snapshot_deadline{120'000};
+  // A connection by which nothing has come for so long is probed, and given up when nothing comes
+  // for the timeout after that. The server turns away who probes an idle connection more often than
+  // every 15 s.
+  std::chrono::milliseconds keepalive_time{30'000};
+  std::chrono::milliseconds keepalive_timeout{20'000};
 };
 
 // "sessions/{id}" of either form.

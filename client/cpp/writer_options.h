@@ -40,7 +40,9 @@ struct WriterOptions {
   // An attempt that the server does not answer ends after this time.
   std::chrono::milliseconds open_timeout{30'000};
   // Names the sender: 1 to 64 of [A-Za-z0-9._:-]; see OpenStream.producer. No two writers that live
-  // at the same time may have the same, for the later one ends the other. Empty: one at random.
+  // at the same time may have the same, for the later one ends the other. A writer with a name goes
+  // on where an earlier one has ended, be it in another process: of what is pushed, it leaves out
+  // what the session had when it connected. Empty: one at random.
   std::string producer;
   // A directory for what does not fit into the queue while the server is away: a spool, in files
   // SESSION-PRODUCER.frames.NUMBER.spool (or .positions.), from which it comes back in order, and
@@ -60,6 +62,9 @@ struct WriterOptions {
   // on_ack; the calls of both are one at a time.
   std::function<void(bool connected, const absl::Status& why)> on_connection;
 };
+
+// kInvalidArgument unless `producer` is what WriterOptions::producer allows as a name.
+absl::Status CheckProducer(const std::string& producer);
 
 // What a writer has done so far, over all connections.
 struct WriterReport {

@@ -5,6 +5,8 @@
 """
 import json
 import os
+import subprocess
+import time
 
 import h5py
 import harness
@@ -52,6 +54,35 @@ class CommandsTest(harness.EndToEndTest):
         self.json("delete", "tour")
         self.assertEqual(self.json("list")["sessions"], [])
 
+    def test_stream_of_a_producer_sends_what_is_missing(self):
+        self.json("create", "--session", "again", "--scan", self.scan, "--schedule", "dm:5")
+        spool = ("--producer", "eiger", "--spool-dir", self.path("spool"), "--spool-always")
+        stream = [harness.program("ptychoctl"), "stream", "again", self.scan, "--rate", "50",
+                  *spool]
+        with subprocess.Popen(stream, env=self.environment(), stdout=subprocess.DEVNULL) as first:
+            deadline = time.monotonic() + harness.DEADLINE_S
+            while int(self.json("get", "again")["frames"]["accepted"]) < 20:
+                self.assertLess(time.monotonic(), deadline)
+            first.kill()
+        had = int(self.json("get", "again")["frames"]["accepted"])
+        done = self.json("stream", "again", self.scan, *spool, "--finish")
+        self.assertEqual(done["frames"]["accepted"], 100)
+        self.assertEqual(done["frames"]["rejections"], [])
+        self.assertEqual(done["positions"]["rejections"], [])
+        self.assertGreaterEqual(done["sent"]["known"], had)
+        self.assertEqual(done["sent"]["known"] + done["sent"]["frames"], 100)
+        self.assertEqual(os.listdir(self.path("spool")), [])
+        # Once more, when the session has ended: nothing is missing.
+        self.ok("watch", "again", "--json")
+        self.assertEqual(self.json("stream", "again", self.scan, *spool)["sent"]["frames"], 0)
+        # A session that ended without the scan does not take it.
+        self.json("create", "--session", "gone", "--scan", self.scan)
+        self.json("stop", "gone")
+        error = self.refused(1, "stream", "gone", self.scan, *spool)
+        self.assertEqual(error["reason"], "SESSION_ENDED")
+        for session in ("again", "gone"):
+            self.json("delete", session)
+
     def test_session_that_runs_is_stopped_or_deleted_by_force(self):
         self.json("create", "--session", "endless", "--scan", self.scan, "--iterations", 1000000)
         self.json("stream", "endless", self.scan, "--finish")
@@ -79,6 +110,10 @@ class CommandsTest(harness.EndToEndTest):
                           ("run", self.scan, "--out", "result.jpeg"),
                           ("run", self.scan, "--drop", "1.5"),
                           ("run", self.scan, "--encoding", "zip"),
+                          ("run", self.scan, "--give-up-after", "-1"),
+                          ("run", self.scan, "--producer", "two words"),
+                          ("run", self.scan, "--spool-dir", self.path("spool")),
+                          ("run", self.scan, "--producer", "p", "--spool-always"),
                           ("run", self.scan, "--no-such-flag"),
                           ("create", "--config", self.path("missing.textproto")),
                           ("simulate", self.path("s.cxi"), "--frame", "33"),

@@ -115,6 +115,14 @@ class RunTest(harness.EndToEndTest):
         self.assertEqual(summary["active_points"], 80)
         self.assertEqual(summary["positions_without_frame"], 20)
 
+    def test_dropped_frames_that_are_declared_end_the_scan_by_themselves(self):
+        summary = self.run_scan("--drop", 0.05, "--seed", 3, "--declare-dropped")
+        self.assertEqual(summary["sent"]["dropped"], 5)
+        self.assertEqual(summary["sent"]["frames"], 100)
+        self.assertEqual(summary["frames"]["skipped"], 5)
+        self.assertEqual(summary["active_points"], 95)
+        self.assert_good(summary)
+
     def test_several_streams_and_compression(self):
         summary = self.run_scan("--streams", 3, "--encoding", "bslz4", "--batch", 4)
         self.assert_good(summary)

@@ -53,9 +53,10 @@ class IngestWriter final : private IngestCallListener {
   static std::shared_ptr<IngestWriter> Start(std::shared_ptr<grpc::Channel> channel,
                                              const std::string& session, Batching batching,
                                              WriterOptions options) {
-    if (options.producer.empty()) options.producer = RandomProducer();
-    std::shared_ptr<IngestWriter> writer(
-        new IngestWriter(std::move(channel), session, std::move(batching), std::move(options)));
+    const bool named = !options.producer.empty();
+    if (!named) options.producer = RandomProducer();
+    std::shared_ptr<IngestWriter> writer(new IngestWriter(
+        std::move(channel), session, std::move(batching), std::move(options), named));
     writer->Begin();
     return writer;
   }
@@ -148,10 +149,11 @@ class IngestWriter final : private IngestCallListener {
   static constexpr std::chrono::seconds kSettled{10};
 
   IngestWriter(std::shared_ptr<grpc::Channel> channel, std::string session, Batching batching,
-               WriterOptions options)
+               WriterOptions options, bool named)
       : session_(std::move(session)),
         batching_(std::move(batching)),
         options_(std::move(options)),
+        named_(named),
         stub_(std::move(channel)),
         backoff_(options_.retry_initial, options_.retry_max) {}
 
@@ -266,12 +268,18 @@ class IngestWriter final : private IngestCallListener {
     opened_ = true;
     opened_at_ = SteadyClock::now();
     known_ = KnownIds(first_ack);
-    if (!std::exchange(opened_once_, true)) return;  // Nothing has been sent.
-    // Only now: until here, the numbers of the last call tell what it has left unacknowledged.
-    batches_ = acked_ = payload_ = granted_ = 0;
-    ++report_.reconnects;
-    report_.known_items += backlog_.Restart(known_);
-    urgent_ = true;
+    if (std::exchange(opened_once_, true)) {
+      // Only now: until here, the numbers of the last call tell what it has left unacknowledged.
+      batches_ = acked_ = payload_ = granted_ = 0;
+      ++report_.reconnects;
+      urgent_ = true;
+    }
+    if (MaySpareLocked()) report_.known_items += backlog_.Restart(known_);
+  }
+
+  // Whether this writer, or an earlier one of its name, can have sent what the session has.
+  bool MaySpareLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return named_ || report_.reconnects > 0;
   }
 
   void OnEnd(const absl::Status& status) override {
@@ -398,6 +406,12 @@ class IngestWriter final : private IngestCallListener {
   // Takes an item that was pushed, if there is room for it in memory or in the spool.
   absl::StatusOr<bool> Take(Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     const std::int64_t count = Batching::Count(item);
+    if (named_ && opened_ && Batching::KnownTo(known_, item)) {
+      if (safe_ < 0 && !HasRoomLocked(Batching::Weight(item))) return false;
+      report_.items += count;
+      AddKnown(item);
+      return true;
+    }
     // What is in the spool goes first.
     const bool room = Unread() == 0 && HasRoomLocked(Batching::Weight(item));
     const bool away = Unread() > 0 || !opened_;
@@ -449,17 +463,22 @@ class IngestWriter final : private IngestCallListener {
       const std::int64_t count = Batching::Count(*item);
       (read.inherited ? report_.items : unread_items_) += read.inherited ? count : -count;
       const std::size_t bytes = Batching::Payload(*item);
-      if ((!read.inherited && report_.reconnects == 0) || !Batching::KnownTo(known_, *item)) {
-        backlog_.Add(*std::move(item));
-        if (bytes > max_payload_) CancelLocked(TooLargeLocked(bytes));
+      if ((read.inherited || MaySpareLocked()) && Batching::KnownTo(known_, *item)) {
+        AddKnown(*item);
         continue;
       }
-      report_.known_items += count;
-      if (safe_ >= 0) {
-        LetGo(*item);
-      } else {
-        backlog_.AddArrived(*std::move(item));
-      }
+      backlog_.Add(*std::move(item));
+      if (bytes > max_payload_) CancelLocked(TooLargeLocked(bytes));
+    }
+  }
+
+  // The session was found to have the item, which is kept only as long as that is not safe.
+  void AddKnown(Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    report_.known_items += Batching::Count(item);
+    if (safe_ >= 0) {
+      LetGo(item);
+    } else {
+      backlog_.AddArrived(std::move(item));
     }
   }
 
@@ -616,6 +635,7 @@ class IngestWriter final : private IngestCallListener {
   const std::string session_;
   const Batching batching_;
   const WriterOptions options_;
+  const bool named_;  // By the user, who may have used the name before.
   typename Call::Stub stub_;
   Alarms alarms_;  // Their functions take mu_; set with it.
 

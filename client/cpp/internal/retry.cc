@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <string_view>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "client/cpp/error_details.h"
@@ -12,7 +10,6 @@
 namespace ptychoserve::client::internal {
 namespace {
 
-constexpr std::size_t kMaxProducerLength = 64;
 constexpr char kFirstMessageTimeout[] = "FIRST_MESSAGE_TIMEOUT";
 
 }  // namespace
@@ -59,19 +56,6 @@ std::string RandomProducer() {
   const auto low = static_cast<std::uint32_t>(random());
   const auto high = static_cast<std::uint32_t>(random());
   return absl::StrCat(absl::Hex(high, absl::kZeroPad8), absl::Hex(low, absl::kZeroPad8));
-}
-
-absl::Status CheckProducer(const std::string& producer) {
-  const auto allowed = [](char c) {
-    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
-           std::string_view("._:-").find(c) != std::string_view::npos;
-  };
-  if (!producer.empty() && producer.size() <= kMaxProducerLength &&
-      std::ranges::all_of(producer, allowed)) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "producer '", producer, "': 1 to ", kMaxProducerLength, " of [A-Za-z0-9._:-] are allowed"));
 }
 
 }  // namespace ptychoserve::client::internal

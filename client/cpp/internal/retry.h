@@ -32,8 +32,6 @@ class Backoff {
 
 // 16 random hexadecimal digits.
 std::string RandomProducer();
-// kInvalidArgument unless it is 1 to 64 of [A-Za-z0-9._:-].
-absl::Status CheckProducer(const std::string& producer);
 
 }  // namespace ptychoserve::client::internal
 

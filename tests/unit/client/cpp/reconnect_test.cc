@@ -101,6 +101,52 @@ TEST_F(Reconnect, MissingRangesAreSentAndKnownOnesAreNot) {
   EXPECT_EQ(report->items, report->sent_items + report->known_items);
 }
 
+TEST_F(Reconnect, AWriterWithANameGoesOnWhereAnEarlierOneHasEnded) {
+  WriterOptions options = Options();
+  options.producer = "detector";
+  const auto first = Open(options);
+  Push(*first, 0, 9);
+  Push(*first, 3, 3);  // What is repeated on purpose is sent.
+  ASSERT_TRUE(first->Close(kLong).ok());
+  EXPECT_EQ(server_.duplicates(), 1);
+  Stop();
+  const auto second = Open(options);
+  Push(*second, 0, 4);  // Before it connects, and after that.
+  Start();
+  ASSERT_TRUE(second->Flush(kLong).ok());
+  Push(*second, 5, 19);
+  const auto report = second->Close(kLong);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->items, 20);
+  EXPECT_EQ(report->known_items, 10);
+  EXPECT_EQ(report->sent_items, 10);
+  EXPECT_THAT(server_.sent().back(), ElementsAre(10, 11, 12, 13, 14, 15, 16, 17, 18, 19));
+  EXPECT_EQ(server_.duplicates(), 1);
+  ExpectArrived(20);
+}
+
+TEST_F(Reconnect, WhatAnEarlierWriterHasSentIsKeptUntilItIsSafe) {
+  server_.durability = v1::DURABILITY_JOURNAL;
+  server_.sync_at_end = false;
+  WriterOptions options = Options();
+  options.producer = "detector";
+  {
+    const auto first = Open(options);
+    Push(*first, 0, 9);
+    ASSERT_TRUE(first->Flush(kLong).ok());
+  }
+  const auto second = Open(options);
+  ASSERT_TRUE(second->Flush(kLong).ok());
+  Push(*second, 0, 9);
+  EXPECT_EQ(second->report().retained_items, 10);
+  server_.Crash();
+  Stop();
+  server_.sync_at_end = true;
+  Start();
+  ASSERT_TRUE(second->Close(kLong).ok());
+  ExpectArrived(10);
+}
+
 TEST_F(Reconnect, ARestartedServerIsSentWhatIsNotInItsJournal) {
   server_.durability = v1::DURABILITY_JOURNAL;
   server_.sync_at_end = false;
@@ -473,7 +519,8 @@ TEST_F(Reconnect, NoFrameIsLostAndNoneArrivesTwiceWhateverBreaks) {
     EXPECT_EQ(report->items, frames);
     EXPECT_EQ(report->sent_items + report->known_items, frames);
     EXPECT_EQ(report->unacknowledged_items + report->retained_items, 0);
-    EXPECT_EQ(report->reconnects, server.streams() - 1);
+    // gRPC drops an acknowledgement that is not read before the error that follows it.
+    EXPECT_LE(report->reconnects, server.streams() - 1);
     EXPECT_EQ(server.duplicates(), 0) << "it was told what is known";
     EXPECT_THAT(server.arrived(), SizeIs(frames));
     if (HasFailure()) return;

@@ -6,6 +6,7 @@
 
 #include "client/cpp/error_details.h"
 #include "client/cpp/internal/status_conversion.h"
+#include "client/cpp/writer_options.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
