@@ -54,6 +54,45 @@ class CommandsTest(harness.EndToEndTest):
         self.json("delete", "tour")
         self.assertEqual(self.json("list")["sessions"], [])
 
+    def test_exports_imports_and_runs_again(self):
+        live = self.json("run", self.scan, "--session", "live", "--schedule", "dm:6,ml_grad:4",
+                         "--keep", "--quiet", "--out", self.path("live.npz"))
+        self.assertEqual(self.refused(1, "export", "live", self.path("no.state"))["reason"],
+                         "INPUT_NOT_KEPT")  # This server has no --state-dir.
+        self.assertFalse(os.path.exists(self.path("no.state")))
+        saved = self.json("export", "live", self.path("live.state"), "--no-input")
+        self.assertEqual(saved["bytes"], os.path.getsize(self.path("live.state")))
+
+        # Without its input, it can be gone on with, or begun from.
+        self.json("import", self.path("live.state"), "--session", "warm", "--warm-start")
+        self.json("stream", "warm", self.scan, "--finish")
+        for line in self.ok("watch", "warm", "--json").splitlines():
+            warm = json.loads(line)["session"]
+        self.assertEqual(warm["state"], "SESSION_STATE_COMPLETED")
+        self.assertLess(warm["final_fit"]["r_factor"], live["final_fit"]["r_factor"])
+        self.assertEqual(
+            self.refused(2, "rerun", self.scan)["message"], f"{self.scan} is not a state file")
+        for name in ("live", "warm"):
+            self.json("delete", name)
+
+        folder = self.path("kept")
+        os.mkdir(folder)
+        server = harness.Server(folder, "--state-dir", folder)
+        self.addCleanup(server.stop)
+        at = ("--server", server.address)
+        self.json("run", self.scan, "--session", "live", "--schedule", "dm:6,ml_grad:4", "--keep",
+                  "--keep-input", "--min-points", 100, "--quiet", "--out", self.path("live.npz"), *at)
+        self.json("export", "live", self.path("live.state"), *at)
+        again = self.json("rerun", self.path("live.state"), "--out", self.path("again.npz"), *at)
+        self.assertEqual(again["state"], "SESSION_STATE_COMPLETED")
+        for array in ("obj", "probe"):
+            np.testing.assert_array_equal(np.load(self.path("again.npz"))[array],
+                                          np.load(self.path("live.npz"))[array])
+        other = self.json("rerun", self.path("live.state"), "--schedule", "ml_grad:3", *at)
+        self.assertEqual(other["iteration"], 3)
+        self.assertEqual([s["name"] for s in self.json("list", *at)["sessions"]],
+                         ["sessions/live"])
+
     def test_stream_of_a_producer_sends_what_is_missing(self):
         self.json("create", "--session", "again", "--scan", self.scan, "--schedule", "dm:5")
         spool = ("--producer", "eiger", "--spool-dir", self.path("spool"), "--spool-always")

@@ -34,12 +34,12 @@ def program(name):
 class Server:
     """A ptychoserved on a free port, with one thread."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *flags):
         port_file = pathlib.Path(folder) / "address"
         self.log = open(pathlib.Path(folder) / "server.log", "w", encoding="utf-8")
         self.process = subprocess.Popen(
             [program("ptychoserved"), "--listen", "127.0.0.1:0", "--port-file", str(port_file),
-             "--device", "cpu", "--threads", "1"], stdout=self.log, stderr=subprocess.STDOUT)
+             "--device", "cpu", "--threads", "1", *flags], stdout=self.log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + DEADLINE_S
         while not port_file.exists():
             assert self.process.poll() is None, "the server has ended"
