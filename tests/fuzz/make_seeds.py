@@ -217,10 +217,30 @@ def saved_states():
     yield "result", b"\2\5" + record(1, result) + record(2, whole) + arrays
 
 
+def journals():
+    def record(kind, payload, step=1):
+        return bytes([step, kind - 1]) + struct.pack("<H", len(payload)) + payload
+    two = message((1, 0), (2, 2), (4, 1), (5, 8), (6, 8), (7, 1), (15, bytes([1]) * 128))
+    frames = record(1, field(2, two))
+    lost = record(1, field(3, message((1, 2), (2, 3))))
+    places = record(2, field(2, message((3, struct.pack("<5d", *[i * 1e-9 for i in range(5)])),
+                                        (4, bytes(40)))))
+    producer = record(3, field(4, message((1, "eiger-1"), (2, 7))))
+    update = record(3, field(3, message((1, message((2, message((7, message((4, 5))))))),
+                                        (2, message((1, "config.run.max_iterations"))))))
+    finish = record(3, field(1, message((1, "sessions/a"))))
+    stop = record(3, field(2, message((1, "sessions/a"), (2, 1))))
+    yield "whole", bytes([0, 5]) + frames + lost + places + producer + finish + b"\0"
+    yield "two_lanes", bytes([1, 2]) + frames + places + b"\0" + bytes([2]) + b"\0" + update + b"\0"
+    yield "damaged", bytes([0, 3]) + frames + places + stop + b"\1\1" + struct.pack("<H", 100) + b"\3"
+    yield "torn", bytes([0, 3]) + frames + lost + places + b"\1\0" + struct.pack("<H", 260)
+    yield "unknown", bytes([0, 2]) + record(4, b"what") + record(1, b"\xff\xff") + b"\0"
+
+
 TARGETS = {
     "codec": codecs, "config": configs, "frame_message": lambda: ((name, b"\1\5\2" + data)
                                                                   for name, data in frame_messages()),
-    "id_ranges": id_sets, "ingest": ingests, "npy": arrays, "record_file": record_files,
+    "id_ranges": id_sets, "ingest": ingests, "journal": journals, "npy": arrays, "record_file": record_files,
     "requests": requests, "saved_state": saved_states, "spool": spools,
 }
 
