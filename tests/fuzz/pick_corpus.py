@@ -19,9 +19,10 @@ def reached_code(fuzzer, files):
     """For each file the set of places in the code that it reaches."""
     with tempfile.TemporaryDirectory() as work:
         control = pathlib.Path(work, "control")
-        control.write_text("".join(f"{line}\n" for line in [len(files), 0, *files]), encoding="utf-8")
-        subprocess.run([fuzzer, "-merge_inner=2", "-use_counters=0", f"-merge_control_file={control}"],
-                       check=True, capture_output=True)
+        lines = [len(files), 0, *files]
+        control.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        subprocess.run([fuzzer, "-merge_inner=2", "-use_counters=0",
+                        f"-merge_control_file={control}"], check=True, capture_output=True)
         reached = {}
         for line in control.read_text(encoding="utf-8").splitlines()[2 + len(files):]:
             what, number, *places = line.split()
