@@ -110,7 +110,7 @@ def codecs():
     yield "bslz4", bytes([2, 1]) + struct.pack("<H", 16) + struct.pack(">QI", 16, 0) + block
     rest = struct.pack(">QI", 18, 16) + block + b"ab"
     yield "bslz4_rest", bytes([2, 1]) + struct.pack("<H", 18) + rest
-    yield "runs", bytes([2, 2]) + struct.pack("<H", 9000) + bytes(20000)
+    yield "runs", bytes([2, 2]) + struct.pack("<H", 9000) + bytes(9000)
 
 
 def arrays():
