@@ -17,6 +17,7 @@ using Ranges = std::vector<std::pair<std::int64_t, std::int64_t>>;
 
 constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kWidth = 64;  // Ids of one input: few, so that they meet.
+constexpr int kMaxSteps = 200;
 constexpr std::int64_t kBases[] = {0, -kWidth / 2, std::numeric_limits<std::int64_t>::min(),
                                    kLargest - kWidth + 1};
 
@@ -118,6 +119,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace ptychoserve;
   FuzzInput input(data, size);
   Pair pair(kBases[input.Below(4)]);
-  while (!input.empty()) pair.Step(&input);
+  for (int step = 0; step < kMaxSteps && !input.empty(); ++step) pair.Step(&input);
   return 0;
 }

@@ -54,6 +54,11 @@ def frame_messages():
     yield "torn", field(2, batch)[:-100]
 
 
+def frame_messages_in_pieces():
+    for name, data in frame_messages():
+        yield name, b"\1\5\2" + data
+
+
 def config(**replaced):
     parts = {
         "optics": (1, message((2, 8000.0), (4, 1.5), (5, 75e-6))),
@@ -72,15 +77,18 @@ schedule { difference_map { sigma2: 0.1 } plateau { window: 5 } }
 schedule { epie { max_batch: 1 } iterations: 3 }
 schedule { ml_gradient { likelihood: LIKELIHOOD_GAUSSIAN } }
 """
-JSON_CONFIG = """{"optics": {"electronEnergyEv": 3e5, "distanceM": 0.5, "detectorPixelSizeYM": 1e-4},
+JSON_CONFIG = """{"optics": {"electronEnergyEv": 3e5, "distanceM": 1, "detectorPixelSizeYM": 1e-4},
 "detector": {"frameShape": {"rows": 16, "cols": 16}, "dtype": "DATA_TYPE_U8"},
 "scan": {"bounds": {"yMaxM": 1e-8, "xMaxM": 2e-8}, "outOfCanvas": "OUT_OF_CANVAS_CLAMP"},
 "probe": {"modes": 3}, "run": {"maxIterations": 5}, "snapshots": {"history": 2}}"""
 
 
 def configs():
-    crop = message((1, shape(512, 1024)), (2, 3), (3, 7), (4, message((1, 8), (2, 300), (3, shape(256, 256)))))
-    centre = message((1, shape(200, 100)), (2, 1), (3, 5), (5, message((1, shape(64, 64)), (2, 8))))
+    region = message((1, 8), (2, 300), (3, shape(256, 256)))
+    crop = message((1, shape(512, 1024)), (2, 3), (3, 7), (4, region))
+    found = message((1, shape(64, 64)), (2, 8))
+    centre = message((1, shape(200, 100)), (2, 1), (3, 5), (5, found))
+    bounds = message((4, message((2, 1e-6), (4, 2e-6))), (5, 2), (8, 1))
     probe = message((1, message((1, 1), (2, shape(8, 8)), (3, struct.pack("<f", 1) * 128))))
     small = message((1, shape(8, 8)), (2, 2), (6, bytes(64)))
     stages = (message((1, message((1, 0.5))), (5, 0.5)), message((2, message((2, 0.1)))))
@@ -89,7 +97,7 @@ def configs():
     yield "auto_centre", b"\0" + config(detector=(2, centre))
     yield "probe_and_mask", b"\0" + config(detector=(2, small), probe=(5, probe))
     yield "schedule", b"\0" + config() + field(6, stages[0]) + field(6, stages[1])
-    yield "bounds", b"\0" + config(scan=(3, message((4, message((2, 1e-6), (4, 2e-6))), (5, 2), (8, 1))))
+    yield "bounds", b"\0" + config(scan=(3, bounds))
     yield "text", b"\1" + TEXT_CONFIG.encode()
     yield "json", b"\1" + JSON_CONFIG.encode()
 
@@ -100,8 +108,9 @@ def codecs():
     yield "lz4", bytes([1, 0]) + struct.pack("<H", 16) + lz4
     block = struct.pack(">I", len(lz4)) + lz4
     yield "bslz4", bytes([2, 1]) + struct.pack("<H", 16) + struct.pack(">QI", 16, 0) + block
-    yield "bslz4_rest", bytes([2, 1]) + struct.pack("<H", 18) + struct.pack(">QI", 18, 16) + block + b"ab"
-    yield "runs", bytes([2, 2]) + struct.pack("<H", 9000) + bytes(20000)
+    rest = struct.pack(">QI", 18, 16) + block + b"ab"
+    yield "bslz4_rest", bytes([2, 1]) + struct.pack("<H", 18) + rest
+    yield "runs", bytes([2, 2]) + struct.pack("<H", 9000) + bytes(9000)
 
 
 def arrays():
@@ -110,7 +119,8 @@ def arrays():
         return b"\x93NUMPY" + bytes([version, 0]) + length + header.encode() + data
     text = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }\n"
     for name, descr, dims, data, version in (
-            ("real", "<f4", "(2, 2)", bytes(16), 1), ("complex", "<c16", "(1, 2, 2)", bytes(64), 2),
+            ("real", "<f4", "(2, 2)", bytes(16), 1),
+            ("complex", "<c16", "(1, 2, 2)", bytes(64), 2),
             ("bytes", "|u1", "(3,)", b"abc", 1), ("scalar", "<i8", "()", bytes(8), 1),
             ("large", "<f8", "(1, 1)", struct.pack("<d", 1e300), 1),
             ("empty", "<u2", "(0, 99999999999)", b"", 1)):
@@ -127,7 +137,8 @@ def record_files():
     yield "torn", three + b"\1\0" + struct.pack("<H", 70)
     yield "flipped", three + b"\1\1" + struct.pack("<H", 60) + b"\2"
     yield "filled", three + b"\1\2" + struct.pack("<H", 53) + b"\5x"
-    yield "cut", three + b"\2\3" + struct.pack("<H", 50) + b"\3\1" + struct.pack("<H", 3) + b"\0"
+    cut = b"\3" + struct.pack("<H", 50) + b"\3"
+    yield "cut", three + b"\2" + cut + b"\1" + struct.pack("<H", 3) + b"\0"
     yield "no_records", b"\0PSRECS01" + b"PSRC" * 20
 
 
@@ -168,9 +179,11 @@ def ingests():
     yield "skipped", b"\x17\0" + sent(4) + bytes([2, 8, 15]) + bytes([2, 0, 6]) + turn * 3
     yield "encoder", b"\x07\0" + sent(4) + samples + samples + turn * 3
     yield "full", b"\x20\0" + sent(4, 6) + turn * 3 + sent(12) + positions(4) + turn * 3
-    yield "ends_of_range", b"\x07\0" + sent(0, 3, ids=(244, 248, 247)) + bytes([3, 2, 0, 1, 248, 0, 0, 247, 1, 1, 4, 2, 2])
+    ends = bytes([3, 2, 0, 1, 248, 0, 0, 247, 1, 1, 4, 2, 2])
+    yield "ends_of_range", b"\x07\0" + sent(0, 3, ids=(244, 248, 247)) + ends
     yield "odd", b"\x07\0" + b"".join(sent(4 + i, 3, i % 3, i) for i in range(8))
-    yield "bytes", b"\x07\0" + bytes([7, 1, 8]) + field(3, message((1, 104), (2, 2))) + bytes([7, 0, 9]) + b"\x12\x07\x08\x65"
+    lost = field(3, message((1, 104), (2, 2)))
+    yield "bytes", b"\x07\0" + bytes([7, 1, 8]) + lost + bytes([7, 0, 9]) + b"\x12\x07\x08\x65"
 
 
 def requests():
@@ -185,7 +198,7 @@ def requests():
     yield "first_page", b"\1" + struct.pack("<i", 2)
     yield "page", b"\1" + struct.pack("<i", 1) + b"YWZ0ZXI6YQ"  # after:a
     yield "no_page", b"\1" + struct.pack("<i", 1) + b"YQ=="
-    yield "producers", b"\2" + struct.pack("<Q", 5) + b"\7eiger-1" + struct.pack("<Q", 5) + b"\7eiger-1"
+    yield "producers", b"\2" + (struct.pack("<Q", 5) + b"\7eiger-1") * 2
     yield "no_producer", b"\2" + struct.pack("<Q", 5) + b"\x4bx" + "ä".encode() * 37
     yield "update", b"\3" + update
     yield "no_update", b"\3" + unknown
@@ -198,33 +211,56 @@ def saved_states():
     area = message((1, -3), (2, 4), (3, 16), (4, 20))
     scanned = message((1, 2), (2, 2), (3, 10), (4, 12))
     run = message((1, 7), (2, 0), (3, 7), (10, 1.0))
-    whole = message((1, 3), (2, 7), (3, message((1, 1700000000))), (5, area), (6, scanned), (7, 1e-8),
-                    (8, 1e-8), (9, 1), (10, 8), (11, 8), (12, varint(5)), (13, struct.pack("<d", 1)),
-                    (14, struct.pack("<d", 2)), (16, run))
+    time = message((1, 1700000000))
+    probe = ((9, 1), (10, 8), (11, 8))
+    point = ((12, varint(5)), (13, struct.pack("<d", 1)), (14, struct.pack("<d", 2)))
+    whole = message((1, 3), (2, 7), (3, time), (5, area), (6, scanned), (7, 1e-8), (8, 1e-8),
+                    *probe, *point, (16, run))
     arrays = bytes([3, 1, 4, 1, 5, 0])
     huge = message((5, message((3, 1 << 20), (4, 1 << 20))), (9, 64), (10, 1 << 20), (11, 1 << 20))
-    outside = message((5, area), (6, message((1, 15), (2, 1 << 30), (3, 10), (4, 12))), (9, 1), (10, 8), (11, 8))
-    late = message((3, message((1, (1 << 63) - 1))), (5, area), (6, scanned), (9, 1), (10, 8), (11, 8))
+    outside = message((5, area), (6, message((1, 15), (2, 1 << 30), (3, 10), (4, 12))), *probe)
+    late = message((3, message((1, (1 << 63) - 1))), (5, area), (6, scanned), *probe)
     session = message((1, "sessions/a"), (3, 5))
-    result = message((1, session), (2, message((1, 7))), (3, message((1, 1700000000))), (4, varint(6)))
-    yield "manifest", b"\0\1" + record(0, message((1, "a"), (2, config()), (3, message((1, 1700000000)))))
+    result = message((1, session), (2, message((1, 7))), (3, time), (4, varint(6)))
+    yield "manifest", b"\0\1" + record(0, message((1, "a"), (2, config()), (3, time)))
     yield "checkpoint", b"\1\4" + record(2, whole) + arrays
     waves = whole + message((17, struct.pack("<d", 0.5)))
     yield "exit_waves", b"\1\6" + record(2, waves) + arrays + bytes([6, 1, 7, 1])
     yield "missing_wave", b"\1\5" + record(2, waves) + arrays + bytes([6, 1])
     yield "same_array", b"\1\4" + record(2, whole) + bytes([3, 1] * 3)
-    yield "two_snapshots", b"\1\5" + record(2, whole) + bytes([3, 1]) + record(2, whole) + bytes([4, 1, 5, 1])
+    yield "two_snapshots", (b"\1\5" + record(2, whole) + bytes([3, 1]) + record(2, whole) +
+                            bytes([4, 1, 5, 1]))
     yield "huge", b"\1\4" + record(2, huge) + arrays
     yield "outside", b"\1\4" + record(2, outside) + arrays
     yield "late", b"\1\4" + record(2, late) + arrays
     yield "result", b"\2\5" + record(1, result) + record(2, whole) + arrays
 
 
+def journals():
+    def record(kind, payload, step=1):
+        return bytes([step, kind - 1]) + struct.pack("<H", len(payload)) + payload
+    two = message((1, 0), (2, 2), (4, 1), (5, 8), (6, 8), (7, 1), (15, bytes([1]) * 128))
+    frames = record(1, field(2, two))
+    lost = record(1, field(3, message((1, 2), (2, 3))))
+    places = record(2, field(2, message((3, struct.pack("<5d", *[i * 1e-9 for i in range(5)])),
+                                        (4, bytes(40)))))
+    producer = record(3, field(4, message((1, "eiger-1"), (2, 7))))
+    update = record(3, field(3, message((1, message((2, message((7, message((4, 5))))))),
+                                        (2, message((1, "config.run.max_iterations"))))))
+    finish = record(3, field(1, message((1, "sessions/a"))))
+    stop = record(3, field(2, message((1, "sessions/a"), (2, 1))))
+    yield "whole", bytes([0, 5]) + frames + lost + places + producer + finish + b"\0"
+    yield "two_lanes", b"\1\2" + frames + places + b"\0\2\0" + update + b"\0"
+    flip = b"\1\1" + struct.pack("<H", 100) + b"\3"
+    yield "damaged", bytes([0, 3]) + frames + places + stop + flip
+    yield "torn", bytes([0, 3]) + frames + lost + places + b"\1\0" + struct.pack("<H", 260)
+    yield "unknown", bytes([0, 2]) + record(4, b"what") + record(1, b"\xff\xff") + b"\0"
+
+
 TARGETS = {
-    "codec": codecs, "config": configs, "frame_message": lambda: ((name, b"\1\5\2" + data)
-                                                                  for name, data in frame_messages()),
-    "id_ranges": id_sets, "ingest": ingests, "npy": arrays, "record_file": record_files,
-    "requests": requests, "saved_state": saved_states, "spool": spools,
+    "codec": codecs, "config": configs, "frame_message": frame_messages_in_pieces,
+    "id_ranges": id_sets, "ingest": ingests, "journal": journals, "npy": arrays,
+    "record_file": record_files, "requests": requests, "saved_state": saved_states, "spool": spools,
 }
 
 if __name__ == "__main__":
