@@ -24,8 +24,10 @@ constexpr char kFooter[] =
     "environment variable (PTYCHOSERVED_LISTEN); the command line comes first, then the flag\n"
     "file, then the environment.\n"
     "SIGTERM or SIGINT ends the server in order: input is acknowledged, sessions stop with their\n"
-    "results, or with --state-dir are saved to go on, exit code 0; a second signal ends it at once.\n"
-    "Other exit codes: 1 it could not start, 3 the orderly end took too long, 4 a GPU was lost and\n"
+    "results, or with --state-dir are saved to go on, exit code 0; a second signal ends it at "
+    "once.\n"
+    "Other exit codes: 1 it could not start, 3 the orderly end took too long, 4 a GPU was lost "
+    "and\n"
     "the server is to be started again.";
 
 constexpr std::uint64_t kMinMessageBytes = 1 << 20;
@@ -52,6 +54,11 @@ void AddOptions(CLI::App& app, ServerOptions& o) {
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Range(kMinMessageBytes, kMaxMessageBytes))
       ->group("Network");
+  add("--max-streams", o.max_streams, "PTYCHOSERVED_MAX_STREAMS",
+      "Calls that may be open at a time to send input, or to wait for snapshots and events; of one "
+      "connection, 256")
+      ->check(CLI::Range(1, 100000))
+      ->group("Network");
   app.add_option("--reflection", o.reflection, "Let tools list the service's methods: true, false")
       ->envname("PTYCHOSERVED_REFLECTION")
       ->default_str("true")
@@ -76,6 +83,11 @@ void AddOptions(CLI::App& app, ServerOptions& o) {
       "Host memory of a session for frames on their way to the device")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Range(kMinMessageBytes, kMaxStagingBytes))
+      ->group("Sessions");
+  add("--host-memory-limit", o.host_memory_limit, "PTYCHOSERVED_HOST_MEMORY_LIMIT",
+      "Host memory of all sessions for frames on their way to the device; 0: half of the memory. A "
+      "session that does not fit is refused")
+      ->transform(CLI::AsSizeValue(false))
       ->group("Sessions");
   add("--open-timeout-s", o.open_timeout_s, "PTYCHOSERVED_OPEN_TIMEOUT_S",
       "Seconds that an input stream has to say which session it is for")

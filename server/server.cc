@@ -6,6 +6,8 @@
 #include <grpcpp/impl/server_builder_option.h>
 #include <grpcpp/impl/server_builder_plugin.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
@@ -26,9 +28,9 @@ namespace {
 
 // A chunk of a snapshot is 1 MiB; the largest answer is a page of sessions.
 constexpr int kMaxSendBytes = 64 << 20;
-constexpr int kMaxStreamsPerConnection = 256;
-constexpr int kMaxMetadataBytes = 16 << 10;
 constexpr int kHandshakeTimeoutMs = 10'000;
+constexpr int kConnectionIdleMs =
+    300'000;  // Without a call. Clients connect again when they need to.
 constexpr int kKeepaliveTimeMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
 // Clients ping every 30 s; the default of 300 s would turn them away with too_many_pings.
@@ -42,9 +44,16 @@ int IngestWorkers(int asked) {
   return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 2, kLeast, kMost);
 }
 
+std::int64_t HostBytes(std::uint64_t asked) {
+  if (asked > 0) return static_cast<std::int64_t>(asked);
+  return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE) / 2;
+}
+
 CoreLimits LimitsFrom(const ServerOptions& options) {
   CoreLimits limits;
   limits.max_sessions = options.max_sessions;
+  limits.max_streams = options.max_streams;
+  limits.host_bytes = HostBytes(options.host_memory_limit);
   limits.max_message_bytes = static_cast<std::int64_t>(options.max_message_bytes);
   limits.session.staging_bytes = static_cast<std::int64_t>(options.staging_bytes);
   limits.session.checkpoint_interval = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -132,8 +141,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   if (!options.state_dir.empty()) {
     PS_ASSIGN_OR_RETURN(state, StateDirectory::Open(options.state_dir));
   }
-  std::unique_ptr<Server> server(new Server(options, std::move(devices), std::move(state),
-                                            on_device_lost));
+  std::unique_ptr<Server> server(
+      new Server(options, std::move(devices), std::move(state), on_device_lost));
   for (const auto& serving : server->core_.devices.devices()) {
     Log(LogLevel::kInfo, "device",
         {{"name", serving->device->name()},
@@ -153,8 +162,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 }
 
 Server::Server(const ServerOptions& options, std::vector<std::unique_ptr<Device>> devices,
-               std::unique_ptr<StateDirectory> state,
-               const std::function<void()>& on_device_lost)
+               std::unique_ptr<StateDirectory> state, const std::function<void()>& on_device_lost)
     : options_(options),
       core_(std::move(devices), LimitsFrom(options), std::move(state), on_device_lost),
       service_(core_) {}
@@ -172,9 +180,10 @@ absl::Status Server::Listen() {
   builder.SetMaxSendMessageSize(kMaxSendBytes);
   // Otherwise a second server could share the port silently and get half of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
-  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, CoreLimits::kMaxStreamsPerConnection);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, CoreLimits::kMaxMetadataBytes);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kConnectionIdleMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);

@@ -1,6 +1,7 @@
 #ifndef PTYCHOSERVE_SERVER_DEVICE_DEVICE_SET_H_
 #define PTYCHOSERVE_SERVER_DEVICE_DEVICE_SET_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -34,22 +35,28 @@ struct ServingDevice {
 // The devices of this process. Thread-safe.
 class DeviceSet {
  public:
-  // `on_lost` is called, on any thread, once or more often, when a device is lost for good.
-  DeviceSet(std::vector<std::unique_ptr<Device>> devices, const std::function<void()>& on_lost);
+  // Sessions get `host_bytes` for frames on their way to a device. `on_lost` is called, on any
+  // thread, once or more often, when a device is lost for good.
+  DeviceSet(std::vector<std::unique_ptr<Device>> devices, std::int64_t host_bytes,
+            const std::function<void()>& on_lost);
 
   struct Placement {
     ServingDevice* device = nullptr;
     MemoryAdmission::Reservation memory;
+    MemoryAdmission::Reservation staging;  // On the host.
   };
   // Reserves memory for a session of `config` (valid and resolved) on the device with the most
-  // free memory on which it fits. Errors: kResourceExhausted with the bytes needed and free.
-  absl::StatusOr<Placement> Place(const ReconstructionConfig& config);
+  // free memory on which it fits, and for its staging memory of at most `staging_bytes`.
+  // Errors: kResourceExhausted with the bytes needed and free.
+  absl::StatusOr<Placement> Place(const ReconstructionConfig& config, std::int64_t staging_bytes);
 
   const std::vector<std::unique_ptr<ServingDevice>>& devices() const { return devices_; }
+  const MemoryAdmission& host_memory() const { return host_memory_; }
   // Ends all workers.
   void Stop();
 
  private:
+  MemoryAdmission host_memory_;
   std::vector<std::unique_ptr<ServingDevice>> devices_;
 };
 

@@ -115,8 +115,11 @@ ImportStateStream* ImportStateStream::Start(Core& core, grpc::CallbackServerCont
                                             v1::Session* response) {
   std::shared_ptr<ImportStateStream> stream(new ImportStateStream(core, response));
   stream->self_ = stream;
-  core.streams.Add(stream);
-  stream->Read();
+  if (!core.streams.Add(stream)) {
+    stream->End(StreamLimitReached(core.streams.most()));
+  } else {
+    stream->Read();
+  }
   return stream.get();
 }
 

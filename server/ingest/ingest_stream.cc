@@ -37,7 +37,10 @@ IngestStream* IngestStream::Launch(std::shared_ptr<IngestStream> stream) {
     });
     stream->MaybeReadLocked();
   }
-  stream->core_.streams.Add(stream);
+  if (!stream->core_.streams.Add(stream)) {
+    MutexLock lock(stream->mu_);
+    stream->FinishLocked(StreamLimitReached(stream->core_.streams.most()));
+  }
   return stream.get();
 }
 

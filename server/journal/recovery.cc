@@ -44,7 +44,8 @@ absl::StatusOr<std::shared_ptr<Session>> RecoverUnfinished(Core& core, SessionSt
   }
   start.restored = *checkpoint;
   start.held = true;
-  PS_ASSIGN_OR_RETURN(DeviceSet::Placement placement, core.devices.Place(start.config));
+  PS_ASSIGN_OR_RETURN(DeviceSet::Placement placement,
+                      core.devices.Place(start.config, core.limits.session.staging_bytes));
   PS_ASSIGN_OR_RETURN(
       const std::shared_ptr<Session> session,
       Session::Create(std::move(start), std::move(placement), core.limits.session, core.pools()));

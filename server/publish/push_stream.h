@@ -65,7 +65,7 @@ class PushStream : public grpc::ServerWriteReactor<Message>,
   template <typename Derived>
   static Derived* Launch(std::shared_ptr<Derived> stream) {
     stream->self_ = stream;
-    stream->core_.streams.Add(stream);
+    stream->refused_ = !stream->core_.streams.Add(stream);
     stream->Wake();
     return stream.get();
   }
@@ -112,6 +112,7 @@ class PushStream : public grpc::ServerWriteReactor<Message>,
     MutexLock lock(mu_);
     if (finished_) return;
     if (cancelled_) return FinishLocked(absl::CancelledError("the call was cancelled"));
+    if (refused_) return FinishLocked(StreamLimitReached(core_.streams.most()));
     if (writing_) {
       const auto left = write_deadline_ - Clock::now();
       if (left > Clock::duration::zero()) return WakeAfter(left);
@@ -155,6 +156,7 @@ class PushStream : public grpc::ServerWriteReactor<Message>,
   std::atomic<bool> write_failed_ = false;
   std::atomic<bool> cancelled_ = false;
   std::atomic<bool> drained_ = false;
+  bool refused_ = false;  // Set before the first turn: there are too many streams.
 
   Mutex mu_;         // Held during a turn; not by gRPC's call-backs.
   Message message_;  // Read by gRPC while a write is in flight.

@@ -19,7 +19,12 @@
 namespace ptychoserve::server {
 
 struct CoreLimits {
+  static constexpr int kMaxStreamsPerConnection = 256;
+  static constexpr int kMaxMetadataBytes = 16 << 10;
+
   int max_sessions = 64;
+  int max_streams = 1024;
+  std::int64_t host_bytes = std::int64_t{1} << 40;  // Staging memory of all sessions.
   std::int64_t max_message_bytes = 32 << 20;
   SessionLimits session;
   int ingest_workers = 4;
@@ -40,8 +45,9 @@ struct Core {
         publish(kPublishThreads),
         ingest(limits_in.ingest_workers),
         imports(1),
-        devices(std::move(devices_in), on_device_lost),
-        sessions(limits_in.max_sessions) {}
+        devices(std::move(devices_in), limits_in.host_bytes, on_device_lost),
+        sessions(limits_in.max_sessions),
+        streams(limits_in.max_streams) {}
 
   // Stops what still runs, in the order in which it depends on each other.
   ~Core() {

@@ -18,7 +18,8 @@ absl::Status Plan(Core& core, const std::string& id, const v1::SessionConfig& re
     response = existing->ToProto();
     return absl::OkStatus();
   }
-  PS_ASSIGN_OR_RETURN(const DeviceSet::Placement placement, core.devices.Place(config));
+  PS_ASSIGN_OR_RETURN(const DeviceSet::Placement placement,
+                      core.devices.Place(config, core.limits.session.staging_bytes));
   response.set_name(Session::NameOf(id));
   *response.mutable_config() = ConfigToProto(config);
   response.set_device(placement.device->device->name());
@@ -50,7 +51,8 @@ void MakeFiles(Core& core, SessionStart& start) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Session>> MakeSession(Core& core, SessionStart start) {
-  PS_ASSIGN_OR_RETURN(DeviceSet::Placement placement, core.devices.Place(start.config));
+  PS_ASSIGN_OR_RETURN(DeviceSet::Placement placement,
+                      core.devices.Place(start.config, core.limits.session.staging_bytes));
   if (core.state != nullptr) MakeFiles(core, start);
   const std::optional<SessionFiles> files = start.files;
   auto session =

@@ -198,6 +198,14 @@ absl::Status SessionLimitReached(int limit) {
       "sessions", what);
 }
 
+absl::Status StreamLimitReached(int limit) {
+  const std::string what = absl::StrCat("the server has its limit of ", limit, " open streams");
+  return WithQuota(WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                                  what, "; close some, or start it with a larger --max-streams")),
+                              reason::kStreamLimit, {{"limit", absl::StrCat(limit)}}),
+                   "streams", what);
+}
+
 absl::Status Draining() {
   return WithRetryAfter(
       WithReason(absl::UnavailableError("the server is shutting down"), reason::kDraining),

@@ -36,6 +36,7 @@ inline constexpr char kSessionEnded[] = "SESSION_ENDED";
 inline constexpr char kSessionActive[] = "SESSION_ACTIVE";
 inline constexpr char kDeviceMemory[] = "DEVICE_MEMORY";
 inline constexpr char kSessionLimit[] = "SESSION_LIMIT";
+inline constexpr char kStreamLimit[] = "STREAM_LIMIT";
 inline constexpr char kFirstMessageTimeout[] = "FIRST_MESSAGE_TIMEOUT";
 inline constexpr char kClientGone[] = "CLIENT_GONE";
 inline constexpr char kDraining[] = "DRAINING";
@@ -73,6 +74,7 @@ absl::Status SessionActive(absl::string_view name, absl::string_view state);
 absl::Status DeviceMemoryExhausted(absl::string_view device, std::int64_t needed_bytes,
                                    std::int64_t free_bytes, std::int64_t usable_bytes);
 absl::Status SessionLimitReached(int limit);
+absl::Status StreamLimitReached(int limit);
 // UNAVAILABLE with a RetryInfo: the server shuts down.
 absl::Status Draining();
 // kAborted: another stream of the same producer, of epoch `epoch`, has taken over.

@@ -37,6 +37,12 @@ grpc::ServerUnaryReactor* HandleGetServerInfo(Core& core, grpc::CallbackServerCo
   response->set_max_message_bytes(static_cast<std::uint64_t>(core.limits.max_message_bytes));
   response->set_max_sessions(static_cast<std::uint32_t>(core.limits.max_sessions));
   response->set_staging_bytes(static_cast<std::uint64_t>(core.limits.session.staging_bytes));
+  response->set_max_streams(static_cast<std::uint32_t>(core.limits.max_streams));
+  response->set_max_streams_per_connection(CoreLimits::kMaxStreamsPerConnection);
+  response->set_max_metadata_bytes(CoreLimits::kMaxMetadataBytes);
+  const MemoryAdmission& host = core.devices.host_memory();
+  response->set_host_memory_bytes(static_cast<std::uint64_t>(host.usable_bytes()));
+  response->set_host_memory_reserved_bytes(static_cast<std::uint64_t>(host.reserved_bytes()));
   response->set_uptime_s(
       std::chrono::duration<double>(std::chrono::steady_clock::now() - core.start).count());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();

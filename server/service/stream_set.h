@@ -23,18 +23,25 @@ class Drainable {
 // waits for each of them to finish. Thread-safe.
 class StreamSet {
  public:
-  // A stream that comes after DrainAll of its kind is drained at once.
-  void Add(const std::shared_ptr<Drainable>& stream) {
+  explicit StreamSet(int most) : most_(most) {}
+
+  // A stream that comes after DrainAll of its kind is drained at once. False when there are as many
+  // as may be: the stream is not in the set, and has to be refused.
+  bool Add(const std::shared_ptr<Drainable>& stream) {
     {
       MutexLock lock(mu_);
       std::erase_if(streams_, [](const auto& weak) { return weak.expired(); });
       if (!drained(stream->kind())) {
+        if (std::ssize(streams_) >= most_) return false;
         streams_.push_back(stream);
-        return;
+        return true;
       }
     }
     stream->Drain();
+    return true;
   }
+
+  int most() const { return most_; }
 
   void DrainAll(Drainable::Kind kind) {
     std::vector<std::weak_ptr<Drainable>> streams;
@@ -62,6 +69,7 @@ class StreamSet {
     return kind == Drainable::Kind::kIngest ? ingest_drained_ : publish_drained_;
   }
 
+  const int most_;
   mutable Mutex mu_;
   std::vector<std::weak_ptr<Drainable>> streams_ ABSL_GUARDED_BY(mu_);
   bool ingest_drained_ ABSL_GUARDED_BY(mu_) = false;

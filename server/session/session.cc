@@ -99,7 +99,8 @@ Session::Session(SessionStart start, DeviceSet::Placement placement, const Sessi
         event.mutable_producer()->set_positions(kind == RecordKind::kPositions);
         Record(event, [] {});
       }),
-      memory_(std::move(placement.memory)) {}
+      memory_(std::move(placement.memory)),
+      staging_(std::move(placement.staging)) {}
 
 Session::~Session() {
   // The device's memory goes first, then the claim to it.
@@ -295,6 +296,7 @@ void Session::Retire() {
     MutexLock lock(mu_);
     // A result lives on the host. What still is on the device goes with the session.
     if (progress.device_bytes == 0) memory_.Release();
+    staging_.Release();
     retired_ = true;
     done.swap(when_retired_);
   }

@@ -165,6 +165,7 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
 
   mutable Mutex mu_;
   MemoryAdmission::Reservation memory_ ABSL_GUARDED_BY(mu_);
+  MemoryAdmission::Reservation staging_ ABSL_GUARDED_BY(mu_);
   std::vector<std::weak_ptr<SessionListener>> listeners_ ABSL_GUARDED_BY(mu_);
   bool retired_ ABSL_GUARDED_BY(mu_) = false;
   int restarts_ ABSL_GUARDED_BY(mu_) = 0;

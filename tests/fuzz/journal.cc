@@ -48,7 +48,7 @@ v1::SessionConfig Config() {
 class Server {
  public:
   explicit Server(const std::string& directory)
-      : core_(OneDevice(), Limits(), *StateDirectory::Open(directory)) {}
+      : core_(OneDevice(), Limits(), *StateDirectory::Open(directory), [] {}) {}
 
   SessionFiles files() const { return core_.state->FilesOf(kId); }
 

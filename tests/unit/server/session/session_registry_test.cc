@@ -27,7 +27,7 @@ class SessionRegistryTest : public testing::Test {
     requested.mutable_scan()->set_capacity(static_cast<std::uint32_t>(capacity));
     return registry_.Create(id, requested, [&]() -> absl::StatusOr<std::shared_ptr<Session>> {
       const ReconstructionConfig config = Resolve(SmallConfig());
-      auto placement = devices_.Place(config);
+      auto placement = devices_.Place(config, 1 << 20);
       if (!placement.ok()) return placement.status();
       return Session::Create({.id = id, .requested = requested, .config = config},
                              *std::move(placement), {.staging_bytes = 1 << 20},
@@ -41,7 +41,7 @@ class SessionRegistryTest : public testing::Test {
   }
 
   WorkerPool notify_{1}, journal_{1}, files_{1};
-  DeviceSet devices_{OneDevice(), [] {}};
+  DeviceSet devices_{OneDevice(), std::int64_t{1} << 30, [] {}};
   SessionRegistry registry_{5};
 };
 
