@@ -26,6 +26,12 @@ absl::Status Info(const Context& context) {
                       "%.1f MiB",
                       info.version(), info.build(), info.uptime_s(), info.max_sessions(),
                       static_cast<double>(info.max_message_bytes()) / kMebi));
+  PrintLine(absl::StrFormat(
+      "at most %d open streams, %d of a connection; %.0f of %.0f MiB of host memory reserved for "
+      "frames under way",
+      info.max_streams(), info.max_streams_per_connection(),
+      static_cast<double>(info.host_memory_reserved_bytes()) / kMebi,
+      static_cast<double>(info.host_memory_bytes()) / kMebi));
   for (const v1::Device& device : info.devices()) {
     PrintLine(absl::StrFormat("%-8s %s: %.0f of %.0f MiB reserved by %d sessions, %d active",
                               device.name(), device.description(),

@@ -394,6 +394,47 @@ TEST_F(LimitsTest, SessionThatDoesNotFitNow) {
   EXPECT_THAT(api().Create(Id("b"), config).status, IsOk());
 }
 
+TEST(ServerLimitsTest, StreamsBeyondTheLimit) {
+  const auto server = ServerProcess::Start({"--max-streams", "2"});
+  ASSERT_NE(server, nullptr);
+  Api api(server->address());
+  const std::string name = api.Create("a", SmallScan().Config(1)).value.name();
+  auto frames = std::make_unique<FrameInput>(api, name);
+  PositionInput positions(api, name);
+  ASSERT_TRUE(frames->AwaitBatches(0));
+  ASSERT_TRUE(positions.AwaitBatches(0));
+  FrameInput third(api, name);
+  EXPECT_THAT(third.Status(), FailsWith(StatusCode::RESOURCE_EXHAUSTED, "STREAM_LIMIT"));
+  const auto context = Context();
+  v1::WatchSessionRequest watch;
+  watch.set_name(name);
+  const auto events = api.stub().WatchSession(context.get(), watch);
+  v1::SessionEvent event;
+  EXPECT_FALSE(events->Read(&event));
+  EXPECT_THAT(events->Finish(), FailsWith(StatusCode::RESOURCE_EXHAUSTED, "STREAM_LIMIT"));
+  EXPECT_THAT(api.Get(name).status, IsOk()) << "calls that do not stay open go on";
+  EXPECT_THAT(frames->Finish(), IsOk());
+  FrameInput after(api, name);
+  EXPECT_TRUE(after.AwaitBatches(0));
+  EXPECT_EQ(api.Info().value.max_streams(), 2u);
+}
+
+TEST(ServerLimitsTest, StagingMemoryBeyondTheLimit) {
+  const auto server = ServerProcess::Start({"--host-memory-limit", "1MB"});
+  ASSERT_NE(server, nullptr);
+  Api api(server->address());
+  v1::SessionConfig config = SmallScan().StreamingConfig(1);
+  config.mutable_scan()->set_capacity(300);  // Of 2 KiB each.
+  ASSERT_THAT(api.Create("a", config).status, IsOk());
+  const grpc::Status refused = api.Create("b", config).status;
+  EXPECT_THAT(refused, FailsWith(StatusCode::RESOURCE_EXHAUSTED, "DEVICE_MEMORY"));
+  EXPECT_THAT(refused.error_message(), testing::HasSubstr("host"));
+  EXPECT_GT(api.Info().value.host_memory_reserved_bytes(), 0u);
+  EXPECT_THAT(api.Delete("sessions/a", /*force=*/true), IsOk());
+  EXPECT_EQ(api.Info().value.host_memory_reserved_bytes(), 0u);
+  EXPECT_THAT(api.Create("b", config).status, IsOk());
+}
+
 TEST_F(LimitsTest, StreamThatSaysNothing) {
   FrameInput frames(api());
   EXPECT_THAT(frames.Status(), FailsWith(StatusCode::DEADLINE_EXCEEDED, "FIRST_MESSAGE_TIMEOUT"));
