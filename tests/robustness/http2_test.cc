@@ -9,11 +9,8 @@ namespace {
 
 using integration::IsOk;
 
-constexpr int kCalls = 20'000;
+constexpr std::int64_t kSlackBytes = std::int64_t{128} << 20;
 constexpr char kMethod[] = "/ptychoserve.v1.Ptychoserve/StreamFrames";
-// gRPC takes a call that was reset apart only after it has begun: a flood of them holds so much
-// each for a moment, and the allocator keeps it.
-constexpr std::int64_t kSlackBytes = std::int64_t{kCalls} * (32 << 10);
 
 class Http2Test : public RobustnessTest {
  protected:
@@ -27,14 +24,25 @@ class Http2Test : public RobustnessTest {
   void TearDown() override {
     ExpectHealthy();
     EXPECT_LT(ResidentBytes() - before_, kSlackBytes);
-    std::printf("GOAWAY %d, closed %d, RST_STREAM %d, %+.1f MiB\n",
+    std::printf("the peer got: %d RST_STREAM, GOAWAY %d, %s; the server holds %+.1f MiB\n",
+                peer().Received(FrameType::kRstStream),
                 peer().goaway().has_value() ? static_cast<int>(*peer().goaway()) : -1,
-                peer().closed(), peer().Received(FrameType::kRstStream),
+                peer().closed() ? "closed" : "stays",
                 static_cast<double>(ResidentBytes() - before_) / (1 << 20));
     peer_.reset();
     RobustnessTest::TearDown();
   }
   RawConnection& peer() { return *peer_; }
+  // Calls that are opened, and never anything else.
+  void FloodWithCalls() {
+    const std::string headers = HeaderBlock(CallHeaders(kMethod));
+    Flood(
+        [&](int k) {
+          return Frame(FrameType::kHeaders, kEndHeaders, static_cast<std::uint32_t>(2 * k + 1),
+                       headers);
+        },
+        2'000);
+  }
   // Sends it so often, or as long as the server takes it, and waits until it has been dealt with.
   void Flood(const std::function<std::string(int)>& next, int times) {
     for (int k = 0; k < times; ++k) {
@@ -54,33 +62,45 @@ class Http2Test : public RobustnessTest {
   std::unique_ptr<RawConnection> peer_;
 };
 
-TEST_F(Http2Test, CallsThatAreResetAtOnce) {
+// On a server of its own, which is killed: gRPC 1.51 loses some of such calls, whatever the method,
+// with about 20 KiB each, and waits for them in vain when it is to end.
+TEST(RapidResetTest, CallsThatAreResetAtOnce) {
+  constexpr int kCalls = 20'000;
+  constexpr std::int64_t kBytesPerCall = 32 << 10;
+  const auto server = integration::ServerProcess::Start();
+  ASSERT_NE(server, nullptr);
+  const std::int64_t before = StatsOf(server->pid()).resident_bytes;
+  RawConnection peer(server->address());
+  ASSERT_TRUE(peer.Send(Preface() + Frame(FrameType::kSettings, 0, 0)));
   const std::string headers = HeaderBlock(CallHeaders(kMethod));
   const std::string cancel("\0\0\0\x08", 4);
-  Flood(
-      [&](int k) {
-        const auto stream = static_cast<std::uint32_t>(2 * k + 1);
-        return Frame(FrameType::kHeaders, kEndHeaders, stream, headers) +
-               Frame(FrameType::kRstStream, 0, stream, cancel);
-      },
-      kCalls);
+  for (int k = 0; k < kCalls; ++k) {
+    const auto stream = static_cast<std::uint32_t>(2 * k + 1);
+    if (!peer.Send(Frame(FrameType::kHeaders, kEndHeaders, stream, headers) +
+                   Frame(FrameType::kRstStream, 0, stream, cancel))) {
+      break;
+    }
+  }
+  integration::Api stranger(server->address());
+  EXPECT_THAT(stranger.Info().status, IsOk());
+  EXPECT_LT(StatsOf(server->pid()).resident_bytes - before, kCalls * kBytesPerCall);
+  EXPECT_TRUE(server->running());
 }
 
 TEST_F(Http2Test, CallsWithoutEnd) {
-  ASSERT_TRUE(peer().Send(Frame(FrameType::kSettings, kAck, 0)));  // 256 at a time are allowed.
-  const std::string headers = HeaderBlock(CallHeaders(kMethod));
-  Flood(
-      [&](int k) {
-        return Frame(FrameType::kHeaders, kEndHeaders, static_cast<std::uint32_t>(2 * k + 1),
-                     headers);
-      },
-      2'000);
+  // Of a peer that has acknowledged how many may be open at a time.
+  ASSERT_TRUE(peer().Send(Frame(FrameType::kSettings, kAck, 0)));
+  FloodWithCalls();
+  EXPECT_TRUE(peer().AwaitClosed());
 }
+
+TEST_F(Http2Test, CallsOfAPeerThatDoesNotAcknowledgeTheLimits) { FloodWithCalls(); }
 
 TEST_F(Http2Test, PingsAreAnsweredUntilTheyAreTooMany) {
   Flood([](int) { return Frame(FrameType::kPing, 0, 0, std::string(8, 'p')); }, 20'000);
   EXPECT_TRUE(peer().AwaitClosed());
-  EXPECT_EQ(peer().goaway(), kEnhanceYourCalm);
+  // The reset that follows, as not all was read, may overtake it.
+  EXPECT_EQ(peer().goaway().value_or(kEnhanceYourCalm), kEnhanceYourCalm);
 }
 
 TEST_F(Http2Test, SettingsWithoutEnd) {
@@ -98,11 +118,12 @@ TEST_F(Http2Test, HeadersOfMegabytes) {
 }
 
 TEST_F(Http2Test, MegabyteOfMetadataInACall) {
+  integration::Api careless(server().address());  // It may lose its connection by that.
   const auto context = integration::Context();
   context->AddMetadata("x-fill", std::string(1'000'000, 'x'));
   v1::ServerInfo info;
   const grpc::Status status =
-      api().stub().GetServerInfo(context.get(), v1::GetServerInfoRequest(), &info);
+      careless.stub().GetServerInfo(context.get(), v1::GetServerInfoRequest(), &info);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED)
       << integration::Describe(status);
 }

@@ -1,5 +1,6 @@
 // The server ends, in order or not, while many producers send, and comes back. Nothing is lost.
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <memory>
@@ -61,6 +62,10 @@ class RestartTest : public testing::Test {
         client::WriterOptions options;
         options.producer = absl::StrCat("detector-", k);
         options.linger = milliseconds(1);
+        options.on_ack = [](const v1::IngestAck& ack) {
+          EXPECT_LE(ack.durable_batches(), ack.batches());
+          EXPECT_LE(ack.durable_watermark(), ack.counters().watermark());
+        };
         StreamedScan stream(address_, name, scan, options);
         for (int j = k; j < scan.points(); j += kProducers) {
           const absl::Status pushed = stream.frames().Push(

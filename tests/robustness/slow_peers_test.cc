@@ -38,6 +38,16 @@ TEST_F(SlowPeersTest, ConnectionsThatNeverBecomeOneOfHttp2AreClosed) {
   EXPECT_TRUE(Eventually([&] { return StatsOf(server().pid()).descriptors <= before; }));
 }
 
+TEST_F(SlowPeersTest, ConnectionsThatFallSilentHoldTheEndUpNoLongerThanIsAllowed) {
+  const auto ending = integration::ServerProcess::Start({"--shutdown-timeout-s", "1"});
+  ASSERT_NE(ending, nullptr);
+  RawConnection silent(ending->address());
+  ASSERT_TRUE(silent.Send(Preface() + Frame(FrameType::kSettings, 0, 0)));
+  ASSERT_TRUE(silent.AwaitReceived(FrameType::kSettings));
+  EXPECT_EQ(ending->Terminate(std::chrono::seconds(15)), 0);
+  EXPECT_TRUE(silent.AwaitClosed());
+}
+
 TEST_F(SlowPeersTest, StreamsWithoutAFirstMessageAreEnded) {
   const auto impatient = integration::ServerProcess::Start({"--open-timeout-s", "0.5"});
   ASSERT_NE(impatient, nullptr);
