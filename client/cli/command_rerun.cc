@@ -5,12 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "client/cli/command.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/output.h"
+#include "client/cli/progress_line.h"
 #include "client/cli/result_files.h"
 #include "client/cli/schedule_flag.h"
 #include "client/cli/session_flags.h"

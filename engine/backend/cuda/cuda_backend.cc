@@ -123,6 +123,7 @@ absl::Status CudaBackend::Allocate() {
     upload_of_slot_.resize(static_cast<std::size_t>(config_.capacity));
   }
   PS_RETURN_IF_ERROR(fft_.Bind(stream_.get(), fft_work_.data()));
+  PS_RETURN_IF_ERROR(stream_.Clear(kept_deviation_, kept_deviation_.size()));
   return stream_.Clear(probe_, probe_.size());
 }
 

@@ -110,7 +110,7 @@ class CudaBackend final : public Backend {
       ABSL_LOCKS_EXCLUDED(uploads_mu_);
   // Into indices_.
   absl::Status UploadIndices(std::span<const std::int32_t> indices);
-  // [capacity]; what slots that have never been active have is undefined. Waits for the device.
+  // [capacity], 0 of slots that have never been active. Waits for the device.
   absl::StatusOr<std::vector<float>> ReadKeptDeviation();
 
   // Waits for the snapshot of `canvas` and takes it out of page-locked memory. Any thread.
