@@ -33,6 +33,7 @@ class Reconstruction::Impl {
       : options(std::move(opts)),
         created(options.clock->Now()),
         most_stage_r(RFactorsNeeded(resolved)),
+        deterministic(resolved.deterministic),
         config(std::move(resolved)),
         held(options.held) {}
 
@@ -78,6 +79,8 @@ class Reconstruction::Impl {
   // The iteration of `record` has diverged: goes on from the last good snapshot with a smaller
   // step, or ends the session.
   absl::Status RollBack(const IterationRecord& record);
+  // Whether the snapshot of an iteration is one that a run which diverges can go back to.
+  bool MayGoBackTo(std::int64_t iteration) const;
   // Gives the memory of a snapshot back, unless somebody else has it, too.
   void Retire(std::shared_ptr<const Snapshot> snapshot);
   void WarnIfStalled();
@@ -90,6 +93,7 @@ class Reconstruction::Impl {
   const ReconstructionOptions options;
   const Clock::TimePoint created;
   const std::size_t most_stage_r;
+  const bool deterministic;
   // Set once; null in a session that had ended when it was made.
   std::unique_ptr<FrameStore> store;
   std::unique_ptr<FrameLoader> loader;

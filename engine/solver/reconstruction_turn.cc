@@ -15,6 +15,9 @@ constexpr std::size_t kHistoryLimit = 100'000;
 // The iteration rate is that of the last iterations, at most so many and so long ago.
 constexpr std::size_t kRateIterations = 100;
 constexpr std::chrono::seconds kRateWindow{3};
+// When results have to repeat, a run that diverges goes back to one of the snapshots of iteration 1
+// and of so many more each: which others there are, the clock decides.
+constexpr std::int64_t kFixedSnapshots = 16;
 // Times the R that noise would leave.
 constexpr double kStalledAboveNoise = 2.5;
 // A run that diverges with an eighth of its step is not going to get there.
@@ -307,8 +310,12 @@ void Reconstruction::Impl::Publish(std::unique_ptr<Snapshot> snapshot, bool fina
     }
   }
   for (auto& old : retired) Retire(std::move(old));
-  watch.NoteSnapshot(std::move(published));
+  if (MayGoBackTo(published->iteration)) watch.NoteSnapshot(std::move(published));
   options.on_progress();
+}
+
+bool Reconstruction::Impl::MayGoBackTo(std::int64_t iteration) const {
+  return !deterministic || iteration % kFixedSnapshots == 1;
 }
 
 void Reconstruction::Impl::Retire(std::shared_ptr<const Snapshot> snapshot) {
@@ -425,6 +432,8 @@ void Reconstruction::Impl::WarnIfStalled() {
 }
 
 absl::Status Reconstruction::Impl::MaybeStartSnapshot(const SnapshotConfig& cadence) {
+  // Waits for it, so that it is known in the same iterations each time.
+  if (deterministic && MayGoBackTo(run.iteration)) return PublishPresent();
   if (solver->snapshot_under_way()) return absl::OkStatus();
   const Clock::TimePoint now = options.clock->Now();
   const bool first = snapshot_iteration < 0;

@@ -46,7 +46,7 @@ class Sessions {
     const auto created =
         registry_.Create(id, {}, [&]() -> absl::StatusOr<std::shared_ptr<Session>> {
           const ReconstructionConfig config = Resolve(SmallConfig());
-          auto placement = devices_.Place(config);
+          auto placement = devices_.Place(config, 1 << 20);
           FUZZ_CHECK(placement.ok());
           return Session::Create({.id = id, .config = config}, *std::move(placement),
                                  {.staging_bytes = 1 << 20}, {notify_, journal_, files_});
@@ -55,7 +55,7 @@ class Sessions {
   }
 
   WorkerPool notify_{1}, journal_{1}, files_{1};
-  DeviceSet devices_{OneDevice()};
+  DeviceSet devices_{OneDevice(), std::int64_t{1} << 30, [] {}};
   SessionRegistry registry_{8};
 };
 

@@ -205,6 +205,23 @@ TEST_F(DivergenceTest, GoesBackToTheLastGoodSnapshotWithHalfTheStepAndSaysSo) {
   EXPECT_EQ(session_->latest_snapshot()->run.rollbacks, 1);
 }
 
+TEST_F(DivergenceTest, WhatADeterministicRunGoesBackToDoesNotDependOnTheCadence) {
+  for (const int every : {1, 3, 1000}) {
+    ReconstructionConfig config = Config();
+    config.deterministic = true;
+    config.snapshots.every_iterations = every;
+    config.run.it_ends_after = 60;
+    config.run.max_iterations = 60;
+    record().is_nan = [](int n) { return n == 40; };
+    Start(config);
+    Send(0, 8);
+    ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+    RunTurns();
+    EXPECT_THAT(progress().warnings, ElementsAre(HasSubstr("of iteration 33, and")));
+    EXPECT_EQ(progress().state, SessionState::kCompleted);
+  }
+}
+
 TEST_F(DivergenceTest, AnRThatExplodesIsSeenBeforeItIsInfinite) {
   record().r_factor = [](int n) { return n < 20 || n > 23 ? 0.1 : 0.1 * std::pow(2.0, n - 20); };
   Start(Often());

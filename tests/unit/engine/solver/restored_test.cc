@@ -262,6 +262,14 @@ TEST(Restored, ExitWavesAreSavedInADifferenceMapUnlessTheyAreTooLarge) {
   }
 }
 
+TEST(Restored, ExitWavesThatTheScheduleDoesNotNeedAreLeftOut) {
+  const auto killed = KilledAfter(5, DmThenMl());
+  ReconstructionConfig config = DmThenMl();
+  config.schedule.erase(config.schedule.begin());
+  config.run.it_ends_after = 10;
+  EXPECT_EQ(GoesOnFrom(killed, config)->progress().iteration, 10);
+}
+
 TEST(Restored, WithoutExitWavesTheFitIsTheSame) {
   const ReconstructionConfig config = DmThenMl();
   const double fit = SmallPhantom().Run(config)->progress().final_fit->r_factor;
