@@ -5,8 +5,10 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <future>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -111,8 +113,7 @@ absl::Status CheckPixelSize(const Snapshot& snapshot, const ReconstructionConfig
 
 }  // namespace
 
-ImportStateStream* ImportStateStream::Start(Core& core, grpc::CallbackServerContext* /*context*/,
-                                            v1::Session* response) {
+ImportStateStream* ImportStateStream::Start(Core& core, v1::Session* response) {
   std::shared_ptr<ImportStateStream> stream(new ImportStateStream(core, response));
   stream->self_ = stream;
   if (!core.streams.Add(stream)) {
@@ -169,10 +170,14 @@ absl::Status ImportStateStream::OpenFile() {
   const std::string directory = core_.state != nullptr
                                     ? core_.state->path()
                                     : std::filesystem::temp_directory_path().string();
-  fd_ = open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR);
-  if (fd_ >= 0) return absl::OkStatus();
-  return absl::InternalError(
-      absl::StrCat("no file can be made in ", directory, ": ", std::strerror(errno)));
+  std::string path = absl::StrCat(directory, "/import-XXXXXX");
+  fd_ = mkostemp(path.data(), O_CLOEXEC);
+  if (fd_ < 0) {
+    return absl::InternalError(
+        absl::StrCat("no file can be made in ", directory, ": ", std::strerror(errno)));
+  }
+  unlink(path.c_str());
+  return absl::OkStatus();
 }
 
 absl::Status ImportStateStream::Append() {
@@ -200,6 +205,27 @@ absl::Status ImportStateStream::Append() {
   return absl::OkStatus();
 }
 
+absl::Status ImportStateStream::Fill(Session& session, const std::string& path,
+                                     const Checkpoint* restored, Replay& replay) {
+  if (restored != nullptr && session.files() != nullptr) {
+    PS_RETURN_IF_ERROR(session.files()->WriteCheckpoint(*restored));
+  }
+  PS_RETURN_IF_ERROR(ForEachRecord(path, [&](const Record& record) -> absl::Status {
+    if (drained_) return Draining();
+    if (cancelled_) return absl::CancelledError("the call was cancelled");
+    if (IsInput(record)) replay.Take(record);
+    return absl::OkStatus();
+  }));
+  replay.ApplyUpdates();
+  if (const auto& journal = session.journal(); journal != nullptr) {
+    const auto written = std::make_shared<std::promise<void>>();
+    journal->WhenDurable(journal->last_sequence(),
+                         [written](const absl::Status&) { written->set_value(); });
+    written->get_future().wait();
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ImportStateStream::Import() {
   if (fd_ < 0) {
     return InvalidField(reason::kProtocolViolation, "start", "it must be the first message");
@@ -222,27 +248,22 @@ absl::Status ImportStateStream::Import() {
   }
   const std::string id = start.id;
   const v1::SessionConfig requested = start.requested;
+  const std::shared_ptr<const Checkpoint> restored = start.restored;
   PS_ASSIGN_OR_RETURN(
       const SessionRegistry::Created created,
       core_.sessions.Create(id, requested, [&] { return MakeSession(core_, std::move(start)); }));
   if (created.existed) return SessionExists(created.session->name());
   Session& session = *created.session;
   Replay replay(session, Replay::From::kElsewhere);
-  const absl::Status fed = ForEachRecord(path, [&](const Record& record) -> absl::Status {
-    if (drained_) return Draining();
-    if (cancelled_) return absl::CancelledError("the call was cancelled");
-    if (IsInput(record)) replay.Take(record);
-    return absl::OkStatus();
-  });
-  if (!fed.ok()) {  // Half of a session is none.
+  const absl::Status filled = Fill(session, path, restored.get(), replay);
+  if (!filled.ok()) {  // Half of a session is none.
     if (core_.sessions.Remove(session.name(), /*force=*/true).ok()) {
       session.MarkDeleted();
       session.reconstruction().Stop(/*abort=*/true).IgnoreError();
       session.WhenRetired([kept = created.session] { kept->RemoveFiles([] {}); });
     }
-    return fed;
+    return filled;
   }
-  replay.ApplyUpdates();
   session.reconstruction().Release();
   replay.ApplyEnds(/*stops=*/!rerun && !warm);
   imported_ = session.ToProto();

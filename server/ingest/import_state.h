@@ -1,7 +1,6 @@
 #ifndef PTYCHOSERVE_SERVER_INGEST_IMPORT_STATE_H_
 #define PTYCHOSERVE_SERVER_INGEST_IMPORT_STATE_H_
 
-#include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <atomic>
@@ -13,6 +12,7 @@
 #include "engine/base/mutex.h"
 #include "ptychoserve/v1/state.pb.h"
 #include "server/base/timer.h"
+#include "server/journal/replay.h"
 #include "server/service/core.h"
 #include "server/service/stream_set.h"
 
@@ -26,8 +26,7 @@ class ImportStateStream final : public grpc::ServerReadReactor<v1::ImportStateRe
  public:
   static constexpr std::chrono::seconds kReadTimeout{60};  // Between two parts.
 
-  static ImportStateStream* Start(Core& core, grpc::CallbackServerContext* context,
-                                  v1::Session* response);
+  static ImportStateStream* Start(Core& core, v1::Session* response);
   ~ImportStateStream() override;
 
   void OnReadDone(bool ok) override;
@@ -45,6 +44,10 @@ class ImportStateStream final : public grpc::ServerReadReactor<v1::ImportStateRe
   absl::Status Append();
   absl::Status OpenFile();
   absl::Status Import();
+  // Gives the session, which is held, what the file has; all of it is on disk then, or is not going
+  // to get there, and the session says so.
+  absl::Status Fill(Session& session, const std::string& path, const Checkpoint* restored,
+                    Replay& replay);
   void End(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
 
   Core& core_;

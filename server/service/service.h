@@ -100,9 +100,9 @@ class Service final : public ServiceBase {
       Context* context, const v1::ExportStateRequest* request) override {
     return ExportStateStream::Start(core_, context, *request);
   }
-  grpc::ServerReadReactor<v1::ImportStateRequest>* ImportState(Context* context,
+  grpc::ServerReadReactor<v1::ImportStateRequest>* ImportState(Context* /*context*/,
                                                                v1::Session* response) override {
-    return ImportStateStream::Start(core_, context, response);
+    return ImportStateStream::Start(core_, response);
   }
 
  private:

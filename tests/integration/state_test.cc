@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -135,6 +136,10 @@ TEST_F(StateTest, ARunGoesOnElsewhereWithTheSameBits) {
   const auto second = Import(*file, "second");
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_GE(second->iteration(), 20);
+  server_->Signal(SIGKILL);  // It is on disk.
+  server_->Wait();
+  Start();
+  EXPECT_GE(api().Get(second->name()).value.iteration(), 20);
   const v1::Session ended = api().AwaitEnd(second->name()).value;
   EXPECT_EQ(ended.iteration(), 200);
   ExpectSameBits(whole, second->name());
