@@ -63,6 +63,7 @@ class Points {
     if (action == "sleep") std::this_thread::sleep_for(std::chrono::milliseconds(500));
     if (action == "enospc") return ENOSPC;
     if (action == "eio") return EIO;
+    if (action == "erofs") return EROFS;
     return 0;
   }
 

@@ -34,10 +34,6 @@ constexpr char kSessionsName[] = "sessions";
 constexpr char kRemovedPrefix[] = "removed.";  // No session id has a dot.
 constexpr char kLockName[] = "LOCK";
 
-Record MessageRecord(StateKind kind, const std::string& bytes) {
-  return {static_cast<std::uint32_t>(kind), 0, std::as_bytes(std::span(bytes))};
-}
-
 // Calls take(record) for each record of the file.
 template <class Take>
 absl::Status ForEachRecord(const std::string& path, Take take) {

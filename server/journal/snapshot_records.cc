@@ -102,6 +102,10 @@ bool LiesWithin(const Region& area, const Shape& shape) {
 
 }  // namespace
 
+Record MessageRecord(StateKind kind, const std::string& bytes) {
+  return {static_cast<std::uint32_t>(kind), 0, std::as_bytes(std::span(bytes))};
+}
+
 SnapshotRecords::SnapshotRecords(const Snapshot& snapshot) : SnapshotRecords(snapshot, nullptr) {}
 
 SnapshotRecords::SnapshotRecords(const Checkpoint& checkpoint)
@@ -134,11 +138,10 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
                                             waves->kept_deviation.end());
   }
   header_ = header.SerializeAsString();
-  records_ = {
-      {static_cast<std::uint32_t>(StateKind::kSnapshot), 0, std::as_bytes(std::span(header_))},
-      ArrayRecord(StateKind::kObject, snapshot.object.data),
-      ArrayRecord(StateKind::kProbe, snapshot.probe.data),
-      ArrayRecord(StateKind::kCoverage, snapshot.coverage.data)};
+  records_ = {MessageRecord(StateKind::kSnapshot, header_),
+              ArrayRecord(StateKind::kObject, snapshot.object.data),
+              ArrayRecord(StateKind::kProbe, snapshot.probe.data),
+              ArrayRecord(StateKind::kCoverage, snapshot.coverage.data)};
   if (checkpoint == nullptr) return;
   records_.push_back(ArrayRecord(StateKind::kExactProbe, checkpoint->probe.data));
   if (waves == nullptr) return;

@@ -28,6 +28,9 @@ enum class StateKind : std::uint32_t {
   kEnd = 24,       // Of a state file.
 };
 
+// A message as a record, which looks at `bytes`.
+Record MessageRecord(StateKind kind, const std::string& bytes);
+
 // A snapshot, or a checkpoint, as records, which look at it and at this.
 class SnapshotRecords {
  public:

@@ -9,14 +9,6 @@
 #include "engine/io/record_file.h"
 
 namespace ptychoserve::server {
-namespace {
-
-Record MessageRecord(StateKind kind, const std::string& bytes) {
-  return {static_cast<std::uint32_t>(kind), 0, std::as_bytes(std::span(bytes))};
-}
-
-}  // namespace
-
 StateExport::StateExport(const state::v1::Manifest& manifest,
                          std::shared_ptr<const Checkpoint> checkpoint,
                          std::unique_ptr<JournalReader> journal, std::uint64_t last)

@@ -372,28 +372,56 @@ TEST_F(DurabilityTest, DamagedRecordsAreMissedAndAskedForAgain) {
   EXPECT_THAT(server().log(), HasSubstr("lost_bytes"));
 }
 
-TEST_F(DurabilityTest, AFullDiskIsToldAndDoesNotStopTheRun) {
+// What goes wrong from when on, and the system's words for it.
+struct DiskFault {
+  const char* name;
+  const char* failpoint;
+  const char* words;
+};
+
+class DiskTest : public DurabilityTest, public testing::WithParamInterface<DiskFault> {};
+
+TEST_P(DiskTest, IsToldAndNothingIsClaimedThatIsNotThere) {
   const TestScan& scan = SmallScan();
   Start();
   const v1::Session undisturbed = Undisturbed(scan);
   EXPECT_EQ(server().Terminate(), 0);
-  Start("record.write=enospc@8-");  // Room for manifest and first batches.
+  Start(GetParam().failpoint);
   const std::string name = Create(scan.Config(kIterations));
   PositionInput positions(api(), name);
   EXPECT_TRUE(positions.Send(scan.Positions(0, scan.points())));
   EXPECT_THAT(positions.Finish(), IsOk());
   FrameInput frames(api(), name);
-  for (int j = 0; j < scan.points(); ++j) EXPECT_TRUE(frames.Send(scan.Frames(j, 1)));
+  for (int j = 0; j < scan.points(); ++j) {
+    EXPECT_TRUE(frames.Send(scan.Frames(j, 1)));
+    EXPECT_TRUE(frames.AwaitBatches(j + 1));
+  }
   EXPECT_THAT(frames.Finish(), IsOk());
-  EXPECT_EQ(frames.last_ack().batches(), scan.points());
-  EXPECT_EQ(frames.last_ack().durability(), v1::DURABILITY_LOST);
-  EXPECT_LT(frames.last_ack().durable_batches(), scan.points());
-  EXPECT_LT(frames.last_ack().durable_watermark(), scan.points() - 1);
+  const v1::IngestAck last = frames.last_ack();
+  EXPECT_EQ(last.batches(), scan.points());
+  EXPECT_EQ(last.durability(), v1::DURABILITY_LOST);
+  EXPECT_LT(last.durable_batches(), scan.points());
+  EXPECT_LT(last.durable_watermark(), scan.points() - 1);
   const v1::Session session = api().AwaitEnd(name).value;
   ExpectSameResult(session, undisturbed);
   EXPECT_EQ(session.durability(), v1::DURABILITY_LOST);
-  EXPECT_THAT(session.durability_failure(), HasSubstr("space"));
+  EXPECT_THAT(session.durability_failure(), HasSubstr(GetParam().words));
+
+  Restart();  // With a disk that works.
+  const auto after = api().Get(name);
+  ASSERT_THAT(after.status, IsOk());
+  EXPECT_GE(after.value.frames().watermark(), last.durable_watermark());
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Faults, DiskTest,
+    // From the 8th on: there is room for the manifest and the first batches.
+    testing::Values(DiskFault{"Full", "record.write=enospc@8-", "space"},
+                    DiskFault{"WriteError", "record.write=eio@8-", "Input/output"},
+                    DiskFault{"SyncError", "record.sync=eio@6-", "Input/output"},
+                    DiskFault{"ReadOnly", "record.write=erofs@8-,record.create=erofs@3-",
+                              "Read-only"}),
+    [](const auto& fault) { return std::string(fault.param.name); });
 
 // ---- A GPU that is lost ------------------------------------------------------------------------
 
