@@ -5,7 +5,6 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/impl/server_builder_option.h>
 #include <grpcpp/impl/server_builder_plugin.h>
-
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,8 +28,8 @@ namespace {
 // A chunk of a snapshot is 1 MiB; the largest answer is a page of sessions.
 constexpr int kMaxSendBytes = 64 << 20;
 constexpr int kHandshakeTimeoutMs = 10'000;
-constexpr int kConnectionIdleMs =
-    300'000;  // Without a call. Clients connect again when they need to.
+// Of a connection without a call; clients connect again when they need to.
+constexpr int kConnectionIdleMs = 300'000;
 constexpr int kKeepaliveTimeMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
 // Clients ping every 30 s; the default of 300 s would turn them away with too_many_pings.
@@ -215,8 +214,7 @@ void Server::DeleteExpired() {
     if (now - session->reconstruction().state_changes(0).back().time < age) continue;
     if (!core_.sessions.Remove(session->name(), /*force=*/false).ok()) continue;
     Log(LogLevel::kInfo, "session deleted, as it ended long ago", {{"session", session->id()}});
-    session->MarkDeleted();
-    session->WhenRetired([session] { session->RemoveFiles([] {}); });
+    session->Discard([] {});
   }
   MutexLock lock(expiry_mu_);
   if (!ending_) {

@@ -142,19 +142,19 @@ absl::StatusOr<std::unique_ptr<Feeder>> Feeder::Open(client::Client& client,
   }
   std::unique_ptr<Feeder> feeder(new Feeder(scan, options, encoding));
   feeder->frame_.resize(format.raw_bytes());
-  PS_RETURN_IF_ERROR(feeder->OpenWriters(client, session, format));
+  feeder->OpenWriters(client, session, format);
   if (options.spool_dir.empty()) return feeder;
   // What an earlier run has left in the spool goes first. Then the streams begin anew, and learn
   // that the session has it.
   PS_RETURN_IF_ERROR(feeder->CloseWriters());
   feeder->frame_writers_.clear();
   feeder->position_writer_.reset();
-  PS_RETURN_IF_ERROR(feeder->OpenWriters(client, session, format));
+  feeder->OpenWriters(client, session, format);
   return feeder;
 }
 
-absl::Status Feeder::OpenWriters(client::Client& client, const std::string& session,
-                                 const client::FrameFormat& format) {
+void Feeder::OpenWriters(client::Client& client, const std::string& session,
+                         const client::FrameFormat& format) {
   client::WriterOptions writer;
   writer.give_up_after = milliseconds(static_cast<std::int64_t>(options_.give_up_after * 1e3));
   writer.producer = options_.producer;
@@ -174,7 +174,6 @@ absl::Status Feeder::OpenWriters(client::Client& client, const std::string& sess
       frame_writers_.push_back(client.OpenFrameWriter(session, format, writer));
     }
   }
-  return absl::OkStatus();
 }
 
 absl::Status Feeder::Send(std::span<const std::int64_t> frame_ids) {

@@ -74,8 +74,8 @@ class Feeder {
 
  private:
   Feeder(CxiScanReader& scan, const FeedOptions& options, Encoding encoding);
-  absl::Status OpenWriters(client::Client& client, const std::string& session,
-                           const client::FrameFormat& format);
+  void OpenWriters(client::Client& client, const std::string& session,
+                   const client::FrameFormat& format);
   absl::Status CloseWriters();
   template <typename Writer, typename Attempt>
   absl::Status Try(Writer& writer, Attempt attempt) const;

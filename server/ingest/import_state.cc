@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <future>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -217,12 +216,7 @@ absl::Status ImportStateStream::Fill(Session& session, const std::string& path,
     return absl::OkStatus();
   }));
   replay.ApplyUpdates();
-  if (const auto& journal = session.journal(); journal != nullptr) {
-    const auto written = std::make_shared<std::promise<void>>();
-    journal->WhenDurable(journal->last_sequence(),
-                         [written](const absl::Status&) { written->set_value(); });
-    written->get_future().wait();
-  }
+  replay.AwaitDurable();
   return absl::OkStatus();
 }
 
@@ -257,11 +251,7 @@ absl::Status ImportStateStream::Import() {
   Replay replay(session, Replay::From::kElsewhere);
   const absl::Status filled = Fill(session, path, restored.get(), replay);
   if (!filled.ok()) {  // Half of a session is none.
-    if (core_.sessions.Remove(session.name(), /*force=*/true).ok()) {
-      session.MarkDeleted();
-      session.reconstruction().Stop(/*abort=*/true).IgnoreError();
-      session.WhenRetired([kept = created.session] { kept->RemoveFiles([] {}); });
-    }
+    if (core_.sessions.Remove(session.name(), /*force=*/true).ok()) session.Discard([] {});
     return filled;
   }
   session.reconstruction().Release();

@@ -39,7 +39,7 @@ IngestStream* IngestStream::Launch(std::shared_ptr<IngestStream> stream) {
   }
   if (!stream->core_.streams.Add(stream)) {
     MutexLock lock(stream->mu_);
-    stream->FinishLocked(StreamLimitReached(stream->core_.streams.most()));
+    stream->LeaveLocked(StreamLimitReached(stream->core_.streams.most()));
   }
   return stream.get();
 }

@@ -119,6 +119,14 @@ void Replay::ApplyUpdates() {
   }
 }
 
+void Replay::AwaitDurable() const {
+  const auto& journal = session_.journal();
+  if (journal == nullptr) return;
+  Await([&](const std::function<void()>& ready) {
+    journal->WhenDurable(journal->last_sequence(), [ready](const absl::Status&) { ready(); });
+  });
+}
+
 void Replay::ApplyEnds(bool stops) {
   Reconstruction& reconstruction = session_.reconstruction();
   for (const state::v1::Event& event : events_) {

@@ -26,6 +26,8 @@ class Replay {
   void Take(const Record& record);
   // The session's settings become those that it was told; it still is held.
   void ApplyUpdates();
+  // Waits until what has become its own is on disk, or will not get there.
+  void AwaitDurable() const;
   // After its release: the end of data, and `stops`, which are left out of a run that begins anew.
   void ApplyEnds(bool stops);
 

@@ -16,8 +16,10 @@
 #include "absl/strings/strip.h"
 #include "engine/base/failpoint.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/version.h"
 #include "engine/io/record_file.h"
 #include "server/journal/snapshot_records.h"
+#include "server/service/convert.h"
 #include "server/telemetry/log.h"
 
 namespace ptychoserve::server {
@@ -60,6 +62,17 @@ absl::Status Failed(const std::string& what, const std::error_code& error) {
 }
 
 }  // namespace
+
+state::v1::Manifest ManifestOf(const std::string& session_id,
+                               const ptychoserve::v1::SessionConfig& requested,
+                               std::chrono::system_clock::time_point create_time) {
+  state::v1::Manifest manifest;
+  manifest.set_session_id(session_id);
+  *manifest.mutable_config() = requested;
+  *manifest.mutable_create_time() = TimeToProto(create_time);
+  manifest.set_server_version(kVersion);
+  return manifest;
+}
 
 // --- One session -----------------------------------------------------------------------------
 

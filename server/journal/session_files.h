@@ -1,6 +1,7 @@
 #ifndef PTYCHOSERVE_SERVER_JOURNAL_SESSION_FILES_H_
 #define PTYCHOSERVE_SERVER_JOURNAL_SESSION_FILES_H_
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
@@ -20,6 +21,10 @@ struct SavedResult {
   state::v1::Result result;
   std::shared_ptr<const Snapshot> snapshot;
 };
+
+state::v1::Manifest ManifestOf(const std::string& session_id,
+                               const ptychoserve::v1::SessionConfig& requested,
+                               std::chrono::system_clock::time_point create_time);
 
 // The files of one session, a directory of its own:
 //   manifest.rec      written first: that there is the session, and its configuration

@@ -9,6 +9,7 @@
 #include "engine/io/record_file.h"
 
 namespace ptychoserve::server {
+
 StateExport::StateExport(const state::v1::Manifest& manifest,
                          std::shared_ptr<const Checkpoint> checkpoint,
                          std::unique_ptr<JournalReader> journal, std::uint64_t last)

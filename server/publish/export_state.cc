@@ -6,8 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
-#include "engine/base/version.h"
-#include "server/service/convert.h"
+#include "server/journal/session_files.h"
 
 namespace ptychoserve::server {
 namespace {
@@ -58,43 +57,32 @@ bool ExportStateStream::waiting() {
   return waiting_;
 }
 
+template <typename T>
+std::function<void(T)> ExportStateStream::AwaitInto(T ExportStateStream::*answer) {
+  MutexLock lock(answer_mu_);
+  waiting_ = true;
+  return [weak = weak_from_this(), this, answer](T value) {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    {
+      MutexLock answer_lock(answer_mu_);
+      this->*answer = std::move(value);
+      waiting_ = false;
+    }
+    OnSessionChange();
+  };
+}
+
 void ExportStateStream::AskForCheckpoint() {
   if (request_.omit_run()) return;
-  {
-    MutexLock lock(answer_mu_);
-    waiting_ = true;
-  }
-  session_->reconstruction().MakeCheckpoint(
-      [weak = weak_from_this(), this](std::shared_ptr<const Checkpoint> made) {
-        const auto self = weak.lock();
-        if (self == nullptr) return;
-        {
-          MutexLock lock(answer_mu_);
-          checkpoint_ = std::move(made);
-          waiting_ = false;
-        }
-        OnSessionChange();
-      });
+  session_->reconstruction().MakeCheckpoint(AwaitInto(&ExportStateStream::checkpoint_));
 }
 
 void ExportStateStream::AskForInput() {
   const auto& journal = session_->journal();
   if (request_.omit_input() || journal == nullptr) return;
-  {
-    MutexLock lock(answer_mu_);
-    waiting_ = true;
-  }
   last_sequence_ = journal->last_sequence();
-  journal->WhenDurable(last_sequence_, [weak = weak_from_this(), this](const absl::Status& status) {
-    const auto self = weak.lock();
-    if (self == nullptr) return;
-    {
-      MutexLock lock(answer_mu_);
-      durable_ = status;
-      waiting_ = false;
-    }
-    OnSessionChange();
-  });
+  journal->WhenDurable(last_sequence_, AwaitInto(&ExportStateStream::durable_));
 }
 
 absl::Status ExportStateStream::Begin() {
@@ -102,8 +90,9 @@ absl::Status ExportStateStream::Begin() {
   {
     MutexLock lock(answer_mu_);
     // It may have ended meanwhile, and then the journal's end does not matter any more.
-    if (!durable_.ok() && !session_->ended())
+    if (!durable_.ok() && !session_->ended()) {
       return InputNotKept(session_->name(), durable_.message());
+    }
     checkpoint = std::move(checkpoint_);
   }
   if (!request_.omit_input()) PS_RETURN_IF_ERROR(CheckInput(*session_));
@@ -112,18 +101,14 @@ absl::Status ExportStateStream::Begin() {
     const auto latest = session_->reconstruction().latest_snapshot();
     if (latest != nullptr) checkpoint = CheckpointOf(latest);
   }
-  state::v1::Manifest manifest;
-  manifest.set_session_id(session_->id());
-  *manifest.mutable_config() = session_->requested();
-  *manifest.mutable_create_time() = session_->ToProto(/*with_config=*/false).create_time();
-  manifest.set_server_version(kVersion);
   std::unique_ptr<JournalReader> journal;
   if (!request_.omit_input()) {
     journal = std::make_unique<JournalReader>(session_->files()->JournalSegments(), session_->id());
     // One that had ended before the server was started has nothing more to come.
     if (session_->journal() == nullptr) last_sequence_ = std::numeric_limits<std::uint64_t>::max();
   }
-  export_.emplace(manifest, std::move(checkpoint), std::move(journal), last_sequence_);
+  export_.emplace(ManifestOf(session_->id(), session_->requested(), session_->create_time()),
+                  std::move(checkpoint), std::move(journal), last_sequence_);
   return absl::OkStatus();
 }
 

@@ -2,6 +2,7 @@
 #define PTYCHOSERVE_SERVER_PUBLISH_EXPORT_STATE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -28,6 +29,9 @@ class ExportStateStream final : public PushStream<v1::ExportStateResponse> {
   // input, so that this has all points that the checkpoint shows.
   void AskForCheckpoint();
   void AskForInput();
+  // Takes an answer, which the stream waits for from now on.
+  template <typename T>
+  std::function<void(T)> AwaitInto(T ExportStateStream::*answer) ABSL_LOCKS_EXCLUDED(answer_mu_);
   absl::Status Begin();
   bool waiting() ABSL_LOCKS_EXCLUDED(answer_mu_);
 

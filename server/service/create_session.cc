@@ -1,7 +1,6 @@
 #include <utility>
 
 #include "engine/base/status_macros.h"
-#include "engine/base/version.h"
 #include "server/service/convert.h"
 #include "server/service/errors.h"
 #include "server/service/handlers.h"
@@ -32,13 +31,8 @@ absl::Status Plan(Core& core, const std::string& id, const v1::SessionConfig& re
 
 // That there is the session, on disk. Without, it lives as long as the server, and says so.
 void MakeFiles(Core& core, SessionStart& start) {
-  state::v1::Manifest manifest;
-  manifest.set_session_id(start.id);
-  *manifest.mutable_config() = start.requested;
-  *manifest.mutable_create_time() = TimeToProto(start.create_time);
-  manifest.set_server_version(kVersion);
   const SessionFiles files = core.state->FilesOf(start.id);
-  const absl::Status made = files.Create(manifest);
+  const absl::Status made = files.Create(ManifestOf(start.id, start.requested, start.create_time));
   if (made.ok()) {
     start.files = files;
     return;

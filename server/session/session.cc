@@ -158,9 +158,15 @@ void Session::WhenRetired(std::function<void()> done) {
   done();
 }
 
-void Session::MarkDeleted() {
-  deleted_ = true;
+void Session::Discard(std::function<void()> done) {
+  deleted_ = true;  // First, so that watchers are told why it ends.
   PostObserve();
+  reconstruction_->Stop(/*abort=*/true).IgnoreError();  // It may have ended already.
+  WhenRetired([weak = weak_from_this(), done = std::move(done)] {
+    const auto self = weak.lock();
+    if (self == nullptr) return done();
+    self->RemoveFiles(done);
+  });
 }
 
 void Session::Record(const state::v1::Event& event, std::function<void()> done) {

@@ -82,6 +82,7 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   const std::string& id() const { return id_; }
   const std::string& name() const { return name_; }
   const v1::SessionConfig& requested() const { return requested_; }
+  std::chrono::system_clock::time_point create_time() const { return create_time_; }
   const std::string& device_name() const { return device_name_; }
   std::int64_t first_frame_id() const { return first_frame_id_; }
   Reconstruction& reconstruction() { return *reconstruction_; }
@@ -99,8 +100,9 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
 
   // Runs `done` once the session has ended and left the device; at once if it has.
   void WhenRetired(std::function<void()> done);
-  // The registry has forgotten the session; watchers are told.
-  void MarkDeleted();
+  // The registry has forgotten the session: watchers are told, it ends, and once it has left the
+  // device its files are removed, so that it does not come back. Then `done` is run.
+  void Discard(std::function<void()> done);
   bool deleted() const { return deleted_; }
 
   // Where its input goes; null when it is not kept.
@@ -118,8 +120,6 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   // on disk, or will not get there: then the last acknowledgements tell the truth, and what an
   // ended session has to save has been saved when later work is run.
   void AfterInput(std::function<void()> work);
-  // Removes the session's files, then runs `done`. It must have been retired.
-  void RemoveFiles(std::function<void()> done);
 
   // Input streams that are open, among which staging memory is divided.
   std::atomic<int>& open_frame_streams() { return open_frame_streams_; }
@@ -131,6 +131,8 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
 
  private:
   Session(SessionStart start, DeviceSet::Placement placement, const SessionPools& pools);
+  // Removes the session's files, then runs `done`. It must have been retired.
+  void RemoveFiles(std::function<void()> done);
   // Something has changed: have Observe run, once for any number of changes.
   void PostObserve();
   // Tells the listeners, and has a checkpoint saved when it is time.

@@ -61,11 +61,8 @@ class Server {
   void Forget() {
     const auto removed = core_.sessions.Remove(session()->name(), /*force=*/true);
     FUZZ_CHECK(removed.ok());
-    (*removed)->reconstruction().Stop(/*abort=*/true).IgnoreError();
-    std::promise<void> retired, gone;
-    (*removed)->WhenRetired([&] { retired.set_value(); });
-    retired.get_future().wait();
-    (*removed)->RemoveFiles([&] { gone.set_value(); });
+    std::promise<void> gone;
+    (*removed)->Discard([&] { gone.set_value(); });
     gone.get_future().wait();
   }
 
