@@ -59,7 +59,8 @@ class Reconstruction::Impl {
 
   // ---- Worker thread only -------------------------------------------------------------------
   absl::StatusOr<bool> Advance();
-  void RecogniseEndOfData(const FrameStore::Status& input);
+  // True when the end of data has been recognised now.
+  bool RecogniseEndOfData(const FrameStore::Status& input);
   // Everything has come that ever will, and is active.
   void NoteAllActive();
   // Compares what FinishScan announced with what came, once nothing more can come.

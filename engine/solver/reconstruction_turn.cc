@@ -115,7 +115,6 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   }
   if (checkpoint) PS_RETURN_IF_ERROR(AnswerCheckpoint());
   if (wait) return loader->Run(/*wait=*/true);
-  RecogniseEndOfData(store->status());
   // Read before loading: once the store is closed nothing new comes in, so one more load gets
   // everything but the frames still being prepared or copied, and those count as staged.
   const bool closed = store->closed();
@@ -123,13 +122,16 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   PS_ASSIGN_OR_RETURN(bool worked, loader->Run(/*wait=*/!solver->started()));
   PS_ASSIGN_OR_RETURN(const bool arrived, PollSnapshot(/*wait=*/false, /*final=*/false));
   worked |= arrived;
+  // Others load frames, too: points that are not noted now belong to frames that were still staged.
+  const FrameStore::Status input = store->status();
+  worked |= solver->NoteReady();
+  // Judged on all points that have just been noted: no iteration lies between the last point and the
+  // end of data, or a run that begins with all of its points would not repeat.
+  if (RecogniseEndOfData(store->status())) return true;
   if (stop) {
     PS_RETURN_IF_ERROR(Complete(Completion::kStopped));
     return true;
   }
-  // Others load frames, too: points that are not noted now belong to frames that were still staged.
-  const FrameStore::Status input = store->status();
-  worked |= solver->NoteReady();
   const bool all_loaded = closed && input.staged_frames == 0;
   if (all_loaded) CheckExpectedFrames(input.frames);
   if (!solver->started()) {
@@ -163,7 +165,7 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   return true;
 }
 
-void Reconstruction::Impl::RecogniseEndOfData(const FrameStore::Status& input) {
+bool Reconstruction::Impl::RecogniseEndOfData(const FrameStore::Status& input) {
   InputStatus status;
   status.joined_points = input.joined_points;
   status.skipped_frames = input.frames.skipped;
@@ -174,7 +176,7 @@ void Reconstruction::Impl::RecogniseEndOfData(const FrameStore::Status& input) {
   }
   {
     MutexLock lock(mu);
-    if (shown.end_of_data != EndOfData::kNone) return;
+    if (shown.end_of_data != EndOfData::kNone) return false;
     status.finish_asked = finish_asked;
     status.any_input = any_input;
     status.idle_s = Seconds(options.clock->Now() - (any_input ? last_input : created));
@@ -184,11 +186,12 @@ void Reconstruction::Impl::RecogniseEndOfData(const FrameStore::Status& input) {
         input.joined_points >= restored_points) {
       reason = EndOfData::kIdleTimeout;
     }
-    if (reason == EndOfData::kNone) return;
+    if (reason == EndOfData::kNone) return false;
     shown.end_of_data = reason;
   }
   store->Close();
   options.on_progress();
+  return true;
 }
 
 void Reconstruction::Impl::NoteAllActive() {

@@ -35,6 +35,7 @@ struct FakeRecord {
   bool loads_beside = false;
   bool hold_copies = false;  // Frames are copied only when somebody waits for it.
   bool fail_to_load = false;
+  std::function<void()> on_load = [] {};  // After frames have been given to LoadFrames.
   std::int64_t being_copied = 0;
   std::function<double(int)> r_factor = [](int) { return 0.5; };
 };
@@ -55,6 +56,7 @@ class FakeBackend final : public Backend {
     if (record_.fail_to_load) return absl::InternalError("no copy");
     for (const FrameToLoad& f : frames) record_.loaded_slots.push_back(f.slot);
     record_.being_copied += static_cast<std::int64_t>(frames.size());
+    record_.on_load();
     return absl::OkStatus();
   }
   absl::StatusOr<std::int64_t> FramesBeingCopied(std::int64_t at_most) override {

@@ -556,6 +556,22 @@ TEST_F(ReconstructionTest, DivergenceFailsTheSessionAndKeepsTheLastGoodSnapshot)
   EXPECT_EQ(record().destroyed, 1) << "the device memory is still held";
 }
 
+TEST_F(ReconstructionTest, NoIterationComesBetweenTheLastPointAndTheEndOfData) {
+  ReconstructionConfig config = Config();
+  config.scan.expected_points = 8;
+  config.run.min_points_to_start = 8;
+  // The last position comes while the first turn is under way.
+  record().on_load = [this, sent = false]() mutable {
+    if (!std::exchange(sent, true)) SendPositions(7, 1);
+  };
+  Start(config);
+  SendPositions(0, 7);
+  SendFrames(0, 8);
+  RunTurns();
+  EXPECT_EQ(progress().state, SessionState::kCompleted);
+  EXPECT_EQ(progress().iteration, config.run.it_ends_after);
+}
+
 TEST_F(ReconstructionTest, ADeviceErrorFailsTheSessionWithItsReason) {
   record().fail_at_iteration = 2;
   Start(Config());
