@@ -162,7 +162,10 @@ std::map<int, std::vector<std::string>> SessionFiles::Segments() const {
 
 std::vector<std::vector<std::string>> SessionFiles::JournalSegments() const {
   std::vector<std::vector<std::string>> all;
-  for (auto& [number, paths] : Segments()) all.push_back(std::move(paths));
+  for (auto& [number, paths] : Segments()) {
+    std::ranges::sort(paths);  // Whatever the order of the directory, what is read is the same.
+    all.push_back(std::move(paths));
+  }
   return all;
 }
 

@@ -111,7 +111,7 @@ std::int64_t SessionJournal::dropped_records() const {
   return dropped_;
 }
 
-void SessionJournal::Abandon() {
+void SessionJournal::Abandon(std::function<void()> idle) {
   std::vector<std::function<void()>> room;
   decltype(waiters_) waiters;
   {
@@ -121,9 +121,11 @@ void SessionJournal::Abandon() {
     retry_.Cancel();
     room.swap(room_);
     waiters.swap(waiters_);
+    if (draining_) idle_.push_back(std::exchange(idle, nullptr));
   }
   for (const auto& ready : room) ready();
   for (const auto& [sequence, done] : waiters) done(absl::CancelledError("the session has ended"));
+  if (idle != nullptr) idle();
 }
 
 void SessionJournal::PostDrainLocked() {
@@ -135,6 +137,7 @@ void SessionJournal::PostDrainLocked() {
 void SessionJournal::Drain() {
   {
     MutexLock lock(mu_);
+    if (abandoned_) group_.clear();  // Of an attempt that failed.
     std::int64_t bytes = 0;
     for (const Entry& entry : group_) bytes += static_cast<std::int64_t>(entry.message.Length());
     while (!queue_.empty() && bytes < kGroupBytes) {
@@ -237,6 +240,7 @@ absl::Status SessionJournal::WriteTo(RecordWriter& writer, std::span<const Entry
 void SessionJournal::Settle(const absl::Status& written) {
   std::vector<std::function<void()>> room;
   std::vector<std::pair<absl::Status, std::function<void(absl::Status)>>> waiters;
+  std::vector<std::function<void()>> idle;
   bool changed = false;
   {
     MutexLock lock(mu_);
@@ -281,9 +285,11 @@ void SessionJournal::Settle(const absl::Status& written) {
                            std::move(waiters_.front().second));
       waiters_.pop_front();
     }
+    idle.swap(idle_);
   }
   for (const auto& ready : room) ready();
   for (const auto& [status, done] : waiters) done(status);
+  for (const auto& f : idle) f();
   if (changed) on_durable_();
 }
 

@@ -84,8 +84,9 @@ class SessionJournal : public std::enable_shared_from_this<SessionJournal> {
   std::int64_t dropped_records() const;
 
   // Nothing more is written; what waits is let go of. For a session whose input is not needed any
-  // more.
-  void Abandon();
+  // more. Runs `idle` once no file is created or written any more, so that another session may have
+  // the directory.
+  void Abandon(std::function<void()> idle);
 
  private:
   struct Entry {
@@ -121,6 +122,7 @@ class SessionJournal : public std::enable_shared_from_this<SessionJournal> {
   std::int64_t waiting_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // In queue_ and group_.
   bool draining_ ABSL_GUARDED_BY(mu_) = false;           // A Drain is posted or under way.
   bool abandoned_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<std::function<void()>> idle_ ABSL_GUARDED_BY(mu_);  // Wait for the last Drain.
   std::uint64_t next_sequence_ ABSL_GUARDED_BY(mu_) = 1;
   std::uint64_t durable_ ABSL_GUARDED_BY(mu_) = 0;
   bool gap_ ABSL_GUARDED_BY(mu_) = false;  // Records were left out: durable_ stays.

@@ -262,7 +262,7 @@ void Session::SaveResult() {
   saved.snapshot = reconstruction_->latest_snapshot();
   const absl::Status written = files_->WriteResult(saved, requested_.keep_input());
   if (written.ok()) {
-    journal_->Abandon();
+    journal_->Abandon([] {});
     return;
   }
   // The journal is there still: after a restart the session goes on to the same end.
@@ -274,14 +274,17 @@ void Session::SaveResult() {
 
 void Session::RemoveFiles(std::function<void()> done) {
   if (!files_) return done();
-  if (journal_ != nullptr) journal_->Abandon();
-  pools_.files.Post([self = shared_from_this(), done = std::move(done)] {
+  auto remove = [self = shared_from_this(), done = std::move(done)] {
     if (const absl::Status removed = self->files_->Remove(); !removed.ok()) {
       Log(LogLevel::kError, "the files of a deleted session cannot be removed",
           {{"session", self->id_}, {"reason", std::string(removed.message())}});
     }
     done();
-  });
+  };
+  if (journal_ == nullptr) return pools_.files.Post(std::move(remove));
+  // The journal last: a file that it made after the others' end would be found by the next session
+  // of this name, as input of its own.
+  journal_->Abandon([files = &pools_.files, remove = std::move(remove)] { files->Post(remove); });
 }
 
 void Session::Retire() {

@@ -11,7 +11,7 @@ here=$(dirname "$(realpath "$0")")
 readonly limit_mib=60
 
 # Whatever of these has been built; the first is what the bundle is for.
-programs=(cuda_tests bench_engine polling_bench ingest_bench sharing_bench ptychoserved ptychoctl)
+programs=(cuda_tests memory_hog bench_engine polling_bench ingest_bench sharing_bench ptychoserved ptychoctl)
 # Come with the GPU machine: the C and C++ runtime, the driver, the CUDA toolkit.
 readonly from_system='^(linux-vdso|ld-linux-x86-64|libc|libm|libdl|libpthread|librt|libresolv|libstdc\+\+|libgcc_s|libcuda|libcufft|libcudart|libnvJitLink)\.so'
 

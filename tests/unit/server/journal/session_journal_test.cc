@@ -17,6 +17,7 @@ namespace ptychoserve::server {
 namespace {
 
 constexpr std::chrono::seconds kPatience{20};
+constexpr int kThreads = 2;
 
 grpc::ByteBuffer Message(const std::string& text) {
   const grpc::Slice pieces[] = {grpc::Slice(text.substr(0, text.size() / 2)),
@@ -65,7 +66,7 @@ class SessionJournalTest : public testing::Test {
   // Tests run side by side, in processes of their own.
   const std::string directory_ = testing::TempDir() + "/journal_" +
                                  testing::UnitTest::GetInstance()->current_test_info()->name();
-  WorkerPool pool_{2};
+  WorkerPool pool_{kThreads};
 };
 
 TEST_F(SessionJournalTest, WritesInOrderAndTellsWhatIsOnDisk) {
@@ -163,6 +164,22 @@ TEST_F(SessionJournalTest, LeavesOutWhatWouldFillTheMemoryAndNeverClaimsIt) {
   }
   EXPECT_LT(journal->durable_sequence(), last);
   EXPECT_LT(journal->durable_watermark(RecordKind::kFrames, 0), fit);
+}
+
+// A session of the same name may follow at once; it would take what is written late for its own.
+TEST_F(SessionJournalTest, WritesNothingMoreOnceAbandonedAndSaysWhenTheDirectoryIsFree) {
+  const auto journal = Make();
+  std::promise<void> go;
+  const std::shared_future<void> gone = go.get_future().share();
+  for (int thread = 0; thread < kThreads; ++thread) pool_.Post([gone] { gone.wait(); });
+  journal->Append(RecordKind::kFrames, Message("a"), {{0, 0}});  // Is about to be written.
+  std::promise<void> idle;
+  std::future<void> idled = idle.get_future();
+  journal->Abandon([&] { idle.set_value(); });
+  EXPECT_EQ(idled.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  go.set_value();
+  ASSERT_EQ(idled.wait_for(kPatience), std::future_status::ready);
+  EXPECT_THAT(Written(), testing::IsEmpty());
 }
 
 }  // namespace
