@@ -206,12 +206,11 @@ absl::Status Server::Listen() {
 }
 
 void Server::DeleteExpired() {
-  const auto now = std::chrono::system_clock::now();
-  const auto age = std::chrono::duration_cast<std::chrono::system_clock::duration>(
+  const auto age = std::chrono::duration_cast<std::chrono::steady_clock::duration>(
       std::chrono::duration<double, std::ratio<3600>>(options_.retention_h));
   for (const auto& session : core_.sessions.All()) {
-    if (!session->ended()) continue;
-    if (now - session->reconstruction().state_changes(0).back().time < age) continue;
+    const auto since_end = session->SinceEnd();
+    if (!since_end || *since_end < age) continue;
     if (!core_.sessions.Remove(session->name(), /*force=*/false).ok()) continue;
     Log(LogLevel::kInfo, "session deleted, as it ended long ago", {{"session", session->id()}});
     session->Discard([] {});

@@ -12,8 +12,9 @@ std::string DefaultServer() {
   return server != nullptr && *server != '\0' ? server : "127.0.0.1:50051";
 }
 
-absl::StatusOr<std::unique_ptr<client::Client>> Context::Connect() const {
-  return client::Client::Connect(server);
+absl::StatusOr<std::unique_ptr<client::Client>> Context::Connect(
+    const client::ClientOptions& options) const {
+  return client::Client::Connect(server, options);
 }
 
 CLI::App* AddCommand(CLI::App& app, Context& context, const std::string& name,

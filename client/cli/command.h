@@ -22,7 +22,8 @@ struct Context {
   bool json = false;
   int exit_code = 0;
 
-  absl::StatusOr<std::unique_ptr<client::Client>> Connect() const;
+  absl::StatusOr<std::unique_ptr<client::Client>> Connect(
+      const client::ClientOptions& options = {}) const;
 };
 
 // Adds a subcommand that runs `body`; its error is reported and sets the exit code. A body that

@@ -1,5 +1,7 @@
 #include <chrono>
+#include <cstdio>
 #include <memory>
+#include <string>
 
 #include "client/cli/command.h"
 #include "client/cli/exit_codes.h"
@@ -79,7 +81,11 @@ absl::Status WatchEvents(const WatchOptions& options, Context& context) {
   const std::unique_ptr<client::Watch> watch = client->WatchSession(
       options.session, std::chrono::milliseconds(options.interval_ms),
       [&](const v1::SessionEvent& event) { printer.OnEvent(event); },
-      [&](const absl::Status& status) { printer.OnDone(status); });
+      [&](const absl::Status& status) { printer.OnDone(status); },
+      [](const absl::Status& status) {
+        std::fprintf(stderr, "no connection to the server (%s); trying again\n",
+                     std::string(status.message()).c_str());
+      });
   PS_RETURN_IF_ERROR(printer.Wait());
   if (printer.failed()) context.exit_code = kExitSessionFailed;
   return absl::OkStatus();

@@ -72,6 +72,10 @@ absl::Status CheckFeed(const FeedOptions& options) {
   return options.producer.empty() ? absl::OkStatus() : client::CheckProducer(options.producer);
 }
 
+milliseconds FeedOptions::GiveUpAfter() const {
+  return milliseconds(static_cast<std::int64_t>(give_up_after * 1e3));
+}
+
 void AddFeedFlags(CLI::App* command, FeedOptions& options) {
   const std::string group = "Streaming";
   command->add_option("--streams", options.streams, "Frame streams, each on its own connection")
@@ -156,7 +160,7 @@ absl::StatusOr<std::unique_ptr<Feeder>> Feeder::Open(client::Client& client,
 void Feeder::OpenWriters(client::Client& client, const std::string& session,
                          const client::FrameFormat& format) {
   client::WriterOptions writer;
-  writer.give_up_after = milliseconds(static_cast<std::int64_t>(options_.give_up_after * 1e3));
+  writer.give_up_after = options_.GiveUpAfter();
   writer.producer = options_.producer;
   writer.spool_dir = options_.spool_dir;
   writer.spool_always = options_.spool_always;

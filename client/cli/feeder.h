@@ -30,6 +30,8 @@ struct FeedOptions {
   bool spool_always = false;   // Everything is written there first.
   bool frames = true;
   bool positions = true;
+
+  std::chrono::milliseconds GiveUpAfter() const;
 };
 void AddFeedFlags(CLI::App* command, FeedOptions& options);
 // Errors: kInvalidArgument naming the option.

@@ -277,7 +277,9 @@ absl::Status RunScan(const RunOptions& options, Context& context) {
   PS_RETURN_IF_ERROR(Check(options));
   auto scan = CxiScanReader::Open(options.scan_path);
   if (!scan.ok()) return BadInput(scan.status());
-  PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, context.Connect());
+  client::ClientOptions connection;
+  connection.watch_give_up_after = options.feed.GiveUpAfter();
+  PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, context.Connect(connection));
   CatchInterrupts();
   ScanRun run(options, *client, **scan);
   PS_RETURN_IF_ERROR(run.Create());

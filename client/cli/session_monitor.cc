@@ -36,7 +36,8 @@ SessionMonitor::SessionMonitor(client::Client& client, const v1::Session& sessio
           MutexLock lock(mu_);
           watch_status_ = status;
           cv_.NotifyAll();
-        });
+        },
+        [this](const absl::Status& status) { SayBroken(status); });
   }
   thread_ = std::thread([this] { Loop(); });
 }
@@ -78,16 +79,25 @@ void SessionMonitor::StopProgress() {
   drawing_ = false;
 }
 
-// Events may pass each other; a session never goes back.
+// Events may pass each other; a session goes back with a restart of its server only.
 void SessionMonitor::Update(const v1::Session& session) {
   if (session.name() != name_) return;
   MutexLock lock(mu_);
-  if (session.state() < latest_.state() || session.iteration() < latest_.iteration() ||
-      session.frames().received() < latest_.frames().received()) {
+  if (session.restarts() < latest_.restarts()) return;
+  if (session.restarts() == latest_.restarts() &&
+      (session.state() < latest_.state() || session.iteration() < latest_.iteration() ||
+       session.frames().received() < latest_.frames().received())) {
     return;
   }
   latest_ = session;
   cv_.NotifyAll();
+}
+
+void SessionMonitor::SayBroken(const absl::Status& status) {
+  MutexLock lock(mu_);
+  if (!options_.show_progress || !drawing_) return;
+  std::fprintf(stderr, "%sno connection to the server (%s); trying again\n",
+               terminal_ ? kClearLine : "", std::string(status.message()).c_str());
 }
 
 // Polls and draws until the end.

@@ -14,8 +14,9 @@
 
 namespace ptychoserve::cli {
 
-// Knows the newest state of a session, by WatchSession or by polling GetSession, and draws the
-// progress line on stderr: in place on a terminal, else a line every few seconds. Thread-safe.
+// Knows the newest state of a session, by WatchSession or by polling GetSession, also of a server
+// that goes away and comes back, and draws the progress line on stderr: in place on a terminal,
+// else a line every few seconds. Thread-safe.
 class SessionMonitor {
  public:
   struct Options {
@@ -39,6 +40,7 @@ class SessionMonitor {
 
  private:
   void Update(const v1::Session& session);
+  void SayBroken(const absl::Status& status);
   void Loop();
   void Draw(bool last);
 

@@ -5,10 +5,14 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 
+#include <functional>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/cpp/internal/resuming_watch.h"
+#include "client/cpp/internal/retry.h"
 #include "client/cpp/internal/snapshot_assembler.h"
 #include "client/cpp/internal/status_conversion.h"
 #include "client/cpp/internal/watch_call.h"
@@ -30,7 +34,7 @@ struct Reconnecting {
   int most_ms;        // which grow.
   int least_time_ms;  // What gRPC calls the minimal back-off: how long an attempt may take.
 };
-constexpr Reconnecting kSeldom{500, 10'000, 20'000};
+constexpr Reconnecting kSeldom{500, 2'000, 20'000};
 // Writers have a back-off of their own, to which that of the channel should add little.
 constexpr Reconnecting kOften{100, 1'000, 5'000};
 
@@ -61,15 +65,22 @@ std::string SessionName(const std::string& id_or_name) {
 struct Client::Impl {
   using Stub = v1::Ptychoserve::Stub;
 
+  // `repeats`: whether the call may be made again when its answer does not come.
   template <class Request, class Response>
   absl::StatusOr<Response> Unary(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                               Response*),
-                                 const Request& request) {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + options.unary_deadline);
+                                 const Request& request, bool repeats = true) {
     Response response;
-    PS_RETURN_IF_ERROR(FromGrpc(((*stub).*method)(&context, request, &response)));
+    const auto attempt = [&]() -> absl::Status {
+      grpc::ClientContext context;
+      context.set_deadline(std::chrono::system_clock::now() + options.unary_deadline);
+      return FromGrpc(((*stub).*method)(&context, request, &response));
+    };
+    PS_RETURN_IF_ERROR(repeats ? Repeat(attempt) : attempt());
     return response;
+  }
+  absl::Status Repeat(const std::function<absl::Status()>& attempt) const {
+    return internal::RetryUntil(std::chrono::steady_clock::now() + options.unary_deadline, attempt);
   }
 
   std::string address;
@@ -101,7 +112,8 @@ absl::StatusOr<v1::Session> Client::CreateSession(const std::string& session_id,
   request.set_session_id(session_id);
   *request.mutable_config() = config;
   request.set_validate_only(validate_only);
-  return impl_->Unary(&Impl::Stub::CreateSession, request);
+  // Without an id, each call makes a session.
+  return impl_->Unary(&Impl::Stub::CreateSession, request, !session_id.empty() || validate_only);
 }
 
 absl::StatusOr<v1::Session> Client::GetSession(const std::string& session) {
@@ -137,7 +149,14 @@ absl::Status Client::DeleteSession(const std::string& session, bool force) {
   v1::DeleteSessionRequest request;
   request.set_name(SessionName(session));
   request.set_force(force);
-  return impl_->Unary(&Impl::Stub::DeleteSession, request).status();
+  bool repeated = false;
+  return impl_->Repeat([&, this] {
+    const absl::Status status =
+        impl_->Unary(&Impl::Stub::DeleteSession, request, /*repeats=*/false).status();
+    // The answer to an earlier call was lost.
+    if (std::exchange(repeated, true) && absl::IsNotFound(status)) return absl::OkStatus();
+    return status;
+  });
 }
 
 absl::StatusOr<v1::Session> Client::FinishScan(const std::string& session) {
@@ -167,18 +186,23 @@ absl::StatusOr<Snapshot> Client::GetSnapshot(const std::string& session,
   *request.mutable_selection() = selection;
   request.set_not_newer_than(not_newer_than);
   request.set_wait_ms(static_cast<std::uint32_t>(wait.count()));
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + impl_->options.snapshot_deadline + wait);
-  const auto reader = impl_->stub->GetSnapshot(&context, request);
-  internal::SnapshotAssembler assembler;
-  v1::SnapshotChunk chunk;
-  absl::Status broken;
-  while (broken.ok() && reader->Read(&chunk)) broken = assembler.Add(chunk);
-  if (!broken.ok()) context.TryCancel();
-  const grpc::Status status = reader->Finish();
-  PS_RETURN_IF_ERROR(broken);
-  PS_RETURN_IF_ERROR(FromGrpc(status));
-  std::optional<Snapshot> snapshot = assembler.Take();
+  std::optional<Snapshot> snapshot;
+  const absl::Status got = impl_->Repeat([&]() -> absl::Status {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + impl_->options.snapshot_deadline +
+                         wait);
+    const auto reader = impl_->stub->GetSnapshot(&context, request);
+    internal::SnapshotAssembler assembler;
+    v1::SnapshotChunk chunk;
+    absl::Status broken;
+    while (broken.ok() && reader->Read(&chunk)) broken = assembler.Add(chunk);
+    if (!broken.ok()) context.TryCancel();
+    const grpc::Status status = reader->Finish();
+    PS_RETURN_IF_ERROR(broken);
+    snapshot = assembler.Take();
+    return FromGrpc(status);
+  });
+  PS_RETURN_IF_ERROR(got);
   if (!snapshot.has_value()) return absl::DataLossError("the snapshot ended early");
   return *std::move(snapshot);
 }
@@ -186,46 +210,62 @@ absl::StatusOr<Snapshot> Client::GetSnapshot(const std::string& session,
 std::unique_ptr<Watch> Client::WatchSession(const std::string& session,
                                             std::chrono::milliseconds min_interval,
                                             std::function<void(const v1::SessionEvent&)> on_event,
-                                            std::function<void(const absl::Status&)> on_done) {
+                                            std::function<void(const absl::Status&)> on_done,
+                                            std::function<void(const absl::Status&)> on_break) {
   v1::WatchSessionRequest request;
   request.set_name(SessionName(session));
   request.set_min_interval_ms(static_cast<std::uint32_t>(min_interval.count()));
   using Call = internal::WatchCall<v1::SessionEvent>;
-  return std::make_unique<Call>(
-      [&](grpc::ClientContext* context, Call::Reactor* reactor) {
-        impl_->stub->async()->WatchSession(context, &request, reactor);
-      },
-      [on_event = std::move(on_event)](const v1::SessionEvent& event) {
-        on_event(event);
-        return absl::OkStatus();
-      },
-      std::move(on_done));
+  auto open = [stub = impl_->stub, request, on_event = std::move(on_event)](
+                  std::function<void()> alive,
+                  std::function<void(const absl::Status&)> done) -> std::unique_ptr<Watch> {
+    return std::make_unique<Call>(
+        [&](grpc::ClientContext* context, Call::Reactor* reactor) {
+          stub->async()->WatchSession(context, &request, reactor);
+        },
+        [on_event, alive = std::move(alive)](const v1::SessionEvent& event) {
+          alive();
+          on_event(event);
+          return absl::OkStatus();
+        },
+        std::move(done));
+  };
+  return std::make_unique<internal::ResumingWatch>(
+      std::move(open), impl_->options.watch_give_up_after, std::move(on_break), std::move(on_done));
 }
 
 std::unique_ptr<Watch> Client::WatchSnapshots(const std::string& session,
                                               const v1::SnapshotSelection& selection,
                                               std::chrono::milliseconds min_interval,
                                               std::function<void(Snapshot)> on_snapshot,
-                                              std::function<void(const absl::Status&)> on_done) {
+                                              std::function<void(const absl::Status&)> on_done,
+                                              std::function<void(const absl::Status&)> on_break) {
   v1::WatchSnapshotsRequest request;
   request.set_name(SessionName(session));
   *request.mutable_selection() = selection;
   request.set_min_interval_ms(static_cast<std::uint32_t>(min_interval.count()));
   using Call = internal::WatchCall<v1::SnapshotChunk>;
-  return std::make_unique<Call>(
-      [&](grpc::ClientContext* context, Call::Reactor* reactor) {
-        impl_->stub->async()->WatchSnapshots(context, &request, reactor);
-      },
-      [on_snapshot = std::move(on_snapshot),
-       assembler = std::make_shared<internal::SnapshotAssembler>()](
-          const v1::SnapshotChunk& chunk) -> absl::Status {
-        PS_RETURN_IF_ERROR(assembler->Add(chunk));
-        if (std::optional<Snapshot> snapshot = assembler->Take()) {
-          on_snapshot(*std::move(snapshot));
-        }
-        return absl::OkStatus();
-      },
-      std::move(on_done));
+  auto open = [stub = impl_->stub, request, on_snapshot = std::move(on_snapshot)](
+                  std::function<void()> alive,
+                  std::function<void(const absl::Status&)> done) -> std::unique_ptr<Watch> {
+    return std::make_unique<Call>(
+        [&](grpc::ClientContext* context, Call::Reactor* reactor) {
+          stub->async()->WatchSnapshots(context, &request, reactor);
+        },
+        [on_snapshot, alive = std::move(alive),
+         assembler = std::make_shared<internal::SnapshotAssembler>()](
+            const v1::SnapshotChunk& chunk) -> absl::Status {
+          alive();
+          PS_RETURN_IF_ERROR(assembler->Add(chunk));
+          if (std::optional<Snapshot> snapshot = assembler->Take()) {
+            on_snapshot(*std::move(snapshot));
+          }
+          return absl::OkStatus();
+        },
+        std::move(done));
+  };
+  return std::make_unique<internal::ResumingWatch>(
+      std::move(open), impl_->options.watch_give_up_after, std::move(on_break), std::move(on_done));
 }
 
 absl::Status Client::ExportState(const std::string& session, const ExportOptions& options,

@@ -24,6 +24,7 @@ namespace ptychoserve::client {
 
 struct ClientOptions {
   std::chrono::milliseconds connect_timeout{10'000};
+  // Also how long a call is made again whose connection breaks, or whose server is away.
   std::chrono::milliseconds unary_deadline{30'000};
   // Of a whole snapshot; the time that GetSnapshot is to wait for a new one comes on top.
   std::chrono::milliseconds snapshot_deadline{120'000};
@@ -32,6 +33,8 @@ struct ClientOptions {
   // every 15 s.
   std::chrono::milliseconds keepalive_time{30'000};
   std::chrono::milliseconds keepalive_timeout{20'000};
+  // How long a watch is opened again whose server is away. 0: it ends with the connection.
+  std::chrono::milliseconds watch_give_up_after{600'000};
 };
 
 // "sessions/{id}" of either form.
@@ -78,15 +81,19 @@ class Client {
 
   // Calls `on_event` for each event and then `on_done` once, on threads of the library, one call
   // at a time. Destroying the Watch cancels it and waits for a call under way: not from within one.
+  // When the connection breaks or the server goes away, `on_break` is told why, and the watch goes
+  // on as soon as there is a server again, which begins with how things are then.
   std::unique_ptr<Watch> WatchSession(const std::string& session,
                                       std::chrono::milliseconds min_interval,
                                       std::function<void(const v1::SessionEvent&)> on_event,
-                                      std::function<void(const absl::Status&)> on_done);
+                                      std::function<void(const absl::Status&)> on_done,
+                                      std::function<void(const absl::Status&)> on_break = {});
   std::unique_ptr<Watch> WatchSnapshots(const std::string& session,
                                         const v1::SnapshotSelection& selection,
                                         std::chrono::milliseconds min_interval,
                                         std::function<void(Snapshot)> on_snapshot,
-                                        std::function<void(const absl::Status&)> on_done);
+                                        std::function<void(const absl::Status&)> on_done,
+                                        std::function<void(const absl::Status&)> on_break = {});
 
   // The session as a file, whose parts are given to `take` one after the other, while it goes on.
   // Errors: also those of `take`, which end it.

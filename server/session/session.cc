@@ -76,7 +76,10 @@ absl::StatusOr<std::shared_ptr<Session>> Session::CreateEnded(SessionStart start
   MutexLock lock(session->mu_);
   session->restarts_ = saved.restarts();
   session->checkpoint_version_ = saved.checkpoint_version();
-  session->retired_ = true;
+  const auto since_end =
+      std::chrono::system_clock::now() - session->reconstruction_->state_changes(0).back().time;
+  session->retired_ = std::chrono::steady_clock::now() -
+                      std::chrono::duration_cast<std::chrono::steady_clock::duration>(since_end);
   return session;
 }
 
@@ -156,6 +159,12 @@ void Session::WhenRetired(std::function<void()> done) {
     }
   }
   done();
+}
+
+std::optional<std::chrono::steady_clock::duration> Session::SinceEnd() const {
+  MutexLock lock(mu_);
+  if (!retired_) return std::nullopt;
+  return std::chrono::steady_clock::now() - *retired_;
 }
 
 void Session::Discard(std::function<void()> done) {
@@ -306,7 +315,7 @@ void Session::Retire() {
     // A result lives on the host. What still is on the device goes with the session.
     if (progress.device_bytes == 0) memory_.Release();
     staging_.Release();
-    retired_ = true;
+    retired_ = std::chrono::steady_clock::now();
     done.swap(when_retired_);
   }
   AfterInput([self = shared_from_this()] { self->SaveResult(); });

@@ -100,6 +100,9 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
 
   // Runs `done` once the session has ended and left the device; at once if it has.
   void WhenRetired(std::function<void()> done);
+  // How long ago it ended, by a clock that nobody sets; for one that had ended before the server was
+  // started, by the calendar until then. Nothing before it has left the device.
+  std::optional<std::chrono::steady_clock::duration> SinceEnd() const;
   // The registry has forgotten the session: watchers are told, it ends, and once it has left the
   // device its files are removed, so that it does not come back. Then `done` is run.
   void Discard(std::function<void()> done);
@@ -169,7 +172,8 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   MemoryAdmission::Reservation memory_ ABSL_GUARDED_BY(mu_);
   MemoryAdmission::Reservation staging_ ABSL_GUARDED_BY(mu_);
   std::vector<std::weak_ptr<SessionListener>> listeners_ ABSL_GUARDED_BY(mu_);
-  bool retired_ ABSL_GUARDED_BY(mu_) = false;
+  // When it ended and left the device, in the time of this process.
+  std::optional<std::chrono::steady_clock::time_point> retired_ ABSL_GUARDED_BY(mu_);
   int restarts_ ABSL_GUARDED_BY(mu_) = 0;
   bool checkpoint_asked_ ABSL_GUARDED_BY(mu_) = false;
   std::int64_t checkpoint_version_ ABSL_GUARDED_BY(mu_) = 0;

@@ -32,20 +32,27 @@ def program(name):
 
 
 class Server:
-    """A ptychoserved on a free port, with one thread."""
+    """A ptychoserved with one thread, on a free port or where an earlier one was."""
 
-    def __init__(self, folder, *flags):
+    def __init__(self, folder, *flags, listen="127.0.0.1:0", env=None):
         port_file = pathlib.Path(folder) / "address"
-        self.log = open(pathlib.Path(folder) / "server.log", "w", encoding="utf-8")
+        port_file.unlink(missing_ok=True)
+        self.log = open(pathlib.Path(folder) / "server.log", "a", encoding="utf-8")
         self.process = subprocess.Popen(
-            [program("ptychoserved"), "--listen", "127.0.0.1:0", "--port-file", str(port_file),
-             "--device", "cpu", "--threads", "1", *flags], stdout=self.log, stderr=subprocess.STDOUT)
+            [program("ptychoserved"), "--listen", listen, "--port-file", str(port_file),
+             "--device", "cpu", "--threads", "1", *flags], stdout=self.log,
+            stderr=subprocess.STDOUT, env=env)
         deadline = time.monotonic() + DEADLINE_S
         while not port_file.exists():
             assert self.process.poll() is None, "the server has ended"
             assert time.monotonic() < deadline, "the server does not come up"
             time.sleep(0.01)
         self.address = port_file.read_text(encoding="utf-8").strip()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
 
     def stop(self):
         """Asks it to end; the exit code."""

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <thread>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,7 @@ namespace ptychoserve::client::internal {
 namespace {
 
 constexpr char kFirstMessageTimeout[] = "FIRST_MESSAGE_TIMEOUT";
+constexpr std::chrono::milliseconds kFirstPause{50}, kLongestPause{1'000};
 
 }  // namespace
 
@@ -50,6 +52,18 @@ std::chrono::milliseconds Backoff::Next() {
 }
 
 void Backoff::Reset() { next_ = initial_; }
+
+absl::Status RetryUntil(std::chrono::steady_clock::time_point deadline,
+                        const std::function<absl::Status()>& attempt) {
+  Backoff backoff(kFirstPause, kLongestPause);
+  while (true) {
+    const absl::Status status = attempt();
+    if (!absl::IsUnavailable(status)) return status;
+    const auto next = std::chrono::steady_clock::now() + backoff.Next();
+    if (next >= deadline) return status;
+    std::this_thread::sleep_until(next);
+  }
+}
 
 std::string RandomProducer() {
   std::random_device random;

@@ -2,6 +2,7 @@
 #define PTYCHOSERVE_CLIENT_CPP_INTERNAL_RETRY_H_
 
 #include <chrono>
+#include <functional>
 #include <random>
 #include <string>
 
@@ -29,6 +30,11 @@ class Backoff {
   std::chrono::milliseconds next_;
   std::minstd_rand random_;
 };
+
+// Makes attempts until one ends otherwise than with kUnavailable, or the next would begin after the
+// deadline; then the last one's error is the result.
+absl::Status RetryUntil(std::chrono::steady_clock::time_point deadline,
+                        const std::function<absl::Status()>& attempt);
 
 // 16 random hexadecimal digits.
 std::string RandomProducer();
