@@ -162,12 +162,14 @@ struct DifferenceMapConfig {
 enum class Likelihood { kPoisson, kGaussian };
 
 // Gradient of the likelihood with a Newton step over all active points, after Thibault and
-// Guizar-Sicairos, New J. Phys. 14, 063004 (2012), eqs. 4-10.
+// Guizar-Sicairos, New J. Phys. 14, 063004 (2012), eqs. 4-10, with the momentum of Nesterov, Soviet
+// Math. Dokl. 27, 372 (1983).
 struct MlGradientConfig {
   Likelihood likelihood = Likelihood::kPoisson;
   double epsilon = 0.05;      // Counts (Poisson) or sqrt(counts) (Gaussian) added below.
   double max_gradient = 5.0;  // Cap on the relative gradient g.
   double step = 1.0;          // Multiplies the Newton step, (0, 2].
+  double momentum = 0.9;      // Part of a move that the next one repeats, [0, 1); 0: none.
   Regularisation regularisation;
 
   bool operator==(const MlGradientConfig&) const = default;

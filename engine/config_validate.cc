@@ -71,6 +71,12 @@ class Checker {
         value > min && value <= max, field,
         absl::StrFormat("is %.10g; must be greater than %.10g and at most %.10g", value, min, max));
   }
+  // [min, max).
+  bool From(absl::string_view field, double value, double min, double max) {
+    return Check(
+        value >= min && value < max, field,
+        absl::StrFormat("is %.10g; must be at least %.10g and less than %.10g", value, min, max));
+  }
   // (min, max).
   bool Open(absl::string_view field, double value, double min, double max) {
     return Check(value > min && value < max, field,
@@ -375,6 +381,7 @@ class AlgorithmCheck {
     check_.PositiveFloat("epsilon", ml.epsilon);
     check_.PositiveFloat("max_gradient", ml.max_gradient);
     check_.AboveUpTo("step", ml.step, 0, kMaxStep);
+    check_.From("momentum", ml.momentum, 0, 1);
     CheckRegularisation(ml.regularisation, check_);
   }
   void operator()(const EpieConfig& epie) {

@@ -58,6 +58,7 @@ AlgorithmConfig WithScaledStep(AlgorithmConfig algorithm, double scale) {
     dm->beta *= scale;
   } else if (auto* ml = std::get_if<MlGradientConfig>(&algorithm)) {
     ml->step *= scale;
+    ml->momentum *= scale;
   } else {
     auto& epie = std::get<EpieConfig>(algorithm);
     epie.object_step *= scale;

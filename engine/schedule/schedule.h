@@ -37,7 +37,7 @@ bool OnPlateau(const Plateau& plateau, std::span<const double> r);
 int NextStage(const ReconstructionConfig& config, const RunStatus& status);
 
 // `algorithm` with `scale` times its step: beta of the difference map, the factor of the gradient's
-// Newton step, both steps of ePIE.
+// Newton step and its momentum, both steps of ePIE.
 AlgorithmConfig WithScaledStep(AlgorithmConfig algorithm, double scale);
 
 // The rule that ends the run before the next iteration; kNone: go on.

@@ -226,6 +226,7 @@ StageConfig ReadStage(const v1::Stage& in, const std::string& path, Edge& edge) 
       if (ml.has_epsilon()) config.epsilon = ml.epsilon();
       if (ml.has_max_gradient()) config.max_gradient = ml.max_gradient();
       if (ml.has_step()) config.step = ml.step();
+      if (ml.has_momentum()) config.momentum = ml.momentum();
       config.regularisation = ReadRegularisation(ml.regularisation());
       out.algorithm = config;
       break;

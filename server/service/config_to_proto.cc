@@ -118,6 +118,7 @@ void Write(const MlGradientConfig& in, v1::Stage& stage) {
   out.set_epsilon(in.epsilon);
   out.set_max_gradient(in.max_gradient);
   out.set_step(in.step);
+  out.set_momentum(in.momentum);
   Write(in.regularisation, *out.mutable_regularisation());
 }
 

@@ -100,7 +100,20 @@ def difference_map(problem, waves, kept, regulariser, beta=0.9, relaxation=0.8, 
     return metrics + [0.0]
 
 
-def ml_gradient(problem, regulariser, likelihood="poisson", epsilon=0.05, cap=5.0, step=1.0):
+def _accelerated(problem, object_move, probe_move, object_num, probe_num, momentum):
+    """What is added to object and probe; `problem.velocities` keeps them and their iterations."""
+    v_obj, v_probe, iterations = getattr(problem, "velocities", (0, 0, 0))
+    along = (np.conj(object_num) * v_obj).real.sum() + (np.conj(probe_num) * v_probe).real.sum()
+    if along < 0:
+        v_obj, v_probe, iterations = 0, 0, 0
+    mu = min(momentum, iterations / (iterations + 2))
+    v_obj, v_probe = mu * v_obj + object_move, mu * v_probe + probe_move
+    problem.velocities = v_obj, v_probe, iterations + 1
+    return object_move + mu * v_obj, probe_move + mu * v_probe
+
+
+def ml_gradient(problem, regulariser, likelihood="poisson", epsilon=0.05, cap=5.0, step=1.0,
+                momentum=0):
     everyone, sample = (range(0, len(problem), s) for s in (1, fit_stride(len(problem))))
     metrics = list(problem.errors(sample.step))
     waves = []
@@ -127,11 +140,16 @@ def ml_gradient(problem, regulariser, likelihood="poisson", epsilon=0.05, cap=5.
     num, den = _object_sums(problem, waves)
     probe_num = _probe_numerator(problem, waves, everyone)
     probe_den = _probe_denominator(problem, sample) * (len(everyone) / len(sample))
+    object_move = regulariser.step(0, num, den, alpha)
+    probe_move = regulariser.step(0, probe_num, probe_den, alpha)
+    if momentum > 0:
+        object_move, probe_move = _accelerated(problem, object_move, probe_move, num, probe_num,
+                                               momentum)
     old = problem.obj
-    problem.obj = regulariser.step(old, num, den, alpha)
+    problem.obj = old + object_move
     metrics.append(_changed(old, problem.obj, den > 0))
     old = problem.probe
-    problem.probe = regulariser.step(old, probe_num, probe_den, alpha)
+    problem.probe = old + probe_move
     metrics.append(_changed(old, problem.probe, slice(None)))
     return metrics + [alpha]
 

@@ -99,6 +99,8 @@ def mode_cases(out, name, problem):
     save_case(out / f"dm_{name}", problem,
               lambda q, w, k: algorithms.difference_map(q, w, k, Regulariser()))
     save_case(out / f"ml_poisson_{name}", problem, lambda q, w, k: ml(q, Regulariser()))
+    save_case(out / f"ml_momentum_{name}", problem,
+              lambda q, w, k: ml(q, Regulariser(), momentum=0.9))
     save_case(out / f"ml_gaussian_{name}", problem, lambda q, w, k: ml(q, Regulariser(), "gaussian"))
     save_case(out / f"epie_{name}", problem, lambda q, w, k: algorithms.epie(q, 0.7, 0.4))
 
@@ -131,6 +133,11 @@ def main():
     save_case(out / "ml_gaussian", problem, lambda q, w, k: ml(q, Regulariser(), "gaussian"))
     save_case(out / "ml_absolute", problem,
               lambda q, w, k: ml(q, Regulariser(absolute=2.0), epsilon=0.5, cap=1.5, step=0.7))
+    save_case(out / "ml_momentum", problem, lambda q, w, k: ml(q, Regulariser(), momentum=0.9))
+    save_case(out / "ml_momentum_small", problem,
+              lambda q, w, k: ml(q, Regulariser(), "gaussian", momentum=0.2))
+    save_case(out / "ml_uphill", problem,
+              lambda q, w, k: ml(q, Regulariser(), "gaussian", step=2.0, momentum=0.9))
     for name, max_batch in (("epie", 0), ("epie_pairs", 2), ("epie_sequential", 1)):
         save_case(out / name, problem, lambda q, w, k: algorithms.epie(q, 0.7, 0.4, max_batch))
     probe_cases(out, problem, rng)

@@ -31,12 +31,12 @@ IterationMetrics CpuBackend<Real>::DifferenceMap(const DifferenceMapConfig& conf
   if (options.update_object) {
     SumCoverage();
     AddToObjectSums(0, point_count(), waves_of);
-    metrics.object_change = UpdateObject(rule(MaxObjectDenominator()), options).Relative();
+    metrics.object_change = UpdateObject(rule(MaxObjectDenominator()), options, nullptr).Relative();
   }
   if (options.update_probe) {  // With the new object.
     const int stride = ProbeSampleStride(point_count());
     AddToProbeSums(0, point_count(), {stride, stride}, waves_of);
-    metrics.probe_change = UpdateProbe(rule(MaxProbeDenominator())).Relative();
+    metrics.probe_change = UpdateProbe(rule(MaxProbeDenominator()), nullptr).Relative();
   }
   return metrics;
 }

@@ -12,6 +12,7 @@
 #include "engine/backend/cuda/cuda_backend.h"
 #include "engine/backend/cuda/exit_waves.h"
 #include "engine/backend/cuda/ml_gradient.h"
+#include "engine/backend/cuda/momentum.h"
 #include "engine/base/status_macros.h"
 
 // One iteration of each algorithm, as a sequence of launches; ePIE is in epie_iteration.cc.
@@ -78,6 +79,12 @@ absl::StatusOr<IterationMetrics> CudaBackend::Iterate(const AlgorithmConfig& alg
         "the difference map needs a backend that keeps exit waves");
   }
   PS_RETURN_IF_ERROR(UseDevice());
+  const auto* gradient = std::get_if<MlGradientConfig>(&algorithm);
+  if (gradient != nullptr && gradient->momentum > 0) {
+    PS_RETURN_IF_ERROR(EnsureMomentum());
+  } else {
+    has_momentum_ = false;
+  }
   bool captures = passes_.has_value();
   if (const auto* epie = std::get_if<EpieConfig>(&algorithm)) {
     PS_RETURN_IF_ERROR(SetEpieBatches(epie->max_batch));
@@ -222,6 +229,8 @@ UpdateArgs CudaBackend::ObjectArgs() {
           .relative = 0,
           .max_weight = max_object_weight_.data(),
           .step = &state->step,
+          .velocity = nullptr,
+          .momentum = momentum_.data(),
           .limits = {},
           .partials = change_partials_.data(),
           .change = &state->object,
@@ -243,9 +252,10 @@ UpdateArgs CudaBackend::ProbeArgs() {
 }
 
 void CudaBackend::UpdateObject(Rule rule, const Regularisation& regularisation,
-                               const IterationOptions& options) {
+                               const IterationOptions& options, bool accelerated) {
   UpdateArgs args = ObjectArgs();
   args.rule = rule;
+  if (accelerated) args.velocity = previous_object_.data();
   args.absolute = regularisation.absolute.value_or(0);
   args.relative = regularisation.absolute.has_value() ? 0 : regularisation.relative;
   if (rule != Rule::kKeep) {
@@ -254,21 +264,43 @@ void CudaBackend::UpdateObject(Rule rule, const Regularisation& regularisation,
   LaunchUpdate(args, stream_.get());
 }
 
-void CudaBackend::UpdateProbe(Rule rule, const Regularisation& regularisation) {
+void CudaBackend::MergeProbeSums(Rule rule) {
+  // The gradients' numerators are those of all points, and so are to be the denominators.
+  const double share = SampleShare(point_count(), FitSampleStride(point_count()));
+  LaunchMergeProbeSums({probe_sum_.data(), probe_weights_.data(), plan_.groups, plan_.modes,
+                        static_cast<int>(plan_.frame_pixels),
+                        rule == Rule::kStep ? static_cast<float>(1 / share) : 1.0f,
+                        &state_.data()->max_probe_weight},
+                       stream_.get());
+}
+
+void CudaBackend::UpdateProbe(Rule rule, const Regularisation& regularisation, bool accelerated) {
   UpdateArgs args = ProbeArgs();
   args.rule = rule;
+  if (accelerated) args.velocity = other_probe_.data();
   args.absolute = regularisation.absolute.value_or(0);
   args.relative = regularisation.absolute.has_value() ? 0 : regularisation.relative;
-  if (rule != Rule::kKeep) {
-    // The gradients' numerators are those of all points, and so are to be the denominators.
-    const double share = SampleShare(point_count(), FitSampleStride(point_count()));
-    LaunchMergeProbeSums({probe_sum_.data(), probe_weights_.data(), plan_.groups, plan_.modes,
-                          static_cast<int>(plan_.frame_pixels),
-                          rule == Rule::kStep ? static_cast<float>(1 / share) : 1.0f,
-                          &state_.data()->max_probe_weight},
-                         stream_.get());
-  }
   LaunchUpdate(args, stream_.get());
+}
+
+absl::Status CudaBackend::EnsureMomentum() {
+  if (has_momentum_) return absl::OkStatus();
+  PS_RETURN_IF_ERROR(stream_.Clear(previous_object_, canvas_pixels()));
+  PS_RETURN_IF_ERROR(stream_.Clear(other_probe_, other_probe_.size()));
+  PS_RETURN_IF_ERROR(stream_.Clear(momentum_, 1));
+  has_momentum_ = true;
+  return absl::OkStatus();
+}
+
+void CudaBackend::BeginMomentum(double momentum, const IterationOptions& options) {
+  LaunchBeginMomentum(
+      {.object = {object_sum_.data(), previous_object_.data(),
+                  options.update_object ? canvas_pixels() : 0},
+       .probe = {probe_sum_.data(), other_probe_.data(), options.update_probe ? plan_.probe : 0},
+       .momentum = momentum,
+       .partials = momentum_partials_.data(),
+       .progress = momentum_.data()},
+      stream_.get());
 }
 
 // --- Algorithms ------------------------------------------------------------------------------
@@ -282,6 +314,7 @@ absl::Status CudaBackend::RunDifferenceMap(const DifferenceMapConfig& config,
                options);
   if (options.update_probe) {  // With the new object.
     SumIntoProbe(/*with_exit_waves=*/true, ProbeSampleStride(point_count()), stream_);
+    MergeProbeSums(Rule::kReplace);
   }
   UpdateProbe(options.update_probe ? Rule::kReplace : Rule::kKeep, config.regularisation);
   return CheckLaunches();
@@ -346,8 +379,12 @@ absl::Status CudaBackend::RunMlGradient(const MlGradientConfig& config,
   } else {
     ReduceFit(ReducedSums::kFitAndStep, plan_.pieces, FitSampleStride(point_count()), factor);
   }
-  UpdateObject(options.update_object ? Rule::kStep : Rule::kKeep, config.regularisation, options);
-  UpdateProbe(options.update_probe ? Rule::kStep : Rule::kKeep, config.regularisation);
+  if (options.update_probe) MergeProbeSums(Rule::kStep);
+  const bool accelerated = config.momentum > 0;
+  if (accelerated) BeginMomentum(config.momentum, options);
+  UpdateObject(options.update_object ? Rule::kStep : Rule::kKeep, config.regularisation, options,
+               accelerated);
+  UpdateProbe(options.update_probe ? Rule::kStep : Rule::kKeep, config.regularisation, accelerated);
   return CheckLaunches();
 }
 

@@ -390,6 +390,10 @@ std::vector<Case> ScheduleCases() {
                    second(ML{}, [](ML& a, double v) { a.max_gradient = v; }));
   AddCases<double>(&cases, ml + "step", false, {0, -1, 2.1, kNaN},
                    second(ML{}, [](ML& a, double v) { a.step = v; }));
+  AddCases<double>(&cases, ml + "momentum", false, {-0.1, 1, kNaN},
+                   second(ML{}, [](ML& a, double v) { a.momentum = v; }));
+  AddCases<double>(&cases, ml + "momentum", true, {0.0, 0.99},
+                   second(ML{}, [](ML& a, double v) { a.momentum = v; }));
   AddCases<double>(&cases, ml + "regularisation.relative", false, {0, 1.1},
                    second(ML{}, [](ML& a, double v) { a.regularisation.relative = v; }));
   AddCases<double>(&cases, "schedule[1].epie.object_step", false, {0, 2.1, kNaN},

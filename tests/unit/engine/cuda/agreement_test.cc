@@ -43,6 +43,7 @@ std::vector<NamedAlgorithm> Algorithms() {
   return {{"DifferenceMap", DifferenceMapConfig{}},
           {"DifferenceMapAbsolute", absolute_dm},
           {"MlPoisson", MlGradientConfig{}},
+          {"MlPlain", MlGradientConfig{.momentum = 0}},
           {"MlGaussian", gaussian},
           {"MlAbsolute", absolute_ml},
           {"Epie", EpieConfig{}}};

@@ -97,6 +97,7 @@ constexpr char kFullConfig[] = R"pb(
       max_gradient: 3
       step: 0.9
       regularisation { relative: 0.04 }
+      momentum: 0.7
     }
     plateau { window: 6 min_relative_change: 0.02 }
   }
