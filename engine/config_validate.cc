@@ -369,12 +369,16 @@ class AlgorithmCheck {
   void operator()(const DifferenceMapConfig& dm) {
     check_.Enter(absl::StrCat(stage_, ".difference_map"));
     check_.AboveUpTo("beta", dm.beta, 0, kMaxBeta);
-    if (dm.sigma2.has_value()) {
-      check_.NotNegative("sigma2", *dm.sigma2, kMaxFloat);
-    } else {
-      check_.NotNegative("relaxation", dm.relaxation, kMaxFloat);
-    }
-    CheckRegularisation(dm.regularisation, check_);
+    CheckTolerance(dm);
+  }
+  void operator()(const RaarConfig& raar) {
+    check_.Enter(absl::StrCat(stage_, ".raar"));
+    check_.AboveUpTo("beta", raar.beta, 0, 1);
+    CheckTolerance(raar);
+  }
+  void operator()(const AlternatingProjectionsConfig& ap) {
+    check_.Enter(absl::StrCat(stage_, ".alternating_projections"));
+    CheckTolerance(ap);
   }
   void operator()(const MlGradientConfig& ml) {
     check_.Enter(absl::StrCat(stage_, ".ml_gradient"));
@@ -389,9 +393,22 @@ class AlgorithmCheck {
     check_.AboveUpTo("object_step", epie.object_step, 0, kMaxStep);
     check_.AboveUpTo("probe_step", epie.probe_step, 0, kMaxStep);
     check_.Integer("max_batch", epie.max_batch, 0, kMaxInt);
+    check_.AboveUpTo("object_alpha", epie.object_alpha, 0, 1);
+    check_.AboveUpTo("probe_alpha", epie.probe_alpha, 0, 1);
   }
 
  private:
+  // What the algorithms that keep exit waves have in common.
+  template <typename Config>
+  void CheckTolerance(const Config& config) {
+    if (config.sigma2.has_value()) {
+      check_.NotNegative("sigma2", *config.sigma2, kMaxFloat);
+    } else {
+      check_.NotNegative("relaxation", config.relaxation, kMaxFloat);
+    }
+    CheckRegularisation(config.regularisation, check_);
+  }
+
   std::string stage_;
   Checker& check_;
 };

@@ -47,7 +47,7 @@ struct BackendConfig {
   FrameStorage storage = FrameStorage::kU16;
   int capacity = 0;                    // Slots, 0..capacity-1.
   int probe_modes = 1;                 // Mutually incoherent modes of the probe.
-  bool keeps_exit_waves = false;       // Some stage is a difference map.
+  bool keeps_exit_waves = false;       // Some stage projects, as the difference map does.
   std::int64_t max_object_pixels = 0;  // Largest canvas that SetCanvas will be asked for.
   Complex64 initial_object{1.0f, 0.0f};
   // Device memory may hold waves, those between passes and the difference map's exit waves, in half

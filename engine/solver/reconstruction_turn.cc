@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/algorithms/projections.h"
 #include "engine/base/status_macros.h"
 #include "engine/solver/reconstruction_impl.h"
 
@@ -244,7 +245,7 @@ std::shared_ptr<const Checkpoint> Reconstruction::Impl::CheckpointWithoutDevice(
   MutexLock lock(mu);
   const StageConfig& stage = config.schedule[static_cast<std::size_t>(newest->run.stage)];
   // Its exit waves are gone.
-  if (std::holds_alternative<DifferenceMapConfig>(stage.algorithm)) return nullptr;
+  if (KeepsExitWaves(stage.algorithm)) return nullptr;
   // So is its momentum, which costs a few iterations and the last bits.
   const auto* const gradient = std::get_if<MlGradientConfig>(&stage.algorithm);
   if (deterministic && gradient != nullptr && gradient->momentum > 0) return nullptr;

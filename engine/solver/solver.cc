@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "engine/algorithms/projections.h"
 #include "engine/base/failpoint.h"
 #include "engine/base/status_macros.h"
 #include "engine/probe/modes.h"
@@ -332,7 +333,7 @@ absl::Status Solver::RestartExitWaves() {
 absl::StatusOr<IterationMetrics> Solver::Iterate(const AlgorithmConfig& algorithm,
                                                  std::int64_t iteration) {
   // Exit waves have not followed what another algorithm did to object and probe since.
-  const bool needs_waves = std::holds_alternative<DifferenceMapConfig>(algorithm);
+  const bool needs_waves = KeepsExitWaves(algorithm);
   if (needs_waves && waves_are_stale_) PS_RETURN_IF_ERROR(RestartExitWaves());
   waves_are_stale_ = !needs_waves;
   if (Failpoint("device.iterate") != 0) return absl::DataLossError("a failpoint took it away");

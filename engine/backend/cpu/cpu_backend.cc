@@ -387,12 +387,9 @@ absl::StatusOr<IterationMetrics> CpuBackend<Real>::Iterate(const AlgorithmConfig
   const auto* const gradient = std::get_if<MlGradientConfig>(&algorithm);
   if (gradient == nullptr || gradient->momentum == 0) momentum_iterations_.reset();
   IterationMetrics metrics;
-  if (const auto* dm = std::get_if<DifferenceMapConfig>(&algorithm)) {
-    if (!config_.keeps_exit_waves) {
-      return absl::FailedPreconditionError(
-          "the difference map needs a backend that keeps exit waves");
-    }
-    metrics = DifferenceMap(*dm, options);
+  if (const std::optional<Projection> projection = ProjectionOf(algorithm)) {
+    PS_RETURN_IF_ERROR(CheckKeepsExitWaves(config_));
+    metrics = Project(*projection, options);
   } else if (gradient != nullptr) {
     metrics = MlGradient(*gradient, options);
   } else {

@@ -12,6 +12,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/algorithms/projections.h"
 #include "engine/algorithms/update.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/cpu/buffer.h"
@@ -132,8 +133,7 @@ class CpuBackend final : public Backend {
   // Multiplies the waves of all modes by a factor for each pixel, and transforms them back.
   void ScaleAndTransformBack(const Real* factors, ModeWaves waves) const;
 
-  IterationMetrics DifferenceMap(const DifferenceMapConfig& config,
-                                 const IterationOptions& options);
+  IterationMetrics Project(const Projection& projection, const IterationOptions& options);
   IterationMetrics MlGradient(const MlGradientConfig& config, const IterationOptions& options);
   IterationMetrics Epie(const EpieConfig& config, const IterationOptions& options);
   // Whether the velocities point against the gradient, whose sums are those of the present
@@ -141,7 +141,7 @@ class CpuBackend final : public Backend {
   bool VelocitiesPointUphill(const IterationOptions& options) const;
   // μ of this iteration, which counts; the velocities are there afterwards.
   double BeginMomentum(double momentum, const IterationOptions& options);
-  void UpdateExitWave(const PointWindow& point, const DifferenceMapConfig& config, Workspace work);
+  void UpdateExitWave(const PointWindow& point, const Projection& projection, Workspace work);
   FrameErrors LikelihoodGradient(const PointWindow& point, const MlGradientConfig& config,
                                  Workspace work, ModeWaves gradients);
   // The steps of Epie: see epie.cc. A chunk's corrections are its chunk waves, in its order.
@@ -151,7 +151,7 @@ class CpuBackend final : public Backend {
   void EpieCorrection(const PointWindow& point, Workspace work, ModeWaves corrections) const;
   void AddToEpieObjectSums(std::span<const int> chunk, const Region& area);
   void AddToEpieProbeSums(std::span<const int> chunk);
-  void MoveEpieObject(double step, const Region& area);
+  void MoveEpieObject(const EpieConfig& config, const Region& area);
   // Σ | |Ψ| - √I | and its square over the trusted pixels; `intensity` is that of the model.
   FrameErrors AmplitudeErrors(const Real* intensity, const Real* counts) const;
   // Fills in the fit of every `stride`-th active point, in `errors_`.

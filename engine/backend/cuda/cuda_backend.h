@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/algorithms/projections.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/cuda/accumulate.h"
 #include "engine/backend/cuda/device_buffer.h"
@@ -124,11 +125,9 @@ class CudaBackend final : public Backend {
   absl::StatusOr<IterationState> ReadState();
   // Enqueues one iteration.
   absl::Status Enqueue(const AlgorithmConfig& algorithm, const IterationOptions& options);
-  absl::Status RunDifferenceMap(const DifferenceMapConfig& config, const IterationOptions& options);
-  absl::Status FusedDifferenceMap(const DifferenceMapConfig& config,
-                                  const IterationOptions& options);
-  absl::Status OrderedDifferenceMap(const DifferenceMapConfig& config,
-                                    const IterationOptions& options);
+  absl::Status RunProjection(const Projection& projection, const IterationOptions& options);
+  absl::Status FusedProjection(const Projection& projection, const IterationOptions& options);
+  absl::Status OrderedProjection(const Projection& projection, const IterationOptions& options);
   absl::Status RunMlGradient(const MlGradientConfig& config, const IterationOptions& options);
   absl::Status FusedMlGradient(const MlGradientConfig& config, const IterationOptions& options);
   absl::Status OrderedMlGradient(const MlGradientConfig& config, const IterationOptions& options);

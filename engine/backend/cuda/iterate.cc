@@ -2,17 +2,20 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <variant>
 
 #include "engine/algorithms/ml_gradient.h"
+#include "engine/algorithms/projections.h"
 #include "engine/algorithms/update.h"
 #include "engine/backend/cuda/coverage.h"
 #include "engine/backend/cuda/cuda_backend.h"
 #include "engine/backend/cuda/exit_waves.h"
 #include "engine/backend/cuda/ml_gradient.h"
 #include "engine/backend/cuda/momentum.h"
+#include "engine/backend/input_checks.h"
 #include "engine/base/status_macros.h"
 
 // One iteration of each algorithm, as a sequence of launches; ePIE is in epie_iteration.cc.
@@ -35,8 +38,8 @@ double RFactor(const IterationState& state) {
   return Ratio(state.fit.abs_deviation, state.fit.amplitude);
 }
 
-DeviationTolerance ToleranceOf(const DifferenceMapConfig& config) {
-  return {config.sigma2.value_or(config.relaxation), !config.sigma2.has_value()};
+DeviationTolerance ToleranceOf(const Projection& projection) {
+  return {projection.sigma2.value_or(projection.relaxation), !projection.sigma2.has_value()};
 }
 
 double FourierError(const IterationState& state) {
@@ -73,11 +76,7 @@ absl::StatusOr<IterationState> CudaBackend::ReadState() {
 
 absl::StatusOr<IterationMetrics> CudaBackend::Iterate(const AlgorithmConfig& algorithm,
                                                       const IterationOptions& options) {
-  const auto* difference_map = std::get_if<DifferenceMapConfig>(&algorithm);
-  if (difference_map != nullptr && !config_.keeps_exit_waves) {
-    return absl::FailedPreconditionError(
-        "the difference map needs a backend that keeps exit waves");
-  }
+  if (KeepsExitWaves(algorithm)) PS_RETURN_IF_ERROR(CheckKeepsExitWaves(config_));
   PS_RETURN_IF_ERROR(UseDevice());
   const auto* gradient = std::get_if<MlGradientConfig>(&algorithm);
   if (gradient != nullptr && gradient->momentum > 0) {
@@ -121,8 +120,8 @@ absl::StatusOr<IterationMetrics> CudaBackend::Iterate(const AlgorithmConfig& alg
 absl::Status CudaBackend::Enqueue(const AlgorithmConfig& algorithm,
                                   const IterationOptions& options) {
   PS_RETURN_IF_ERROR(stream_.Clear(state_, 1));
-  if (const auto* difference_map = std::get_if<DifferenceMapConfig>(&algorithm)) {
-    return RunDifferenceMap(*difference_map, options);
+  if (const std::optional<Projection> projection = ProjectionOf(algorithm)) {
+    return RunProjection(*projection, options);
   }
   if (const auto* ml_gradient = std::get_if<MlGradientConfig>(&algorithm)) {
     return RunMlGradient(*ml_gradient, options);
@@ -305,27 +304,27 @@ void CudaBackend::BeginMomentum(double momentum, const IterationOptions& options
 
 // --- Algorithms ------------------------------------------------------------------------------
 
-absl::Status CudaBackend::RunDifferenceMap(const DifferenceMapConfig& config,
-                                           const IterationOptions& options) {
+absl::Status CudaBackend::RunProjection(const Projection& projection,
+                                        const IterationOptions& options) {
   PS_RETURN_IF_ERROR(ClearSums());
-  PS_RETURN_IF_ERROR(passes_.has_value() ? FusedDifferenceMap(config, options)
-                                         : OrderedDifferenceMap(config, options));
-  UpdateObject(options.update_object ? Rule::kReplace : Rule::kKeep, config.regularisation,
+  PS_RETURN_IF_ERROR(passes_.has_value() ? FusedProjection(projection, options)
+                                         : OrderedProjection(projection, options));
+  UpdateObject(options.update_object ? Rule::kReplace : Rule::kKeep, projection.regularisation,
                options);
   if (options.update_probe) {  // With the new object.
     SumIntoProbe(/*with_exit_waves=*/true, ProbeSampleStride(point_count()), stream_);
     MergeProbeSums(Rule::kReplace);
   }
-  UpdateProbe(options.update_probe ? Rule::kReplace : Rule::kKeep, config.regularisation);
+  UpdateProbe(options.update_probe ? Rule::kReplace : Rule::kKeep, projection.regularisation);
   return CheckLaunches();
 }
 
-absl::Status CudaBackend::FusedDifferenceMap(const DifferenceMapConfig& config,
-                                             const IterationOptions& options) {
+absl::Status CudaBackend::FusedProjection(const Projection& projection,
+                                          const IterationOptions& options) {
   const FusedPasses::Iteration iteration{
       .rule = ColumnRule::kModulus,
-      .beta = static_cast<float>(config.beta),
-      .tolerance = ToleranceOf(config),
+      .update = projection.update,
+      .tolerance = ToleranceOf(projection),
       .kept_deviation = kept_deviation_.data(),
       .exit_waves = exit_waves_.data(),
       .object_sum = options.update_object ? object_sum_.data() : nullptr};
@@ -336,32 +335,36 @@ absl::Status CudaBackend::FusedDifferenceMap(const DifferenceMapConfig& config,
   return passes_->Run(fused_state(), iteration, stream_, beside);
 }
 
-absl::Status CudaBackend::OrderedDifferenceMap(const DifferenceMapConfig& config,
-                                               const IterationOptions& options) {
-  const auto beta = static_cast<float>(config.beta);
+absl::Status CudaBackend::OrderedProjection(const Projection& projection,
+                                            const IterationOptions& options) {
+  const ProjectionUpdate& update = projection.update;
   const Waves exit_waves{single_exit_waves(), /*by_slot=*/true};
   PS_RETURN_IF_ERROR(FitSample(stream_));
   PS_RETURN_IF_ERROR(EnsureCoverage(stream_));
   return ForEachChunk([&](const Batch& batch, int first) -> absl::Status {
-    LaunchReflection(
-        {{batch, canvas_view(), probe_.data(), unitary_, work_.data()}, single_exit_waves()},
-        stream_.get());
+    const ProductArgs product{batch, canvas_view(), probe_.data(), unitary_, work_.data()};
+    if (update.reflects) {
+      LaunchReflection({product, single_exit_waves()}, stream_.get());
+    } else {
+      LaunchProduct(product, stream_.get());
+    }
     PS_RETURN_IF_ERROR(fft_.Forward(work_.data(), batch.count * batch.modes));
     LaunchModulus({.batch = batch,
                    .frames = frame_slots(),
                    .waves = work_.data(),
                    .kept_deviation = kept_deviation_.data(),
                    .power = deviations_.data(),
-                   .beta = beta,
+                   .modulus = static_cast<float>(update.modulus),
+                   .trial = static_cast<float>(update.trial),
                    .scale = unitary_},
                   stream_.get());
-    LaunchKeptDeviation(
-        {batch, deviations_.data(), figures_.data(), ToleranceOf(config), kept_deviation_.data()},
-        stream_.get());
+    LaunchKeptDeviation({batch, deviations_.data(), figures_.data(), ToleranceOf(projection),
+                         kept_deviation_.data()},
+                        stream_.get());
     PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), batch.count * batch.modes));
-    LaunchExitWaveUpdate(
-        {batch, canvas_view(), probe_.data(), beta, work_.data(), single_exit_waves()},
-        stream_.get());
+    LaunchExitWaveUpdate({batch, canvas_view(), probe_.data(), static_cast<float>(update.model),
+                          work_.data(), single_exit_waves()},
+                         stream_.get());
     if (options.update_object) SumIntoObject(batch, first, exit_waves);
     return absl::OkStatus();
   });

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/algorithms/projections.h"
 #include "engine/backend/backend.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -61,7 +62,13 @@ inline std::vector<AlgorithmConfig> AllAlgorithms() {
   MlGradientConfig gaussian;
   gaussian.likelihood = Likelihood::kGaussian;
   gaussian.momentum = 0;
-  return {DifferenceMapConfig{}, MlGradientConfig{}, gaussian, EpieConfig{}};
+  return {DifferenceMapConfig{},
+          RaarConfig{},
+          AlternatingProjectionsConfig{},
+          MlGradientConfig{},
+          gaussian,
+          EpieConfig{},
+          EpieConfig{.object_alpha = 0.3, .probe_alpha = 0.5}};
 }
 
 // --- Against NumPy ---------------------------------------------------------------------------
@@ -111,7 +118,7 @@ TEST_P(BackendReference, IterationsEqualNumPy) {
               kSinglePrecision);
     EXPECT_LT(RelativeError(result.coverage.data, ReferenceReals(folder + "/coverage")),
               kSinglePrecision);
-    if (std::holds_alternative<DifferenceMapConfig>(reference.algorithm)) {
+    if (KeepsExitWaves(reference.algorithm)) {
       EXPECT_LT(
           RelativeError(backend->ReadExitWaves()->waves.data, ReferenceComplex(folder + "/waves")),
           kSinglePrecision);

@@ -205,6 +205,16 @@ inline std::vector<ReferenceCase> ReferenceCases() {
   ml.regularisation.absolute = 2.0;
   cases.push_back({"ml_absolute", ml, {}});
 
+  RaarConfig raar;
+  cases.push_back({"raar", raar, {}});
+  raar.beta = 0.75;
+  raar.sigma2 = 0.5;
+  raar.regularisation.absolute = 1e-3;
+  cases.push_back({"raar_sigma2", raar, {}});
+  cases.push_back({"ap", AlternatingProjectionsConfig{}, {}});
+
+  cases.push_back({"rpie", EpieConfig{0.7, 0.4, 0, 0.2, 0.5}, {}});
+  cases.push_back({"rpie_sequential", EpieConfig{0.7, 0.4, 1, 0.2, 0.5}, {}});
   cases.push_back({"epie", EpieConfig{0.7, 0.4}, {}});
   cases.push_back({"epie_pairs", EpieConfig{0.7, 0.4, 2}, {}});
   cases.push_back({"epie_sequential", EpieConfig{0.7, 0.4, 1}, {}});
@@ -222,6 +232,9 @@ inline std::vector<ReferenceCase> ReferenceCases() {
     ml.likelihood = Likelihood::kGaussian;
     cases.push_back({"ml_gaussian_" + modes, ml, {}, modes});
     cases.push_back({"epie_" + modes, EpieConfig{0.7, 0.4}, {}, modes});
+    cases.push_back({"rpie_" + modes, EpieConfig{0.7, 0.4, 0, 0.3, 0.6}, {}, modes});
+    cases.push_back({"raar_" + modes, RaarConfig{}, {}, modes});
+    cases.push_back({"ap_" + modes, AlternatingProjectionsConfig{}, {}, modes});
   }
   return cases;
 }

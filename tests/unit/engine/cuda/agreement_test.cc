@@ -46,7 +46,10 @@ std::vector<NamedAlgorithm> Algorithms() {
           {"MlPlain", MlGradientConfig{.momentum = 0}},
           {"MlGaussian", gaussian},
           {"MlAbsolute", absolute_ml},
-          {"Epie", EpieConfig{}}};
+          {"Raar", RaarConfig{}},
+          {"AlternatingProjections", AlternatingProjectionsConfig{}},
+          {"Epie", EpieConfig{}},
+          {"Rpie", EpieConfig{.object_alpha = 0.5, .probe_alpha = 0.5}}};
 }
 
 struct NamedProblem {
