@@ -12,7 +12,10 @@ namespace {
 constexpr int kDefaultCapacity = 8192;
 constexpr int kMinPointsToStart = 16;
 constexpr int kFastLinesToStart = 2;
-constexpr double kDefaultFirstStageFraction = 2.0 / 3.0;
+// The difference map finds the solution, the Gaussian gradient goes to its end, and the last
+// iterations fit the pixels of few counts.
+constexpr double kDefaultDifferenceMap = 1.0 / 3.0;
+constexpr double kDefaultGaussian = 0.98 - kDefaultDifferenceMap;
 
 // The largest value of an integer dtype; nullopt for float.
 std::optional<std::uint32_t> LargestValue(DataType dtype) {
@@ -48,9 +51,10 @@ ReconstructionConfig Resolve(ReconstructionConfig config) {
         std::max(kFastLinesToStart * config.scan.fast_axis_points, kMinPointsToStart);
   }
   if (config.schedule.empty()) {
-    StageConfig first{DifferenceMapConfig{}, {}, kDefaultFirstStageFraction, {}};
-    StageConfig last{MlGradientConfig{}, {}, {}, {}};
-    config.schedule = {first, last};
+    const MlGradientConfig gaussian{.likelihood = Likelihood::kGaussian};
+    config.schedule = {{DifferenceMapConfig{}, {}, kDefaultDifferenceMap, {}},
+                       {gaussian, {}, kDefaultGaussian, {}},
+                       {MlGradientConfig{}, {}, {}, {}}};
   }
   return config;
 }

@@ -159,15 +159,38 @@ struct DifferenceMapConfig {
   bool operator==(const DifferenceMapConfig&) const = default;
 };
 
+// Relaxed averaged alternating reflections, Luke, Inverse Problems 21, 37 (2005), with the exit
+// waves and the modulus constraint of the difference map.
+struct RaarConfig {
+  double beta = 0.9;  // (0, 1].
+  // As the difference map's.
+  double relaxation = 0.8;
+  std::optional<double> sigma2;
+  Regularisation regularisation;
+
+  bool operator==(const RaarConfig&) const = default;
+};
+
+// Alternating projections, Fienup, Appl. Opt. 21, 2758 (1982), likewise.
+struct AlternatingProjectionsConfig {
+  double relaxation = 0.8;
+  std::optional<double> sigma2;
+  Regularisation regularisation;
+
+  bool operator==(const AlternatingProjectionsConfig&) const = default;
+};
+
 enum class Likelihood { kPoisson, kGaussian };
 
 // Gradient of the likelihood with a Newton step over all active points, after Thibault and
-// Guizar-Sicairos, New J. Phys. 14, 063004 (2012), eqs. 4-10.
+// Guizar-Sicairos, New J. Phys. 14, 063004 (2012), eqs. 4-10, with the momentum of Nesterov, Soviet
+// Math. Dokl. 27, 372 (1983).
 struct MlGradientConfig {
   Likelihood likelihood = Likelihood::kPoisson;
   double epsilon = 0.05;      // Counts (Poisson) or sqrt(counts) (Gaussian) added below.
   double max_gradient = 5.0;  // Cap on the relative gradient g.
   double step = 1.0;          // Multiplies the Newton step, (0, 2].
+  double momentum = 0.9;      // Part of a move that the next one repeats, [0, 1); 0: none.
   Regularisation regularisation;
 
   bool operator==(const MlGradientConfig&) const = default;
@@ -179,11 +202,16 @@ struct EpieConfig {
   double object_step = 0.8;  // (0, 2].
   double probe_step = 0.8;   // (0, 2].
   int max_batch = 0;         // Points of a batch at most. 0: no limit; 1: one by one, in id order.
+  // rPIE, Maiden, Johnson and Li, Optica 4, 736 (2017): parts of the divisor that are the same for
+  // all pixels, (0, 1]; 1: ePIE.
+  double object_alpha = 1;
+  double probe_alpha = 1;
 
   bool operator==(const EpieConfig&) const = default;
 };
 
-using AlgorithmConfig = std::variant<DifferenceMapConfig, MlGradientConfig, EpieConfig>;
+using AlgorithmConfig = std::variant<DifferenceMapConfig, MlGradientConfig, EpieConfig, RaarConfig,
+                                     AlternatingProjectionsConfig>;
 
 // Ends a stage when the R-factor has improved by less than min_relative_change over `window`.
 struct Plateau {
@@ -229,7 +257,7 @@ struct ReconstructionConfig {
   ScanConfig scan;
   ObjectConfig object;
   ProbeConfig probe;
-  std::vector<StageConfig> schedule;  // Empty: difference map for 2/3, then ML gradient.
+  std::vector<StageConfig> schedule;  // Empty: see Resolve.
   RunConfig run;
   ClearRegionConfig clear_region;
   SnapshotConfig snapshots;
@@ -250,7 +278,8 @@ struct FieldViolation {
 std::vector<FieldViolation> Validate(const ReconstructionConfig& config);
 
 // Replaces every default that depends on other fields (capacity, saturation, schedule, ...) by
-// its value, so that the result says what will happen. `config` must be valid. Idempotent.
+// its value (the schedule: difference map for a third, Gaussian gradient until 98 %, then Poisson),
+// so that the result says what will happen. `config` must be valid. Idempotent.
 ReconstructionConfig Resolve(ReconstructionConfig config);
 
 // How a frame is held by the engine: 16-bit unless the counts need more.

@@ -71,6 +71,12 @@ class Checker {
         value > min && value <= max, field,
         absl::StrFormat("is %.10g; must be greater than %.10g and at most %.10g", value, min, max));
   }
+  // [min, max).
+  bool From(absl::string_view field, double value, double min, double max) {
+    return Check(
+        value >= min && value < max, field,
+        absl::StrFormat("is %.10g; must be at least %.10g and less than %.10g", value, min, max));
+  }
   // (min, max).
   bool Open(absl::string_view field, double value, double min, double max) {
     return Check(value > min && value < max, field,
@@ -363,18 +369,23 @@ class AlgorithmCheck {
   void operator()(const DifferenceMapConfig& dm) {
     check_.Enter(absl::StrCat(stage_, ".difference_map"));
     check_.AboveUpTo("beta", dm.beta, 0, kMaxBeta);
-    if (dm.sigma2.has_value()) {
-      check_.NotNegative("sigma2", *dm.sigma2, kMaxFloat);
-    } else {
-      check_.NotNegative("relaxation", dm.relaxation, kMaxFloat);
-    }
-    CheckRegularisation(dm.regularisation, check_);
+    CheckTolerance(dm);
+  }
+  void operator()(const RaarConfig& raar) {
+    check_.Enter(absl::StrCat(stage_, ".raar"));
+    check_.AboveUpTo("beta", raar.beta, 0, 1);
+    CheckTolerance(raar);
+  }
+  void operator()(const AlternatingProjectionsConfig& ap) {
+    check_.Enter(absl::StrCat(stage_, ".alternating_projections"));
+    CheckTolerance(ap);
   }
   void operator()(const MlGradientConfig& ml) {
     check_.Enter(absl::StrCat(stage_, ".ml_gradient"));
     check_.PositiveFloat("epsilon", ml.epsilon);
     check_.PositiveFloat("max_gradient", ml.max_gradient);
     check_.AboveUpTo("step", ml.step, 0, kMaxStep);
+    check_.From("momentum", ml.momentum, 0, 1);
     CheckRegularisation(ml.regularisation, check_);
   }
   void operator()(const EpieConfig& epie) {
@@ -382,9 +393,22 @@ class AlgorithmCheck {
     check_.AboveUpTo("object_step", epie.object_step, 0, kMaxStep);
     check_.AboveUpTo("probe_step", epie.probe_step, 0, kMaxStep);
     check_.Integer("max_batch", epie.max_batch, 0, kMaxInt);
+    check_.AboveUpTo("object_alpha", epie.object_alpha, 0, 1);
+    check_.AboveUpTo("probe_alpha", epie.probe_alpha, 0, 1);
   }
 
  private:
+  // What the algorithms that keep exit waves have in common.
+  template <typename Config>
+  void CheckTolerance(const Config& config) {
+    if (config.sigma2.has_value()) {
+      check_.NotNegative("sigma2", *config.sigma2, kMaxFloat);
+    } else {
+      check_.NotNegative("relaxation", config.relaxation, kMaxFloat);
+    }
+    CheckRegularisation(config.regularisation, check_);
+  }
+
   std::string stage_;
   Checker& check_;
 };

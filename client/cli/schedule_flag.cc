@@ -9,7 +9,9 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kNames[] = "dm, ml_grad, ml_gauss, epie or epie_seq";
+constexpr char kNames[] = "dm, raar, ap, ml_grad, ml_gauss, epie, epie_seq or rpie";
+// Of the object; the probe, which every frame lights, takes the steps of ePIE.
+constexpr double kRpieAlpha = 0.1;
 constexpr double kPercent = 100.0;
 
 absl::Status Error(absl::string_view stage, absl::string_view what) {
@@ -19,6 +21,10 @@ absl::Status Error(absl::string_view stage, absl::string_view what) {
 bool SetAlgorithm(absl::string_view name, v1::Stage& stage) {
   if (name == "dm") {
     stage.mutable_difference_map();
+  } else if (name == "raar") {
+    stage.mutable_raar();
+  } else if (name == "ap") {
+    stage.mutable_alternating_projections();
   } else if (name == "ml_grad") {
     stage.mutable_ml_gradient()->set_likelihood(v1::LIKELIHOOD_POISSON);
   } else if (name == "ml_gauss") {
@@ -27,6 +33,8 @@ bool SetAlgorithm(absl::string_view name, v1::Stage& stage) {
     stage.mutable_epie();
   } else if (name == "epie_seq") {
     stage.mutable_epie()->set_max_batch(1);
+  } else if (name == "rpie") {
+    stage.mutable_epie()->set_object_alpha(kRpieAlpha);
   } else {
     return false;
   }

@@ -18,8 +18,9 @@ struct ScheduleFlag {
   std::optional<std::uint32_t> total_iterations;
 };
 
-// Stages separated by commas, each NAME or NAME:UNTIL. NAME is dm, ml_grad, ml_gauss, epie or
-// epie_seq (ePIE frame after frame). UNTIL is a number of iterations ("40"), a part of the run
+// Stages separated by commas, each NAME or NAME:UNTIL. NAME is dm, raar, ap (alternating
+// projections), ml_grad, ml_gauss, epie, epie_seq (ePIE frame after frame) or rpie. UNTIL is a
+// number of iterations ("40"), a part of the run
 // ("66%"), or "plateau"; all but the last stage need one. Errors: kInvalidArgument quoting the
 // stage and saying what is allowed.
 absl::StatusOr<ScheduleFlag> ParseSchedule(const std::string& text);

@@ -66,9 +66,9 @@ void AddSessionFlags(CLI::App* command, SessionFlags& flags) {
       ->group(group);
   command
       ->add_option("--schedule", flags.schedule,
-                   "Stages, e.g. dm:40,ml_grad:20. Each dm, ml_grad, ml_gauss, epie or epie_seq "
-                   "(frame after frame), with a number of iterations, a part of the run (66%) or "
-                   "plateau")
+                   "Stages, e.g. dm:40,ml_grad:20. Each dm, raar, ap, ml_grad, ml_gauss, epie, "
+                   "epie_seq (frame after frame) or rpie, with a number of iterations, a part of "
+                   "the run (66%) or plateau")
       ->group(group);
   command->add_option("--max-iterations", flags.max_iterations, "Cap on all iterations")
       ->group(group);

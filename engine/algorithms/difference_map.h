@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/algorithms/measurement.h"
+#include "engine/algorithms/projection_update.h"
 #include "engine/base/host_device.h"
 
 // Difference map, per point j with exit wave ψ and model p = P O_j:
@@ -22,6 +23,11 @@
 // of a pixel are multiplied by one factor. Thibault and Menzel, Nature 494, 68 (2013).
 
 namespace ptychoserve {
+
+// ψ + β (F⁻¹[m] - p) with ψ = 2p - t.
+inline ProjectionUpdate DifferenceMapUpdate(double beta) {
+  return {.reflects = true, .modulus = beta, .trial = -1, .model = 2 - beta};
+}
 
 // Part of the deviation that the next iteration keeps, [0, 1].
 template <typename Real>

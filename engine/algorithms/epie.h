@@ -15,7 +15,8 @@
 // A batch of one is Maiden and Rodenburg, Ultramicroscopy 109, 1256 (2009), eqs. 6 and 7; Maiden,
 // Johnson and Li, Optica 4, 736 (2017) look at both steps as weighted means of the old value and
 // the one that a frame calls for. The probe is moved by what the frames of a batch call for in the
-// mean. So is the object where several beams meet; elsewhere one frame alone moves it.
+// mean. So is the object where several beams meet; elsewhere one frame alone moves it. The divisors
+// are those of rpie.h with α = 1.
 //
 // With several modes of the probe all Ψ_m of a pixel have the one factor √I / √Σ|Ψ_m|², the object
 // takes Σ_m P_m* Δ_m with Σ_m |P_m|² for |P|², and each mode its own O_j* Δ_m.
@@ -29,14 +30,6 @@ PS_HOST_DEVICE inline Real ModulusCorrectionFactor(Real counts, Real amplitude) 
   const Real measured = sqrt(IsTrusted(counts) ? counts : Real(0));
   const Real factor = amplitude > 0 ? measured / amplitude - 1 : Real(0);
   return IsTrusted(counts) ? factor : Real(0);
-}
-
-// What the sum over a batch is multiplied by: step / the larger of `largest`, the largest divisor
-// that one point alone would have, and `weight`, the batch's own; 0 without light.
-template <typename Real>
-PS_HOST_DEVICE inline Real BatchStep(Real step, Real largest, Real weight) {
-  const Real divisor = weight > largest ? weight : largest;
-  return divisor > 0 ? step / divisor : Real(0);
 }
 
 }  // namespace ptychoserve

@@ -42,6 +42,7 @@ PS_HOST_DEVICE inline Real SteppedValue(Real old, Real numerator, Real denominat
 struct UpdateRule {
   Regulariser regulariser;
   std::optional<double> step;  // Set: old + step num / .., else num / ...
+  double momentum_factor = 0;  // With velocities; see momentum.h.
 
   double Apply(double old, double numerator, double denominator) const {
     return step.has_value()

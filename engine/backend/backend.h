@@ -47,7 +47,7 @@ struct BackendConfig {
   FrameStorage storage = FrameStorage::kU16;
   int capacity = 0;                    // Slots, 0..capacity-1.
   int probe_modes = 1;                 // Mutually incoherent modes of the probe.
-  bool keeps_exit_waves = false;       // Some stage is a difference map.
+  bool keeps_exit_waves = false;       // Some stage projects, as the difference map does.
   std::int64_t max_object_pixels = 0;  // Largest canvas that SetCanvas will be asked for.
   Complex64 initial_object{1.0f, 0.0f};
   // Device memory may hold waves, those between passes and the difference map's exit waves, in half
@@ -123,7 +123,15 @@ struct ExitWaveState {
   std::vector<double> kept_deviation;  // [points]; see engine/algorithms/difference_map.h.
 };
 
-// The same of one active point.
+// What the likelihood gradient carries from one iteration to the next when it has a momentum; see
+// engine/algorithms/momentum.h.
+struct MomentumState {
+  ComplexStack object_velocity;  // [1, canvas.shape]
+  ComplexStack probe_velocity;   // [modes, frame_shape]
+  int iterations = 0;            // Since the velocities were 0.
+};
+
+// The exit waves of one active point.
 struct ExitWaveToSet {
   std::int32_t slot = 0;
   const Complex64* waves = nullptr;  // [probe_modes, frame_shape]
@@ -189,6 +197,13 @@ class Backend {
   virtual absl::StatusOr<ExitWaveState> ReadExitWaves() = 0;
   // Replaces those of some active points; kInvalidArgument for a slot that is not active.
   virtual absl::Status SetExitWaves(std::span<const ExitWaveToSet> waves) = 0;
+
+  // None when the next iteration would begin without momentum, whatever it is. Waits for the
+  // device.
+  virtual absl::StatusOr<std::optional<MomentumState>> ReadMomentum() = 0;
+  // After SetProbe, SetObject and SetActivePoints, another backend goes on with it as this one
+  // would. Errors: kInvalidArgument when it does not fit canvas and probe.
+  virtual absl::Status SetMomentum(const MomentumState& momentum) = 0;
 };
 
 // A place where sessions can run: the CPU, or one GPU.

@@ -85,4 +85,20 @@ absl::Status CheckExitWavesToSet(std::span<const ExitWaveToSet> waves, const Bac
   return CheckKeepsExitWaves(config);
 }
 
+absl::Status CheckMomentumFits(const MomentumState& momentum, const BackendConfig& config,
+                               const Shape& canvas) {
+  const ComplexStack& object = momentum.object_velocity;
+  const ComplexStack& probe = momentum.probe_velocity;
+  if (object.modes == 1 && object.shape == canvas && probe.modes == config.probe_modes &&
+      probe.shape == config.frame_shape && momentum.iterations >= 0) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "velocities of %d x %d x %d and %d x %d x %d after %d iterations do not fit a canvas of "
+      "%d x %d and %d modes of %d x %d",
+      object.modes, object.shape.rows, object.shape.cols, probe.modes, probe.shape.rows,
+      probe.shape.cols, momentum.iterations, canvas.rows, canvas.cols, config.probe_modes,
+      config.frame_shape.rows, config.frame_shape.cols));
+}
+
 }  // namespace ptychoserve

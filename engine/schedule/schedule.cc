@@ -58,10 +58,12 @@ AlgorithmConfig WithScaledStep(AlgorithmConfig algorithm, double scale) {
     dm->beta *= scale;
   } else if (auto* ml = std::get_if<MlGradientConfig>(&algorithm)) {
     ml->step *= scale;
-  } else {
-    auto& epie = std::get<EpieConfig>(algorithm);
-    epie.object_step *= scale;
-    epie.probe_step *= scale;
+    ml->momentum *= scale;
+  } else if (auto* raar = std::get_if<RaarConfig>(&algorithm)) {
+    raar->beta *= scale;
+  } else if (auto* epie = std::get_if<EpieConfig>(&algorithm)) {
+    epie->object_step *= scale;
+    epie->probe_step *= scale;
   }
   return algorithm;
 }

@@ -36,8 +36,9 @@ bool OnPlateau(const Plateau& plateau, std::span<const double> r);
 // The stage of the next iteration: `status.stage`, or the one after it when that has ended.
 int NextStage(const ReconstructionConfig& config, const RunStatus& status);
 
-// `algorithm` with `scale` times its step: beta of the difference map, the factor of the gradient's
-// Newton step, both steps of ePIE.
+// `algorithm` with `scale` times its step: beta of the difference map and of RAAR, the factor of
+// the gradient's Newton step and its momentum, both steps of ePIE. Alternating projections have
+// none.
 AlgorithmConfig WithScaledStep(AlgorithmConfig algorithm, double scale);
 
 // The rule that ends the run before the next iteration; kNone: go on.

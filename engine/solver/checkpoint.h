@@ -21,12 +21,14 @@ struct Checkpoint {
   // Of the snapshot's points in their order, when the run is in a difference map. None: they start
   // as P O, as they do at the beginning of such a stage.
   std::optional<ExitWaveState> exit_waves;
+  // Of the likelihood gradient, when the run is in one that has a momentum. None: it begins anew.
+  std::optional<MomentumState> momentum;
 };
 
 using TakeCheckpoint = std::function<void(std::shared_ptr<const Checkpoint>)>;
 
-// A run can start from any snapshot; one that was in a difference map takes another path to its end
-// then.
+// A run can start from any snapshot; one that was in a difference map, or had a momentum, takes
+// another path to its end then.
 inline std::shared_ptr<const Checkpoint> CheckpointOf(std::shared_ptr<const Snapshot> snapshot) {
   auto checkpoint = std::make_shared<Checkpoint>();
   checkpoint->probe = snapshot->probe;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/algorithms/projections.h"
 #include "engine/base/status_macros.h"
 #include "engine/solver/reconstruction_impl.h"
 
@@ -11,9 +12,8 @@ namespace ptychoserve {
 namespace {
 
 bool NeedsExitWaves(const ReconstructionConfig& config) {
-  return std::any_of(config.schedule.begin(), config.schedule.end(), [](const StageConfig& stage) {
-    return std::holds_alternative<DifferenceMapConfig>(stage.algorithm);
-  });
+  return std::any_of(config.schedule.begin(), config.schedule.end(),
+                     [](const StageConfig& stage) { return KeepsExitWaves(stage.algorithm); });
 }
 
 }  // namespace

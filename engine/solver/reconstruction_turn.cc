@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/algorithms/projections.h"
 #include "engine/base/status_macros.h"
 #include "engine/solver/reconstruction_impl.h"
 
@@ -125,8 +126,8 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   // Others load frames, too: points that are not noted now belong to frames that were still staged.
   const FrameStore::Status input = store->status();
   worked |= solver->NoteReady();
-  // Judged on all points that have just been noted: no iteration lies between the last point and the
-  // end of data, or a run that begins with all of its points would not repeat.
+  // Judged on all points that have just been noted: no iteration lies between the last point and
+  // the end of data, or a run that begins with all of its points would not repeat.
   if (RecogniseEndOfData(store->status())) return true;
   if (stop) {
     PS_RETURN_IF_ERROR(Complete(Completion::kStopped));
@@ -244,7 +245,10 @@ std::shared_ptr<const Checkpoint> Reconstruction::Impl::CheckpointWithoutDevice(
   MutexLock lock(mu);
   const StageConfig& stage = config.schedule[static_cast<std::size_t>(newest->run.stage)];
   // Its exit waves are gone.
-  if (std::holds_alternative<DifferenceMapConfig>(stage.algorithm)) return nullptr;
+  if (KeepsExitWaves(stage.algorithm)) return nullptr;
+  // So is its momentum, which costs a few iterations and the last bits.
+  const auto* const gradient = std::get_if<MlGradientConfig>(&stage.algorithm);
+  if (deterministic && gradient != nullptr && gradient->momentum > 0) return nullptr;
   return CheckpointOf(newest);
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "engine/algorithms/projections.h"
 #include "engine/base/failpoint.h"
 #include "engine/base/status_macros.h"
 #include "engine/probe/modes.h"
@@ -153,6 +154,20 @@ absl::Status CheckRestored(const Checkpoint& checkpoint, const ReconstructionCon
                           frame.rows, frame.cols));
     }
   }
+  if (checkpoint.momentum) {
+    const ComplexStack& object_velocity = checkpoint.momentum->object_velocity;
+    const ComplexStack& probe_velocity = checkpoint.momentum->probe_velocity;
+    if (object_velocity.modes != 1 || object_velocity.shape != object.shape ||
+        !filled(object_velocity) || probe_velocity.modes != config.probe.modes ||
+        probe_velocity.shape != frame || !filled(probe_velocity) ||
+        checkpoint.momentum->iterations < 0) {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "the restored velocities are %s and %s, of %d iterations; object and "
+          "probe are %s and %s",
+          shape_of(object_velocity), shape_of(probe_velocity), checkpoint.momentum->iterations,
+          shape_of(object), shape_of(checkpoint.probe)));
+    }
+  }
   if (snapshot.run.stage < 0 || snapshot.run.stage >= static_cast<int>(config.schedule.size())) {
     return absl::InvalidArgumentError(absl::StrFormat("the restored run is in stage %d of %d",
                                                       snapshot.run.stage, config.schedule.size()));
@@ -269,7 +284,10 @@ absl::StatusOr<bool> Solver::ActivateWaiting(const ClearRegionConfig& clear_regi
   waiting_.clear();
 
   PS_RETURN_IF_ERROR(backend_->SetActivePoints(ActiveWindows()));
-  if (restored != nullptr) PS_RETURN_IF_ERROR(SetExitWavesOf(*restored));
+  if (restored != nullptr) {
+    PS_RETURN_IF_ERROR(SetExitWavesOf(*restored));
+    PS_RETURN_IF_ERROR(SetMomentumOf(*restored));
+  }
   return true;
 }
 
@@ -289,6 +307,15 @@ absl::Status Solver::SetExitWavesOf(const Checkpoint& restored) {
   return absl::IsFailedPrecondition(set) ? absl::OkStatus() : set;
 }
 
+absl::Status Solver::SetMomentumOf(const Checkpoint& restored) {
+  // With other points, or on another canvas, it would have begun anew.
+  if (!restored.momentum || canvas_ != restored.snapshot->canvas ||
+      !std::ranges::equal(*active_, restored_ids_, {}, &FrameStore::Point::frame_id)) {
+    return absl::OkStatus();
+  }
+  return backend_->SetMomentum(*restored.momentum);
+}
+
 std::vector<PointWindow> Solver::ActiveWindows() const {
   std::vector<PointWindow> windows;
   windows.reserve(active_->size());
@@ -306,7 +333,7 @@ absl::Status Solver::RestartExitWaves() {
 absl::StatusOr<IterationMetrics> Solver::Iterate(const AlgorithmConfig& algorithm,
                                                  std::int64_t iteration) {
   // Exit waves have not followed what another algorithm did to object and probe since.
-  const bool needs_waves = std::holds_alternative<DifferenceMapConfig>(algorithm);
+  const bool needs_waves = KeepsExitWaves(algorithm);
   if (needs_waves && waves_are_stale_) PS_RETURN_IF_ERROR(RestartExitWaves());
   waves_are_stale_ = !needs_waves;
   if (Failpoint("device.iterate") != 0) return absl::DataLossError("a failpoint took it away");
@@ -358,6 +385,7 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Solver::MakeCheckpoint(
   if (!waves_are_stale_ && bytes <= most_wave_bytes) {
     PS_ASSIGN_OR_RETURN(checkpoint->exit_waves, backend_->ReadExitWaves());
   }
+  PS_ASSIGN_OR_RETURN(checkpoint->momentum, backend_->ReadMomentum());
   return checkpoint;
 }
 

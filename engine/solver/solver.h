@@ -89,6 +89,8 @@ class Solver {
   absl::Status MoveCanvas(const Region& canvas);
   // Gives the active points that `restored` shows their exit waves.
   absl::Status SetExitWavesOf(const Checkpoint& restored);
+  // Gives the backend its momentum, if points and canvas are those of the checkpoint.
+  absl::Status SetMomentumOf(const Checkpoint& restored);
   // Those of the waiting points that the restored snapshot does not show.
   std::vector<FrameStore::Point> UnknownPoints() const;
   // Region of new points' windows, on the absolute lattice.

@@ -137,6 +137,9 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
     header.mutable_kept_deviation()->Assign(waves->kept_deviation.begin(),
                                             waves->kept_deviation.end());
   }
+  const MomentumState* const momentum =
+      checkpoint != nullptr && checkpoint->momentum ? &*checkpoint->momentum : nullptr;
+  if (momentum != nullptr) header.set_momentum_iterations(momentum->iterations);
   header_ = header.SerializeAsString();
   records_ = {MessageRecord(StateKind::kSnapshot, header_),
               ArrayRecord(StateKind::kObject, snapshot.object.data),
@@ -144,6 +147,10 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
               ArrayRecord(StateKind::kCoverage, snapshot.coverage.data)};
   if (checkpoint == nullptr) return;
   records_.push_back(ArrayRecord(StateKind::kExactProbe, checkpoint->probe.data));
+  if (momentum != nullptr) {
+    records_.push_back(ArrayRecord(StateKind::kObjectVelocity, momentum->object_velocity.data));
+    records_.push_back(ArrayRecord(StateKind::kProbeVelocity, momentum->probe_velocity.data));
+  }
   if (waves == nullptr) return;
   const std::span all(waves->waves.data);
   const std::size_t size = checkpoint->probe.data.size();
@@ -170,6 +177,9 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
        header.kept_deviation_size() != header.point_ids_size())) {
     return absl::DataLossError("a snapshot whose shapes are none");
   }
+  if (header.has_momentum_iterations() && header.momentum_iterations() < 0) {
+    return absl::DataLossError("a momentum of less than no iterations");
+  }
   snapshot_ = std::make_shared<Snapshot>();
   Snapshot& s = *snapshot_;
   s.version = header.version();
@@ -195,6 +205,14 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
     exit_waves_->kept_deviation.assign(header.kept_deviation().begin(),
                                        header.kept_deviation().end());
   }
+  if (header.has_momentum_iterations()) {
+    momentum_.emplace();
+    momentum_->iterations = header.momentum_iterations();
+    momentum_->object_velocity.modes = 1;
+    momentum_->object_velocity.shape = canvas.shape;
+    momentum_->probe_velocity.modes = header.modes();
+    momentum_->probe_velocity.shape = probe;
+  }
   return absl::OkStatus();
 }
 
@@ -208,15 +226,26 @@ absl::Status SnapshotReader::TakeExitWave(const Record& record) {
   return AppendArray(record, modes * exact_probe_.shape.pixels(), &exit_waves_->waves.data);
 }
 
+absl::Status SnapshotReader::TakeVelocity(const Record& record, StateKind kind) {
+  if (!momentum_) return absl::DataLossError("a velocity without a momentum");
+  ComplexStack& velocity =
+      kind == StateKind::kObjectVelocity ? momentum_->object_velocity : momentum_->probe_velocity;
+  return TakeArray(record, velocity.modes * velocity.shape.pixels(), &velocity.data);
+}
+
 absl::Status SnapshotReader::Take(const Record& record) {
   const auto kind = static_cast<StateKind>(record.kind);
-  if (kind < StateKind::kSnapshot || kind > StateKind::kExitWave) return absl::OkStatus();
+  const bool is_velocity = kind == StateKind::kObjectVelocity || kind == StateKind::kProbeVelocity;
+  if ((kind < StateKind::kSnapshot || kind > StateKind::kExitWave) && !is_velocity) {
+    return absl::OkStatus();
+  }
   if (kind == StateKind::kSnapshot) return TakeHeader(record);
   if (snapshot_ == nullptr) return absl::DataLossError("an array without its snapshot");
   Snapshot& s = *snapshot_;
   const std::int64_t canvas = s.canvas.shape.pixels();
   const std::int64_t probe = s.probe.modes * s.probe.shape.pixels();
   if (kind == StateKind::kExitWave) return TakeExitWave(record);
+  if (is_velocity) return TakeVelocity(record, kind);
   if (kind == StateKind::kExactProbe) return TakeArray(record, probe, &exact_probe_.data);
   if (kind == StateKind::kObject) return TakeArray(record, canvas, &s.object.data);
   if (kind == StateKind::kProbe) return TakeArray(record, probe, &s.probe.data);
@@ -228,7 +257,9 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> SnapshotReader::Finish() {
   if (snapshot_->object.data.empty() || snapshot_->probe.data.empty() ||
       snapshot_->coverage.data.empty() || (exit_waves_ && exact_probe_.data.empty()) ||
       (exit_waves_ &&
-       exit_waves_->waves.modes != std::ssize(exit_waves_->kept_deviation) * exact_probe_.modes)) {
+       exit_waves_->waves.modes != std::ssize(exit_waves_->kept_deviation) * exact_probe_.modes) ||
+      (momentum_ && (exact_probe_.data.empty() || momentum_->object_velocity.data.empty() ||
+                     momentum_->probe_velocity.data.empty()))) {
     return absl::DataLossError("a snapshot without all of its arrays");
   }
   if (exact_probe_.data.empty()) return CheckpointOf(std::move(snapshot_));
@@ -236,6 +267,7 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> SnapshotReader::Finish() {
   checkpoint->snapshot = std::move(snapshot_);
   checkpoint->probe = std::move(exact_probe_);
   checkpoint->exit_waves = std::move(exit_waves_);
+  checkpoint->momentum = std::move(momentum_);
   return checkpoint;
 }
 

@@ -26,6 +26,9 @@ enum class StateKind : std::uint32_t {
   kExactProbe = 22,
   kExitWave = 23,  // One for each point; the sequence is its place among the points.
   kEnd = 24,       // Of a state file.
+  // Of a checkpoint, too:
+  kObjectVelocity = 25,
+  kProbeVelocity = 26,
 };
 
 // A message as a record, which looks at `bytes`.
@@ -57,11 +60,13 @@ class SnapshotReader {
  private:
   absl::Status TakeHeader(const Record& record);
   absl::Status TakeExitWave(const Record& record);
+  absl::Status TakeVelocity(const Record& record, StateKind kind);
 
   // Arrays are empty until they come.
   std::shared_ptr<Snapshot> snapshot_;
   ComplexStack exact_probe_;
   std::optional<ExitWaveState> exit_waves_;
+  std::optional<MomentumState> momentum_;
 };
 
 }  // namespace ptychoserve::server

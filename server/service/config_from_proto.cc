@@ -204,6 +204,14 @@ Regularisation ReadRegularisation(const v1::Regularisation& in) {
   return out;
 }
 
+// Of the algorithms that keep exit waves.
+template <typename In, typename Out>
+void ReadTolerance(const In& in, Out& out) {
+  if (in.tolerance_case() == In::kRelaxation) out.relaxation = in.relaxation();
+  if (in.tolerance_case() == In::kSigma2) out.sigma2 = in.sigma2();
+  out.regularisation = ReadRegularisation(in.regularisation());
+}
+
 StageConfig ReadStage(const v1::Stage& in, const std::string& path, Edge& edge) {
   StageConfig out;
   switch (in.algorithm_case()) {
@@ -211,10 +219,20 @@ StageConfig ReadStage(const v1::Stage& in, const std::string& path, Edge& edge) 
       const v1::DifferenceMap& dm = in.difference_map();
       DifferenceMapConfig config;
       if (dm.has_beta()) config.beta = dm.beta();
-      if (dm.tolerance_case() == v1::DifferenceMap::kRelaxation)
-        config.relaxation = dm.relaxation();
-      if (dm.tolerance_case() == v1::DifferenceMap::kSigma2) config.sigma2 = dm.sigma2();
-      config.regularisation = ReadRegularisation(dm.regularisation());
+      ReadTolerance(dm, config);
+      out.algorithm = config;
+      break;
+    }
+    case v1::Stage::kRaar: {
+      RaarConfig config;
+      if (in.raar().has_beta()) config.beta = in.raar().beta();
+      ReadTolerance(in.raar(), config);
+      out.algorithm = config;
+      break;
+    }
+    case v1::Stage::kAlternatingProjections: {
+      AlternatingProjectionsConfig config;
+      ReadTolerance(in.alternating_projections(), config);
       out.algorithm = config;
       break;
     }
@@ -226,6 +244,7 @@ StageConfig ReadStage(const v1::Stage& in, const std::string& path, Edge& edge) 
       if (ml.has_epsilon()) config.epsilon = ml.epsilon();
       if (ml.has_max_gradient()) config.max_gradient = ml.max_gradient();
       if (ml.has_step()) config.step = ml.step();
+      if (ml.has_momentum()) config.momentum = ml.momentum();
       config.regularisation = ReadRegularisation(ml.regularisation());
       out.algorithm = config;
       break;
@@ -235,12 +254,16 @@ StageConfig ReadStage(const v1::Stage& in, const std::string& path, Edge& edge) 
       if (in.epie().has_object_step()) config.object_step = in.epie().object_step();
       if (in.epie().has_probe_step()) config.probe_step = in.epie().probe_step();
       config.max_batch = edge.Int(in.epie().max_batch(), path + ".epie.max_batch");
+      if (in.epie().has_object_alpha()) config.object_alpha = in.epie().object_alpha();
+      if (in.epie().has_probe_alpha()) config.probe_alpha = in.epie().probe_alpha();
       out.algorithm = config;
       break;
     }
     case v1::Stage::ALGORITHM_NOT_SET:
-      edge.Add(path + ".algorithm",
-               "not set; one of difference_map, ml_gradient, epie is required");
+      edge.Add(
+          path + ".algorithm",
+          "not set; one of difference_map, ml_gradient, epie, raar, alternating_projections is "
+          "required");
       break;
   }
   switch (in.until_case()) {

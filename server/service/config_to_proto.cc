@@ -101,9 +101,8 @@ void Write(const Regularisation& in, v1::Regularisation& out) {
   }
 }
 
-void Write(const DifferenceMapConfig& in, v1::Stage& stage) {
-  v1::DifferenceMap& out = *stage.mutable_difference_map();
-  out.set_beta(in.beta);
+template <typename In, typename Out>
+void WriteTolerance(const In& in, Out& out) {
   if (in.sigma2.has_value()) {
     out.set_sigma2(*in.sigma2);
   } else {
@@ -112,12 +111,27 @@ void Write(const DifferenceMapConfig& in, v1::Stage& stage) {
   Write(in.regularisation, *out.mutable_regularisation());
 }
 
+void Write(const DifferenceMapConfig& in, v1::Stage& stage) {
+  stage.mutable_difference_map()->set_beta(in.beta);
+  WriteTolerance(in, *stage.mutable_difference_map());
+}
+
+void Write(const RaarConfig& in, v1::Stage& stage) {
+  stage.mutable_raar()->set_beta(in.beta);
+  WriteTolerance(in, *stage.mutable_raar());
+}
+
+void Write(const AlternatingProjectionsConfig& in, v1::Stage& stage) {
+  WriteTolerance(in, *stage.mutable_alternating_projections());
+}
+
 void Write(const MlGradientConfig& in, v1::Stage& stage) {
   v1::MlGradient& out = *stage.mutable_ml_gradient();
   out.set_likelihood(ToProto(in.likelihood));
   out.set_epsilon(in.epsilon);
   out.set_max_gradient(in.max_gradient);
   out.set_step(in.step);
+  out.set_momentum(in.momentum);
   Write(in.regularisation, *out.mutable_regularisation());
 }
 
@@ -125,6 +139,8 @@ void Write(const EpieConfig& in, v1::Stage& stage) {
   stage.mutable_epie()->set_object_step(in.object_step);
   stage.mutable_epie()->set_probe_step(in.probe_step);
   stage.mutable_epie()->set_max_batch(static_cast<std::uint32_t>(in.max_batch));
+  stage.mutable_epie()->set_object_alpha(in.object_alpha);
+  stage.mutable_epie()->set_probe_alpha(in.probe_alpha);
 }
 
 void Write(const StageConfig& in, v1::Stage& out) {

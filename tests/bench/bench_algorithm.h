@@ -2,11 +2,11 @@
 #define PTYCHOSERVE_TESTS_BENCH_BENCH_ALGORITHM_H_
 
 #include <string>
-#include <variant>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "engine/algorithms/projections.h"
 #include "engine/config.h"
 
 namespace ptychoserve {
@@ -16,7 +16,7 @@ struct BenchAlgorithm {
   std::string name;
   AlgorithmConfig config;
   // A backend for it keeps an exit wave for each frame.
-  bool keeps_exit_waves() const { return std::holds_alternative<DifferenceMapConfig>(config); }
+  bool keeps_exit_waves() const { return KeepsExitWaves(config); }
 };
 
 inline absl::StatusOr<BenchAlgorithm> AlgorithmNamed(absl::string_view name) {
@@ -24,8 +24,14 @@ inline absl::StatusOr<BenchAlgorithm> AlgorithmNamed(absl::string_view name) {
   if (name == "ml_grad") return BenchAlgorithm{"ml_grad", MlGradientConfig()};
   if (name == "epie") return BenchAlgorithm{"epie", EpieConfig()};
   if (name == "epie_seq") return BenchAlgorithm{"epie_seq", EpieConfig{.max_batch = 1}};
+  if (name == "raar") return BenchAlgorithm{"raar", RaarConfig()};
+  if (name == "ap") return BenchAlgorithm{"ap", AlternatingProjectionsConfig()};
+  if (name == "ml_plain") return BenchAlgorithm{"ml_plain", MlGradientConfig{.momentum = 0}};
+  if (name == "rpie") return BenchAlgorithm{"rpie", EpieConfig{.object_alpha = 0.1}};
   return absl::InvalidArgumentError(
-      absl::StrCat("algorithm '", name, "'; must be one of dm, ml_grad, epie, epie_seq"));
+      absl::StrCat("algorithm '", name,
+                   "'; must be one of dm, raar, ap, ml_grad, ml_plain (without momentum), epie, "
+                   "epie_seq, rpie"));
 }
 
 }  // namespace ptychoserve

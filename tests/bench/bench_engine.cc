@@ -71,7 +71,8 @@
 
 ABSL_FLAG(std::string, device, "cuda:0", "cpu, or cuda:N");
 ABSL_FLAG(std::vector<std::string>, algorithms, (std::vector<std::string>{"dm", "ml_grad"}),
-          "of dm, ml_grad, epie, epie_seq (point after point); timing only");
+          "of dm, raar, ap, ml_grad, ml_plain (without momentum), epie, epie_seq (point after "
+          "point), rpie; timing only");
 ABSL_FLAG(std::vector<std::string>, frames, {"4096"}, "frames of a scan");
 ABSL_FLAG(std::vector<std::string>, sizes, {"256"}, "pixels of a frame's side");
 ABSL_FLAG(std::vector<std::string>, modes, {"1"}, "modes of the beam");

@@ -226,6 +226,9 @@ def saved_states():
     yield "checkpoint", b"\1\4" + record(2, whole) + arrays
     waves = whole + message((17, struct.pack("<d", 0.5)))
     yield "exit_waves", b"\1\6" + record(2, waves) + arrays + bytes([6, 1, 7, 1])
+    moving = whole + message((18, 4))
+    yield "momentum", b"\1\7" + record(2, moving) + arrays + bytes([6, 1, 8, 1, 9, 1])
+    yield "missing_velocity", b"\1\6" + record(2, moving) + arrays + bytes([6, 1, 8, 1])
     yield "missing_wave", b"\1\5" + record(2, waves) + arrays + bytes([6, 1])
     yield "same_array", b"\1\4" + record(2, whole) + bytes([3, 1] * 3)
     yield "two_snapshots", (b"\1\5" + record(2, whole) + bytes([3, 1]) + record(2, whole) +

@@ -30,12 +30,18 @@ namespace {
 constexpr int kSide = 8;
 constexpr const char* kNames[] = {"manifest.rec", "checkpoint.rec", "result.rec"};
 constexpr std::size_t kMaxArrayBytes = 1 << 16;
+constexpr StateKind kKinds[] = {StateKind::kManifest,       StateKind::kResult,
+                                StateKind::kSnapshot,       StateKind::kObject,
+                                StateKind::kProbe,          StateKind::kCoverage,
+                                StateKind::kExactProbe,     StateKind::kExitWave,
+                                StateKind::kObjectVelocity, StateKind::kProbeVelocity};
 
 // Bytes of an array as the snapshot before it announces, within reason.
 std::size_t ArrayBytes(const state::v1::Snapshot& snapshot, StateKind kind) {
   const auto side = [](int n) { return n > 0 && n <= 128 ? static_cast<std::size_t>(n) : 0; };
   std::size_t pixels = side(snapshot.canvas().rows()) * side(snapshot.canvas().cols());
-  if (kind == StateKind::kProbe || kind == StateKind::kExactProbe || kind == StateKind::kExitWave) {
+  if (kind == StateKind::kProbe || kind == StateKind::kExactProbe || kind == StateKind::kExitWave ||
+      kind == StateKind::kProbeVelocity) {
     pixels = side(snapshot.modes()) * side(snapshot.probe_rows()) * side(snapshot.probe_cols());
   }
   const std::size_t bytes =
@@ -50,11 +56,10 @@ std::map<StateKind, int> WriteRecords(const std::string& path, FuzzInput* input)
   std::map<StateKind, int> kinds;
   state::v1::Snapshot snapshot;
   for (int count = input->Below(10); count > 0; --count) {
-    const auto kind =
-        static_cast<StateKind>(static_cast<int>(StateKind::kManifest) + input->Below(8));
+    const StateKind kind = kKinds[input->Below(static_cast<int>(std::size(kKinds)))];
     const int before = kinds[kind]++;
     std::string payload;
-    if (kind >= StateKind::kObject && kind <= StateKind::kExitWave) {
+    if (kind >= StateKind::kObject) {
       const int odd = input->Byte();
       payload.assign(ArrayBytes(snapshot, kind), static_cast<char>(odd));
       if (odd > 250) payload.resize(static_cast<std::size_t>(odd));
@@ -117,6 +122,10 @@ void CheckCheckpoint(const SessionFiles& files,
     FUZZ_CHECK(checkpoint->exit_waves->kept_deviation.size() == snapshot->points.size());
     FUZZ_CHECK(checkpoint->exit_waves->waves.data.size() ==
                snapshot->points.size() * snapshot->probe.data.size());
+  }
+  if (checkpoint->momentum) {
+    FUZZ_CHECK(checkpoint->momentum->object_velocity.data.size() == pixels);
+    FUZZ_CHECK(checkpoint->momentum->probe_velocity.data.size() == snapshot->probe.data.size());
   }
   Use(checkpoint);
   const SnapshotRecords before(*checkpoint);

@@ -91,7 +91,7 @@ TEST_F(SessionLifeTest, EffectiveConfigurationHasAllDefaults) {
   const auto created = api().Create(Id(), config);
   ASSERT_THAT(created.status, IsOk());
   const v1::SessionConfig& effective = created.value.config();
-  EXPECT_EQ(effective.schedule_size(), 2);
+  EXPECT_EQ(effective.schedule_size(), 3);
   EXPECT_EQ(effective.run().it_ends_after(), 60u);
   EXPECT_EQ(effective.scan().capacity(), static_cast<std::uint32_t>(SmallScan().points()));
   EXPECT_EQ(effective.detector().orientation(), v1::ORIENTATION_IDENTITY);

@@ -68,13 +68,25 @@ def _probe_denominator(problem, points):
     return sum(np.abs(problem.window(j)) ** 2 for j in points)
 
 
+def _project(name, beta, psi, p, projected):
+    """The new exit wave; `projected` is the modulus projection of a wave."""
+    if name == "dm":
+        return psi + beta * (projected(2 * p - psi) - p)
+    if name == "raar":
+        reflected = 2 * projected(2 * p - psi) - (2 * p - psi)
+        return beta / 2 * (reflected + psi) + (1 - beta) * p
+    return projected(p)
+
+
 def difference_map(problem, waves, kept, regulariser, beta=0.9, relaxation=0.8, sigma2=None,
-                   amplitude=None, phase=None):
-    """`kept[j]` is the part of the deviation that is left in frame j; it is set anew for the next."""
+                   amplitude=None, phase=None, name="dm"):
+    """`kept[j]` is the part of the deviation that is left in frame j; it is set anew for the next.
+
+    `name`: dm, raar or ap, which differ in what becomes of the exit waves.
+    """
     metrics = list(problem.errors(fit_stride(len(problem))))
-    for j in range(len(problem)):
-        p = problem.wave(j)
-        trial = fft2(2 * p - waves[j])
+    def projected(wave):
+        trial = fft2(wave)
         good, d = problem.trusted[j], problem.amplitude[j]
         modulus = np.sqrt((np.abs(trial) ** 2).sum(0))
         dev = np.where(good, modulus - d, 0)
@@ -84,7 +96,10 @@ def difference_map(problem, waves, kept, regulariser, beta=0.9, relaxation=0.8, 
             tolerated = relaxation * np.minimum(0.25, problem.counts[j])[good].sum() / dev.size
         trial = trial * np.where(good, (d + dev * kept[j]) / modulus, 1)
         kept[j] = np.sqrt(min(1, tolerated / power))
-        waves[j] = waves[j] + beta * (ifft2(trial) - p)
+        return ifft2(trial)
+
+    for j in range(len(problem)):
+        waves[j] = _project(name, beta, waves[j], problem.wave(j), projected)
 
     num, den = _object_sums(problem, waves)
     old, seen = problem.obj, den > 0
@@ -100,7 +115,20 @@ def difference_map(problem, waves, kept, regulariser, beta=0.9, relaxation=0.8, 
     return metrics + [0.0]
 
 
-def ml_gradient(problem, regulariser, likelihood="poisson", epsilon=0.05, cap=5.0, step=1.0):
+def _accelerated(problem, object_move, probe_move, object_num, probe_num, momentum):
+    """What is added to object and probe; `problem.velocities` keeps them and their iterations."""
+    v_obj, v_probe, iterations = getattr(problem, "velocities", (0, 0, 0))
+    along = (np.conj(object_num) * v_obj).real.sum() + (np.conj(probe_num) * v_probe).real.sum()
+    if along < 0:
+        v_obj, v_probe, iterations = 0, 0, 0
+    mu = min(momentum, iterations / (iterations + 2))
+    v_obj, v_probe = mu * v_obj + object_move, mu * v_probe + probe_move
+    problem.velocities = v_obj, v_probe, iterations + 1
+    return object_move + mu * v_obj, probe_move + mu * v_probe
+
+
+def ml_gradient(problem, regulariser, likelihood="poisson", epsilon=0.05, cap=5.0, step=1.0,
+                momentum=0):
     everyone, sample = (range(0, len(problem), s) for s in (1, fit_stride(len(problem))))
     metrics = list(problem.errors(sample.step))
     waves = []
@@ -127,11 +155,16 @@ def ml_gradient(problem, regulariser, likelihood="poisson", epsilon=0.05, cap=5.
     num, den = _object_sums(problem, waves)
     probe_num = _probe_numerator(problem, waves, everyone)
     probe_den = _probe_denominator(problem, sample) * (len(everyone) / len(sample))
+    object_move = regulariser.step(0, num, den, alpha)
+    probe_move = regulariser.step(0, probe_num, probe_den, alpha)
+    if momentum > 0:
+        object_move, probe_move = _accelerated(problem, object_move, probe_move, num, probe_num,
+                                               momentum)
     old = problem.obj
-    problem.obj = regulariser.step(old, num, den, alpha)
+    problem.obj = old + object_move
     metrics.append(_changed(old, problem.obj, den > 0))
     old = problem.probe
-    problem.probe = regulariser.step(old, probe_num, probe_den, alpha)
+    problem.probe = old + probe_move
     metrics.append(_changed(old, problem.probe, slice(None)))
     return metrics + [alpha]
 
@@ -166,7 +199,11 @@ def pie_batches(problem, max_batch=0):
     return [sorted(batch) for batch in batches]
 
 
-def epie(problem, object_step=0.8, probe_step=0.8, max_batch=0):
+def _divisor(weights, largest, alpha):
+    return (1 - alpha) * weights + alpha * np.maximum(weights, largest)
+
+
+def epie(problem, object_step=0.8, probe_step=0.8, max_batch=0, object_alpha=1, probe_alpha=1):
     metrics = list(problem.errors(fit_stride(len(problem))))
     old_obj, old_probe = problem.obj.copy(), problem.probe.copy()
     for batch in pie_batches(problem, max_batch):
@@ -184,7 +221,9 @@ def epie(problem, object_step=0.8, probe_step=0.8, max_batch=0):
             problem.scatter(j, intensity, light)
             probe_sum += np.conj(window) * delta
             seen += np.abs(window) ** 2
-        problem.obj = problem.obj + object_step * object_sum / np.maximum(light, intensity.max())
-        problem.probe = problem.probe + probe_step * probe_sum / seen.max()
+        problem.obj = problem.obj + object_step * object_sum / _divisor(light, intensity.max(),
+                                                                        object_alpha)
+        problem.probe = problem.probe + probe_step * probe_sum / _divisor(seen, seen.max(),
+                                                                          probe_alpha)
     return metrics + [_changed(old_obj, problem.obj, problem.coverage() > 0),
                       _changed(old_probe, problem.probe, slice(None)), 0.0]

@@ -90,6 +90,12 @@ def difference_map_cases(out, problem):
     save_case(out / "dm_default", problem, lambda q, w, k: dm(q, w, k, Regulariser()))
     save_case(out / "dm_absolute", problem,
               lambda q, w, k: dm(q, w, k, Regulariser(absolute=1e-3), beta=0.6, relaxation=0.3))
+    save_case(out / "raar", problem,
+              lambda q, w, k: dm(q, w, k, Regulariser(), beta=0.9, name="raar"))
+    save_case(out / "raar_sigma2", problem,
+              lambda q, w, k: dm(q, w, k, Regulariser(absolute=1e-3), beta=0.75, sigma2=0.5,
+                                 name="raar"))
+    save_case(out / "ap", problem, lambda q, w, k: dm(q, w, k, Regulariser(), name="ap"))
     save_case(out / "dm_limits", problem,
               lambda q, w, k: dm(q, w, k, Regulariser(), amplitude=(0.8, 1.1), phase=(-0.2, 0.1)))
 
@@ -98,7 +104,16 @@ def mode_cases(out, name, problem):
     ml = algorithms.ml_gradient
     save_case(out / f"dm_{name}", problem,
               lambda q, w, k: algorithms.difference_map(q, w, k, Regulariser()))
+    save_case(out / f"raar_{name}", problem,
+              lambda q, w, k: algorithms.difference_map(q, w, k, Regulariser(), beta=0.9,
+                                                        name="raar"))
+    save_case(out / f"ap_{name}", problem,
+              lambda q, w, k: algorithms.difference_map(q, w, k, Regulariser(), name="ap"))
+    save_case(out / f"rpie_{name}", problem,
+              lambda q, w, k: algorithms.epie(q, 0.7, 0.4, 0, 0.3, 0.6))
     save_case(out / f"ml_poisson_{name}", problem, lambda q, w, k: ml(q, Regulariser()))
+    save_case(out / f"ml_momentum_{name}", problem,
+              lambda q, w, k: ml(q, Regulariser(), momentum=0.9))
     save_case(out / f"ml_gaussian_{name}", problem, lambda q, w, k: ml(q, Regulariser(), "gaussian"))
     save_case(out / f"epie_{name}", problem, lambda q, w, k: algorithms.epie(q, 0.7, 0.4))
 
@@ -131,8 +146,16 @@ def main():
     save_case(out / "ml_gaussian", problem, lambda q, w, k: ml(q, Regulariser(), "gaussian"))
     save_case(out / "ml_absolute", problem,
               lambda q, w, k: ml(q, Regulariser(absolute=2.0), epsilon=0.5, cap=1.5, step=0.7))
+    save_case(out / "ml_momentum", problem, lambda q, w, k: ml(q, Regulariser(), momentum=0.9))
+    save_case(out / "ml_momentum_small", problem,
+              lambda q, w, k: ml(q, Regulariser(), "gaussian", momentum=0.2))
+    save_case(out / "ml_uphill", problem,
+              lambda q, w, k: ml(q, Regulariser(), "gaussian", step=2.0, momentum=0.9))
     for name, max_batch in (("epie", 0), ("epie_pairs", 2), ("epie_sequential", 1)):
         save_case(out / name, problem, lambda q, w, k: algorithms.epie(q, 0.7, 0.4, max_batch))
+    for name, max_batch in (("rpie", 0), ("rpie_sequential", 1)):
+        save_case(out / name, problem,
+                  lambda q, w, k: algorithms.epie(q, 0.7, 0.4, max_batch, 0.2, 0.5))
     probe_cases(out, problem, rng)
 
     many = make_problem(rng, many_windows(rng))

@@ -158,6 +158,7 @@ absl::Status CpuBackend<Real>::SetCanvas(const Region& canvas) {
   PS_RETURN_IF_ERROR(CheckInside(points_, config_.frame_shape, canvas));
   MoveObject(canvas_, canvas);
   canvas_ = canvas;
+  momentum_iterations_.reset();
   return absl::OkStatus();
 }
 
@@ -185,11 +186,13 @@ absl::Status CpuBackend<Real>::SetObject(const ComplexStack& object) {
         object.shape.rows, object.shape.cols, canvas_.shape.rows, canvas_.shape.cols));
   }
   std::copy(object.data.begin(), object.data.end(), object_.data());
+  momentum_iterations_.reset();
   return absl::OkStatus();
 }
 
 template <typename Real>
 absl::Status CpuBackend<Real>::ClearObject(const Region& region) {
+  momentum_iterations_.reset();
   const int row_end = std::min(region.row + region.shape.rows, canvas_.row + canvas_.shape.rows);
   const int col_begin = std::max(region.col, canvas_.col);
   const int col_end = std::min(region.col + region.shape.cols, canvas_.col + canvas_.shape.cols);
@@ -204,6 +207,7 @@ absl::Status CpuBackend<Real>::ClearObject(const Region& region) {
 
 template <typename Real>
 absl::Status CpuBackend<Real>::Shift(int rows, int cols) {
+  momentum_iterations_.reset();
   const Shape frame = config_.frame_shape;
   Region moved = canvas_;
   moved.row += rows;
@@ -307,6 +311,7 @@ absl::Status CpuBackend<Real>::SetActivePoints(std::span<const PointWindow> poin
   PS_RETURN_IF_ERROR(CheckSlotsDiffer(points));
 
   points_.assign(points.begin(), points.end());
+  momentum_iterations_.reset();
   if (config_.keeps_exit_waves) {
     pool_.ParallelFor(point_count(), [&](std::int64_t i, int) {
       const PointWindow& point = points_[i];
@@ -324,6 +329,7 @@ template <typename Real>
 absl::Status CpuBackend<Real>::SetProbe(const ComplexStack& probe) {
   PS_RETURN_IF_ERROR(CheckProbeFits(probe, config_));
   std::copy(probe.data.begin(), probe.data.end(), probe_.data());
+  momentum_iterations_.reset();
   return absl::OkStatus();
 }
 
@@ -378,15 +384,14 @@ void CpuBackend<Real>::ScaleAndTransformBack(const Real* factors, ModeWaves wave
 template <typename Real>
 absl::StatusOr<IterationMetrics> CpuBackend<Real>::Iterate(const AlgorithmConfig& algorithm,
                                                            const IterationOptions& options) {
+  const auto* const gradient = std::get_if<MlGradientConfig>(&algorithm);
+  if (gradient == nullptr || gradient->momentum == 0) momentum_iterations_.reset();
   IterationMetrics metrics;
-  if (const auto* dm = std::get_if<DifferenceMapConfig>(&algorithm)) {
-    if (!config_.keeps_exit_waves) {
-      return absl::FailedPreconditionError(
-          "the difference map needs a backend that keeps exit waves");
-    }
-    metrics = DifferenceMap(*dm, options);
-  } else if (const auto* ml = std::get_if<MlGradientConfig>(&algorithm)) {
-    metrics = MlGradient(*ml, options);
+  if (const std::optional<Projection> projection = ProjectionOf(algorithm)) {
+    PS_RETURN_IF_ERROR(CheckKeepsExitWaves(config_));
+    metrics = Project(*projection, options);
+  } else if (gradient != nullptr) {
+    metrics = MlGradient(*gradient, options);
   } else {
     metrics = Epie(std::get<EpieConfig>(algorithm), options);
   }
@@ -438,6 +443,31 @@ absl::Status CpuBackend<Real>::SetExitWaves(std::span<const ExitWaveToSet> waves
     std::copy_n(wave.waves, probe_pixels_, exit_waves_of(wave.slot)[0]);
     slots_[wave.slot].kept_deviation = wave.kept_deviation;
   }
+  return absl::OkStatus();
+}
+
+template <typename Real>
+absl::StatusOr<std::optional<MomentumState>> CpuBackend<Real>::ReadMomentum() {
+  if (!momentum_iterations_.has_value()) return std::nullopt;
+  MomentumState state;
+  state.iterations = *momentum_iterations_;
+  state.object_velocity = ComplexStack(1, canvas_.shape);
+  state.probe_velocity = ComplexStack(modes(), config_.frame_shape);
+  std::transform(other_object_.data(), other_object_.data() + canvas_.shape.pixels(),
+                 state.object_velocity.data.begin(), Narrow<Real>);
+  std::transform(other_probe_.data(), other_probe_.data() + probe_pixels_,
+                 state.probe_velocity.data.begin(), Narrow<Real>);
+  return state;
+}
+
+template <typename Real>
+absl::Status CpuBackend<Real>::SetMomentum(const MomentumState& momentum) {
+  PS_RETURN_IF_ERROR(CheckMomentumFits(momentum, config_, canvas_.shape));
+  const ComplexStack& object = momentum.object_velocity;
+  const ComplexStack& probe = momentum.probe_velocity;
+  std::copy(object.data.begin(), object.data.end(), other_object_.data());
+  std::copy(probe.data.begin(), probe.data.end(), other_probe_.data());
+  momentum_iterations_ = momentum.iterations;
   return absl::OkStatus();
 }
 

@@ -12,6 +12,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/algorithms/projections.h"
 #include "engine/algorithms/update.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/cpu/buffer.h"
@@ -60,6 +61,8 @@ class CpuBackend final : public Backend {
   absl::StatusOr<ComplexStack> ReadProbe() override;
   absl::StatusOr<ExitWaveState> ReadExitWaves() override;
   absl::Status SetExitWaves(std::span<const ExitWaveToSet> waves) override;
+  absl::StatusOr<std::optional<MomentumState>> ReadMomentum() override;
+  absl::Status SetMomentum(const MomentumState& momentum) override;
 
   // State in full precision, for comparison with references.
   std::span<const Complex> object() const;              // canvas.shape.
@@ -130,11 +133,15 @@ class CpuBackend final : public Backend {
   // Multiplies the waves of all modes by a factor for each pixel, and transforms them back.
   void ScaleAndTransformBack(const Real* factors, ModeWaves waves) const;
 
-  IterationMetrics DifferenceMap(const DifferenceMapConfig& config,
-                                 const IterationOptions& options);
+  IterationMetrics Project(const Projection& projection, const IterationOptions& options);
   IterationMetrics MlGradient(const MlGradientConfig& config, const IterationOptions& options);
   IterationMetrics Epie(const EpieConfig& config, const IterationOptions& options);
-  void UpdateExitWave(const PointWindow& point, const DifferenceMapConfig& config, Workspace work);
+  // Whether the velocities point against the gradient, whose sums are those of the present
+  // iteration.
+  bool VelocitiesPointUphill(const IterationOptions& options) const;
+  // μ of this iteration, which counts; the velocities are there afterwards.
+  double BeginMomentum(double momentum, const IterationOptions& options);
+  void UpdateExitWave(const PointWindow& point, const Projection& projection, Workspace work);
   FrameErrors LikelihoodGradient(const PointWindow& point, const MlGradientConfig& config,
                                  Workspace work, ModeWaves gradients);
   // The steps of Epie: see epie.cc. A chunk's corrections are its chunk waves, in its order.
@@ -144,7 +151,7 @@ class CpuBackend final : public Backend {
   void EpieCorrection(const PointWindow& point, Workspace work, ModeWaves corrections) const;
   void AddToEpieObjectSums(std::span<const int> chunk, const Region& area);
   void AddToEpieProbeSums(std::span<const int> chunk);
-  void MoveEpieObject(double step, const Region& area);
+  void MoveEpieObject(const EpieConfig& config, const Region& area);
   // Σ | |Ψ| - √I | and its square over the trusted pixels; `intensity` is that of the model.
   FrameErrors AmplitudeErrors(const Real* intensity, const Real* counts) const;
   // Fills in the fit of every `stride`-th active point, in `errors_`.
@@ -175,9 +182,10 @@ class CpuBackend final : public Backend {
   double MaxObjectDenominator() const;
   double MaxProbeDenominator() const;
 
-  // Where the sums' denominator is not 0; the limits of `options` apply there as well.
-  Change UpdateObject(const UpdateRule& rule, const IterationOptions& options);
-  Change UpdateProbe(const UpdateRule& rule);
+  // Where the sums' denominator is not 0; the limits of `options` apply there as well. Velocities
+  // of the same size move along, null: there are none.
+  Change UpdateObject(const UpdateRule& rule, const IterationOptions& options, Complex* velocities);
+  Change UpdateProbe(const UpdateRule& rule, Complex* velocities);
   bool StateIsFinite() const;
 
   const BackendConfig config_;
@@ -189,6 +197,9 @@ class CpuBackend final : public Backend {
 
   Region canvas_;
   std::vector<PointWindow> points_;
+  // Iterations since the velocities in other_object_ and other_probe_ were 0; unset: there are
+  // none.
+  std::optional<int> momentum_iterations_;
 
   Buffer<Slot> slots_;             // [capacity]
   Buffer<FrameErrors> errors_;     // [capacity], by place in points_.
@@ -196,11 +207,12 @@ class CpuBackend final : public Backend {
   Buffer<Complex> exit_waves_;     // [capacity, modes, frame], or none.
   Buffer<Complex> chunk_waves_;    // [frames_per_chunk, modes, frame]
   Buffer<Complex> object_;         // [canvas], capacity max_object_pixels.
-  Buffer<Complex> other_object_;   // As object_: the canvas while it changes.
+  Buffer<Complex> other_object_;   // As object_: the canvas while it changes, the object before
+                                   // an iteration of ePIE, the velocities of the gradient.
   Buffer<Complex128> object_num_;  // As object_: Σ P_m* ψ_m.
   Buffer<double> object_den_;      // As object_: Σ |P_m|².
   Buffer<Complex> probe_;          // [modes, frame]
-  Buffer<Complex> other_probe_;    // [modes, frame]
+  Buffer<Complex> other_probe_;    // [modes, frame], likewise.
   Buffer<Complex128> probe_num_;   // [modes, frame]: Σ O_j* ψ_m.
   Buffer<double> probe_den_;       // [frame]: Σ |O_j|².
   Buffer<Complex> work_waves_;     // [threads, 2, modes, frame]

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/algorithms/rpie.h"
 #include "engine/algorithms/update.h"
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/cpu/forward_model.h"
@@ -86,10 +87,14 @@ void CpuBackend<Real>::EpieBatch(std::span<const int> batch, const EpieConfig& c
     if (options.update_probe) AddToEpieProbeSums(chunk);
     batch = batch.subspan(count);
   }
-  if (options.update_object) MoveEpieObject(config.object_step, area);
+  if (options.update_object) MoveEpieObject(config, area);
   if (options.update_probe) {
-    const double step = BatchStep(config.probe_step, MaxProbeDenominator(), 0.0);
-    for (std::int64_t i = 0; i < probe_pixels_; ++i) probe_[i] += Complex(step * probe_num_[i]);
+    const double largest = MaxProbeDenominator();
+    for (std::int64_t i = 0; i < probe_pixels_; ++i) {
+      const double step =
+          BatchStep(config.probe_step, largest, probe_den_[i % frame_pixels_], config.probe_alpha);
+      probe_[i] += Complex(step * probe_num_[i]);
+    }
   }
 }
 
@@ -170,7 +175,7 @@ void CpuBackend<Real>::AddToEpieProbeSums(std::span<const int> chunk) {
 }
 
 template <typename Real>
-void CpuBackend<Real>::MoveEpieObject(double step, const Region& area) {
+void CpuBackend<Real>::MoveEpieObject(const EpieConfig& config, const Region& area) {
   double largest = 0;
   std::vector<Real> intensity(config_.frame_shape.cols);
   for (int y = 0; y < config_.frame_shape.rows; ++y) {
@@ -182,7 +187,9 @@ void CpuBackend<Real>::MoveEpieObject(double step, const Region& area) {
     for (int y = band.begin; y < band.end; ++y) {
       const std::int64_t first = std::int64_t{y} * canvas_.shape.cols + area.col;
       for (std::int64_t i = first; i < first + area.shape.cols; ++i) {
-        object_[i] += Complex(BatchStep(step, largest, object_den_[i]) * object_num_[i]);
+        const double step =
+            BatchStep(config.object_step, largest, object_den_[i], config.object_alpha);
+        object_[i] += Complex(step * object_num_[i]);
       }
     }
   });

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 
+#include "engine/algorithms/momentum.h"
 #include "engine/algorithms/update.h"
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/cpu/lane_sums.h"
@@ -40,20 +41,54 @@ IterationMetrics CpuBackend<Real>::MlGradient(const MlGradientConfig& config,
   metrics.step =
       NewtonStep(config, numerator, denominator, options.update_object && options.update_probe);
 
+  const bool accelerated = config.momentum > 0;
+  const double factor = accelerated ? BeginMomentum(config.momentum, options) : 0.0;
   const auto rule = [&](double max_denominator) {
-    return UpdateRule{MakeRegulariser(config.regularisation, max_denominator), metrics.step};
+    return UpdateRule{MakeRegulariser(config.regularisation, max_denominator), metrics.step,
+                      factor};
   };
   if (options.update_object) {
     SumCoverage();
-    metrics.object_change = UpdateObject(rule(MaxObjectDenominator()), options).Relative();
+    metrics.object_change = UpdateObject(rule(MaxObjectDenominator()), options,
+                                         accelerated ? other_object_.data() : nullptr)
+                                .Relative();
   }
   if (options.update_probe) {
     // The numerators are those of all points, and so are to be the denominators.
     const double share = SampleShare(point_count(), fit_stride());
     for (std::int64_t i = 0; i < frame_pixels_; ++i) probe_den_[i] /= share;
-    metrics.probe_change = UpdateProbe(rule(MaxProbeDenominator())).Relative();
+    metrics.probe_change =
+        UpdateProbe(rule(MaxProbeDenominator()), accelerated ? other_probe_.data() : nullptr)
+            .Relative();
   }
   return metrics;
+}
+
+template <typename Real>
+bool CpuBackend<Real>::VelocitiesPointUphill(const IterationOptions& options) const {
+  const auto along = [](const Complex128* sums, const Complex* velocities, std::int64_t count) {
+    double total = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      total += sums[i].real() * velocities[i].real() + sums[i].imag() * velocities[i].imag();
+    }
+    return total;
+  };
+  double total = 0;
+  if (options.update_object) {
+    total += along(object_num_.data(), other_object_.data(), canvas_.shape.pixels());
+  }
+  if (options.update_probe) total += along(probe_num_.data(), other_probe_.data(), probe_pixels_);
+  return total < 0;
+}
+
+template <typename Real>
+double CpuBackend<Real>::BeginMomentum(double momentum, const IterationOptions& options) {
+  if (!momentum_iterations_.has_value() || VelocitiesPointUphill(options)) {
+    std::fill_n(other_object_.data(), canvas_.shape.pixels(), Complex{});
+    std::fill_n(other_probe_.data(), probe_pixels_, Complex{});
+    momentum_iterations_ = 0;
+  }
+  return MomentumFactor(momentum, (*momentum_iterations_)++);
 }
 
 template <typename Real>

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/algorithms/momentum.h"
 #include "engine/algorithms/update.h"
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/cpu/forward_model.h"
@@ -31,6 +32,26 @@ bool AllFinite(const std::complex<Real>* values, std::int64_t count) {
     finite = finite && std::isfinite(values[i].real()) && std::isfinite(values[i].imag());
   }
   return finite;
+}
+
+// What `rule` makes of one pixel; `velocity` of the gradient's momentum, null: there is none.
+template <typename Real>
+std::complex<Real> Updated(const UpdateRule& rule, std::complex<Real> old,
+                           std::complex<double> numerator, double denominator,
+                           std::complex<Real>* velocity) {
+  const auto part = [&](double value, double sum, double* v) {
+    if (v == nullptr) return rule.Apply(value, sum, denominator);
+    return AcceleratedValue(value, rule.Apply(0, sum, denominator), rule.momentum_factor, *v);
+  };
+  if (velocity == nullptr) {
+    return {static_cast<Real>(part(old.real(), numerator.real(), nullptr)),
+            static_cast<Real>(part(old.imag(), numerator.imag(), nullptr))};
+  }
+  double v_re = velocity->real(), v_im = velocity->imag();
+  const auto re = static_cast<Real>(part(old.real(), numerator.real(), &v_re));
+  const auto im = static_cast<Real>(part(old.imag(), numerator.imag(), &v_im));
+  *velocity = {static_cast<Real>(v_re), static_cast<Real>(v_im)};
+  return {re, im};
 }
 
 }  // namespace
@@ -152,8 +173,8 @@ double CpuBackend<Real>::MaxProbeDenominator() const {
 }
 
 template <typename Real>
-auto CpuBackend<Real>::UpdateObject(const UpdateRule& rule, const IterationOptions& options)
-    -> Change {
+auto CpuBackend<Real>::UpdateObject(const UpdateRule& rule, const IterationOptions& options,
+                                    Complex* velocities) -> Change {
   const auto limits = MakeObjectLimits<Real>(options.amplitude_limits, options.phase_limits);
   std::vector<Change> changes(BandCount(canvas_.shape.rows));
   pool_.ParallelFor(std::ssize(changes), [&](std::int64_t index, int) {
@@ -164,8 +185,10 @@ auto CpuBackend<Real>::UpdateObject(const UpdateRule& rule, const IterationOptio
       const double den = object_den_[i];
       if (den == 0) continue;
       const Complex old = object_[i];
-      auto re = static_cast<Real>(rule.Apply(old.real(), object_num_[i].real(), den));
-      auto im = static_cast<Real>(rule.Apply(old.imag(), object_num_[i].imag(), den));
+      const Complex updated =
+          Updated(rule, old, object_num_[i], den, velocities != nullptr ? velocities + i : nullptr);
+      Real re = updated.real();
+      Real im = updated.imag();
       ApplyLimits(limits, re, im);
       object_[i] = Complex(re, im);
       change.difference += std::norm(Complex128(object_[i]) - Complex128(old));
@@ -182,14 +205,14 @@ auto CpuBackend<Real>::UpdateObject(const UpdateRule& rule, const IterationOptio
 }
 
 template <typename Real>
-auto CpuBackend<Real>::UpdateProbe(const UpdateRule& rule) -> Change {
+auto CpuBackend<Real>::UpdateProbe(const UpdateRule& rule, Complex* velocities) -> Change {
   Change change;
   for (std::int64_t i = 0; i < probe_pixels_; ++i) {
-    const Complex128 old = probe_[i];
+    const Complex old = probe_[i];
     const double den = probe_den_[i % frame_pixels_];
-    probe_[i] = Complex(static_cast<Real>(rule.Apply(old.real(), probe_num_[i].real(), den)),
-                        static_cast<Real>(rule.Apply(old.imag(), probe_num_[i].imag(), den)));
-    change.difference += std::norm(Complex128(probe_[i]) - old);
+    probe_[i] =
+        Updated(rule, old, probe_num_[i], den, velocities != nullptr ? velocities + i : nullptr);
+    change.difference += std::norm(Complex128(probe_[i]) - Complex128(old));
     change.norm += std::norm(Complex128(probe_[i]));
   }
   return change;
@@ -211,9 +234,10 @@ bool CpuBackend<Real>::StateIsFinite() const {
   template void CpuBackend<Real>::AddToProbeSums(int, int, const ProbeStrides&, WavesOf);  \
   template double CpuBackend<Real>::MaxObjectDenominator() const;                          \
   template double CpuBackend<Real>::MaxProbeDenominator() const;                           \
-  template auto CpuBackend<Real>::UpdateObject(const UpdateRule&, const IterationOptions&) \
+  template auto CpuBackend<Real>::UpdateObject(const UpdateRule&, const IterationOptions&, \
+                                               Complex*)                                   \
       ->Change;                                                                            \
-  template auto CpuBackend<Real>::UpdateProbe(const UpdateRule&)->Change;                  \
+  template auto CpuBackend<Real>::UpdateProbe(const UpdateRule&, Complex*)->Change;        \
   template bool CpuBackend<Real>::StateIsFinite() const;
 PS_INSTANTIATE_(float)
 PS_INSTANTIATE_(double)

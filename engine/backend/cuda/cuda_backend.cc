@@ -12,6 +12,7 @@
 #include "engine/backend/cuda/device_points.h"
 #include "engine/backend/cuda/exit_waves.h"
 #include "engine/backend/cuda/frame_figures.h"
+#include "engine/backend/cuda/momentum.h"
 #include "engine/backend/input_checks.h"
 #include "engine/base/status_macros.h"
 
@@ -106,6 +107,8 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(fit_partials_, DeviceBuffer<FitPartial>::Create(kFitBlocks));
   PS_ASSIGN_OR_RETURN(sample_partials_, DeviceBuffer<FitPartial>::Create(kFitBlocks));
   PS_ASSIGN_OR_RETURN(change_partials_, DeviceBuffer<ChangeSums>::Create(kUpdateBlocks));
+  PS_ASSIGN_OR_RETURN(momentum_partials_, DeviceBuffer<double>::Create(kMomentumBlocks));
+  PS_ASSIGN_OR_RETURN(momentum_, DeviceBuffer<MomentumProgress>::Create(1));
   PS_ASSIGN_OR_RETURN(state_, DeviceBuffer<IterationState>::Create(1));
 
   PS_ASSIGN_OR_RETURN(points_upload_, PinnedBuffer<DevicePoint>::Create(plan_.points));
@@ -166,6 +169,7 @@ absl::Status CudaBackend::SetCanvas(const Region& canvas) {
   std::swap(object_, object_sum_);
   canvas_ = canvas;
   coverage_valid_ = false;
+  has_momentum_ = false;
   ++epoch_;
   return CheckLaunches();
 }
@@ -177,6 +181,7 @@ absl::Status CudaBackend::SetObject(const ComplexStack& object) {
         object.shape.rows, object.shape.cols, canvas_.shape.rows, canvas_.shape.cols));
   }
   PS_RETURN_IF_ERROR(UseDevice());
+  has_momentum_ = false;
   PS_RETURN_IF_ERROR(stream_.Copy(object_.data(),
                                   reinterpret_cast<const float2*>(object.data.data()),
                                   canvas_pixels(), cudaMemcpyHostToDevice));
@@ -184,6 +189,7 @@ absl::Status CudaBackend::SetObject(const ComplexStack& object) {
 }
 
 absl::Status CudaBackend::ClearObject(const Region& region) {
+  has_momentum_ = false;
   const int row = std::max(region.row, canvas_.row);
   const int col = std::max(region.col, canvas_.col);
   const int rows = std::min(region.row + region.shape.rows, canvas_.row + canvas_.shape.rows) - row;
@@ -197,6 +203,7 @@ absl::Status CudaBackend::ClearObject(const Region& region) {
 
 absl::Status CudaBackend::Shift(int rows, int cols) {
   PS_RETURN_IF_ERROR(UseDevice());
+  has_momentum_ = false;
   const Shape frame = config_.frame_shape;
   if (canvas_pixels() > 0) {
     Canvas to = canvas_view();
@@ -247,6 +254,7 @@ absl::Status CudaBackend::SetProbe(const ComplexStack& probe) {
   PS_RETURN_IF_ERROR(CheckProbeFits(probe, config_));
   PS_RETURN_IF_ERROR(UseDevice());
   coverage_valid_ = false;
+  has_momentum_ = false;
   PS_RETURN_IF_ERROR(stream_.Copy(probe_.data(), reinterpret_cast<const float2*>(probe.data.data()),
                                   plan_.probe, cudaMemcpyHostToDevice));
   return stream_.Synchronise();
@@ -354,6 +362,7 @@ absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
 
   points_.assign(points.begin(), points.end());
   coverage_valid_ = false;
+  has_momentum_ = false;
   ++epoch_;
   std::vector<std::int32_t> added;  // Places in points_ of slots that were not active.
   for (std::size_t i = 0; i < points_.size(); ++i) {
@@ -456,6 +465,42 @@ absl::StatusOr<ComplexStack> CudaBackend::ReadProbe() {
                                   plan_.probe, cudaMemcpyDeviceToHost));
   PS_RETURN_IF_ERROR(stream_.Synchronise());
   return probe;
+}
+
+absl::StatusOr<std::optional<MomentumState>> CudaBackend::ReadMomentum() {
+  if (!has_momentum_) return std::nullopt;
+  PS_RETURN_IF_ERROR(UseDevice());
+  MomentumState state;
+  state.object_velocity = ComplexStack(1, canvas_.shape);
+  state.probe_velocity = ComplexStack(plan_.modes, config_.frame_shape);
+  MomentumProgress progress{};
+  PS_RETURN_IF_ERROR(stream_.Copy(reinterpret_cast<float2*>(state.object_velocity.data.data()),
+                                  previous_object_.data(), canvas_pixels(),
+                                  cudaMemcpyDeviceToHost));
+  PS_RETURN_IF_ERROR(stream_.Copy(reinterpret_cast<float2*>(state.probe_velocity.data.data()),
+                                  other_probe_.data(), plan_.probe, cudaMemcpyDeviceToHost));
+  PS_RETURN_IF_ERROR(stream_.Copy(&progress, momentum_.data(), 1, cudaMemcpyDeviceToHost));
+  PS_RETURN_IF_ERROR(stream_.Synchronise());
+  state.iterations = progress.iterations;
+  return state;
+}
+
+absl::Status CudaBackend::SetMomentum(const MomentumState& momentum) {
+  PS_RETURN_IF_ERROR(CheckMomentumFits(momentum, config_, canvas_.shape));
+  PS_RETURN_IF_ERROR(UseDevice());
+  const ComplexStack& object = momentum.object_velocity;
+  const ComplexStack& probe = momentum.probe_velocity;
+  const MomentumProgress progress{.iterations = momentum.iterations, .factor = 0};
+  PS_RETURN_IF_ERROR(stream_.Copy(previous_object_.data(),
+                                  reinterpret_cast<const float2*>(object.data.data()),
+                                  canvas_pixels(), cudaMemcpyHostToDevice));
+  PS_RETURN_IF_ERROR(stream_.Copy(other_probe_.data(),
+                                  reinterpret_cast<const float2*>(probe.data.data()), plan_.probe,
+                                  cudaMemcpyHostToDevice));
+  PS_RETURN_IF_ERROR(stream_.Copy(momentum_.data(), &progress, 1, cudaMemcpyHostToDevice));
+  PS_RETURN_IF_ERROR(stream_.Synchronise());
+  has_momentum_ = true;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<ExitWaveState> CudaBackend::ReadExitWaves() {

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/algorithms/projections.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/cuda/accumulate.h"
 #include "engine/backend/cuda/device_buffer.h"
@@ -74,6 +75,8 @@ class CudaBackend final : public Backend {
   absl::StatusOr<ComplexStack> ReadProbe() override;
   absl::StatusOr<ExitWaveState> ReadExitWaves() override;
   absl::Status SetExitWaves(std::span<const ExitWaveToSet> waves) override;
+  absl::StatusOr<std::optional<MomentumState>> ReadMomentum() override;
+  absl::Status SetMomentum(const MomentumState& momentum) override;
 
   // Bytes of device memory held.
   std::int64_t allocated_bytes() const { return plan_.TotalBytes(); }
@@ -122,11 +125,9 @@ class CudaBackend final : public Backend {
   absl::StatusOr<IterationState> ReadState();
   // Enqueues one iteration.
   absl::Status Enqueue(const AlgorithmConfig& algorithm, const IterationOptions& options);
-  absl::Status RunDifferenceMap(const DifferenceMapConfig& config, const IterationOptions& options);
-  absl::Status FusedDifferenceMap(const DifferenceMapConfig& config,
-                                  const IterationOptions& options);
-  absl::Status OrderedDifferenceMap(const DifferenceMapConfig& config,
-                                    const IterationOptions& options);
+  absl::Status RunProjection(const Projection& projection, const IterationOptions& options);
+  absl::Status FusedProjection(const Projection& projection, const IterationOptions& options);
+  absl::Status OrderedProjection(const Projection& projection, const IterationOptions& options);
   absl::Status RunMlGradient(const MlGradientConfig& config, const IterationOptions& options);
   absl::Status FusedMlGradient(const MlGradientConfig& config, const IterationOptions& options);
   absl::Status OrderedMlGradient(const MlGradientConfig& config, const IterationOptions& options);
@@ -159,8 +160,14 @@ class CudaBackend final : public Backend {
   void SumIntoProbe(bool with_exit_waves, int stride, const Stream& stream);
   // Object or probe from its sums, and what has changed; `rule` kKeep only looks.
   void UpdateObject(Rule rule, const Regularisation& regularisation,
-                    const IterationOptions& options);
-  void UpdateProbe(Rule rule, const Regularisation& regularisation);
+                    const IterationOptions& options, bool accelerated = false);
+  // The sums of the probe, which lie in groups, into the first of them; with the largest weight.
+  void MergeProbeSums(Rule rule);
+  void UpdateProbe(Rule rule, const Regularisation& regularisation, bool accelerated = false);
+  // Velocities of 0, unless there are some.
+  absl::Status EnsureMomentum();
+  // μ of an iteration whose sums are complete.
+  void BeginMomentum(double momentum, const IterationOptions& options);
   UpdateArgs ObjectArgs();
   UpdateArgs ProbeArgs();
 
@@ -172,7 +179,8 @@ class CudaBackend final : public Backend {
   std::vector<PointWindow> points_;
   std::vector<bool> active_slots_;  // [capacity]
   bool coverage_valid_ = false;
-  int sample_count_ = 0;  // Of sample_points_.
+  bool has_momentum_ = false;  // momentum_, and velocities in previous_object_ and other_probe_.
+  int sample_count_ = 0;       // Of sample_points_.
 
   // What a captured iteration depends on besides the contents of device memory.
   struct IterationKey {
@@ -199,12 +207,12 @@ class CudaBackend final : public Backend {
   DeviceBuffer<std::byte> exit_waves_;  // [capacity, modes, frame], complex, see plan_.half.
   DeviceBuffer<float2> work_;           // [chunk, modes, frame], or what the fused passes need.
   DeviceBuffer<std::byte> fft_work_;
-  DeviceBuffer<float2> probe_;            // [modes, frame]
-  DeviceBuffer<float2> other_probe_;      // [modes, frame]; while it moves, and before ePIE.
-  DeviceBuffer<float2> probe_sum_;        // [groups, modes, frame]; Σ conj(O_j) ψ_m
+  DeviceBuffer<float2> probe_;        // [modes, frame]
+  DeviceBuffer<float2> other_probe_;  // [modes, frame]; while it moves, before ePIE, or velocities.
+  DeviceBuffer<float2> probe_sum_;    // [groups, modes, frame]; Σ conj(O_j) ψ_m
   DeviceBuffer<float> probe_weights_;     // [groups, frame]; Σ |O_j|²
   DeviceBuffer<float2> object_;           // [canvas]
-  DeviceBuffer<float2> previous_object_;  // [canvas]; before an iteration of ePIE.
+  DeviceBuffer<float2> previous_object_;  // [canvas]; before an iteration of ePIE, or velocities.
   DeviceBuffer<float2> object_sum_;       // [canvas]; Σ conj(P_m) ψ_m, the object while it moves.
   DeviceBuffer<float> object_weights_;    // [canvas]; Σ |P_m|²
   DeviceBuffer<float> max_object_weight_;         // [1]
@@ -223,6 +231,8 @@ class CudaBackend final : public Backend {
   DeviceBuffer<FitPartial> fit_partials_;
   DeviceBuffer<FitPartial> sample_partials_;
   DeviceBuffer<ChangeSums> change_partials_;
+  DeviceBuffer<double> momentum_partials_;   // [kMomentumBlocks]
+  DeviceBuffer<MomentumProgress> momentum_;  // [1]
   DeviceBuffer<IterationState> state_;
 
   PinnedBuffer<DevicePoint> points_upload_;

@@ -82,6 +82,13 @@ struct ChangeSums {
   double squared_norm;    // Σ |new|²
 };
 
+// Of the likelihood gradient's momentum: what the kernels of an iteration and the next tell each
+// other.
+struct MomentumProgress {
+  int iterations;  // Since the velocities were 0.
+  float factor;    // μ of the present iteration.
+};
+
 // What the kernels of one iteration tell each other and, at its end, the host.
 struct IterationState {
   FitSums fit;

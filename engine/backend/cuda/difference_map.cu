@@ -23,7 +23,8 @@ __global__ void __launch_bounds__(kThreads) ModulusKernel(ModulusArgs args, cons
     const float error = AmplitudeError(counts, amplitude);
     power += static_cast<double>(error) * error;
     const float factor = RelaxedModulusFactor(counts, amplitude, kept);
-    ScaleModes<kSingle>(args.scale * (args.beta * factor - 1.0f), first, wave, pixels, modes);
+    ScaleModes<kSingle>(args.scale * (args.modulus * factor + args.trial), first, wave, pixels,
+                        modes);
   });
   double sums[] = {power};
   BlockSums(sums);

@@ -5,24 +5,24 @@
 
 #include "engine/backend/cuda/device_types.h"
 
-// The relaxed modulus constraint of the difference map. Launchers enqueue on `stream`; errors
+// The relaxed modulus constraint. Launchers enqueue on `stream`; errors
 // show in cudaGetLastError.
 namespace ptychoserve::cuda {
 
 struct ModulusArgs {
   Batch batch;
   FrameSlots frames;
-  float2* waves;                // In: T = F(2p - ψ); out: see below. [count, modes, rows, cols]
+  float2* waves;                // In: T = F t; out: see below. [count, modes, rows, cols]
   const float* kept_deviation;  // [capacity]; see engine/algorithms/difference_map.h.
   double* power;                // Out: Σ (|T| - √I)², trusted pixels [batch.count, pieces]
-  float beta;
+  float modulus;                // See ProjectionUpdate.
+  float trial;
   float scale;  // Multiplies the result.
 };
 
-// waves_j = scale * (β m/T - 1) T, where m is T with its modulus relaxed towards the measured one;
-// |T| is that of all modes together.
-// With p = P O_j, ψ + β (F⁻¹m - p) = (2 - β) p + F⁻¹[(β m/T - 1) T], so that the exit wave is read
-// only once an iteration.
+// waves_j = scale * (modulus m/T + trial) T, where m is T with its modulus relaxed towards the
+// measured one; |T| is that of all modes together. Transformed back, and with model P O_j added,
+// this is the new exit wave, so that the old one is read only once an iteration.
 void LaunchModulus(const ModulusArgs& args, cudaStream_t stream);
 
 // How much deviation is tolerated.

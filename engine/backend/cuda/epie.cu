@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/algorithms/epie.h"
+#include "engine/algorithms/rpie.h"
 #include "engine/backend/cuda/frame_pieces.cuh"
 
 namespace ptychoserve::cuda {
@@ -45,6 +46,7 @@ __global__ void __launch_bounds__(kThreads) EpieWeightsKernel(EpieWeightsArgs ar
       weight += part;
       part = 0;
     }
+    if (args.keeps) args.weights[pixel] = weight;
   }
   MaxOverWarps(weight, args.largest);
 }
@@ -52,6 +54,12 @@ __global__ void __launch_bounds__(kThreads) EpieWeightsKernel(EpieWeightsArgs ar
 __global__ void __launch_bounds__(kThreads) EpieProbeKernel(EpieProbeArgs args) {
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   float intensity = 0;
+  float weight = 0;
+  if (args.weights != nullptr && pixel < args.pixels) {
+    weight = args.weights[pixel];
+    args.weights[pixel] = 0;
+  }
+  const float step = BatchStep(args.step, args.maxima->object, weight, args.alpha);
   for (int mode = 0; pixel < args.pixels && mode < args.modes; ++mode) {
     const std::int64_t at = static_cast<std::int64_t>(mode) * args.pixels + pixel;
     const std::int64_t group_size = static_cast<std::int64_t>(args.modes) * args.pixels;
@@ -61,7 +69,7 @@ __global__ void __launch_bounds__(kThreads) EpieProbeKernel(EpieProbeArgs args) 
       sum = sum + part;
       part = {0, 0};
     }
-    const float2 probe = args.probe[at] + BatchStep(args.step, args.maxima->object, 0.0f) * sum;
+    const float2 probe = args.probe[at] + step * sum;
     args.probe[at] = probe;
     intensity += Norm(probe);
   }
@@ -80,7 +88,7 @@ __global__ void __launch_bounds__(kThreads) EpieObjectKernel(EpieObjectArgs args
     args.sum[at] = {0, 0};
     const float weight = args.weights != nullptr ? args.weights[at] : 0.0f;
     float2& object = args.canvas.object[at];
-    object = object + BatchStep(args.step, largest, weight) * sum;
+    object = object + BatchStep(args.step, largest, weight, args.alpha) * sum;
   }
 }
 

@@ -6,7 +6,7 @@
 #include "engine/backend/cuda/accumulate.h"
 #include "engine/backend/cuda/device_types.h"
 
-// The steps of ePIE for one batch beside transforms and sums; see engine/algorithms/epie.h.
+// The steps of ePIE for one batch beside transforms and sums; see engine/algorithms/epie.h, rpie.h.
 // Launchers enqueue on `stream`; errors show in cudaGetLastError. Nothing is added with atomics.
 namespace ptychoserve::cuda {
 
@@ -31,9 +31,10 @@ void LaunchEpieProbeMaximum(const float2* probe, int modes, int pixels, float* l
                             cudaStream_t stream);
 
 struct EpieWeightsArgs {
-  float* weights;  // In: Σ_j |O_j|² in parts; out: 0. [groups, pixels]
+  float* weights;  // In: Σ_j |O_j|² in parts; out: 0, or `keeps`: the sum first. [groups, pixels]
   int groups;
   int pixels;
+  bool keeps;
   float* largest;  // 0 on entry; becomes the largest sum of the parts.
 };
 void LaunchEpieWeights(const EpieWeightsArgs& args, cudaStream_t stream);
@@ -45,21 +46,25 @@ struct EpieProbeArgs {
   int modes;
   int pixels;
   float step;
+  float* weights;  // In: Σ_j |O_j|²; out: 0. [pixels]; null: not needed, alpha is 1.
+  float alpha;
   const EpieMaxima* maxima;
   float* next_largest;  // 0 on entry; becomes max Σ_m |P_m|² of the new probe.
 };
-// P += step * sum / max Σ_j |O_j|²
+// P += sum * BatchStep of max Σ_j |O_j|² and `weights`
 void LaunchEpieProbe(const EpieProbeArgs& args, cudaStream_t stream);
 
 struct EpieObjectArgs {
-  Canvas canvas;         // In and out.
-  CanvasArea area;       // Holds the batch's windows, one pixel beyond their far edges included.
-  float2* sum;           // In: Σ_jm B_jᵀ(conj(P_m) Δ_jm); out: 0 in the area. [canvas]
-  const float* weights;  // Σ_jm B_jᵀ|P_m|² [canvas]; null: nowhere above `largest`.
+  Canvas canvas;    // In and out.
+  CanvasArea area;  // Holds the batch's windows, one pixel beyond their far edges included.
+  float2* sum;      // In: Σ_jm B_jᵀ(conj(P_m) Δ_jm); out: 0 in the area. [canvas]
+  // Σ_jm B_jᵀ|P_m|² [canvas]; null: nowhere above `largest`, and alpha is 1.
+  const float* weights;
   float step;
+  float alpha;
   const float* largest;  // max Σ_m |P_m|²
 };
-// O += step * sum / max(largest, weights)
+// O += sum * BatchStep of `largest` and `weights`
 void LaunchEpieObject(const EpieObjectArgs& args, cudaStream_t stream);
 
 }  // namespace ptychoserve::cuda

@@ -76,10 +76,12 @@ absl::Status CudaBackend::EpieBatch(int b, const EpieConfig& config,
   const int groups = std::min(plan_.groups, count);
   // Only a probe that moves has a new largest value, and only then is there one for each batch.
   EpieMaxima* const maxima = epie_maxima_.data() + (options.update_probe ? b : 0);
-  const bool beams_may_meet = count > 1;
+  // Whether the object's divisor is other than the largest |P|² somewhere.
+  const bool needs_light = count > 1 || config.object_alpha != 1;
+  const bool keeps_weights = config.probe_alpha != 1;
 
   const auto divisors = [&](const Stream& stream) -> absl::Status {
-    if (options.update_object && beams_may_meet) {
+    if (options.update_object && needs_light) {
       LaunchCoverage({batch, canvas_view(), probe_.data(), probe_power_.data(),
                       object_weights_.data(), max_object_weight_.data()},
                      stream.get());
@@ -93,7 +95,8 @@ absl::Status CudaBackend::EpieBatch(int b, const EpieConfig& config,
                       .sum = nullptr,
                       .weights = probe_weights_.data()},
                      stream.get());
-      LaunchEpieWeights({probe_weights_.data(), groups, pixels, &maxima->object}, stream.get());
+      LaunchEpieWeights({probe_weights_.data(), groups, pixels, keeps_weights, &maxima->object},
+                        stream.get());
     }
     return CheckLaunches();
   };
@@ -116,8 +119,9 @@ absl::Status CudaBackend::EpieBatch(int b, const EpieConfig& config,
     LaunchEpieObject({.canvas = canvas_view(),
                       .area = area,
                       .sum = object_sum,
-                      .weights = beams_may_meet ? object_weights_.data() : nullptr,
+                      .weights = needs_light ? object_weights_.data() : nullptr,
                       .step = static_cast<float>(config.object_step),
+                      .alpha = static_cast<float>(config.object_alpha),
                       .largest = &maxima->probe},
                      stream_.get());
   }
@@ -128,6 +132,8 @@ absl::Status CudaBackend::EpieBatch(int b, const EpieConfig& config,
                      .modes = plan_.modes,
                      .pixels = pixels,
                      .step = static_cast<float>(config.probe_step),
+                     .weights = keeps_weights ? probe_weights_.data() : nullptr,
+                     .alpha = static_cast<float>(config.probe_alpha),
                      .maxima = maxima,
                      .next_largest = &(maxima + 1)->probe},
                     stream_.get());

@@ -138,8 +138,7 @@ __global__ void __launch_bounds__(kThreads) ExitWaveUpdateKernel(ExitWaveUpdateA
     float2* const exit = args.exit_waves + PlaceOf(point.slot, modes, pixels, pixel);
     ForEachProduct<kSingle>(args.canvas, args.probe, point, args.batch.cols, pixel, pixels, modes,
                             [&](std::int64_t offset, float2 product) {
-                              exit[offset] =
-                                  (2.0f - args.beta) * product + __ldg(correction + offset);
+                              exit[offset] = args.model * product + __ldg(correction + offset);
                             });
   }
 }

@@ -58,11 +58,11 @@ struct ExitWaveUpdateArgs {
   Batch batch;
   Canvas canvas;
   const float2* probe;
-  float beta;
+  float model;
   const float2* correction;  // [batch.count, modes, rows, cols]
   float2* exit_waves;
 };
-// ψ_j = (2 - β) P O_j + correction_j; see difference_map.h.
+// ψ_j = model P O_j + correction_j; see engine/algorithms/projection_update.h.
 void LaunchExitWaveUpdate(const ExitWaveUpdateArgs& args, cudaStream_t stream);
 
 }  // namespace ptychoserve::cuda

@@ -2,16 +2,20 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <variant>
 
 #include "engine/algorithms/ml_gradient.h"
+#include "engine/algorithms/projections.h"
 #include "engine/algorithms/update.h"
 #include "engine/backend/cuda/coverage.h"
 #include "engine/backend/cuda/cuda_backend.h"
 #include "engine/backend/cuda/exit_waves.h"
 #include "engine/backend/cuda/ml_gradient.h"
+#include "engine/backend/cuda/momentum.h"
+#include "engine/backend/input_checks.h"
 #include "engine/base/status_macros.h"
 
 // One iteration of each algorithm, as a sequence of launches; ePIE is in epie_iteration.cc.
@@ -34,8 +38,8 @@ double RFactor(const IterationState& state) {
   return Ratio(state.fit.abs_deviation, state.fit.amplitude);
 }
 
-DeviationTolerance ToleranceOf(const DifferenceMapConfig& config) {
-  return {config.sigma2.value_or(config.relaxation), !config.sigma2.has_value()};
+DeviationTolerance ToleranceOf(const Projection& projection) {
+  return {projection.sigma2.value_or(projection.relaxation), !projection.sigma2.has_value()};
 }
 
 double FourierError(const IterationState& state) {
@@ -72,12 +76,14 @@ absl::StatusOr<IterationState> CudaBackend::ReadState() {
 
 absl::StatusOr<IterationMetrics> CudaBackend::Iterate(const AlgorithmConfig& algorithm,
                                                       const IterationOptions& options) {
-  const auto* difference_map = std::get_if<DifferenceMapConfig>(&algorithm);
-  if (difference_map != nullptr && !config_.keeps_exit_waves) {
-    return absl::FailedPreconditionError(
-        "the difference map needs a backend that keeps exit waves");
-  }
+  if (KeepsExitWaves(algorithm)) PS_RETURN_IF_ERROR(CheckKeepsExitWaves(config_));
   PS_RETURN_IF_ERROR(UseDevice());
+  const auto* gradient = std::get_if<MlGradientConfig>(&algorithm);
+  if (gradient != nullptr && gradient->momentum > 0) {
+    PS_RETURN_IF_ERROR(EnsureMomentum());
+  } else {
+    has_momentum_ = false;
+  }
   bool captures = passes_.has_value();
   if (const auto* epie = std::get_if<EpieConfig>(&algorithm)) {
     PS_RETURN_IF_ERROR(SetEpieBatches(epie->max_batch));
@@ -114,8 +120,8 @@ absl::StatusOr<IterationMetrics> CudaBackend::Iterate(const AlgorithmConfig& alg
 absl::Status CudaBackend::Enqueue(const AlgorithmConfig& algorithm,
                                   const IterationOptions& options) {
   PS_RETURN_IF_ERROR(stream_.Clear(state_, 1));
-  if (const auto* difference_map = std::get_if<DifferenceMapConfig>(&algorithm)) {
-    return RunDifferenceMap(*difference_map, options);
+  if (const std::optional<Projection> projection = ProjectionOf(algorithm)) {
+    return RunProjection(*projection, options);
   }
   if (const auto* ml_gradient = std::get_if<MlGradientConfig>(&algorithm)) {
     return RunMlGradient(*ml_gradient, options);
@@ -222,6 +228,8 @@ UpdateArgs CudaBackend::ObjectArgs() {
           .relative = 0,
           .max_weight = max_object_weight_.data(),
           .step = &state->step,
+          .velocity = nullptr,
+          .momentum = momentum_.data(),
           .limits = {},
           .partials = change_partials_.data(),
           .change = &state->object,
@@ -243,9 +251,10 @@ UpdateArgs CudaBackend::ProbeArgs() {
 }
 
 void CudaBackend::UpdateObject(Rule rule, const Regularisation& regularisation,
-                               const IterationOptions& options) {
+                               const IterationOptions& options, bool accelerated) {
   UpdateArgs args = ObjectArgs();
   args.rule = rule;
+  if (accelerated) args.velocity = previous_object_.data();
   args.absolute = regularisation.absolute.value_or(0);
   args.relative = regularisation.absolute.has_value() ? 0 : regularisation.relative;
   if (rule != Rule::kKeep) {
@@ -254,45 +263,68 @@ void CudaBackend::UpdateObject(Rule rule, const Regularisation& regularisation,
   LaunchUpdate(args, stream_.get());
 }
 
-void CudaBackend::UpdateProbe(Rule rule, const Regularisation& regularisation) {
+void CudaBackend::MergeProbeSums(Rule rule) {
+  // The gradients' numerators are those of all points, and so are to be the denominators.
+  const double share = SampleShare(point_count(), FitSampleStride(point_count()));
+  LaunchMergeProbeSums({probe_sum_.data(), probe_weights_.data(), plan_.groups, plan_.modes,
+                        static_cast<int>(plan_.frame_pixels),
+                        rule == Rule::kStep ? static_cast<float>(1 / share) : 1.0f,
+                        &state_.data()->max_probe_weight},
+                       stream_.get());
+}
+
+void CudaBackend::UpdateProbe(Rule rule, const Regularisation& regularisation, bool accelerated) {
   UpdateArgs args = ProbeArgs();
   args.rule = rule;
+  if (accelerated) args.velocity = other_probe_.data();
   args.absolute = regularisation.absolute.value_or(0);
   args.relative = regularisation.absolute.has_value() ? 0 : regularisation.relative;
-  if (rule != Rule::kKeep) {
-    // The gradients' numerators are those of all points, and so are to be the denominators.
-    const double share = SampleShare(point_count(), FitSampleStride(point_count()));
-    LaunchMergeProbeSums({probe_sum_.data(), probe_weights_.data(), plan_.groups, plan_.modes,
-                          static_cast<int>(plan_.frame_pixels),
-                          rule == Rule::kStep ? static_cast<float>(1 / share) : 1.0f,
-                          &state_.data()->max_probe_weight},
-                         stream_.get());
-  }
   LaunchUpdate(args, stream_.get());
+}
+
+absl::Status CudaBackend::EnsureMomentum() {
+  if (has_momentum_) return absl::OkStatus();
+  PS_RETURN_IF_ERROR(stream_.Clear(previous_object_, canvas_pixels()));
+  PS_RETURN_IF_ERROR(stream_.Clear(other_probe_, other_probe_.size()));
+  PS_RETURN_IF_ERROR(stream_.Clear(momentum_, 1));
+  has_momentum_ = true;
+  return absl::OkStatus();
+}
+
+void CudaBackend::BeginMomentum(double momentum, const IterationOptions& options) {
+  LaunchBeginMomentum(
+      {.object = {object_sum_.data(), previous_object_.data(),
+                  options.update_object ? canvas_pixels() : 0},
+       .probe = {probe_sum_.data(), other_probe_.data(), options.update_probe ? plan_.probe : 0},
+       .momentum = momentum,
+       .partials = momentum_partials_.data(),
+       .progress = momentum_.data()},
+      stream_.get());
 }
 
 // --- Algorithms ------------------------------------------------------------------------------
 
-absl::Status CudaBackend::RunDifferenceMap(const DifferenceMapConfig& config,
-                                           const IterationOptions& options) {
+absl::Status CudaBackend::RunProjection(const Projection& projection,
+                                        const IterationOptions& options) {
   PS_RETURN_IF_ERROR(ClearSums());
-  PS_RETURN_IF_ERROR(passes_.has_value() ? FusedDifferenceMap(config, options)
-                                         : OrderedDifferenceMap(config, options));
-  UpdateObject(options.update_object ? Rule::kReplace : Rule::kKeep, config.regularisation,
+  PS_RETURN_IF_ERROR(passes_.has_value() ? FusedProjection(projection, options)
+                                         : OrderedProjection(projection, options));
+  UpdateObject(options.update_object ? Rule::kReplace : Rule::kKeep, projection.regularisation,
                options);
   if (options.update_probe) {  // With the new object.
     SumIntoProbe(/*with_exit_waves=*/true, ProbeSampleStride(point_count()), stream_);
+    MergeProbeSums(Rule::kReplace);
   }
-  UpdateProbe(options.update_probe ? Rule::kReplace : Rule::kKeep, config.regularisation);
+  UpdateProbe(options.update_probe ? Rule::kReplace : Rule::kKeep, projection.regularisation);
   return CheckLaunches();
 }
 
-absl::Status CudaBackend::FusedDifferenceMap(const DifferenceMapConfig& config,
-                                             const IterationOptions& options) {
+absl::Status CudaBackend::FusedProjection(const Projection& projection,
+                                          const IterationOptions& options) {
   const FusedPasses::Iteration iteration{
       .rule = ColumnRule::kModulus,
-      .beta = static_cast<float>(config.beta),
-      .tolerance = ToleranceOf(config),
+      .update = projection.update,
+      .tolerance = ToleranceOf(projection),
       .kept_deviation = kept_deviation_.data(),
       .exit_waves = exit_waves_.data(),
       .object_sum = options.update_object ? object_sum_.data() : nullptr};
@@ -303,32 +335,36 @@ absl::Status CudaBackend::FusedDifferenceMap(const DifferenceMapConfig& config,
   return passes_->Run(fused_state(), iteration, stream_, beside);
 }
 
-absl::Status CudaBackend::OrderedDifferenceMap(const DifferenceMapConfig& config,
-                                               const IterationOptions& options) {
-  const auto beta = static_cast<float>(config.beta);
+absl::Status CudaBackend::OrderedProjection(const Projection& projection,
+                                            const IterationOptions& options) {
+  const ProjectionUpdate& update = projection.update;
   const Waves exit_waves{single_exit_waves(), /*by_slot=*/true};
   PS_RETURN_IF_ERROR(FitSample(stream_));
   PS_RETURN_IF_ERROR(EnsureCoverage(stream_));
   return ForEachChunk([&](const Batch& batch, int first) -> absl::Status {
-    LaunchReflection(
-        {{batch, canvas_view(), probe_.data(), unitary_, work_.data()}, single_exit_waves()},
-        stream_.get());
+    const ProductArgs product{batch, canvas_view(), probe_.data(), unitary_, work_.data()};
+    if (update.reflects) {
+      LaunchReflection({product, single_exit_waves()}, stream_.get());
+    } else {
+      LaunchProduct(product, stream_.get());
+    }
     PS_RETURN_IF_ERROR(fft_.Forward(work_.data(), batch.count * batch.modes));
     LaunchModulus({.batch = batch,
                    .frames = frame_slots(),
                    .waves = work_.data(),
                    .kept_deviation = kept_deviation_.data(),
                    .power = deviations_.data(),
-                   .beta = beta,
+                   .modulus = static_cast<float>(update.modulus),
+                   .trial = static_cast<float>(update.trial),
                    .scale = unitary_},
                   stream_.get());
-    LaunchKeptDeviation(
-        {batch, deviations_.data(), figures_.data(), ToleranceOf(config), kept_deviation_.data()},
-        stream_.get());
+    LaunchKeptDeviation({batch, deviations_.data(), figures_.data(), ToleranceOf(projection),
+                         kept_deviation_.data()},
+                        stream_.get());
     PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), batch.count * batch.modes));
-    LaunchExitWaveUpdate(
-        {batch, canvas_view(), probe_.data(), beta, work_.data(), single_exit_waves()},
-        stream_.get());
+    LaunchExitWaveUpdate({batch, canvas_view(), probe_.data(), static_cast<float>(update.model),
+                          work_.data(), single_exit_waves()},
+                         stream_.get());
     if (options.update_object) SumIntoObject(batch, first, exit_waves);
     return absl::OkStatus();
   });
@@ -346,8 +382,12 @@ absl::Status CudaBackend::RunMlGradient(const MlGradientConfig& config,
   } else {
     ReduceFit(ReducedSums::kFitAndStep, plan_.pieces, FitSampleStride(point_count()), factor);
   }
-  UpdateObject(options.update_object ? Rule::kStep : Rule::kKeep, config.regularisation, options);
-  UpdateProbe(options.update_probe ? Rule::kStep : Rule::kKeep, config.regularisation);
+  if (options.update_probe) MergeProbeSums(Rule::kStep);
+  const bool accelerated = config.momentum > 0;
+  if (accelerated) BeginMomentum(config.momentum, options);
+  UpdateObject(options.update_object ? Rule::kStep : Rule::kKeep, config.regularisation, options,
+               accelerated);
+  UpdateProbe(options.update_probe ? Rule::kStep : Rule::kKeep, config.regularisation, accelerated);
   return CheckLaunches();
 }
 

@@ -9,6 +9,7 @@
 #include "engine/backend/cuda/epie_passes.h"
 #include "engine/backend/cuda/fit.h"
 #include "engine/backend/cuda/fused/fused_passes.h"
+#include "engine/backend/cuda/momentum.h"
 #include "engine/backend/cuda/update.h"
 
 namespace ptychoserve::cuda {
@@ -68,7 +69,7 @@ std::int64_t MemoryPlan::TotalBytes() const {
   account.Add(probe, sizeof(float2));
   account.Add(points, sizeof(DevicePoint));
   account.Add(points, sizeof(std::int32_t));
-  account.Add(object, sizeof(float2));  // Before an iteration of ePIE.
+  account.Add(object, sizeof(float2));  // Before an iteration of ePIE, or velocities.
   account.Add(points, sizeof(DevicePoint));
   account.Add(points + 1, sizeof(EpieMaxima));
   account.Add(epie_groups, sizeof(PointGroup));
@@ -87,6 +88,8 @@ std::int64_t MemoryPlan::TotalBytes() const {
   account.Add(fused_column_sums, sizeof(ColumnSums));
   for (int i = 0; i < 2; ++i) account.Add(kFitBlocks, sizeof(FitPartial));
   account.Add(kUpdateBlocks, sizeof(ChangeSums));
+  account.Add(kMomentumBlocks, sizeof(double));
+  account.Add(1, sizeof(MomentumProgress));
   account.Add(1, sizeof(IterationState));
   return account.Total();
 }

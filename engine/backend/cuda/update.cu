@@ -1,5 +1,6 @@
 #include "engine/backend/cuda/update.h"
 
+#include "engine/algorithms/momentum.h"
 #include "engine/backend/cuda/device_math.cuh"
 
 namespace ptychoserve::cuda {
@@ -30,9 +31,10 @@ __global__ void __launch_bounds__(kThreads) MergeProbeSumsKernel(MergeProbeSumsA
 
 // What the rule needs besides the pixel itself.
 struct RuleConstants {
-  float delta;    // Added to the denominator.
-  float inertia;  // Of kReplace.
-  float step;     // Of kStep.
+  float delta;     // Added to the denominator.
+  float inertia;   // Of kReplace.
+  float step;      // Of kStep.
+  float momentum;  // Of kStep with velocities.
 };
 
 __device__ float2 Updated(Rule rule, const RuleConstants& constants, float2 old, float2 sum,
@@ -43,6 +45,14 @@ __device__ float2 Updated(Rule rule, const RuleConstants& constants, float2 old,
   }
   return {SteppedValue(old.x, sum.x, weight, constants.delta, constants.step),
           SteppedValue(old.y, sum.y, weight, constants.delta, constants.step)};
+}
+
+// The same with a velocity, which moves along.
+__device__ float2 Accelerated(const RuleConstants& constants, float2 old, float2 sum, float weight,
+                              float2& velocity) {
+  const float2 move = Updated(Rule::kStep, constants, {0, 0}, sum, weight);
+  return {AcceleratedValue(old.x, move.x, constants.momentum, velocity.x),
+          AcceleratedValue(old.y, move.y, constants.momentum, velocity.y)};
 }
 
 // One image and its change. Several pixels at a time, so that their loads are under way together.
@@ -69,7 +79,11 @@ __device__ void UpdateImage(const UpdateArgs& args, const RuleConstants& constan
       if (i >= args.count) continue;
       float2 value = old[k];
       if (!args.covered_only || weight[k] != 0) {
-        if (args.rule != Rule::kKeep) {
+        if (args.rule == Rule::kStep && args.velocity != nullptr) {
+          float2 velocity = args.velocity[i];
+          value = Accelerated(constants, old[k], sum[k], weight[k], velocity);
+          args.velocity[i] = velocity;
+        } else if (args.rule != Rule::kKeep) {
           value = Updated(args.rule, constants, old[k], sum[k], weight[k]);
         }
         ApplyLimits(args.limits, value.x, value.y);
@@ -88,13 +102,15 @@ __global__ void __launch_bounds__(kThreads) UpdateKernel(UpdateArgs args) {
   if (args.rule != Rule::kKeep) {
     const double inertia = args.relative * *args.max_weight;
     constants = {static_cast<float>(args.absolute + inertia), static_cast<float>(inertia),
-                 args.rule == Rule::kStep ? static_cast<float>(*args.step) : 0.0f};
+                 args.rule == Rule::kStep ? static_cast<float>(*args.step) : 0.0f,
+                 args.velocity != nullptr ? args.momentum->factor : 0.0f};
   }
   double squared_change = 0, squared_norm = 0;
   UpdateImage(args, constants, squared_change, squared_norm);
   for (int image = 1; !kSingle && image < args.images; ++image) {
     args.values += args.count;
     if (args.previous != nullptr) args.previous += args.count;
+    if (args.velocity != nullptr) args.velocity += args.count;
     args.sum += args.count;
     UpdateImage(args, constants, squared_change, squared_norm);
   }

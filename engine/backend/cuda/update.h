@@ -8,8 +8,8 @@
 #include "engine/algorithms/update.h"
 #include "engine/backend/cuda/device_types.h"
 
-// Object and probe from the sums over all points; see engine/algorithms/update.h. Launchers
-// enqueue on `stream`; errors show in cudaGetLastError.
+// Object and probe from the sums over all points; see engine/algorithms/update.h and momentum.h.
+// Launchers enqueue on `stream`; errors show in cudaGetLastError.
 namespace ptychoserve::cuda {
 
 struct MergeProbeSumsArgs {
@@ -47,6 +47,8 @@ struct UpdateArgs {
   double relative;
   const float* max_weight;
   const double* step;  // Of kStep.
+  float2* velocity;    // Of kStep with momentum, in and out [images, count]; null: without.
+  const MomentumProgress* momentum;
   ObjectLimits<float> limits;
   ChangeSums* partials;  // Scratch [kUpdateBlocks]
   ChangeSums* change;    // Out.

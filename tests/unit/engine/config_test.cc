@@ -383,6 +383,20 @@ std::vector<Case> ScheduleCases() {
                    second(DM{}, [](DM& a, double v) { a.regularisation.relative = v; }));
   AddCases<double>(&cases, dm + "regularisation.absolute", false, {0, -1, kNaN, kInf, 1e-300},
                    second(DM{}, [](DM& a, double v) { a.regularisation.absolute = v; }));
+  using RAAR = RaarConfig;
+  using AP = AlternatingProjectionsConfig;
+  const std::string raar = "schedule[1].raar.";
+  AddCases<double>(&cases, raar + "beta", false, {0, -1, 1.1, kNaN},
+                   second(RAAR{}, [](RAAR& a, double v) { a.beta = v; }));
+  AddCases<double>(&cases, raar + "beta", true, {0.1, 1},
+                   second(RAAR{}, [](RAAR& a, double v) { a.beta = v; }));
+  AddCases<double>(&cases, raar + "relaxation", false, {-0.1, kNaN},
+                   second(RAAR{}, [](RAAR& a, double v) { a.relaxation = v; }));
+  const std::string ap = "schedule[1].alternating_projections.";
+  AddCases<double>(&cases, ap + "sigma2", false, {-0.1, kInf},
+                   second(AP{}, [](AP& a, double v) { a.sigma2 = v; }));
+  AddCases<double>(&cases, ap + "regularisation.relative", false, {0, 1.1},
+                   second(AP{}, [](AP& a, double v) { a.regularisation.relative = v; }));
   const std::string ml = "schedule[1].ml_gradient.";
   AddCases<double>(&cases, ml + "epsilon", false, {0, -1, kNaN, kInf, 1e-300},
                    second(ML{}, [](ML& a, double v) { a.epsilon = v; }));
@@ -390,12 +404,22 @@ std::vector<Case> ScheduleCases() {
                    second(ML{}, [](ML& a, double v) { a.max_gradient = v; }));
   AddCases<double>(&cases, ml + "step", false, {0, -1, 2.1, kNaN},
                    second(ML{}, [](ML& a, double v) { a.step = v; }));
+  AddCases<double>(&cases, ml + "momentum", false, {-0.1, 1, kNaN},
+                   second(ML{}, [](ML& a, double v) { a.momentum = v; }));
+  AddCases<double>(&cases, ml + "momentum", true, {0.0, 0.99},
+                   second(ML{}, [](ML& a, double v) { a.momentum = v; }));
   AddCases<double>(&cases, ml + "regularisation.relative", false, {0, 1.1},
                    second(ML{}, [](ML& a, double v) { a.regularisation.relative = v; }));
   AddCases<double>(&cases, "schedule[1].epie.object_step", false, {0, 2.1, kNaN},
                    second(PIE{}, [](PIE& a, double v) { a.object_step = v; }));
   AddCases<double>(&cases, "schedule[1].epie.probe_step", false, {0, 2.1, kNaN},
                    second(PIE{}, [](PIE& a, double v) { a.probe_step = v; }));
+  AddCases<double>(&cases, "schedule[1].epie.object_alpha", false, {0, -0.1, 1.1, kNaN},
+                   second(PIE{}, [](PIE& a, double v) { a.object_alpha = v; }));
+  AddCases<double>(&cases, "schedule[1].epie.probe_alpha", false, {0, 1.1, kNaN},
+                   second(PIE{}, [](PIE& a, double v) { a.probe_alpha = v; }));
+  AddCases<double>(&cases, "schedule[1].epie.probe_alpha", true, {0.01, 1},
+                   second(PIE{}, [](PIE& a, double v) { a.probe_alpha = v; }));
   const auto max_batch = [](PIE& a, double v) { a.max_batch = static_cast<int>(v); };
   AddCases<double>(&cases, "schedule[1].epie.max_batch", false, {-1}, second(PIE{}, max_batch));
   AddCases<double>(&cases, "schedule[1].epie.max_batch", true, {0, 1, 64},
@@ -543,13 +567,16 @@ TEST(ResolveTest, StartNeedsTwoFastLinesOrSixteenPoints) {
   EXPECT_EQ(Resolve(config).run.min_points_to_start, 3);
 }
 
-TEST(ResolveTest, DefaultScheduleIsDifferenceMapThenMlGradient) {
+TEST(ResolveTest, DefaultScheduleIsDifferenceMapThenGaussianThenPoissonGradient) {
   const ReconstructionConfig config = Resolve(ValidConfig());
-  ASSERT_EQ(config.schedule.size(), 2u);
+  ASSERT_EQ(config.schedule.size(), 3u);
   EXPECT_TRUE(std::holds_alternative<DifferenceMapConfig>(config.schedule[0].algorithm));
-  EXPECT_DOUBLE_EQ(config.schedule[0].fraction.value(), 2.0 / 3.0);
-  EXPECT_TRUE(std::holds_alternative<MlGradientConfig>(config.schedule[1].algorithm));
-  EXPECT_EQ(config.schedule[1].fraction, std::nullopt);
+  EXPECT_DOUBLE_EQ(config.schedule[0].fraction.value(), 1.0 / 3.0);
+  EXPECT_EQ(config.schedule[1].algorithm,
+            AlgorithmConfig(MlGradientConfig{.likelihood = Likelihood::kGaussian}));
+  EXPECT_DOUBLE_EQ(config.schedule[1].fraction.value(), 0.98 - 1.0 / 3.0);
+  EXPECT_EQ(config.schedule[2].algorithm, AlgorithmConfig(MlGradientConfig{}));
+  EXPECT_EQ(config.schedule[2].fraction, std::nullopt);
   EXPECT_EQ(config.run.it_ends_after, 60);
   EXPECT_THAT(Validate(config), IsEmpty());
 }

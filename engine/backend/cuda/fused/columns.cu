@@ -132,10 +132,10 @@ class Factor {
  public:
   __device__ Factor(const ColumnsArgs& args, std::int64_t slot) {
     if constexpr (kRule == ColumnRule::kModulus) {
-      // β (kept + (1 - kept) ratio) - 1
+      // modulus (kept + (1 - kept) ratio) + trial
       const float kept = args.kept_deviation[slot];
-      constant_ = args.scale * fmaf(args.beta, kept, -1.0f);
-      slope_ = args.scale * args.beta * (1.0f - kept);
+      constant_ = args.scale * fmaf(args.modulus, kept, args.trial);
+      slope_ = args.scale * args.modulus * (1.0f - kept);
     } else {
       constant_ = args.epsilon;
       slope_ = args.scale;

@@ -83,6 +83,8 @@ absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, co
   PS_RETURN_IF_ERROR(beside(lanes_.beside()));
 
   const ExitWaves exit_waves{iteration.exit_waves, state.half, state.figures};
+  ExitWaves reflected = exit_waves;
+  if (!iteration.update.reflects) reflected.data = nullptr;
   for (std::size_t c = 0; c < schedule_.chunks.size(); ++c) {
     const PointChunk& chunk = schedule_.chunks[c];
     const std::size_t lane = c % kFusedLanes;
@@ -93,7 +95,7 @@ absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, co
                        .canvas = state.canvas,
                        .probe = state.probe,
                        .scale = state.scale,
-                       .exit_waves = exit_waves,
+                       .exit_waves = reflected,
                        .waves = waves,
                        .subpixel = schedule_.subpixel,
                        .points_per_block = kPointsPerForwardBlock},
@@ -105,7 +107,8 @@ absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, co
                    .figures = state.figures,
                    .rule = iteration.rule,
                    .scale = state.scale,
-                   .beta = iteration.beta,
+                   .modulus = static_cast<float>(iteration.update.modulus),
+                   .trial = static_cast<float>(iteration.update.trial),
                    .kept_deviation = iteration.kept_deviation,
                    .epsilon = iteration.epsilon,
                    .max_gradient = iteration.max_gradient,
@@ -116,7 +119,7 @@ absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, co
                        .probe = state.probe,
                        .waves = waves,
                        .exit_waves = exit_waves,
-                       .model_factor = 2.0f - iteration.beta,
+                       .model_factor = static_cast<float>(iteration.update.model),
                        .groups = groups_.data() + chunk.first_group,
                        .group_count = chunk.group_count,
                        .subpixel = schedule_.subpixel,

@@ -9,6 +9,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/algorithms/projection_update.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/cuda/device_buffer.h"
 #include "engine/backend/cuda/fused/gather_sums.h"
@@ -58,10 +59,10 @@ class FusedPasses {
   };
   struct Iteration {
     ColumnRule rule;
-    float beta;                    // The difference map's.
-    DeviationTolerance tolerance;  // The difference map's.
-    float* kept_deviation;         // The difference map's, in and out. [capacity]
-    void* exit_waves;              // The difference map's, else null. [capacity, modes, frame]
+    ProjectionUpdate update;       // The projections'.
+    DeviationTolerance tolerance;  // The projections'.
+    float* kept_deviation;         // The projections', in and out. [capacity]
+    void* exit_waves;              // The projections', else null. [capacity, modes, frame]
     float epsilon;                 // The gradients'.
     float max_gradient;
     float2* object_sum;  // Null when not wanted; see RowsInverseArgs.

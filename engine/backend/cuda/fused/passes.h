@@ -11,13 +11,13 @@
 //   rows forward    t = P O_j  or  2 P O_j - ψ_j;   waves = transform of t along its rows
 //   columns         waves: transform along columns, times a real factor that compares the
 //                   modulus with the measured counts, inverse transform along columns
-//   rows inverse    v = inverse transform of waves along rows;  w = ψ_j = (2-β) P O_j + v, or
+//   rows inverse    v = inverse transform of waves along rows;  w = ψ_j = model P O_j + v, or
 //                   w = v; sums over points into the object and, of v, into the probe
 //
-// With T = F t a factor m(|T|, counts) covers the difference map,
-// ψ + β (F⁻¹[d T/|T|] - p) = (2-β) p + F⁻¹[(β d/|T| - 1) T], as well as the gradients, F⁻¹[g Ψ].
-// Several modes of the probe have waves of their own, one after the other for each point, and the
-// factor in common: it compares the root of Σ |T|² over the modes.
+// With T = F t a factor m(|T|, counts) covers the projections, model p + F⁻¹[(modulus d/|T| +
+// trial) T] with the numbers of a ProjectionUpdate, as well as the gradients, F⁻¹[g Ψ]. Several
+// modes of the probe have waves of their own, one after the other for each point, and the factor in
+// common: it compares the root of Σ |T|² over the modes.
 //
 // The waves between the passes and the exit waves are in single precision, or in half precision:
 // half the traffic. See stored_waves.cuh.
@@ -51,7 +51,7 @@ struct RowsForwardArgs {
 void LaunchRowsForward(const RowsForwardArgs& args, cudaStream_t stream);
 
 enum class ColumnRule {
-  kModulus,  // β times the relaxed modulus projection, less 1; see difference_map.h.
+  kModulus,  // `modulus` times the relaxed modulus projection, plus `trial`; see difference_map.h.
   kPoisson,  // Gradients; see ml_gradient.h.
   kGaussian,
   kFit,  // Only sums; `waves` are left as they are.
@@ -70,8 +70,9 @@ struct ColumnsArgs {
   bool half;                    // The precision of `waves`, in units of
   const FrameFigures* figures;  // [capacity]
   ColumnRule rule;
-  float scale;                  // Multiplies the factor.
-  float beta;                   // Of kModulus.
+  float scale;    // Multiplies the factor.
+  float modulus;  // Of kModulus; see ProjectionUpdate.
+  float trial;
   const float* kept_deviation;  // [capacity], of kModulus; see difference_map.h.
   float epsilon;                // Of the gradients.
   float max_gradient;
@@ -100,7 +101,7 @@ struct RowsInverseArgs {
   const float2* probe;   // [modes, rows, cols]
   const void* waves;     // [batch.count, modes, rows, cols], [row, frequency], as exit_waves.half.
   ExitWaves exit_waves;  // Overwritten; data null: v alone.
-  float model_factor;    // 2 - β, with ψ.
+  float model_factor;    // ProjectionUpdate::model, with ψ.
   const PointGroup* groups;  // [group_count]
   int group_count;
   bool subpixel;

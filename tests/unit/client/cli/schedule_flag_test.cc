@@ -9,9 +9,10 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(ScheduleFlag, ReadsStagesThatCountIterationsAndTheirSum) {
-  const auto schedule = ParseSchedule("dm:40,ml_grad:20,ml_gauss:5,epie:1,epie_seq:2");
+  const auto schedule =
+      ParseSchedule("dm:40,ml_grad:20,ml_gauss:5,epie:1,epie_seq:2,raar:3,ap:4,rpie:5");
   ASSERT_TRUE(schedule.ok()) << schedule.status();
-  ASSERT_EQ(schedule->stages.size(), 5);
+  ASSERT_EQ(schedule->stages.size(), 8);
   EXPECT_TRUE(schedule->stages[0].has_difference_map());
   EXPECT_EQ(schedule->stages[0].iterations(), 40);
   EXPECT_EQ(schedule->stages[1].ml_gradient().likelihood(), v1::LIKELIHOOD_POISSON);
@@ -20,7 +21,11 @@ TEST(ScheduleFlag, ReadsStagesThatCountIterationsAndTheirSum) {
   EXPECT_TRUE(schedule->stages[3].has_epie());
   EXPECT_EQ(schedule->stages[3].epie().max_batch(), 0);
   EXPECT_EQ(schedule->stages[4].epie().max_batch(), 1);
-  EXPECT_EQ(schedule->total_iterations, 68);
+  EXPECT_TRUE(schedule->stages[5].has_raar());
+  EXPECT_TRUE(schedule->stages[6].has_alternating_projections());
+  EXPECT_EQ(schedule->stages[7].epie().object_alpha(), 0.1);
+  EXPECT_FALSE(schedule->stages[7].epie().has_probe_alpha());
+  EXPECT_EQ(schedule->total_iterations, 80);
 }
 
 TEST(ScheduleFlag, ReadsFractionsAndPlateausWithoutASum) {
@@ -46,8 +51,8 @@ TEST_P(BadScheduleFlag, IsRefusedWithTheStageAndWhatIsAllowed) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, BadScheduleFlag,
-    ::testing::Values(BadSchedule{"", "dm, ml_grad, ml_gauss, epie or epie_seq"},
-                      BadSchedule{"raar:10", "stage \"raar:10\""},
+    ::testing::Values(BadSchedule{"", "dm, raar, ap, ml_grad, ml_gauss, epie, epie_seq or rpie"},
+                      BadSchedule{"hio:10", "stage \"hio:10\""},
                       BadSchedule{"dm:0", "iterations >= 1"},
                       BadSchedule{"dm:-3", "stage \"dm:-3\""}, BadSchedule{"dm:100%", "like 66%"},
                       BadSchedule{"dm:", "stage \"dm:\""},

@@ -8,6 +8,9 @@
 #include "engine/algorithms/epie.h"
 #include "engine/algorithms/measurement.h"
 #include "engine/algorithms/ml_gradient.h"
+#include "engine/algorithms/momentum.h"
+#include "engine/algorithms/projections.h"
+#include "engine/algorithms/rpie.h"
 #include "engine/algorithms/update.h"
 #include "engine/backend/backend.h"
 #include "gtest/gtest.h"
@@ -105,6 +108,51 @@ TEST(EpieRuleTest, CorrectionMovesTheModulusToTheMeasuredOne) {
   EXPECT_DOUBLE_EQ(ModulusCorrectionFactor(0.0, 2.0), -1);
   EXPECT_EQ(ModulusCorrectionFactor(-1.0, 2.0), 0);
   EXPECT_EQ(ModulusCorrectionFactor(9.0, 0.0), 0);
+}
+
+TEST(RpieRuleTest, DivisorLiesBetweenTheLightOfThePixelAndTheLargest) {
+  EXPECT_DOUBLE_EQ(BatchStep(0.8, 10.0, 4.0, 1.0), 0.08);
+  EXPECT_DOUBLE_EQ(BatchStep(0.8, 10.0, 4.0, 0.25), 0.8 / (0.75 * 4 + 0.25 * 10));
+  EXPECT_DOUBLE_EQ(BatchStep(0.8, 10.0, 16.0, 1.0), 0.05) << "beams that meet";
+  EXPECT_DOUBLE_EQ(BatchStep(0.8, 10.0, 16.0, 0.25), 0.05);
+  EXPECT_EQ(BatchStep(0.8, 0.0, 0.0, 0.25), 0);
+}
+
+TEST(MomentumRuleTest, GrowsToItsLimitAndIsNesterovs) {
+  EXPECT_EQ(MomentumFactor(0.9, 0), 0);
+  EXPECT_DOUBLE_EQ(MomentumFactor(0.9, 2), 0.5);
+  EXPECT_DOUBLE_EQ(MomentumFactor(0.9, 100), 0.9);
+  double velocity = 2;
+  EXPECT_DOUBLE_EQ(AcceleratedValue(10.0, 1.0, 0.5, velocity), 10 + 1 + 0.5 * 2);
+  EXPECT_DOUBLE_EQ(velocity, 0.5 * 2 + 1);
+  EXPECT_DOUBLE_EQ(AcceleratedValue(10.0, 1.0, 0.0, velocity), 11);
+  EXPECT_DOUBLE_EQ(velocity, 1);
+}
+
+// One pixel with the modulus projection as a factor f of the trial wave.
+double NewExitWave(const ProjectionUpdate& update, double wave, double model, double f) {
+  const double trial = update.reflects ? 2 * model - wave : model;
+  return (update.modulus * f + update.trial) * trial + update.model * model;
+}
+
+TEST(ProjectionRuleTest, UpdatesAreThoseOfThePapers) {
+  const double psi = 3, p = 2, f = 1.75, beta = 0.6;
+  const double projected = f * (2 * p - psi);
+  EXPECT_DOUBLE_EQ(NewExitWave(DifferenceMapUpdate(beta), psi, p, f), psi + beta * (projected - p));
+  const double reflected = 2 * projected - (2 * p - psi);
+  EXPECT_DOUBLE_EQ(NewExitWave(RaarUpdate(beta), psi, p, f),
+                   beta / 2 * (reflected + psi) + (1 - beta) * p);
+  EXPECT_DOUBLE_EQ(NewExitWave(RaarUpdate(1), psi, p, f),
+                   NewExitWave(DifferenceMapUpdate(1), psi, p, f));
+  EXPECT_DOUBLE_EQ(NewExitWave(AlternatingProjectionsUpdate(), psi, p, f), f * p);
+}
+
+TEST(ProjectionRuleTest, AlgorithmsThatKeepExitWavesAreProjections) {
+  EXPECT_TRUE(KeepsExitWaves(DifferenceMapConfig{}));
+  EXPECT_TRUE(KeepsExitWaves(RaarConfig{}));
+  EXPECT_TRUE(KeepsExitWaves(AlternatingProjectionsConfig{}));
+  EXPECT_FALSE(KeepsExitWaves(MlGradientConfig{}));
+  EXPECT_FALSE(KeepsExitWaves(EpieConfig{}));
 }
 
 TEST(UpdateRuleTest, RelativeRegulariserHasInertiaAndAbsoluteHasNot) {

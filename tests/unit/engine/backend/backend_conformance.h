@@ -9,11 +9,13 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "engine/algorithms/projections.h"
 #include "engine/backend/backend.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -59,7 +61,14 @@ inline IterationMetrics Iterate(Backend& backend, const AlgorithmConfig& algorit
 inline std::vector<AlgorithmConfig> AllAlgorithms() {
   MlGradientConfig gaussian;
   gaussian.likelihood = Likelihood::kGaussian;
-  return {DifferenceMapConfig{}, MlGradientConfig{}, gaussian, EpieConfig{}};
+  gaussian.momentum = 0;
+  return {DifferenceMapConfig{},
+          RaarConfig{},
+          AlternatingProjectionsConfig{},
+          MlGradientConfig{},
+          gaussian,
+          EpieConfig{},
+          EpieConfig{.object_alpha = 0.3, .probe_alpha = 0.5}};
 }
 
 // --- Against NumPy ---------------------------------------------------------------------------
@@ -109,7 +118,7 @@ TEST_P(BackendReference, IterationsEqualNumPy) {
               kSinglePrecision);
     EXPECT_LT(RelativeError(result.coverage.data, ReferenceReals(folder + "/coverage")),
               kSinglePrecision);
-    if (std::holds_alternative<DifferenceMapConfig>(reference.algorithm)) {
+    if (KeepsExitWaves(reference.algorithm)) {
       EXPECT_LT(
           RelativeError(backend->ReadExitWaves()->waves.data, ReferenceComplex(folder + "/waves")),
           kSinglePrecision);
@@ -426,6 +435,117 @@ TEST_P(BackendConformance, AnotherBackendGoesOnFromExitWavesBitForBit) {
       EXPECT_EQ(Read(*other).object.data, Read(*one).object.data);
     }
   }
+}
+
+// A backend of `config` with the object and the probe of `one`.
+inline std::unique_ptr<Backend> WithStateOf(Backend& one, Device& device,
+                                            const BackendConfig& config, TestScan scan) {
+  const Readback now = Read(one);
+  scan.probe = now.probe;
+  scan.object = now.object;
+  auto other = NewBackend(device, config);
+  scan.Start(*other);
+  return other;
+}
+
+TEST_P(BackendConformance, AnotherBackendGoesOnFromMomentumBitForBit) {
+  const TestScan scan = ReferenceScan("modes2");
+  BackendConfig config = scan.Config();
+  config.deterministic = true;
+  const auto one = NewBackend(*device_, config);
+  scan.Start(*one);
+  EXPECT_FALSE(one->ReadMomentum()->has_value());
+  for (int i = 0; i < 3; ++i) Iterate(*one, MlGradientConfig{});
+  const std::optional<MomentumState> momentum = *one->ReadMomentum();
+  ASSERT_TRUE(momentum.has_value());
+
+  const auto other = WithStateOf(*one, *device_, config, scan);
+  ASSERT_TRUE(other->SetMomentum(*momentum).ok());
+  EXPECT_EQ(other->ReadMomentum()->value().object_velocity.data, momentum->object_velocity.data);
+  EXPECT_EQ(other->ReadMomentum()->value().probe_velocity.data, momentum->probe_velocity.data);
+  EXPECT_EQ(other->ReadMomentum()->value().iterations, momentum->iterations);
+  for (int i = 0; i < 2; ++i) {
+    Iterate(*one, MlGradientConfig{});
+    Iterate(*other, MlGradientConfig{});
+  }
+  EXPECT_EQ(Read(*other).object.data, Read(*one).object.data);
+  EXPECT_EQ(Read(*other).probe.data, Read(*one).probe.data);
+}
+
+TEST_P(BackendConformance, MomentumBeginsAnewWithWhatIsSetAndAfterOtherAlgorithms) {
+  const TestScan scan = ReferenceScan();
+  BackendConfig config = scan.Config();
+  config.deterministic = true;
+  const std::vector<std::function<void(Backend&)>> disturbances = {
+      [&](Backend& b) { EXPECT_TRUE(b.SetActivePoints(scan.points).ok()); },
+      [&](Backend& b) { EXPECT_TRUE(b.SetProbe(scan.probe).ok()); },
+      [&](Backend& b) { EXPECT_TRUE(b.SetObject(scan.object).ok()); },
+      [&](Backend& b) {
+        Region larger = scan.canvas;
+        larger.shape.rows += 2;
+        EXPECT_TRUE(b.SetCanvas(larger).ok());
+        EXPECT_TRUE(b.SetCanvas(scan.canvas).ok());
+      },
+      [&](Backend& b) {
+        EXPECT_TRUE(b.ClearObject({3, 5, {4, 4}}).ok());
+      },
+      [&](Backend& b) { EXPECT_TRUE(b.Shift(0, 0).ok()); },
+      [&](Backend& b) { Iterate(b, MlGradientConfig{.momentum = 0}); },
+      [&](Backend& b) { Iterate(b, EpieConfig{}); },
+      [&](Backend& b) { Iterate(b, DifferenceMapConfig{}); }};
+  config.max_object_pixels += 2 * scan.canvas.shape.cols;
+  for (std::size_t k = 0; k < disturbances.size(); ++k) {
+    SCOPED_TRACE(k);
+    const auto one = NewBackend(*device_, config);
+    scan.Start(*one);
+    for (int i = 0; i < 3; ++i) Iterate(*one, MlGradientConfig{});
+    disturbances[k](*one);
+    EXPECT_FALSE(one->ReadMomentum()->has_value());
+    const auto fresh = WithStateOf(*one, *device_, config, scan);
+    for (int i = 0; i < 2; ++i) {
+      Iterate(*one, MlGradientConfig{});
+      Iterate(*fresh, MlGradientConfig{});
+    }
+    EXPECT_EQ(Read(*one).object.data, Read(*fresh).object.data);
+    EXPECT_EQ(Read(*one).probe.data, Read(*fresh).probe.data);
+  }
+}
+
+TEST_P(BackendConformance, VelocitiesAgainstTheGradientAreDropped) {
+  const TestScan scan = ReferenceScan();
+  BackendConfig config = scan.Config();
+  config.deterministic = true;
+  const auto one = NewBackend(*device_, config);
+  scan.Start(*one);
+  for (int i = 0; i < 3; ++i) Iterate(*one, MlGradientConfig{});
+  MomentumState uphill = **one->ReadMomentum();
+  for (Complex64& v : uphill.object_velocity.data) v = -v;
+  for (Complex64& v : uphill.probe_velocity.data) v = -v;
+  const auto fresh = WithStateOf(*one, *device_, config, scan);
+  ASSERT_TRUE(one->SetMomentum(uphill).ok());
+  for (int i = 0; i < 2; ++i) {
+    Iterate(*one, MlGradientConfig{});
+    Iterate(*fresh, MlGradientConfig{});
+    EXPECT_EQ((*one->ReadMomentum())->iterations, i + 1);
+  }
+  EXPECT_EQ(Read(*one).object.data, Read(*fresh).object.data);
+  EXPECT_EQ(Read(*one).probe.data, Read(*fresh).probe.data);
+}
+
+TEST_P(BackendConformance, MomentumThatDoesNotFitIsRefused) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = Started(scan);
+  Iterate(*backend, MlGradientConfig{});
+  const MomentumState good = **backend->ReadMomentum();
+  MomentumState bad = good;
+  bad.object_velocity = ComplexStack(1, {3, 4});
+  EXPECT_EQ(backend->SetMomentum(bad).code(), absl::StatusCode::kInvalidArgument);
+  bad = good;
+  bad.probe_velocity = ComplexStack(2, scan.frame_shape);
+  EXPECT_EQ(backend->SetMomentum(bad).code(), absl::StatusCode::kInvalidArgument);
+  bad = good;
+  bad.iterations = -1;
+  EXPECT_EQ(backend->SetMomentum(bad).code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_P(BackendConformance, ExitWavesOfSomePointsLeaveTheOthersAlone) {

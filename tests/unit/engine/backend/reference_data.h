@@ -186,34 +186,55 @@ inline std::vector<ReferenceCase> ReferenceCases() {
   limits.phase_limits = PhaseLimits{-0.2, 0.1};
   cases.push_back({"dm_limits", DifferenceMapConfig{}, limits});
 
-  MlGradientConfig ml;
+  const MlGradientConfig plain{.momentum = 0};
+  MlGradientConfig ml = plain;
   cases.push_back({"ml_poisson", ml, {}});
   ml.likelihood = Likelihood::kGaussian;
   cases.push_back({"ml_gaussian", ml, {}});
+  ml.momentum = 0.2;
+  cases.push_back({"ml_momentum_small", ml, {}});
+  ml.step = 2.0;
+  ml.momentum = 0.9;
+  cases.push_back({"ml_uphill", ml, {}});
+  cases.push_back({"ml_momentum", MlGradientConfig{.momentum = 0.9}, {}});
 
-  ml = {};
+  ml = plain;
   ml.epsilon = 0.5;
   ml.max_gradient = 1.5;
   ml.step = 0.7;
   ml.regularisation.absolute = 2.0;
   cases.push_back({"ml_absolute", ml, {}});
 
+  RaarConfig raar;
+  cases.push_back({"raar", raar, {}});
+  raar.beta = 0.75;
+  raar.sigma2 = 0.5;
+  raar.regularisation.absolute = 1e-3;
+  cases.push_back({"raar_sigma2", raar, {}});
+  cases.push_back({"ap", AlternatingProjectionsConfig{}, {}});
+
+  cases.push_back({"rpie", EpieConfig{0.7, 0.4, 0, 0.2, 0.5}, {}});
+  cases.push_back({"rpie_sequential", EpieConfig{0.7, 0.4, 1, 0.2, 0.5}, {}});
   cases.push_back({"epie", EpieConfig{0.7, 0.4}, {}});
   cases.push_back({"epie_pairs", EpieConfig{0.7, 0.4, 2}, {}});
   cases.push_back({"epie_sequential", EpieConfig{0.7, 0.4, 1}, {}});
 
   // More points than fit and probe are sampled from.
   cases.push_back({"dm_sample", DifferenceMapConfig{}, {}, "many_points"});
-  cases.push_back({"ml_sample", MlGradientConfig{}, {}, "many_points"});
+  cases.push_back({"ml_sample", plain, {}, "many_points"});
   cases.push_back({"epie_many", EpieConfig{}, {}, "many_points"});
 
   for (const std::string modes : {"modes1", "modes2", "modes4"}) {
     cases.push_back({"dm_" + modes, DifferenceMapConfig{}, {}, modes});
-    ml = {};
+    ml = plain;
     cases.push_back({"ml_poisson_" + modes, ml, {}, modes});
+    cases.push_back({"ml_momentum_" + modes, MlGradientConfig{.momentum = 0.9}, {}, modes});
     ml.likelihood = Likelihood::kGaussian;
     cases.push_back({"ml_gaussian_" + modes, ml, {}, modes});
     cases.push_back({"epie_" + modes, EpieConfig{0.7, 0.4}, {}, modes});
+    cases.push_back({"rpie_" + modes, EpieConfig{0.7, 0.4, 0, 0.3, 0.6}, {}, modes});
+    cases.push_back({"raar_" + modes, RaarConfig{}, {}, modes});
+    cases.push_back({"ap_" + modes, AlternatingProjectionsConfig{}, {}, modes});
   }
   return cases;
 }

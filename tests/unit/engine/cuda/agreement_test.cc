@@ -43,9 +43,13 @@ std::vector<NamedAlgorithm> Algorithms() {
   return {{"DifferenceMap", DifferenceMapConfig{}},
           {"DifferenceMapAbsolute", absolute_dm},
           {"MlPoisson", MlGradientConfig{}},
+          {"MlPlain", MlGradientConfig{.momentum = 0}},
           {"MlGaussian", gaussian},
           {"MlAbsolute", absolute_ml},
-          {"Epie", EpieConfig{}}};
+          {"Raar", RaarConfig{}},
+          {"AlternatingProjections", AlternatingProjectionsConfig{}},
+          {"Epie", EpieConfig{}},
+          {"Rpie", EpieConfig{.object_alpha = 0.5, .probe_alpha = 0.5}}};
 }
 
 struct NamedProblem {

@@ -71,8 +71,11 @@ TEST(NextStage, PlateauComparesTheLastWindowWithEverythingBefore) {
 TEST(WithScaledStep, ScalesWhatMovesObjectAndProbeAndNothingElse) {
   EXPECT_EQ(WithScaledStep(DifferenceMapConfig{.beta = 0.8}, 0.5),
             AlgorithmConfig(DifferenceMapConfig{.beta = 0.4}));
-  EXPECT_EQ(WithScaledStep(MlGradientConfig{.step = 2}, 0.25),
-            AlgorithmConfig(MlGradientConfig{.step = 0.5}));
+  EXPECT_EQ(WithScaledStep(MlGradientConfig{.step = 2, .momentum = 0.8}, 0.25),
+            AlgorithmConfig(MlGradientConfig{.step = 0.5, .momentum = 0.2}));
+  EXPECT_EQ(WithScaledStep(RaarConfig{.beta = 0.8}, 0.5), AlgorithmConfig(RaarConfig{.beta = 0.4}));
+  EXPECT_EQ(WithScaledStep(AlternatingProjectionsConfig{}, 0.5),
+            AlgorithmConfig(AlternatingProjectionsConfig{}));
   EXPECT_EQ(WithScaledStep(EpieConfig{.object_step = 1, .probe_step = 0.5}, 0.5),
             AlgorithmConfig(EpieConfig{.object_step = 0.5, .probe_step = 0.25}));
 }

@@ -327,6 +327,12 @@ class FaultyBackend final : public Backend {
   absl::Status SetExitWaves(std::span<const ExitWaveToSet> waves) override {
     return inner_->SetExitWaves(waves);
   }
+  absl::StatusOr<std::optional<MomentumState>> ReadMomentum() override {
+    return inner_->ReadMomentum();
+  }
+  absl::Status SetMomentum(const MomentumState& momentum) override {
+    return inner_->SetMomentum(momentum);
+  }
 
  private:
   const std::unique_ptr<Backend> inner_;

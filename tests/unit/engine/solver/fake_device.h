@@ -122,6 +122,8 @@ class FakeBackend final : public Backend {
   }
   absl::StatusOr<ExitWaveState> ReadExitWaves() override { return ExitWaveState(); }
   absl::Status SetExitWaves(std::span<const ExitWaveToSet>) override { return absl::OkStatus(); }
+  absl::StatusOr<std::optional<MomentumState>> ReadMomentum() override { return std::nullopt; }
+  absl::Status SetMomentum(const MomentumState&) override { return absl::OkStatus(); }
 
  private:
   BackendConfig config_;

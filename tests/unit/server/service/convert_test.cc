@@ -97,10 +97,28 @@ constexpr char kFullConfig[] = R"pb(
       max_gradient: 3
       step: 0.9
       regularisation { relative: 0.04 }
+      momentum: 0.7
     }
     plateau { window: 6 min_relative_change: 0.02 }
   }
-  schedule { epie { object_step: 0.6 probe_step: 0.4 max_batch: 24 } }
+  schedule {
+    raar {
+      beta: 0.6
+      relaxation: 0.9
+      regularisation { relative: 0.05 }
+    }
+    iterations: 3
+  }
+  schedule {
+    alternating_projections {
+      sigma2: 0.2
+      regularisation { relative: 0.06 }
+    }
+    fraction: 0.1
+  }
+  schedule {
+    epie { object_step: 0.6 probe_step: 0.4 max_batch: 24 object_alpha: 0.1 probe_alpha: 0.2 }
+  }
   run {
     min_points_to_start: 9
     schedule_clock: SCHEDULE_CLOCK_FROM_START

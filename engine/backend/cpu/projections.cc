@@ -1,5 +1,6 @@
-#include "engine/algorithms/difference_map.h"
+#include "engine/algorithms/projections.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -11,40 +12,43 @@
 namespace ptychoserve {
 
 template <typename Real>
-IterationMetrics CpuBackend<Real>::DifferenceMap(const DifferenceMapConfig& config,
-                                                 const IterationOptions& options) {
+IterationMetrics CpuBackend<Real>::Project(const Projection& projection,
+                                           const IterationOptions& options) {
   MeasureFit(fit_stride());
   IterationMetrics metrics;
   metrics.r_factor = RFactor(fit_stride());
   metrics.fourier_error = FourierError(fit_stride());
   pool_.ParallelFor(point_count(), [&](std::int64_t i, int worker) {
-    UpdateExitWave(points_[i], config, workspace(worker));
+    UpdateExitWave(points_[i], projection, workspace(worker));
   });
 
   const auto waves_of = [&](int i) -> ConstModeWaves {
     return {&exit_waves_[points_[i].slot * probe_pixels_], frame_pixels_};
   };
   const auto rule = [&](double max_denominator) {
-    return UpdateRule{MakeRegulariser(config.regularisation, max_denominator), std::nullopt};
+    return UpdateRule{MakeRegulariser(projection.regularisation, max_denominator), std::nullopt};
   };
   ClearSums(options.update_object, options.update_probe);
   if (options.update_object) {
     SumCoverage();
     AddToObjectSums(0, point_count(), waves_of);
-    metrics.object_change = UpdateObject(rule(MaxObjectDenominator()), options).Relative();
+    metrics.object_change = UpdateObject(rule(MaxObjectDenominator()), options, nullptr).Relative();
   }
   if (options.update_probe) {  // With the new object.
     const int stride = ProbeSampleStride(point_count());
     AddToProbeSums(0, point_count(), {stride, stride}, waves_of);
-    metrics.probe_change = UpdateProbe(rule(MaxProbeDenominator())).Relative();
+    metrics.probe_change = UpdateProbe(rule(MaxProbeDenominator()), nullptr).Relative();
   }
   return metrics;
 }
 
 template <typename Real>
-void CpuBackend<Real>::UpdateExitWave(const PointWindow& point, const DifferenceMapConfig& config,
+void CpuBackend<Real>::UpdateExitWave(const PointWindow& point, const Projection& projection,
                                       Workspace work) {
-  const auto beta = static_cast<Real>(config.beta);
+  const ProjectionUpdate& update = projection.update;
+  const auto modulus = static_cast<Real>(update.modulus);
+  const auto trial_weight = static_cast<Real>(update.trial);
+  const auto model_weight = static_cast<Real>(update.model);
   const ModeWaves models = work.first;
   const ModeWaves trials = work.second;
   const ModeWaves waves = exit_waves_of(point.slot);
@@ -53,10 +57,11 @@ void CpuBackend<Real>::UpdateExitWave(const PointWindow& point, const Difference
   for (int mode = 0; mode < modes(); ++mode) {
     const Complex* const model = models[mode];
     Complex* const trial = trials[mode];
-    Complex* const wave = waves[mode];
-    for (std::int64_t i = 0; i < frame_pixels_; ++i) {
-      trial[i] = Real(2) * model[i] - wave[i];
-      wave[i] -= beta * model[i];
+    if (update.reflects) {
+      const Complex* const wave = waves[mode];
+      for (std::int64_t i = 0; i < frame_pixels_; ++i) trial[i] = Real(2) * model[i] - wave[i];
+    } else {
+      std::copy_n(model, frame_pixels_, trial);
     }
   }
 
@@ -68,23 +73,22 @@ void CpuBackend<Real>::UpdateExitWave(const PointWindow& point, const Difference
       LaneSums<1, Real>(frame_pixels_, [&](std::int64_t i) -> std::array<Real, 1> {
         const Real amplitude = std::sqrt(work.intensity[i]);
         const Real error = AmplitudeError(work.counts[i], amplitude);
-        factors[i] = RelaxedModulusFactor(work.counts[i], amplitude, kept);
+        factors[i] = modulus * RelaxedModulusFactor(work.counts[i], amplitude, kept) + trial_weight;
         return {error * error};
       });
   const double power = squared / static_cast<double>(frame_pixels_);
-  const double sigma2 = config.sigma2.value_or(config.relaxation * slot.shot_noise);
+  const double sigma2 = projection.sigma2.value_or(projection.relaxation * slot.shot_noise);
   slot.kept_deviation = KeptDeviation(power, sigma2);
   ScaleAndTransformBack(factors, trials);
   for (int mode = 0; mode < modes(); ++mode) {
+    const Complex* const model = models[mode];
     const Complex* const trial = trials[mode];
     Complex* const wave = waves[mode];
-    for (std::int64_t i = 0; i < frame_pixels_; ++i) wave[i] += beta * trial[i];
+    for (std::int64_t i = 0; i < frame_pixels_; ++i) wave[i] = model_weight * model[i] + trial[i];
   }
 }
 
-template IterationMetrics CpuBackend<float>::DifferenceMap(const DifferenceMapConfig&,
-                                                           const IterationOptions&);
-template IterationMetrics CpuBackend<double>::DifferenceMap(const DifferenceMapConfig&,
-                                                            const IterationOptions&);
+template IterationMetrics CpuBackend<float>::Project(const Projection&, const IterationOptions&);
+template IterationMetrics CpuBackend<double>::Project(const Projection&, const IterationOptions&);
 
 }  // namespace ptychoserve
