@@ -65,6 +65,7 @@ int main(int argc, char** argv) {
     cli::AddExport(app, context);
     cli::AddImport(app, context);
     cli::AddRerun(app, context);
+    cli::AddFrc(app, context);
     cli::AddInfo(app, context);
     try {
       app.parse(argc, argv);

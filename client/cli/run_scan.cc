@@ -180,6 +180,9 @@ class ScanRun {
                                 fit.r_factor(), fit.fourier_error(), fit.gaussian(),
                                 fit.poisson_nll()));
     }
+    if (final_.split_halves().has_ring_correlation()) {
+      PrintLine("halves: " + DescribeRings(final_.split_halves().ring_correlation()));
+    }
     if (truth_.has_value()) {
       PrintLine(absl::StrFormat("against the known object: complex error %.4f, phase rms %.4f rad",
                                 truth_->complex_error, truth_->phase_rms_rad));

@@ -184,16 +184,24 @@ bool Solver::NoteReady() {
   return !points.empty();
 }
 
-absl::StatusOr<std::string> Solver::Start() {
-  std::sort(waiting_.begin(), waiting_.end(), ById);
+absl::StatusOr<FloatImage> Solver::MeanAmplitudeOf(const std::vector<FrameStore::Point>& points) {
   std::vector<std::int32_t> slots;
-  for (const FrameStore::Point& p : waiting_) slots.push_back(p.slot);
-  PS_ASSIGN_OR_RETURN(const FloatImage mean, backend_->MeanAmplitude(slots));
-  noise_r_factor_ = NoiseRFactor(mean);
+  for (const FrameStore::Point& p : points) slots.push_back(p.slot);
+  return backend_->MeanAmplitude(slots);
+}
+
+ComplexStack Solver::InitialProbe(const FloatImage& mean) const {
   const ComplexStack first_modes = PropagateAngularSpectrum(
       config_.probe.initial.modes > 0 ? config_.probe.initial : ProbeFromMeanAmplitude(mean),
       config_.probe.propagation_distance_m, config_.optics.wavelength_m, pixel_size_);
-  const ComplexStack probe = WithModes(first_modes, config_.probe.modes);
+  return WithModes(first_modes, config_.probe.modes);
+}
+
+absl::StatusOr<std::string> Solver::Start() {
+  std::sort(waiting_.begin(), waiting_.end(), ById);
+  PS_ASSIGN_OR_RETURN(const FloatImage mean, MeanAmplitudeOf(waiting_));
+  noise_r_factor_ = NoiseRFactor(mean);
+  const ComplexStack probe = InitialProbe(mean);
   PS_RETURN_IF_ERROR(backend_->SetProbe(restored_ != nullptr ? restored_->probe : probe));
   started_ = true;
   return config_.probe.initial.modes > 0 ? ProbePowerWarning(probe, mean) : std::string();
@@ -223,6 +231,28 @@ absl::Status Solver::MoveCanvas(const Region& canvas) {
 absl::Status Solver::SetObjectOf(const Snapshot& snapshot) {
   PS_RETURN_IF_ERROR(MoveCanvas(snapshot.canvas));
   return backend_->SetObject(snapshot.object);
+}
+
+absl::Status Solver::StartAnewWithHalf(int first) {
+  if (all_ == nullptr) all_ = active_;
+  auto half = std::make_shared<std::vector<FrameStore::Point>>();
+  for (auto k = static_cast<std::size_t>(first); k < all_->size(); k += 2) {
+    half->push_back((*all_)[k]);
+  }
+  active_ = std::move(half);
+  PS_RETURN_IF_ERROR(backend_->SetActivePoints({}));
+  PS_RETURN_IF_ERROR(backend_->ClearObject(canvas_));
+  PS_ASSIGN_OR_RETURN(const FloatImage mean, MeanAmplitudeOf(*active_));
+  PS_RETURN_IF_ERROR(backend_->SetProbe(InitialProbe(mean)));
+  waves_are_stale_ = false;
+  return backend_->SetActivePoints(ActiveWindows());
+}
+
+absl::StatusOr<PlacedObject> Solver::ReadObject() {
+  PS_ASSIGN_OR_RETURN(Backend::CollectReadback collect, backend_->StartReadback());
+  PS_ASSIGN_OR_RETURN(Readback readback, std::move(collect)());
+  return PlacedObject{readback.canvas, std::move(readback.object), std::move(readback.coverage),
+                      store_.scanned()};
 }
 
 absl::Status Solver::GoBackTo(const Snapshot& snapshot) {
