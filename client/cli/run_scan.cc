@@ -82,6 +82,10 @@ class ScanRun {
           absl::StrCat(created_.name(), " exists and is ", StateName(created_.state()),
                        "; choose another id with --session, or delete it"));
     }
+    // At once: whoever has given a wrong unit need not wait for the end.
+    for (const std::string& warning : created_.warnings()) {
+      std::fprintf(stderr, "ptychoctl: warning: %s\n", warning.c_str());
+    }
     SessionMonitor::Options monitor;
     monitor.poll = milliseconds(options_.poll_ms);
     monitor.show_progress = !options_.quiet;

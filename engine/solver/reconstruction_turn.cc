@@ -139,8 +139,8 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   if (!solver->started()) {
     if (solver->waiting_points() >= StartThreshold(settings.run) ||
         (all_loaded && solver->waiting_points() > 0)) {
-      PS_ASSIGN_OR_RETURN(std::string warning, solver->Start());
-      if (!warning.empty()) Warn(std::move(warning));
+      PS_ASSIGN_OR_RETURN(const std::vector<std::string> warnings, solver->Start());
+      for (const std::string& warning : warnings) Warn(warning);
       SetState(SessionState::kReconstructing);
     } else if (all_loaded) {
       End(SessionState::kFailed, Completion::kFailed,

@@ -12,6 +12,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/probe/modes.h"
 #include "engine/probe/probe.h"
+#include "engine/solver/plausibility.h"
 
 namespace ptychoserve {
 namespace {
@@ -49,6 +50,15 @@ std::string ProbePowerWarning(const ComplexStack& probe, const FloatImage& mean_
       "probe.initial carries %.3g photons, but the frames hold about %.3g counts; scale its "
       "amplitude by %.3g, or begin the schedule with the difference map",
       photons, counts, std::sqrt(1 / ratio));
+}
+
+std::vector<PointWindow> WindowsOfPoints(const std::vector<FrameStore::Point>& points) {
+  std::vector<PointWindow> windows;
+  windows.reserve(points.size());
+  for (const FrameStore::Point& p : points) {
+    windows.push_back({p.slot, p.window.row, p.window.col, p.window.frac_row, p.window.frac_col});
+  }
+  return windows;
 }
 
 // Fraction of `area` (relative to the image) that has light.
@@ -197,14 +207,19 @@ ComplexStack Solver::InitialProbe(const FloatImage& mean) const {
   return WithModes(first_modes, config_.probe.modes);
 }
 
-absl::StatusOr<std::string> Solver::Start() {
+absl::StatusOr<std::vector<std::string>> Solver::Start() {
   std::sort(waiting_.begin(), waiting_.end(), ById);
   PS_ASSIGN_OR_RETURN(const FloatImage mean, MeanAmplitudeOf(waiting_));
   noise_r_factor_ = NoiseRFactor(mean);
   const ComplexStack probe = InitialProbe(mean);
   PS_RETURN_IF_ERROR(backend_->SetProbe(restored_ != nullptr ? restored_->probe : probe));
   started_ = true;
-  return config_.probe.initial.modes > 0 ? ProbePowerWarning(probe, mean) : std::string();
+  const bool given = config_.probe.initial.modes > 0;
+  std::vector<std::string> warnings = StartWarnings(probe, given, mean, WindowsOfPoints(waiting_));
+  if (std::string power = given ? ProbePowerWarning(probe, mean) : ""; !power.empty()) {
+    warnings.push_back(std::move(power));
+  }
+  return warnings;
 }
 
 Region Solver::WindowsOf(const std::vector<FrameStore::Point>& points) const {
@@ -319,14 +334,7 @@ absl::Status Solver::SetExitWavesOf(const Checkpoint& restored) {
   return absl::IsFailedPrecondition(set) ? absl::OkStatus() : set;
 }
 
-std::vector<PointWindow> Solver::ActiveWindows() const {
-  std::vector<PointWindow> windows;
-  windows.reserve(active_->size());
-  for (const FrameStore::Point& p : *active_) {
-    windows.push_back({p.slot, p.window.row, p.window.col, p.window.frac_row, p.window.frac_col});
-  }
-  return windows;
-}
+std::vector<PointWindow> Solver::ActiveWindows() const { return WindowsOfPoints(*active_); }
 
 absl::Status Solver::RestartExitWaves() {
   PS_RETURN_IF_ERROR(backend_->SetActivePoints({}));

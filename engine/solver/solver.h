@@ -52,8 +52,8 @@ class Solver {
 
   // Sets the initial probe: the restored one; else the given one, or one made from the waiting
   // points' frames, propagated if so configured. Once, before the first activation.
-  // Returns a warning in words when the given probe does not fit the counts; empty otherwise.
-  absl::StatusOr<std::string> Start();
+  // Returns warnings in words: when the given probe does not fit the counts, and StartWarnings.
+  absl::StatusOr<std::vector<std::string>> Start();
   bool started() const { return started_; }
   // R-factor that shot noise alone would leave, estimated from the frames seen at the start.
   double noise_r_factor() const { return noise_r_factor_; }
