@@ -251,6 +251,10 @@ struct SnapshotConfig {
   int history = 1;            // Snapshots kept, 1..64.
 };
 
+struct QualityConfig {
+  bool split_halves = false;  // Measures at the end how well the result repeats; see SplitHalves.
+};
+
 struct ReconstructionConfig {
   OpticsConfig optics;
   DetectorConfig detector;
@@ -267,6 +271,7 @@ struct ReconstructionConfig {
   // GPUs keep waves in half precision, which takes less time and memory and changes no result by
   // as much as its noise; this keeps them in single precision. See BackendConfig::half_waves.
   bool single_precision_waves = false;
+  QualityConfig quality;
 };
 
 struct FieldViolation {

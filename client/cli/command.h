@@ -50,6 +50,8 @@ void AddUpdate(CLI::App& app, Context& context);
 void AddExport(CLI::App& app, Context& context);
 void AddImport(CLI::App& app, Context& context);
 void AddRerun(CLI::App& app, Context& context);
+void AddOrient(CLI::App& app, Context& context);
+void AddFrc(CLI::App& app, Context& context);
 void AddInfo(CLI::App& app, Context& context);
 
 }  // namespace ptychoserve::cli

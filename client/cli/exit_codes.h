@@ -9,6 +9,7 @@ enum ExitCode : int {
   kExitServerError = 1,    // The server refused or failed, or the network did.
   kExitBadInput = 2,       // Usage, files, or a setting that is not allowed.
   kExitSessionFailed = 3,  // The session ended as FAILED.
+  kExitNotConfirmed = 4,   // What was to be confirmed was not: `ptychoctl orient`.
   kExitInterrupted = 130,  // Ctrl-C.
 };
 

@@ -27,6 +27,7 @@ Exit codes:
   1    the server refused or failed, or the network did
   2    wrong usage, a bad file, or a setting that is not allowed
   3    the session has failed
+  4    the orientation was not confirmed (orient)
   130  interrupted by Ctrl-C
 
 Environment:
@@ -65,6 +66,8 @@ int main(int argc, char** argv) {
     cli::AddExport(app, context);
     cli::AddImport(app, context);
     cli::AddRerun(app, context);
+    cli::AddOrient(app, context);
+    cli::AddFrc(app, context);
     cli::AddInfo(app, context);
     try {
       app.parse(argc, argv);

@@ -49,8 +49,11 @@ std::string ModePowers(const v1::IterationMetrics& metrics) {
 std::string ProgressLine(const v1::Session& session, std::int64_t expected_frames,
                          std::int64_t it_ends_after) {
   std::string line;
+  const bool halves = session.has_split_halves() && !IsFinal(session.state());
   const bool refining = session.end_of_data() != v1::END_OF_DATA_UNSPECIFIED;
-  if (refining && it_ends_after > 0) {
+  if (halves) {
+    line = Bar(session.split_halves().iterations(), session.split_halves().iterations_planned());
+  } else if (refining && it_ends_after > 0) {
     line = Bar(session.iterations_after_end(), it_ends_after);
   } else if (!refining && expected_frames > 0) {
     line = Bar(session.frames().accepted(), expected_frames);
@@ -65,6 +68,10 @@ std::string ProgressLine(const v1::Session& session, std::int64_t expected_frame
     if (session.metrics().mode_powers_size() > 0) {
       absl::StrAppend(&line, " | modes ", ModePowers(session.metrics()));
     }
+  }
+  if (halves) {
+    absl::StrAppend(&line, " | halves ", session.split_halves().iterations(), "/",
+                    session.split_halves().iterations_planned());
   }
   absl::StrAppend(&line, " | ", StateName(session.state()));
   return line;

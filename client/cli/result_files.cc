@@ -103,6 +103,9 @@ absl::Status WriteCxi(const std::string& path, const client::Snapshot& snapshot,
   }
   result.metric_names.assign(client::kHistoryColumns.begin(), client::kHistoryColumns.end());
   result.metrics = snapshot.history.values;
+  const v1::RingCorrelation& rings = session.split_halves().ring_correlation();
+  result.ring_correlation.assign(rings.correlation().begin(), rings.correlation().end());
+  result.half_bit_resolution_m = rings.half_bit_resolution_m();
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   if (!google::protobuf::util::MessageToJsonString(session.config(), &result.config_json, options)

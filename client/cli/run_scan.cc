@@ -82,6 +82,10 @@ class ScanRun {
           absl::StrCat(created_.name(), " exists and is ", StateName(created_.state()),
                        "; choose another id with --session, or delete it"));
     }
+    // At once: whoever has given a wrong unit need not wait for the end.
+    for (const std::string& warning : created_.warnings()) {
+      std::fprintf(stderr, "ptychoctl: warning: %s\n", warning.c_str());
+    }
     SessionMonitor::Options monitor;
     monitor.poll = milliseconds(options_.poll_ms);
     monitor.show_progress = !options_.quiet;
@@ -179,6 +183,9 @@ class ScanRun {
       PrintLine(absl::StrFormat("R %.4f, Fourier error %.4f, Gaussian %.4f, Poisson NLL %.4f",
                                 fit.r_factor(), fit.fourier_error(), fit.gaussian(),
                                 fit.poisson_nll()));
+    }
+    if (final_.split_halves().has_ring_correlation()) {
+      PrintLine("halves: " + DescribeRings(final_.split_halves().ring_correlation()));
     }
     if (truth_.has_value()) {
       PrintLine(absl::StrFormat("against the known object: complex error %.4f, phase rms %.4f rad",

@@ -100,6 +100,11 @@ void AddSessionFlags(CLI::App* command, SessionFlags& flags) {
                  "Keep waves on a GPU in single precision, not in half: a fifth slower, and more "
                  "memory")
       ->group(group);
+  command
+      ->add_flag("--split-halves", flags.split_halves,
+                 "Measure how well the result repeats: reconstruct from the even and from the odd "
+                 "points as well, and compare; takes about as long again")
+      ->group(group);
 }
 
 v1::SessionConfig ConfigFromScan(const CxiScanInfo& scan) {
@@ -189,6 +194,7 @@ absl::StatusOr<v1::SessionConfig> BuildConfig(const SessionFlags& flags, const C
   if (flags.deterministic) config.set_deterministic(true);
   if (flags.keep_input) config.set_keep_input(true);
   if (flags.single_precision_waves) config.set_single_precision_waves(true);
+  if (flags.split_halves) config.mutable_quality()->set_split_halves(true);
   if (flags.snapshot_every) {
     config.mutable_snapshots()->set_every_iterations(*flags.snapshot_every);
   }

@@ -32,6 +32,7 @@ struct SessionFlags {
   bool deterministic = false;
   bool keep_input = false;
   bool single_precision_waves = false;
+  bool split_halves = false;
 };
 
 void AddSessionFlags(CLI::App* command, SessionFlags& flags);

@@ -29,6 +29,27 @@ std::string DescribeRejection(const v1::Rejection& rejection) {
                       rejection.detail().empty() ? "" : ", ", rejection.detail(), ")");
 }
 
+std::string DescribeRings(const RingCorrelation& rings) {
+  return absl::StrFormat(
+      "half-bit %.3f of Nyquist (%.3g m), 1-bit %.3f (%.3g m), mean %.3f to half of Nyquist, %.3f "
+      "to "
+      "all of it, on %d x %d pixels",
+      rings.half_bit_of_nyquist, rings.half_bit_resolution_m, rings.one_bit_of_nyquist,
+      rings.one_bit_resolution_m, rings.mean_to_half_nyquist, rings.mean_to_nyquist, rings.side_px,
+      rings.side_px);
+}
+
+std::string DescribeRings(const v1::RingCorrelation& rings) {
+  return DescribeRings({.side_px = static_cast<int>(rings.side_px()),
+                        .correlation = {},
+                        .half_bit_of_nyquist = rings.half_bit_of_nyquist(),
+                        .one_bit_of_nyquist = rings.one_bit_of_nyquist(),
+                        .half_bit_resolution_m = rings.half_bit_resolution_m(),
+                        .one_bit_resolution_m = rings.one_bit_resolution_m(),
+                        .mean_to_half_nyquist = rings.mean_to_half_nyquist(),
+                        .mean_to_nyquist = rings.mean_to_nyquist()});
+}
+
 std::string DescribeSession(const v1::Session& session) {
   std::string out = absl::StrCat(session.name(), "  ", StateName(session.state()));
   if (session.completion() != v1::COMPLETION_UNSPECIFIED) {
@@ -58,6 +79,15 @@ std::string DescribeSession(const v1::Session& session) {
     const v1::FitMetrics& fit = session.final_fit();
     absl::StrAppendFormat(&out, "  final fit  R %.4f, Gaussian %.4f, Poisson NLL %.4f\n",
                           fit.r_factor(), fit.gaussian(), fit.poisson_nll());
+  }
+  if (session.has_split_halves()) {
+    const v1::SplitHalves& halves = session.split_halves();
+    absl::StrAppend(
+        &out, "  halves     ",
+        halves.has_ring_correlation()
+            ? DescribeRings(halves.ring_correlation())
+            : absl::StrCat(halves.iterations(), " of ", halves.iterations_planned(), " iterations"),
+        "\n");
   }
   absl::StrAppendFormat(&out, "  snapshot   version %d, pixel %.3g x %.3g m\n",
                         session.snapshot_version(), session.pixel_size_y_m(),

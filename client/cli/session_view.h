@@ -4,12 +4,16 @@
 #include <string>
 
 #include "client/cli/command.h"
+#include "engine/quality/frc.h"
 #include "ptychoserve/v1/session.pb.h"
 
 namespace ptychoserve::cli {
 
 // A session in a few lines for people, without its configuration.
 std::string DescribeSession(const v1::Session& session);
+// Crossings, resolutions and means of a comparison, in one line.
+std::string DescribeRings(const RingCorrelation& rings);
+std::string DescribeRings(const v1::RingCorrelation& rings);
 // "9 DUPLICATE (first: frame 96)", with the server's explanation when there is one.
 std::string DescribeRejection(const v1::Rejection& rejection);
 // One line of `ptychoctl list`.

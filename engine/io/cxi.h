@@ -86,8 +86,11 @@ struct CxiResult {
   std::vector<double> window_row, window_col;  // Window corners in object pixels.
   std::vector<std::string> metric_names;       // Columns of `metrics`.
   std::vector<double> metrics;                 // [iterations, metric_names.size()]
-  std::string config_json;                     // Effective configuration, JSON of SessionConfig.
-  std::string session_json;                    // Final state, JSON of Session.
+  // Of split halves, [rings], and the half period of the half-bit crossing; empty and 0 without.
+  std::vector<double> ring_correlation;
+  double half_bit_resolution_m = 0;
+  std::string config_json;   // Effective configuration, JSON of SessionConfig.
+  std::string session_json;  // Final state, JSON of Session.
 };
 absl::Status WriteCxiResult(const std::string& path, const CxiResult& result);
 absl::StatusOr<CxiResult> ReadCxiResult(const std::string& path);

@@ -44,6 +44,9 @@ inline constexpr char kConfiguration[] = "/entry_1/image_1/process_1/configurati
 inline constexpr char kSession[] = "/entry_1/image_1/process_1/session";
 inline constexpr char kMetrics[] = "/entry_1/image_1/process_1/metrics";  // Attribute: columns.
 inline constexpr char kMetricColumns[] = "columns";
+// One row a ring; attribute: columns.
+inline constexpr char kRingCorrelation[] = "/entry_1/image_1/process_1/ring_correlation";
+inline constexpr char kHalfBitResolution[] = "/entry_1/image_1/process_1/half_bit_resolution";
 
 // Photon energy in joules is this over the wavelength in metres (exact in the SI of 2019).
 inline constexpr double kPlanckTimesLightSpeed = 6.62607015e-34 * 299792458.0;

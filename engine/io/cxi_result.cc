@@ -11,6 +11,7 @@
 #include "engine/io/cxi_paths.h"
 #include "engine/io/hdf5.h"
 #include "engine/io/replaced_file.h"
+#include "engine/quality/frc.h"
 
 namespace ptychoserve {
 namespace {
@@ -87,6 +88,22 @@ absl::Status WriteProcess(hid_t file, const CxiResult& r)
   return hdf5::WriteStringsAttribute(file, cxi::kMetrics, cxi::kMetricColumns, r.metric_names);
 }
 
+absl::Status WriteQuality(hid_t file, const CxiResult& r)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex) {
+  const std::int64_t rings = Size(r.ring_correlation);
+  const RingThresholds thresholds = ThresholdsOf(static_cast<int>(2 * rings));
+  std::vector<double> rows;
+  for (std::size_t k = 0; k < r.ring_correlation.size(); ++k) {
+    rows.insert(rows.end(), {static_cast<double>(k) / static_cast<double>(rings),
+                             r.ring_correlation[k], thresholds.half_bit[k], thresholds.one_bit[k]});
+  }
+  PS_RETURN_IF_ERROR(hdf5::Write<double>(file, cxi::kRingCorrelation, {rings, 4}, rows));
+  PS_RETURN_IF_ERROR(hdf5::WriteStringsAttribute(
+      file, cxi::kRingCorrelation, cxi::kMetricColumns,
+      {"frequency_of_nyquist", "correlation", "half_bit_threshold", "one_bit_threshold"}));
+  return hdf5::WriteScalar(file, cxi::kHalfBitResolution, r.half_bit_resolution_m, "m");
+}
+
 absl::Status WriteAll(hid_t file, const CxiResult& r)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex) {
   PS_RETURN_IF_ERROR(hdf5::Write<std::int32_t>(file, cxi::kVersion, {}, {cxi::kFormatVersion}));
@@ -103,6 +120,7 @@ absl::Status WriteAll(hid_t file, const CxiResult& r)
         hdf5::WriteScalar(file, cxi::kEnergy, cxi::kPlanckTimesLightSpeed / r.wavelength_m, "J"));
   }
   PS_RETURN_IF_ERROR(WritePositions(file, r));
+  if (!r.ring_correlation.empty()) PS_RETURN_IF_ERROR(WriteQuality(file, r));
   return WriteProcess(file, r);
 }
 
@@ -153,6 +171,12 @@ absl::StatusOr<CxiResult> ReadAll(hid_t file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5
   for (std::size_t i = 0; i < corners.size(); i += 2) {
     r.window_row.push_back(corners[i]);
     r.window_col.push_back(corners[i + 1]);
+  }
+  if (hdf5::Exists(file, cxi::kRingCorrelation)) {
+    PS_ASSIGN_OR_RETURN(const std::vector<double> rows,
+                        ReadShaped<double>(file, cxi::kRingCorrelation, {-1, 4}));
+    for (std::size_t i = 1; i < rows.size(); i += 4) r.ring_correlation.push_back(rows[i]);
+    PS_ASSIGN_OR_RETURN(r.half_bit_resolution_m, hdf5::ReadScalar(file, cxi::kHalfBitResolution));
   }
   PS_ASSIGN_OR_RETURN(r.config_json, hdf5::ReadString(file, cxi::kConfiguration));
   PS_ASSIGN_OR_RETURN(r.session_json, hdf5::ReadString(file, cxi::kSession));

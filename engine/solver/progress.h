@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/backend/backend.h"
+#include "engine/quality/frc.h"
 #include "engine/store/ingest_report.h"
 
 namespace ptychoserve {
@@ -55,6 +56,13 @@ struct IterationRecord {
   IterationMetrics metrics;
 };
 
+// Two reconstructions from half of the points each, and how far they agree; see SplitHalves.
+struct SplitHalvesStatus {
+  std::int64_t iterations = 0;                      // Done,
+  std::int64_t iterations_planned = 0;              // and to be done, of both halves together.
+  std::optional<RingCorrelation> ring_correlation;  // Once both are done.
+};
+
 // Everything that is known about a session's progress. A consistent copy.
 struct Progress {
   SessionState state = SessionState::kCreated;
@@ -78,7 +86,8 @@ struct Progress {
   double iterations_per_second = 0;  // Over the last seconds.
   std::int64_t snapshot_version = 0;
   std::optional<IterationRecord> last;
-  std::optional<FitMetrics> final_fit;  // Of the finished result.
+  std::optional<FitMetrics> final_fit;            // Of the finished result.
+  std::optional<SplitHalvesStatus> split_halves;  // When they have begun.
   std::int64_t device_bytes = 0;
   std::vector<std::string> warnings;  // In order of appearance.
 };

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/algorithms/projections.h"
 #include "engine/base/status_macros.h"
+#include "engine/solver/plausibility.h"
 #include "engine/solver/reconstruction_impl.h"
 
 namespace ptychoserve {
@@ -123,6 +124,7 @@ absl::StatusOr<std::unique_ptr<Reconstruction>> Reconstruction::Create(
   MutexLock lock(impl.mu);
   impl.EnterLocked(SessionState::kCreated);
   impl.shown.device_bytes = device.EstimateBytes(backend_config);
+  impl.shown.warnings = SettingsWarnings(config);
   return reconstruction;
 }
 

@@ -21,6 +21,7 @@
 #include "engine/solver/reconstruction.h"
 #include "engine/solver/run_position.h"
 #include "engine/solver/solver.h"
+#include "engine/solver/split_halves.h"
 #include "engine/store/frame_store.h"
 
 namespace ptychoserve {
@@ -72,7 +73,10 @@ class Reconstruction::Impl {
   // Of what the host has; null when the last one that was made is the better one to go on from.
   std::shared_ptr<const Checkpoint> CheckpointWithoutDevice() const;
   void GiveCheckpoint(const std::shared_ptr<const Checkpoint>& checkpoint);
+  // Takes the last snapshot and figures. The session ends then, or after its split halves.
   absl::Status Complete(Completion completion);
+  void BeginSplitHalves(Completion completion);
+  absl::StatusOr<bool> AdvanceSplitHalves(bool stop);
   absl::StatusOr<bool> PollSnapshot(bool wait, bool final);
   // Gives `snapshot` the next version and makes it the newest.
   void Publish(std::unique_ptr<Snapshot> snapshot, bool final);
@@ -98,7 +102,9 @@ class Reconstruction::Impl {
   // Set once; null in a session that had ended when it was made.
   std::unique_ptr<FrameStore> store;
   std::unique_ptr<FrameLoader> loader;
-  std::unique_ptr<Solver> solver;  // Worker thread only; null once the session is final.
+  std::unique_ptr<Solver> solver;       // Worker thread only; null once the session is final.
+  std::unique_ptr<SplitHalves> halves;  // Likewise; set when the result is there.
+  Completion completion_before_halves = Completion::kNone;
   // Worker thread only, down to `recent`.
   std::size_t store_warnings = 0;  // Passed on so far.
   RunPosition run;

@@ -48,6 +48,7 @@ void Reconstruction::Impl::Warn(std::string text) {
 void Reconstruction::Impl::End(SessionState state, Completion completion, std::string failure) {
   store->Close();
   loader->Close();
+  halves.reset();
   solver.reset();  // Frees the device; results live on in the snapshots.
   watch.Drop();
   {
@@ -116,6 +117,7 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   }
   if (checkpoint) PS_RETURN_IF_ERROR(AnswerCheckpoint());
   if (wait) return loader->Run(/*wait=*/true);
+  if (halves != nullptr) return AdvanceSplitHalves(stop);
   // Read before loading: once the store is closed nothing new comes in, so one more load gets
   // everything but the frames still being prepared or copied, and those count as staged.
   const bool closed = store->closed();
@@ -138,8 +140,8 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   if (!solver->started()) {
     if (solver->waiting_points() >= StartThreshold(settings.run) ||
         (all_loaded && solver->waiting_points() > 0)) {
-      PS_ASSIGN_OR_RETURN(std::string warning, solver->Start());
-      if (!warning.empty()) Warn(std::move(warning));
+      PS_ASSIGN_OR_RETURN(const std::vector<std::string> warnings, solver->Start());
+      for (const std::string& warning : warnings) Warn(warning);
       SetState(SessionState::kReconstructing);
     } else if (all_loaded) {
       End(SessionState::kFailed, Completion::kFailed,
@@ -232,6 +234,10 @@ absl::Status Reconstruction::Impl::AnswerCheckpoint() {
     GiveCheckpoint(nullptr);
     return absl::OkStatus();
   }
+  if (halves != nullptr) {  // The device has one of them; the run ends with its last snapshot.
+    GiveCheckpoint(CheckpointOf(NewestSnapshot()));
+    return absl::OkStatus();
+  }
   PS_RETURN_IF_ERROR(PublishPresent());
   PS_ASSIGN_OR_RETURN(const std::shared_ptr<const Checkpoint> checkpoint,
                       solver->MakeCheckpoint(NewestSnapshot(), options.most_checkpoint_wave_bytes));
@@ -271,14 +277,57 @@ absl::Status Reconstruction::Impl::Complete(Completion completion) {
     PS_RETURN_IF_ERROR(solver->StartSnapshot(record, run));
     PS_ASSIGN_OR_RETURN(const bool published, PollSnapshot(/*wait=*/true, /*final=*/true));
     (void)published;
-    MutexLock lock(mu);
-    shown.final_fit = fit;
+    bool split_halves = false;
+    {
+      MutexLock lock(mu);
+      shown.final_fit = fit;
+      split_halves = config.quality.split_halves && completion != Completion::kStopped;
+    }
+    if (split_halves) {
+      BeginSplitHalves(completion);
+      return absl::OkStatus();
+    }
   } else if (const auto restored = NewestSnapshot()) {  // Stopped before it went on.
     Publish(std::make_unique<Snapshot>(*restored), /*final=*/true);
   }
   End(completion == Completion::kStopped ? SessionState::kStopped : SessionState::kCompleted,
       completion, "");
   return absl::OkStatus();
+}
+
+void Reconstruction::Impl::BeginSplitHalves(Completion completion) {
+  store->Close();
+  completion_before_halves = completion;
+  {
+    MutexLock lock(mu);
+    halves = std::make_unique<SplitHalves>(config, *solver, options.run_beside, options.on_work);
+    shown.split_halves = halves->status();
+  }
+  options.on_progress();
+}
+
+absl::StatusOr<bool> Reconstruction::Impl::AdvanceSplitHalves(bool stop) {
+  if (stop) {
+    Warn(
+        "stopped before the split halves could be compared; object and probe are those of the "
+        "finished run");
+    End(SessionState::kStopped, Completion::kStopped, "");
+    return true;
+  }
+  PS_ASSIGN_OR_RETURN(const bool worked, halves->Advance());
+  {
+    MutexLock lock(mu);
+    shown.split_halves = halves->status();
+  }
+  if (halves->done()) {
+    if (!halves->failure().empty()) {
+      Warn(absl::StrCat("the split halves could not be compared: ", halves->failure()));
+    }
+    End(SessionState::kCompleted, completion_before_halves, "");
+    return true;
+  }
+  if (worked) options.on_progress();
+  return worked;
 }
 
 absl::StatusOr<bool> Reconstruction::Impl::PollSnapshot(bool wait, bool final) {

@@ -13,6 +13,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/probe/modes.h"
 #include "engine/probe/probe.h"
+#include "engine/solver/plausibility.h"
 
 namespace ptychoserve {
 namespace {
@@ -50,6 +51,15 @@ std::string ProbePowerWarning(const ComplexStack& probe, const FloatImage& mean_
       "probe.initial carries %.3g photons, but the frames hold about %.3g counts; scale its "
       "amplitude by %.3g, or begin the schedule with the difference map",
       photons, counts, std::sqrt(1 / ratio));
+}
+
+std::vector<PointWindow> WindowsOfPoints(const std::vector<FrameStore::Point>& points) {
+  std::vector<PointWindow> windows;
+  windows.reserve(points.size());
+  for (const FrameStore::Point& p : points) {
+    windows.push_back({p.slot, p.window.row, p.window.col, p.window.frac_row, p.window.frac_col});
+  }
+  return windows;
 }
 
 // Fraction of `area` (relative to the image) that has light.
@@ -199,19 +209,32 @@ bool Solver::NoteReady() {
   return !points.empty();
 }
 
-absl::StatusOr<std::string> Solver::Start() {
-  std::sort(waiting_.begin(), waiting_.end(), ById);
+absl::StatusOr<FloatImage> Solver::MeanAmplitudeOf(const std::vector<FrameStore::Point>& points) {
   std::vector<std::int32_t> slots;
-  for (const FrameStore::Point& p : waiting_) slots.push_back(p.slot);
-  PS_ASSIGN_OR_RETURN(const FloatImage mean, backend_->MeanAmplitude(slots));
-  noise_r_factor_ = NoiseRFactor(mean);
+  for (const FrameStore::Point& p : points) slots.push_back(p.slot);
+  return backend_->MeanAmplitude(slots);
+}
+
+ComplexStack Solver::InitialProbe(const FloatImage& mean) const {
   const ComplexStack first_modes = PropagateAngularSpectrum(
       config_.probe.initial.modes > 0 ? config_.probe.initial : ProbeFromMeanAmplitude(mean),
       config_.probe.propagation_distance_m, config_.optics.wavelength_m, pixel_size_);
-  const ComplexStack probe = WithModes(first_modes, config_.probe.modes);
+  return WithModes(first_modes, config_.probe.modes);
+}
+
+absl::StatusOr<std::vector<std::string>> Solver::Start() {
+  std::sort(waiting_.begin(), waiting_.end(), ById);
+  PS_ASSIGN_OR_RETURN(const FloatImage mean, MeanAmplitudeOf(waiting_));
+  noise_r_factor_ = NoiseRFactor(mean);
+  const ComplexStack probe = InitialProbe(mean);
   PS_RETURN_IF_ERROR(backend_->SetProbe(restored_ != nullptr ? restored_->probe : probe));
   started_ = true;
-  return config_.probe.initial.modes > 0 ? ProbePowerWarning(probe, mean) : std::string();
+  const bool given = config_.probe.initial.modes > 0;
+  std::vector<std::string> warnings = StartWarnings(probe, given, mean, WindowsOfPoints(waiting_));
+  if (std::string power = given ? ProbePowerWarning(probe, mean) : ""; !power.empty()) {
+    warnings.push_back(std::move(power));
+  }
+  return warnings;
 }
 
 Region Solver::WindowsOf(const std::vector<FrameStore::Point>& points) const {
@@ -238,6 +261,28 @@ absl::Status Solver::MoveCanvas(const Region& canvas) {
 absl::Status Solver::SetObjectOf(const Snapshot& snapshot) {
   PS_RETURN_IF_ERROR(MoveCanvas(snapshot.canvas));
   return backend_->SetObject(snapshot.object);
+}
+
+absl::Status Solver::StartAnewWithHalf(int first) {
+  if (all_ == nullptr) all_ = active_;
+  auto half = std::make_shared<std::vector<FrameStore::Point>>();
+  for (auto k = static_cast<std::size_t>(first); k < all_->size(); k += 2) {
+    half->push_back((*all_)[k]);
+  }
+  active_ = std::move(half);
+  PS_RETURN_IF_ERROR(backend_->SetActivePoints({}));
+  PS_RETURN_IF_ERROR(backend_->ClearObject(canvas_));
+  PS_ASSIGN_OR_RETURN(const FloatImage mean, MeanAmplitudeOf(*active_));
+  PS_RETURN_IF_ERROR(backend_->SetProbe(InitialProbe(mean)));
+  waves_are_stale_ = false;
+  return backend_->SetActivePoints(ActiveWindows());
+}
+
+absl::StatusOr<PlacedObject> Solver::ReadObject() {
+  PS_ASSIGN_OR_RETURN(Backend::CollectReadback collect, backend_->StartReadback());
+  PS_ASSIGN_OR_RETURN(Readback readback, std::move(collect)());
+  return PlacedObject{readback.canvas, std::move(readback.object), std::move(readback.coverage),
+                      store_.scanned()};
 }
 
 absl::Status Solver::GoBackTo(const Snapshot& snapshot) {
@@ -316,14 +361,7 @@ absl::Status Solver::SetMomentumOf(const Checkpoint& restored) {
   return backend_->SetMomentum(*restored.momentum);
 }
 
-std::vector<PointWindow> Solver::ActiveWindows() const {
-  std::vector<PointWindow> windows;
-  windows.reserve(active_->size());
-  for (const FrameStore::Point& p : *active_) {
-    windows.push_back({p.slot, p.window.row, p.window.col, p.window.frac_row, p.window.frac_col});
-  }
-  return windows;
-}
+std::vector<PointWindow> Solver::ActiveWindows() const { return WindowsOfPoints(*active_); }
 
 absl::Status Solver::RestartExitWaves() {
   PS_RETURN_IF_ERROR(backend_->SetActivePoints({}));

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
 #include "engine/config.h"
+#include "engine/quality/frc.h"
 #include "engine/scan/optics.h"
 #include "engine/solver/checkpoint.h"
 #include "engine/solver/progress.h"
@@ -51,8 +52,8 @@ class Solver {
 
   // Sets the initial probe: the restored one; else the given one, or one made from the waiting
   // points' frames, propagated if so configured. Once, before the first activation.
-  // Returns a warning in words when the given probe does not fit the counts; empty otherwise.
-  absl::StatusOr<std::string> Start();
+  // Returns warnings in words: when the given probe does not fit the counts, and StartWarnings.
+  absl::StatusOr<std::vector<std::string>> Start();
   bool started() const { return started_; }
   // R-factor that shot noise alone would leave, estimated from the frames seen at the start.
   double noise_r_factor() const { return noise_r_factor_; }
@@ -63,6 +64,13 @@ class Solver {
   absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
                                            std::int64_t iteration);
   absl::StatusOr<FitMetrics> Evaluate() { return backend_->Evaluate(); }
+
+  // Begins from nothing once more, with every other one of the points that were active before the
+  // first call, from number `first`, 0 or 1, on. A session that was restored begins as it had in
+  // the first place. No snapshot is under way.
+  absl::Status StartAnewWithHalf(int first);
+  // The object as it is now. Waits for the device.
+  absl::StatusOr<PlacedObject> ReadObject();
 
   // Object and probe become those of `snapshot`, one of this session; exit waves start anew.
   absl::Status GoBackTo(const Snapshot& snapshot);
@@ -81,6 +89,9 @@ class Solver {
       std::shared_ptr<const Snapshot> snapshot, std::int64_t most_wave_bytes);
 
  private:
+  // The configured probe, or one made from `mean`.
+  ComplexStack InitialProbe(const FloatImage& mean) const;
+  absl::StatusOr<FloatImage> MeanAmplitudeOf(const std::vector<FrameStore::Point>& points);
   absl::Status Recentre();
   std::vector<PointWindow> ActiveWindows() const;
   absl::Status RestartExitWaves();
@@ -112,6 +123,7 @@ class Solver {
   // In frame-id order. Shared with the snapshot under way, so replaced rather than changed.
   std::shared_ptr<const std::vector<FrameStore::Point>> active_;
   std::future<absl::StatusOr<std::unique_ptr<Snapshot>>> snapshot_;  // Under way when valid.
+  std::shared_ptr<const std::vector<FrameStore::Point>> all_;        // Of which halves are taken.
 };
 
 }  // namespace ptychoserve

@@ -15,6 +15,10 @@ constexpr std::uint32_t kMinIntervalMs = 10;
 constexpr std::uint32_t kMaxIntervalMs = 60'000;
 constexpr std::uint32_t kDefaultIntervalMs = 200;
 
+bool HasQuality(const Progress& progress) {
+  return progress.split_halves && progress.split_halves->ring_correlation;
+}
+
 }  // namespace
 
 grpc::ServerWriteReactor<v1::SessionEvent>* WatchSessionStream::Start(
@@ -48,9 +52,13 @@ WatchSessionStream::Step WatchSessionStream::Next(v1::SessionEvent& event) {
     begun_ = true;
     const auto changes = session_->reconstruction().state_changes(0);
     states_ = changes.size() - 1;
-    warnings_ = session_->reconstruction().progress().warnings.size();
+    const Progress progress = session_->reconstruction().progress();
+    warnings_ = progress.warnings.size();
+    told_quality_ = HasQuality(progress);
   }
-  if (!told_final_ && (NextWarning(event) || NextState(event))) return Step::Write();
+  if (!told_final_ && (NextWarning(event) || NextQuality(event) || NextState(event))) {
+    return Step::Write();
+  }
   if (told_final_) {
     if (!session_->deleted() || told_deleted_) return Step::Finish(absl::OkStatus());
     told_deleted_ = true;
@@ -64,8 +72,10 @@ WatchSessionStream::Step WatchSessionStream::Next(v1::SessionEvent& event) {
 bool WatchSessionStream::NextState(v1::SessionEvent& event) {
   const std::vector<StateChange> changes = session_->reconstruction().state_changes(states_);
   if (changes.empty()) return false;
-  ++states_;
   const StateChange& change = changes.front();
+  // What came before the end is told before it, also when it has come since it was looked for.
+  if (IsFinal(change.state) && (NextWarning(event) || NextQuality(event))) return true;
+  ++states_;
   event.set_kind(v1::SessionEvent::KIND_STATE);
   *event.mutable_time() = TimeToProto(change.time);
   *event.mutable_session() = session_->ToProto(/*with_config=*/false);
@@ -79,6 +89,14 @@ bool WatchSessionStream::NextWarning(v1::SessionEvent& event) {
   if (warnings_ >= warnings.size()) return false;
   event.set_kind(v1::SessionEvent::KIND_WARNING);
   event.set_warning(warnings[warnings_++]);
+  *event.mutable_session() = session_->ToProto(/*with_config=*/false);
+  return true;
+}
+
+bool WatchSessionStream::NextQuality(v1::SessionEvent& event) {
+  if (told_quality_ || !HasQuality(session_->reconstruction().progress())) return false;
+  told_quality_ = true;
+  event.set_kind(v1::SessionEvent::KIND_QUALITY);
   *event.mutable_session() = session_->ToProto(/*with_config=*/false);
   return true;
 }

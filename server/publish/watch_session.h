@@ -24,6 +24,7 @@ class WatchSessionStream final : public PushStream<v1::SessionEvent> {
   Step Next(v1::SessionEvent& event) override;
   bool NextState(v1::SessionEvent& event);
   bool NextWarning(v1::SessionEvent& event);
+  bool NextQuality(v1::SessionEvent& event);
   Step NextProgress(v1::SessionEvent& event);
 
   const std::shared_ptr<Session> session_;
@@ -32,6 +33,7 @@ class WatchSessionStream final : public PushStream<v1::SessionEvent> {
   bool begun_ = false;
   std::size_t states_ = 0;    // Changes of state that have been told.
   std::size_t warnings_ = 0;  // Warnings that have been told.
+  bool told_quality_ = false;
   bool told_final_ = false;
   bool told_deleted_ = false;
   Clock::time_point next_progress_{};

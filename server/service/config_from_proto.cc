@@ -399,6 +399,7 @@ EdgeConfig ConfigFromProto(const v1::SessionConfig& proto) {
   config.snapshots = ReadSnapshots(proto.snapshots(), edge);
   config.deterministic = proto.deterministic();
   config.single_precision_waves = proto.single_precision_waves();
+  config.quality.split_halves = proto.quality().split_halves();
   out.violations = edge.Take();
   return out;
 }

@@ -180,6 +180,7 @@ v1::SessionConfig ConfigToProto(const ReconstructionConfig& config) {
   snapshots.set_history(static_cast<std::uint32_t>(config.snapshots.history));
   out.set_deterministic(config.deterministic);
   out.set_single_precision_waves(config.single_precision_waves);
+  out.mutable_quality()->set_split_halves(config.quality.split_halves);
   return out;
 }
 

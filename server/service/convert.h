@@ -38,6 +38,7 @@ v1::SessionConfig ConfigToProto(const ReconstructionConfig& config);
 v1::IngestCounters CountersToProto(const IngestCounters& counters);
 v1::IterationMetrics MetricsToProto(const IterationRecord& record);
 v1::FitMetrics FitToProto(const FitMetrics& fit);
+v1::SplitHalves HalvesToProto(const SplitHalvesStatus& halves);
 // Fills in the part of the resource that the engine knows; name, config, times and device are the
 // session's.
 void ProgressToProto(const Progress& progress, v1::Session& session);

@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "engine/base/status_macros.h"
+#include "engine/solver/plausibility.h"
 #include "server/service/convert.h"
 #include "server/service/errors.h"
 #include "server/service/handlers.h"
@@ -26,6 +27,7 @@ absl::Status Plan(Core& core, const std::string& id, const v1::SessionConfig& re
   const PixelSize pixel = ObjectPixelSize(config.optics, config.detector);
   response.set_pixel_size_y_m(pixel.y_m);
   response.set_pixel_size_x_m(pixel.x_m);
+  for (const std::string& warning : SettingsWarnings(config)) response.add_warnings(warning);
   return absl::OkStatus();
 }
 

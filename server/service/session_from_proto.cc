@@ -14,6 +14,23 @@ FitMetrics FitFromProto(const v1::FitMetrics& fit) {
           .poisson_nll = fit.poisson_nll()};
 }
 
+SplitHalvesStatus HalvesFromProto(const v1::SplitHalves& halves) {
+  SplitHalvesStatus out{.iterations = halves.iterations(),
+                        .iterations_planned = halves.iterations_planned(),
+                        .ring_correlation = {}};
+  if (!halves.has_ring_correlation()) return out;
+  const v1::RingCorrelation& rings = halves.ring_correlation();
+  out.ring_correlation = {.side_px = static_cast<int>(rings.side_px()),
+                          .correlation = {rings.correlation().begin(), rings.correlation().end()},
+                          .half_bit_of_nyquist = rings.half_bit_of_nyquist(),
+                          .one_bit_of_nyquist = rings.one_bit_of_nyquist(),
+                          .half_bit_resolution_m = rings.half_bit_resolution_m(),
+                          .one_bit_resolution_m = rings.one_bit_resolution_m(),
+                          .mean_to_half_nyquist = rings.mean_to_half_nyquist(),
+                          .mean_to_nyquist = rings.mean_to_nyquist()};
+  return out;
+}
+
 }  // namespace
 
 IngestCounters CountersFromProto(const v1::IngestCounters& counters) {
@@ -74,6 +91,7 @@ Progress ProgressFromProto(const v1::Session& session) {
   out.snapshot_version = session.snapshot_version();
   if (session.has_metrics()) out.last = MetricsFromProto(session.metrics());
   if (session.has_final_fit()) out.final_fit = FitFromProto(session.final_fit());
+  if (session.has_split_halves()) out.split_halves = HalvesFromProto(session.split_halves());
   out.warnings.assign(session.warnings().begin(), session.warnings().end());
   return out;
 }

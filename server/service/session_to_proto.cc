@@ -49,6 +49,24 @@ v1::FitMetrics FitToProto(const FitMetrics& fit) {
   return out;
 }
 
+v1::SplitHalves HalvesToProto(const SplitHalvesStatus& halves) {
+  v1::SplitHalves out;
+  out.set_iterations(halves.iterations);
+  out.set_iterations_planned(halves.iterations_planned);
+  if (!halves.ring_correlation) return out;
+  const RingCorrelation& rings = *halves.ring_correlation;
+  v1::RingCorrelation& to = *out.mutable_ring_correlation();
+  to.set_side_px(static_cast<std::uint32_t>(rings.side_px));
+  to.mutable_correlation()->Assign(rings.correlation.begin(), rings.correlation.end());
+  to.set_half_bit_of_nyquist(rings.half_bit_of_nyquist);
+  to.set_one_bit_of_nyquist(rings.one_bit_of_nyquist);
+  to.set_half_bit_resolution_m(rings.half_bit_resolution_m);
+  to.set_one_bit_resolution_m(rings.one_bit_resolution_m);
+  to.set_mean_to_half_nyquist(rings.mean_to_half_nyquist);
+  to.set_mean_to_nyquist(rings.mean_to_nyquist);
+  return out;
+}
+
 void ProgressToProto(const Progress& progress, v1::Session& session) {
   session.set_state(ToProto(progress.state));
   session.set_end_of_data(ToProto(progress.end_of_data));
@@ -73,6 +91,9 @@ void ProgressToProto(const Progress& progress, v1::Session& session) {
   if (progress.last.has_value()) *session.mutable_metrics() = MetricsToProto(*progress.last);
   if (progress.final_fit.has_value()) {
     *session.mutable_final_fit() = FitToProto(*progress.final_fit);
+  }
+  if (progress.split_halves.has_value()) {
+    *session.mutable_split_halves() = HalvesToProto(*progress.split_halves);
   }
   session.set_device_bytes(progress.device_bytes);
   session.mutable_warnings()->Assign(progress.warnings.begin(), progress.warnings.end());

@@ -220,6 +220,36 @@ TEST_F(DurabilityTest, ResultsAreThereUntilTheyAreDeleted) {
               FailsWith(grpc::StatusCode::NOT_FOUND, "SESSION_NOT_FOUND"));
 }
 
+TEST_F(DurabilityTest, SplitHalvesThatWereInterruptedAreDoneAgain) {
+  const TestScan scan(100, 64, 3);
+  v1::SessionConfig config = scan.Config(150);
+  config.mutable_quality()->set_split_halves(true);
+  Start();
+  const std::string name = Create(config);
+  SendPositions(name, scan, 0, scan.points());
+  SendFrames(name, scan, 0, scan.points());
+  // With a checkpoint of the finished run.
+  const v1::Session before = api()
+                                 .Await(name,
+                                        [](const v1::Session& s) {
+                                          return s.split_halves().iterations() > 50 &&
+                                                 s.checkpoint_version() == s.snapshot_version();
+                                        })
+                                 .value;
+  ASSERT_EQ(before.state(), v1::SESSION_STATE_REFINING);
+  Restart();
+  const v1::Session after = api().AwaitEnd(name).value;
+  ExpectSameResult(after, before);
+  EXPECT_EQ(after.iteration(), 150);
+  EXPECT_EQ(after.restarts(), 1);
+  EXPECT_EQ(after.split_halves().iterations(), 300);
+  EXPECT_TRUE(after.split_halves().has_ring_correlation());
+
+  Restart();  // It is part of the result.
+  EXPECT_EQ(api().Get(name).value.split_halves().SerializeAsString(),
+            after.split_halves().SerializeAsString());
+}
+
 TEST_F(DurabilityTest, ResultsGoWhenTheirTimeIsOver) {
   Start();
   const v1::Session ended = Undisturbed(SmallScan());

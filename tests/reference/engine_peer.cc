@@ -4,6 +4,7 @@
 //   engine_peer copy-npy IN.npy OUT.npy
 //   engine_peer write-npz OUT.npz
 //   engine_peer write-result OUT.cxi
+//   engine_peer correlate A.npy B.npy OUT.npz    Fourier ring correlation of two complex images
 //   engine_peer simulate raster|spiral|modes OUT.npz OUT.cxi  without noise; modes: raster, 3
 //
 // Errors go to standard error; then the exit code is 1.
@@ -17,6 +18,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/io/cxi.h"
 #include "engine/io/npy.h"
+#include "engine/quality/frc.h"
 #include "engine/simulation/simulation.h"
 
 namespace ptychoserve {
@@ -102,6 +104,27 @@ absl::Status WriteExampleResult(const std::string& out) {
   return WriteCxiResult(out, result);
 }
 
+absl::StatusOr<PlacedObject> ReadObject(const std::string& path) {
+  PlacedObject out;
+  PS_ASSIGN_OR_RETURN(out.object, ReadProbeNpy(path));
+  out.canvas = out.scanned = {0, 0, out.object.shape};
+  out.coverage = {out.object.shape, std::vector<float>(out.object.data.size(), 1)};
+  return out;
+}
+
+absl::Status CorrelateImages(const std::string& a, const std::string& b, const std::string& out) {
+  PS_ASSIGN_OR_RETURN(const PlacedObject first, ReadObject(a));
+  PS_ASSIGN_OR_RETURN(const PlacedObject second, ReadObject(b));
+  PS_ASSIGN_OR_RETURN(const RingCorrelation rings, Compare(first, second, {1e-8, 1e-8}));
+  const RingThresholds thresholds = ThresholdsOf(rings.side_px);
+  return WriteNpz(out, {{"correlation", Vector(rings.correlation)},
+                        {"half_bit", Vector(thresholds.half_bit)},
+                        {"one_bit", Vector(thresholds.one_bit)},
+                        {"figures", Vector({rings.half_bit_of_nyquist, rings.one_bit_of_nyquist,
+                                            rings.half_bit_resolution_m, rings.one_bit_resolution_m,
+                                            rings.mean_to_half_nyquist, rings.mean_to_nyquist})}});
+}
+
 absl::Status Simulate(const std::string& pattern, const std::string& npz, const std::string& cxi) {
   SimulationConfig config;
   config.points = 9;
@@ -155,6 +178,9 @@ absl::Status Run(const std::vector<std::string>& args) {
   if (command == "copy-npy" && args.size() == 3) return CopyNpy(args[1], args[2]);
   if (command == "write-npz" && args.size() == 2) return WriteExampleNpz(args[1]);
   if (command == "write-result" && args.size() == 2) return WriteExampleResult(args[1]);
+  if (command == "correlate" && args.size() == 4) {
+    return CorrelateImages(args[1], args[2], args[3]);
+  }
   if (command == "simulate" && args.size() == 4) return Simulate(args[1], args[2], args[3]);
   return absl::InvalidArgumentError("unknown command; see the head of engine_peer.cc");
 }

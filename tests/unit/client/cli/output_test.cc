@@ -7,6 +7,7 @@
 
 #include "client/cli/exit_codes.h"
 #include "client/cli/progress_line.h"
+#include "client/cli/session_view.h"
 #include "client/cpp/internal/status_conversion.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -119,6 +120,31 @@ TEST(ProgressLine, ShowsThePowersOfSeveralModes) {
   session.mutable_metrics()->add_mode_powers(0.7124);
   session.mutable_metrics()->add_mode_powers(0.2876);
   EXPECT_THAT(ProgressLine(session, 0, 0), ::testing::HasSubstr("R 0.1835 | modes 0.712 0.288 |"));
+}
+
+TEST(ProgressLine, ShowsHowFarTheSplitHalvesAre) {
+  v1::Session session = Example();
+  session.set_state(v1::SESSION_STATE_REFINING);
+  session.mutable_split_halves()->set_iterations(30);
+  session.mutable_split_halves()->set_iterations_planned(120);
+  EXPECT_EQ(ProgressLine(session, 516, 60),
+            "[#####---------------] frames 258/516 | points 240 | it 12 (8.3/s) | R 0.1835 | "
+            "halves 30/120 | REFINING");
+  session.set_state(v1::SESSION_STATE_COMPLETED);
+  EXPECT_THAT(ProgressLine(session, 516, 60), ::testing::Not(::testing::HasSubstr("halves")));
+}
+
+TEST(DescribeSession, ShowsTheSplitHalves) {
+  v1::Session session = Example();
+  session.mutable_split_halves()->set_iterations(30);
+  session.mutable_split_halves()->set_iterations_planned(120);
+  EXPECT_THAT(DescribeSession(session), ::testing::HasSubstr("halves     30 of 120 iterations"));
+  v1::RingCorrelation& rings = *session.mutable_split_halves()->mutable_ring_correlation();
+  rings.set_side_px(256);
+  rings.set_half_bit_of_nyquist(0.5781);
+  rings.set_half_bit_resolution_m(1.73e-8);
+  EXPECT_THAT(DescribeSession(session),
+              ::testing::HasSubstr("halves     half-bit 0.578 of Nyquist (1.73e-08 m)"));
 }
 
 TEST(ProgressLine, HasNoBarWhenTheEndIsNotKnown) {

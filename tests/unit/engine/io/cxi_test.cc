@@ -226,6 +226,8 @@ CxiResult SmallResult() {
   result.window_col = {2, 3.75};
   result.metric_names = {"iteration", "r_factor", "object_change"};
   result.metrics = {1, 0.5, 0.1, 2, 0.25, 0.05};
+  result.ring_correlation = {1, 0.75, 0.5, 0.25};
+  result.half_bit_resolution_m = 2.5e-8;
   result.config_json = "{\"optics\": {}}";
   result.session_json = "{}";
   return result;
@@ -256,6 +258,8 @@ TEST(CxiResult, RoundTrip) {
   EXPECT_EQ(read->window_col, written.window_col);
   EXPECT_EQ(read->metric_names, written.metric_names);
   EXPECT_EQ(read->metrics, written.metrics);
+  EXPECT_EQ(read->ring_correlation, written.ring_correlation);
+  EXPECT_EQ(read->half_bit_resolution_m, written.half_bit_resolution_m);
   EXPECT_EQ(read->config_json, written.config_json);
   EXPECT_EQ(read->session_json, written.session_json);
 }

@@ -26,8 +26,16 @@ class FakeSessionTest : public ::testing::Test {
     config.run.min_points_to_start = 4;
     config.run.it_ends_after = 5;
     config.snapshots.min_interval_ms = 0;
-    config.probe.initial = ComplexStack(1, {kSide, kSide}, Complex64(1));
+    config.probe.initial = Spot();
     return config;
+  }
+  // A beam that has nothing to be warned of: 9 of 16 pixels wide.
+  static ComplexStack Spot() {
+    ComplexStack probe(1, {kSide, kSide});
+    for (int y = 4; y < 13; ++y) {
+      for (int x = 4; x < 13; ++x) probe.data[static_cast<std::size_t>(y * kSide + x)] = 1;
+    }
+    return probe;
   }
   void Start(const ReconstructionConfig& config) {
     ReconstructionOptions options = options_;

@@ -131,6 +131,7 @@ constexpr char kFullConfig[] = R"pb(
   deterministic: true
   single_precision_waves: true
   keep_input: true
+  quality { split_halves: true }
 )pb";
 
 // The least that is accepted.
@@ -339,6 +340,39 @@ TEST(ProgressConversion, RejectionsAreListedByReason) {
   EXPECT_EQ(out.rejections(0).count(), 3);
   EXPECT_EQ(out.rejections(0).first_frame_id(), 41);
   EXPECT_EQ(out.rejections(0).detail(), "short");
+}
+
+TEST(ProgressConversion, SplitHalvesSurviveTheWayThereAndBack) {
+  Progress progress;
+  v1::Session session;
+  ProgressToProto(progress, session);
+  EXPECT_FALSE(session.has_split_halves());
+  EXPECT_FALSE(ProgressFromProto(session).split_halves.has_value());
+
+  progress.split_halves = {.iterations = 7, .iterations_planned = 40, .ring_correlation = {}};
+  ProgressToProto(progress, session);
+  EXPECT_FALSE(session.split_halves().has_ring_correlation());
+  progress.split_halves->ring_correlation = {.side_px = 6,
+                                             .correlation = {1, 0.75, 0.5},
+                                             .half_bit_of_nyquist = 0.6,
+                                             .one_bit_of_nyquist = 0.5,
+                                             .half_bit_resolution_m = 2e-8,
+                                             .one_bit_resolution_m = 3e-8,
+                                             .mean_to_half_nyquist = 0.9,
+                                             .mean_to_nyquist = 0.8};
+  ProgressToProto(progress, session);
+  std::vector<std::string> unset;
+  CollectUnset(session.split_halves(), "split_halves", unset);
+  EXPECT_THAT(unset, testing::IsEmpty());
+  const Progress back = ProgressFromProto(session);
+  ASSERT_TRUE(back.split_halves && back.split_halves->ring_correlation);
+  EXPECT_EQ(back.split_halves->iterations, 7);
+  EXPECT_EQ(back.split_halves->iterations_planned, 40);
+  EXPECT_EQ(back.split_halves->ring_correlation->correlation,
+            progress.split_halves->ring_correlation->correlation);
+  v1::Session again;
+  ProgressToProto(back, again);
+  EXPECT_TRUE(MessageDifferencer::Equals(again.split_halves(), session.split_halves()));
 }
 
 TEST(ProgressConversion, TimeKeepsNanosecondsBeforeTheEpoch) {

@@ -1,0 +1,258 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/command.h"
+#include "client/cli/exit_codes.h"
+#include "client/cli/interrupt.h"
+#include "client/cli/orient_plan.h"
+#include "client/cli/output.h"
+#include "client/cli/session_flags.h"
+#include "client/cli/side_by_side.h"
+#include "engine/base/status_macros.h"
+#include "engine/io/cxi.h"
+
+namespace ptychoserve::cli {
+namespace {
+
+constexpr char kFooter[] = R"(
+Which way frames and positions belong together is told by how well the reconstruction of some
+neighbouring frames explains them. Of the 64 combinations of orientations and directions, four can
+be told apart; each is run in a session of its own, which is deleted afterwards.
+Exit code 0: the declared orientation (of --config; identity by default) is the best by at least
+--margin. 4: it is not; what is recommended is printed.
+Examples:
+  ptychoctl orient scan.cxi --probe scan.cxi:/entry_1/instrument_1/initial_probe
+  ptychoctl orient scan.cxi --config beamline.txt --frames 200 --json)";
+
+constexpr char kDefaultSchedule[] = "dm:40,ml_grad:10";
+
+struct Options {
+  std::string path;
+  SessionFlags session;
+  std::int64_t frames = 100;
+  double margin = 0.1;
+  bool quiet = false;
+};
+
+struct Candidate {
+  OrientationClass setting;
+  v1::Session session;  // As it has ended.
+
+  double r_factor() const {
+    return session.has_final_fit() ? session.final_fit().r_factor()
+                                   : std::numeric_limits<double>::infinity();
+  }
+};
+
+// The settings to run, without the orientation: a complete scan of `frames` frames.
+absl::StatusOr<v1::SessionConfig> ConfigOf(const Options& options, const CxiScanInfo& scan,
+                                           const std::vector<std::int64_t>& frames) {
+  SessionFlags flags = options.session;
+  if (flags.schedule.empty() && !flags.iterations) flags.schedule = kDefaultSchedule;
+  PS_ASSIGN_OR_RETURN(v1::SessionConfig config, BuildConfig(flags, &scan));
+  const auto count = static_cast<std::uint32_t>(frames.size());
+  config.mutable_scan()->set_expected_points(count);
+  config.mutable_scan()->set_capacity(count);
+  v1::ScanBounds& bounds = *config.mutable_scan()->mutable_bounds();
+  const auto range = [&frames](const std::vector<double>& values) {
+    const auto less = [&values](std::int64_t a, std::int64_t b) {
+      return values[static_cast<std::size_t>(a)] < values[static_cast<std::size_t>(b)];
+    };
+    const auto [low, high] = std::minmax_element(frames.begin(), frames.end(), less);
+    return std::pair(values[static_cast<std::size_t>(*low)],
+                     values[static_cast<std::size_t>(*high)]);
+  };
+  const auto [y_min, y_max] = range(scan.y_m);
+  const auto [x_min, x_max] = range(scan.x_m);
+  bounds.set_y_min_m(y_min);
+  bounds.set_y_max_m(y_max);
+  bounds.set_x_min_m(x_min);
+  bounds.set_x_max_m(x_max);
+  config.mutable_run()->set_min_points_to_start(count);
+  config.mutable_quality()->Clear();
+  return config;
+}
+
+// On one line of stderr, in place on a terminal.
+class ProgressLine {
+ public:
+  explicit ProgressLine(bool shown) : shown_(shown && isatty(STDERR_FILENO) == 1) {}
+  ~ProgressLine() {
+    if (shown_) std::fputs("\r\033[K", stderr);
+  }
+  void Show(const std::vector<v1::Session>& under_way) const {
+    if (!shown_) return;
+    std::string line = absl::StrCat(under_way.size(), " sessions under way:");
+    for (const v1::Session& s : under_way) {
+      absl::StrAppendFormat(&line, " it %d R %.3f", s.iteration(), s.metrics().r_factor());
+    }
+    std::fprintf(stderr, "\r\033[K%s", line.c_str());
+    std::fflush(stderr);
+  }
+
+ private:
+  const bool shown_;
+};
+
+struct Verdict {
+  Orientation declared = Orientation::kIdentity;
+  Orientation recommended = Orientation::kIdentity;
+  double margin = 0;  // By how much the second one's R is above the best one's, as a part of it.
+  bool clear = false;
+  bool confirmed = false;
+};
+
+// Of candidates by rising R.
+Verdict Judge(const std::vector<Candidate>& ranked, Orientation declared, double least_margin) {
+  Verdict v;
+  v.declared = declared;
+  const OrientationClass& best = ranked[0].setting;
+  const bool declared_is_best = best.orientation == declared;
+  v.recommended = best.orientation;
+  v.margin = ranked[1].r_factor() / ranked[0].r_factor() - 1;
+  v.clear = v.margin >= least_margin;
+  v.confirmed = v.clear && declared_is_best;
+  return v;
+}
+
+Json ToJson(const std::vector<Candidate>& ranked, const Verdict& v, std::size_t frames) {
+  Json list = Json::array();
+  for (const Candidate& c : ranked) {
+    const v1::FitMetrics& fit = c.session.final_fit();
+    list.push_back({{"orientation", ApiName(c.setting.orientation)},
+                    {"twin", ApiName(c.setting.twin)},
+                    {"or_positions", c.setting.instead},
+                    {"r_factor", fit.r_factor()},
+                    {"gaussian", fit.gaussian()},
+                    {"poisson_nll", fit.poisson_nll()},
+                    {"failure", c.session.failure()}});
+  }
+  return {{"frames", frames},
+          {"declared", ApiName(v.declared)},
+          {"recommended", ApiName(v.recommended)},
+          {"recommended_twin", list[0]["twin"]},
+          {"margin", std::isfinite(v.margin) ? Json(v.margin) : Json(nullptr)},
+          {"clear", v.clear},
+          {"confirmed", v.confirmed},
+          {"candidates", list}};
+}
+
+void Print(const std::vector<Candidate>& ranked, const Verdict& v) {
+  constexpr char kRow[] = "%-26s %-26s %8s %10s %12s  %s";
+  PrintLine(absl::StrFormat(kRow, "ORIENTATION", "ITS TWIN", "R", "GAUSSIAN", "POISSON NLL",
+                            "OR, WITH THE DECLARED ONE"));
+  for (const Candidate& c : ranked) {
+    const v1::FitMetrics& fit = c.session.final_fit();
+    const bool ended = c.session.has_final_fit();
+    PrintLine(
+        absl::StrFormat(kRow, ApiName(c.setting.orientation), ApiName(c.setting.twin),
+                        ended ? absl::StrFormat("%.4f", fit.r_factor()) : "failed",
+                        ended ? absl::StrFormat("%.4f", fit.gaussian()) : "",
+                        ended ? absl::StrFormat("%.3f", fit.poisson_nll()) : "",
+                        c.setting.orientation == v.declared ? "(declared)" : c.setting.instead));
+  }
+  const OrientationClass& best = ranked[0].setting;
+  if (!v.clear) {
+    PrintLine(absl::StrFormat(
+        "no clear answer: the second R is %.1f %% above the best; try more --frames, more "
+        "--iterations, or a better --probe",
+        100 * v.margin));
+  } else if (v.confirmed) {
+    PrintLine(
+        absl::StrFormat("the declared detector.orientation, %s, is right: the next R is "
+                        "%.1f %% above its own",
+                        ApiName(v.declared), 100 * v.margin));
+  } else {
+    PrintLine(absl::StrFormat(
+        "recommended: detector.orientation = %s, or %s, which the data cannot tell from it: the "
+        "object's phase has the other sign then; or %s. The next R is %.1f %% above",
+        ApiName(best.orientation), ApiName(best.twin), best.instead, 100 * v.margin));
+  }
+}
+
+absl::Status Orient(const Options& options, Context& context) {
+  auto scan = CxiScanReader::Open(options.path);
+  if (!scan.ok()) return BadInput(scan.status());
+  const CxiScanInfo& info = (*scan)->info();
+  if (info.x_m.empty()) {
+    return BadInput(absl::InvalidArgumentError(absl::StrCat(options.path, " has no positions")));
+  }
+  const std::vector<std::int64_t> frames = CentralFrames(info.y_m, info.x_m, options.frames);
+  PS_ASSIGN_OR_RETURN(const v1::SessionConfig config, ConfigOf(options, info, frames));
+  const Orientation declared = OrientationOf(config);
+  std::vector<Candidate> candidates;
+  std::vector<v1::SessionConfig> configs;
+  for (OrientationClass& setting : OrientationClasses(declared)) {
+    configs.push_back(config);
+    PS_RETURN_IF_ERROR(BadInput(SetOrientation(setting.orientation, configs.back())));
+    candidates.push_back({std::move(setting), {}});
+  }
+  PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, context.Connect());
+  CatchInterrupts();
+  {
+    const ProgressLine line(!options.quiet);
+    std::string prefix = options.session.session_id;
+    if (prefix.empty()) {  // Unique among those who call it at the same time.
+      prefix = absl::StrCat("orient-", getpid(), "-",
+                            std::chrono::system_clock::now().time_since_epoch().count());
+    }
+    PS_ASSIGN_OR_RETURN(std::vector<v1::Session> ended,
+                        RunSideBySide(*client, **scan, frames, configs, prefix,
+                                      [&line](const auto& under_way) { line.Show(under_way); }));
+    for (std::size_t k = 0; k < candidates.size(); ++k) {
+      candidates[k].session = std::move(ended[k]);
+    }
+  }
+  std::stable_sort(
+      candidates.begin(), candidates.end(),
+      [](const Candidate& a, const Candidate& b) { return a.r_factor() < b.r_factor(); });
+  if (!candidates[0].session.has_final_fit()) {
+    context.exit_code = kExitSessionFailed;
+    return absl::InternalError(
+        absl::StrCat("no session has a result: ", candidates[0].session.failure()));
+  }
+  const Verdict verdict = Judge(candidates, declared, options.margin);
+  if (context.json) {
+    PrintLine(ToJson(candidates, verdict, frames.size()).dump());
+  } else {
+    Print(candidates, verdict);
+  }
+  if (!verdict.confirmed) context.exit_code = kExitNotConfirmed;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddOrient(CLI::App& app, Context& context) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = AddCommand(
+      app, context, "orient", "Find the orientation of the frames by short reconstructions",
+      kFooter, [options, &context] { return Orient(*options, context); });
+  AddServerOption(command, context);
+  command->add_option("scan", options->path, "Scan, CXI")->required();
+  command
+      ->add_option("--frames", options->frames,
+                   "Reconstruct so many frames, those in the middle of the scan")
+      ->capture_default_str()
+      ->check(CLI::Range(4, 10'000));
+  command
+      ->add_option("--margin", options->margin,
+                   "The second R has to be larger than the best by this part of it")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_flag("--quiet,-q", options->quiet, "No progress");
+  AddSessionFlags(command, options->session);
+}
+
+}  // namespace ptychoserve::cli
