@@ -86,7 +86,7 @@ void EpiePasses::RunChunk(const Args& args, int place, int count, std::size_t la
                      .subpixel = subpixel_,
                      .points_per_block = 1},
                     on);
-  // Without a tolerated deviation and with β = 1 the factor is √I / |Ψ| - 1.
+  // Without a tolerated deviation the factor is then √I / |Ψ| - 1.
   LaunchColumns(
       {.batch = batch,
        .frames = state.frames,
@@ -95,7 +95,8 @@ void EpiePasses::RunChunk(const Args& args, int place, int count, std::size_t la
        .figures = state.figures,
        .rule = ColumnRule::kModulus,
        .scale = state.scale,
-       .beta = 1.0f,
+       .modulus = 1.0f,
+       .trial = -1.0f,
        .kept_deviation = no_deviation_.data(),
        .sums = column_sums_.data() + number * plan_.chunk * (frame_.cols / kColumnsPerBlock)},
       on);
