@@ -14,12 +14,16 @@ constexpr std::int64_t kGraceIterations = 10;
 // Up to so many times the smallest R a snapshot is worth going back to; what is above is on its way
 // out, or, in a run that wanders, no better than one that is kept already.
 constexpr double kGoodFactor = 2;
+// ePIE can leave a solution slowly: R then rises for good, by some per mille an iteration, while in
+// a run that settles it never does.
+constexpr double kDriftedFactor = 1.1;
+constexpr double kSettledFactor = 1.02;
 // With so many more points R is not what it was.
 constexpr double kManyNewPoints = 1.25;
 
 }  // namespace
 
-bool DivergenceWatch::Diverged(const IterationRecord& record) {
+bool DivergenceWatch::Diverged(const IterationRecord& record, bool may_drift) {
   const double r = record.metrics.r_factor;
   if (!record.metrics.finite || !std::isfinite(r)) return true;
   if (record.stage != stage_ || static_cast<double>(record.active_points) >
@@ -27,15 +31,18 @@ bool DivergenceWatch::Diverged(const IterationRecord& record) {
     smallest_r_points_ = record.active_points;
     smallest_r_ = r;
   }
-  if (record.stage != stage_ || record.active_points != points_) iterations_ = 0;
+  if (record.stage != stage_ || record.active_points != points_) {
+    iterations_ = 0;
+    settled_r_ = r;
+  }
   stage_ = record.stage;
   points_ = record.active_points;
-  if (iterations_++ >= kGraceIterations &&
-      r > std::max(kExplodedFactor * smallest_r_, kExplodedAtLeast)) {
-    return true;
-  }
+  const bool exploded = r > std::max(kExplodedFactor * smallest_r_, kExplodedAtLeast);
+  const bool drifted = may_drift && r > kDriftedFactor * settled_r_;
+  if (iterations_++ >= kGraceIterations && (exploded || drifted)) return true;
   smallest_r_ = std::min(smallest_r_, r);
-  if (r <= kGoodFactor * smallest_r_) {
+  settled_r_ = std::min(settled_r_, r);
+  if (r <= (may_drift ? kSettledFactor * settled_r_ : kGoodFactor * smallest_r_)) {
     found_good_ = record.iteration;
     if (candidate_ != nullptr) NoteSnapshot(std::exchange(candidate_, nullptr));
   }
@@ -51,6 +58,7 @@ void DivergenceWatch::NoteSnapshot(std::shared_ptr<const Snapshot> snapshot) {
 void DivergenceWatch::NoteRollback(std::int64_t iteration) {
   worthless_to_ = iteration;
   iterations_ = 0;
+  settled_r_ = std::numeric_limits<double>::infinity();
   if (good_ == nullptr) good_ = std::exchange(candidate_, nullptr);
   Keep(candidate_, nullptr);
 }

@@ -27,8 +27,10 @@ class DivergenceWatch {
   // `retire` is given the snapshots that are needed no longer.
   explicit DivergenceWatch(Retire retire) : retire_(std::move(retire)) {}
 
-  // `record` is that of the iteration just done. True when the run has diverged.
-  bool Diverged(const IterationRecord& record);
+  // `record` is that of the iteration just done. True when the run has diverged. With `may_drift`,
+  // for ePIE, an R a tenth above the smallest with these points, 10 iterations after they or the
+  // stage began, is divergence as well, and a snapshot is good up to 2 % above it.
+  bool Diverged(const IterationRecord& record, bool may_drift = false);
   // A snapshot has come, maybe some iterations after it was begun.
   void NoteSnapshot(std::shared_ptr<const Snapshot> snapshot);
   // The run starts from `snapshot`.
@@ -55,6 +57,8 @@ class DivergenceWatch {
   std::int64_t iterations_ = 0;         // In this stage with these points.
   std::int64_t smallest_r_points_ = 0;  // When smallest_r_ was begun.
   double smallest_r_ = std::numeric_limits<double>::infinity();
+  // In this stage with these points, since the last rollback.
+  double settled_r_ = std::numeric_limits<double>::infinity();
   std::int64_t found_good_ = 0;     // The last iteration that began well.
   std::int64_t worthless_to_ = -1;  // Snapshots of iterations up to this one.
   std::shared_ptr<const Snapshot> good_, candidate_;

@@ -425,7 +425,8 @@ absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
     history.push_back(record);
     if (history.size() > kHistoryLimit) history.pop_front();
   }
-  if (watch.Diverged(record)) return RollBack(record);
+  const bool may_drift = std::holds_alternative<EpieConfig>(algorithm);
+  if (watch.Diverged(record, may_drift)) return RollBack(record);
   WarnIfStalled();
   PS_RETURN_IF_ERROR(MaybeStartSnapshot(settings.snapshots));
   options.on_progress();

@@ -28,11 +28,11 @@ using ::testing::SizeIs;
 class DivergenceWatchTest : public ::testing::Test {
  protected:
   // One more iteration with that R; whether it has diverged.
-  bool Iterate(double r, bool finite = true) {
+  bool Iterate(double r, bool finite = true, bool may_drift = false) {
     IterationRecord record{.iteration = ++iteration_, .stage = stage_, .active_points = points_};
     record.metrics.r_factor = r;
     record.metrics.finite = finite;
-    return watch_.Diverged(record);
+    return watch_.Diverged(record, may_drift);
   }
   void Iterate(int times, double r) {
     for (int i = 0; i < times; ++i) ASSERT_FALSE(Iterate(r)) << r;
@@ -53,6 +53,33 @@ class DivergenceWatchTest : public ::testing::Test {
   int stage_ = 0;
   std::int64_t points_ = 100;
 };
+
+TEST_F(DivergenceWatchTest, SlowRiseIsDivergenceForEpieAloneAndGoesBackToTheBottom) {
+  for (const bool epie : {true, false}) {
+    stage_ = epie ? 1 : 2;
+    double r = 0.2;
+    for (int i = 0; i < 12; ++i) ASSERT_FALSE(Iterate(r -= 0.003, true, epie)) << r;
+    const std::int64_t bottom = iteration_;
+    Arrive();
+    int rising = 0;
+    while (rising < 40 && !Iterate(r += 0.002, true, epie)) {
+      ++rising;
+      Arrive();
+    }
+    EXPECT_EQ(rising, epie ? 8 : 40) << "0.164 up to 0.1804";
+    if (epie) {
+      EXPECT_EQ(LastGood(), bottom);
+      watch_.NoteRollback(iteration_);
+      EXPECT_FALSE(Iterate(r, true, epie)) << "judged anew";
+    }
+  }
+}
+
+TEST_F(DivergenceWatchTest, NewPointsMayRaiseTheRFactorOfEpie) {
+  for (int i = 0; i < 20; ++i) ASSERT_FALSE(Iterate(0.1, true, true));
+  points_ += 5;
+  for (int i = 0; i < 20; ++i) ASSERT_FALSE(Iterate(0.15, true, true));
+}
 
 TEST_F(DivergenceWatchTest, WhatIsNotFiniteHasDivergedAtOnce) {
   EXPECT_FALSE(Iterate(0.5));

@@ -182,7 +182,8 @@ TEST_F(RestoredTest, WhatDoesNotFitTheSessionIsRefused) {
       HasSubstr("the restored exit waves are 7 x 16 x 16; those of 8 points with 1 modes are"));
 
   checkpoint.exit_waves.reset();
-  checkpoint.momentum = MomentumState{ComplexStack(1, {64, 80}), ComplexStack(2, {kSide, kSide}), 3};
+  checkpoint.momentum =
+      MomentumState{ComplexStack(1, {64, 80}), ComplexStack(2, {kSide, kSide}), 3};
   options.restored = std::make_shared<Checkpoint>(checkpoint);
   EXPECT_THAT(
       std::string(Reconstruction::Create(TwoStages(), device_, options).status().message()),
