@@ -11,7 +11,7 @@ namespace {
 
 constexpr char kNames[] = "dm, raar, ap, ml_grad, ml_gauss, epie, epie_seq or rpie";
 // Of the object; the probe, which every frame lights, takes the steps of ePIE.
-constexpr double kRpieAlpha = 0.1;
+constexpr double kRpieAlpha = 0.3;
 constexpr double kPercent = 100.0;
 
 absl::Status Error(absl::string_view stage, absl::string_view what) {

@@ -5,8 +5,7 @@
 
 #include "engine/backend/cuda/device_types.h"
 
-// The relaxed modulus constraint. Launchers enqueue on `stream`; errors
-// show in cudaGetLastError.
+// The relaxed modulus constraint. Launchers enqueue on `stream`; errors show in cudaGetLastError.
 namespace ptychoserve::cuda {
 
 struct ModulusArgs {

@@ -23,7 +23,7 @@ TEST(ScheduleFlag, ReadsStagesThatCountIterationsAndTheirSum) {
   EXPECT_EQ(schedule->stages[4].epie().max_batch(), 1);
   EXPECT_TRUE(schedule->stages[5].has_raar());
   EXPECT_TRUE(schedule->stages[6].has_alternating_projections());
-  EXPECT_EQ(schedule->stages[7].epie().object_alpha(), 0.1);
+  EXPECT_EQ(schedule->stages[7].epie().object_alpha(), 0.3);
   EXPECT_FALSE(schedule->stages[7].epie().has_probe_alpha());
   EXPECT_EQ(schedule->total_iterations, 80);
 }
