@@ -21,6 +21,7 @@
 #include "client/cli/side_by_side.h"
 #include "engine/base/status_macros.h"
 #include "engine/io/cxi.h"
+#include "engine/scan/orientation.h"
 
 namespace ptychoserve::cli {
 namespace {
@@ -28,9 +29,11 @@ namespace {
 constexpr char kFooter[] = R"(
 Which way frames and positions belong together is told by how well the reconstruction of some
 neighbouring frames explains them. Of the 64 combinations of orientations and directions, four can
-be told apart; each is run in a session of its own, which is deleted afterwards.
-Exit code 0: the declared orientation (of --config; identity by default) is the best by at least
---margin. 4: it is not; what is recommended is printed.
+be told apart, and eight where the probe is known; each is run in a session of its own, which is
+deleted afterwards.
+Exit code 0: the declared orientation (of --config; identity by default) is the best, or the twin of
+the best and no worse, and others are worse by at least --margin. 4: it is not; what is recommended
+is printed.
 Examples:
   ptychoctl orient scan.cxi --probe scan.cxi:/entry_1/instrument_1/initial_probe
   ptychoctl orient scan.cxi --config beamline.txt --frames 200 --json)";
@@ -46,8 +49,11 @@ struct Options {
 };
 
 struct Candidate {
-  OrientationClass setting;
+  Orientation orientation = Orientation::kIdentity;
+  std::string instead;  // See OrientationClass.
   v1::Session session;  // As it has ended.
+
+  Orientation twin() const { return Compose(orientation, Orientation::kRot180); }
 
   double r_factor() const {
     return session.has_final_fit() ? session.final_fit().r_factor()
@@ -108,7 +114,9 @@ class ProgressLine {
 struct Verdict {
   Orientation declared = Orientation::kIdentity;
   Orientation recommended = Orientation::kIdentity;
-  double margin = 0;  // By how much the second one's R is above the best one's, as a part of it.
+  // By how much the R of the best one that is neither the best of all nor its twin lies above that,
+  // as a part of it.
+  double margin = 0;
   bool clear = false;
   bool confirmed = false;
 };
@@ -117,12 +125,20 @@ struct Verdict {
 Verdict Judge(const std::vector<Candidate>& ranked, Orientation declared, double least_margin) {
   Verdict v;
   v.declared = declared;
-  const OrientationClass& best = ranked[0].setting;
-  const bool declared_is_best = best.orientation == declared;
-  v.recommended = best.orientation;
-  v.margin = ranked[1].r_factor() / ranked[0].r_factor() - 1;
+  const Candidate& best = ranked[0];
+  const auto other = std::find_if(ranked.begin(), ranked.end(), [&best](const Candidate& c) {
+    return c.orientation != best.orientation && c.orientation != best.twin();
+  });
+  v.margin = other->r_factor() / best.r_factor() - 1;
   v.clear = v.margin >= least_margin;
-  v.confirmed = v.clear && declared_is_best;
+  // Twins explain the data as well; where one is far worse, the probe is the other's.
+  const auto own = std::find_if(ranked.begin(), ranked.end(), [declared](const Candidate& c) {
+    return c.orientation == declared;
+  });
+  const bool as_good = (declared == best.orientation || declared == best.twin()) &&
+                       own->r_factor() <= (1 + least_margin) * best.r_factor();
+  v.recommended = as_good ? declared : best.orientation;
+  v.confirmed = v.clear && as_good;
   return v;
 }
 
@@ -130,9 +146,9 @@ Json ToJson(const std::vector<Candidate>& ranked, const Verdict& v, std::size_t 
   Json list = Json::array();
   for (const Candidate& c : ranked) {
     const v1::FitMetrics& fit = c.session.final_fit();
-    list.push_back({{"orientation", ApiName(c.setting.orientation)},
-                    {"twin", ApiName(c.setting.twin)},
-                    {"or_positions", c.setting.instead},
+    list.push_back({{"orientation", ApiName(c.orientation)},
+                    {"twin", ApiName(c.twin())},
+                    {"or_positions", c.instead},
                     {"r_factor", fit.r_factor()},
                     {"gaussian", fit.gaussian()},
                     {"poisson_nll", fit.poisson_nll()},
@@ -141,7 +157,7 @@ Json ToJson(const std::vector<Candidate>& ranked, const Verdict& v, std::size_t 
   return {{"frames", frames},
           {"declared", ApiName(v.declared)},
           {"recommended", ApiName(v.recommended)},
-          {"recommended_twin", list[0]["twin"]},
+          {"recommended_twin", ApiName(Compose(v.recommended, Orientation::kRot180))},
           {"margin", std::isfinite(v.margin) ? Json(v.margin) : Json(nullptr)},
           {"clear", v.clear},
           {"confirmed", v.confirmed},
@@ -155,14 +171,13 @@ void Print(const std::vector<Candidate>& ranked, const Verdict& v) {
   for (const Candidate& c : ranked) {
     const v1::FitMetrics& fit = c.session.final_fit();
     const bool ended = c.session.has_final_fit();
-    PrintLine(
-        absl::StrFormat(kRow, ApiName(c.setting.orientation), ApiName(c.setting.twin),
-                        ended ? absl::StrFormat("%.4f", fit.r_factor()) : "failed",
-                        ended ? absl::StrFormat("%.4f", fit.gaussian()) : "",
-                        ended ? absl::StrFormat("%.3f", fit.poisson_nll()) : "",
-                        c.setting.orientation == v.declared ? "(declared)" : c.setting.instead));
+    PrintLine(absl::StrFormat(kRow, ApiName(c.orientation), ApiName(c.twin()),
+                              ended ? absl::StrFormat("%.4f", fit.r_factor()) : "failed",
+                              ended ? absl::StrFormat("%.4f", fit.gaussian()) : "",
+                              ended ? absl::StrFormat("%.3f", fit.poisson_nll()) : "",
+                              c.orientation == v.declared ? "(declared)" : c.instead));
   }
-  const OrientationClass& best = ranked[0].setting;
+  const Candidate& best = ranked[0];
   if (!v.clear) {
     PrintLine(absl::StrFormat(
         "no clear answer: the second R is %.1f %% above the best; try more --frames, more "
@@ -175,9 +190,10 @@ void Print(const std::vector<Candidate>& ranked, const Verdict& v) {
                         ApiName(v.declared), 100 * v.margin));
   } else {
     PrintLine(absl::StrFormat(
-        "recommended: detector.orientation = %s, or %s, which the data cannot tell from it: the "
-        "object's phase has the other sign then; or %s. The next R is %.1f %% above",
-        ApiName(best.orientation), ApiName(best.twin), best.instead, 100 * v.margin));
+        "recommended: detector.orientation = %s, or %s, which explains the data as well with the "
+        "other sign of all phases%s. The next R is %.1f %% above",
+        ApiName(v.recommended), ApiName(best.twin()),
+        best.instead.empty() ? "" : absl::StrCat("; or ", best.instead), 100 * v.margin));
   }
 }
 
@@ -193,10 +209,14 @@ absl::Status Orient(const Options& options, Context& context) {
   const Orientation declared = OrientationOf(config);
   std::vector<Candidate> candidates;
   std::vector<v1::SessionConfig> configs;
-  for (OrientationClass& setting : OrientationClasses(declared)) {
+  for (const OrientationClass& setting : OrientationClasses(declared)) {
+    candidates.push_back({setting.orientation, setting.instead, {}});
+    // A probe that is given is that of one of the two, and leads the other one astray.
+    if (config.probe().has_initial()) candidates.push_back({setting.twin, setting.instead, {}});
+  }
+  for (const Candidate& candidate : candidates) {
     configs.push_back(config);
-    PS_RETURN_IF_ERROR(BadInput(SetOrientation(setting.orientation, configs.back())));
-    candidates.push_back({std::move(setting), {}});
+    PS_RETURN_IF_ERROR(BadInput(SetOrientation(candidate.orientation, configs.back())));
   }
   PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, context.Connect());
   CatchInterrupts();

@@ -35,6 +35,8 @@ struct ReconstructionOptions {
   // Runs what takes milliseconds and must not hold the turns up, such as copying a snapshot; on any
   // thread, but all of it: the end of a session waits for its snapshot.
   RunBeside run_beside = [](const std::function<void()>& work) { work(); };
+  // The same for what takes seconds; nothing but its own session waits for it.
+  RunBeside run_at_leisure = [](const std::function<void()>& work) { work(); };
   // Called, on any thread and without locks held, when a turn would find something to do.
   std::function<void()> on_work = [] {};
   // The run goes on from this one, of the same configuration, in place of starting from nothing:

@@ -300,7 +300,8 @@ void Reconstruction::Impl::BeginSplitHalves(Completion completion) {
   completion_before_halves = completion;
   {
     MutexLock lock(mu);
-    halves = std::make_unique<SplitHalves>(config, *solver, options.run_beside, options.on_work);
+    halves =
+        std::make_unique<SplitHalves>(config, *solver, options.run_at_leisure, options.on_work);
     shown.split_halves = halves->status();
   }
   options.on_progress();

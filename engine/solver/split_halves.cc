@@ -35,12 +35,12 @@ std::int64_t IterationsOfAHalf(const RunConfig& run) {
 
 }  // namespace
 
-SplitHalves::SplitHalves(const ReconstructionConfig& config, Solver& solver, RunBeside run_beside,
-                         std::function<void()> on_work)
+SplitHalves::SplitHalves(const ReconstructionConfig& config, Solver& solver,
+                         RunBeside run_at_leisure, std::function<void()> on_work)
     : config_(config),
       iterations_(IterationsOfAHalf(config.run)),
       solver_(solver),
-      run_beside_(std::move(run_beside)),
+      run_at_leisure_(std::move(run_at_leisure)),
       on_work_(std::move(on_work)) {
   status_.iterations_planned = 2 * iterations_;
   if (iterations_ == 0) GiveUp("run.it_ends_after is 0, so that there is no iteration to repeat");
@@ -96,7 +96,7 @@ void SplitHalves::BeginToCompare() {
         return Compare(objects[0], objects[1], pixel_size);
       });
   comparison_ = task->get_future();
-  run_beside_([task, on_work = on_work_] {
+  run_at_leisure_([task, on_work = on_work_] {
     (*task)();
     on_work();
   });

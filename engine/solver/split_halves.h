@@ -24,8 +24,8 @@ namespace ptychoserve {
 class SplitHalves {
  public:
   // `config` is resolved; `solver` outlives this and has no snapshot under way. The comparison is
-  // run by `run_beside`, and `on_work` called, on any thread, when it is there.
-  SplitHalves(const ReconstructionConfig& config, Solver& solver, RunBeside run_beside,
+  // run by `run_at_leisure`, and `on_work` called, on any thread, when it is there.
+  SplitHalves(const ReconstructionConfig& config, Solver& solver, RunBeside run_at_leisure,
               std::function<void()> on_work);
 
   // At most one iteration. False when there is nothing to do but to wait for the comparison.
@@ -46,7 +46,7 @@ class SplitHalves {
   const ReconstructionConfig config_;
   const std::int64_t iterations_;  // Of each half.
   Solver& solver_;
-  const RunBeside run_beside_;
+  const RunBeside run_at_leisure_;
   const std::function<void()> on_work_;
   int half_ = 0;     // 0: even, 1: odd, 2: both are done.
   RunPosition run_;  // Of this half.

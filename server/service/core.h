@@ -45,6 +45,7 @@ struct Core {
         publish(kPublishThreads),
         ingest(limits_in.ingest_workers),
         imports(1),
+        leisure(1),
         devices(std::move(devices_in), limits_in.host_bytes, on_device_lost),
         sessions(limits_in.max_sessions),
         streams(limits_in.max_streams) {}
@@ -55,11 +56,12 @@ struct Core {
     ingest.Stop();
     admin.Stop();
     devices.Stop();
+    leisure.Stop();
     publish.Stop();
     files.Stop();
     journal.Stop();
   }
-  SessionPools pools() { return {publish, journal, files}; }
+  SessionPools pools() { return {publish, journal, files, leisure}; }
 
   static constexpr int kPublishThreads = 2;
   static constexpr int kJournalThreads = SessionJournal::kLanes;
@@ -73,6 +75,7 @@ struct Core {
   WorkerPool publish;  // Snapshots, events: dashboards never take a detector's threads.
   WorkerPool ingest;   // Decodes frames.
   WorkerPool imports;  // Takes whole sessions in, one after the other.
+  WorkerPool leisure;  // Compares reconstructions.
   DeviceSet devices;
   SessionRegistry sessions;
   StreamSet streams;

@@ -33,6 +33,9 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(SessionStart start,
   options.run_beside = [notify = &pools.notify](std::function<void()> work) {
     notify->Post(std::move(work));
   };
+  options.run_at_leisure = [leisure = &pools.leisure](std::function<void()> work) {
+    leisure->Post(std::move(work));
+  };
   options.on_device_lost = [device = session->device_](const absl::Status& why) {
     device->NoteLost(why);
   };

@@ -39,6 +39,7 @@ struct SessionPools {
   WorkerPool& notify;
   WorkerPool& journal;  // Writes journals.
   WorkerPool& files;    // Writes and removes the other files; a single thread, so in order.
+  WorkerPool& leisure;  // Takes seconds: compares reconstructions.
 };
 
 // How a session begins, or begins again.

@@ -89,5 +89,23 @@ TEST_F(QualityTest, AStopEndsSplitHalvesAndKeepsTheResult) {
   EXPECT_THAT(session.warnings(session.warnings_size() - 1), HasSubstr("split halves"));
 }
 
+TEST_F(QualityTest, UnusualSettingsAreWarnedOfAndNotRefused) {
+  v1::SessionConfig config = SmallScan().Config(5);
+  const auto usual = api().Create(Id("usual"), config);
+  ASSERT_THAT(usual.status, IsOk());
+  EXPECT_EQ(usual.value.warnings_size(), 0);
+
+  config.mutable_optics()->set_distance_m(2050);  // Millimetres.
+  const auto planned = api().Create(Id(), config, /*validate_only=*/true);
+  ASSERT_THAT(planned.status, IsOk());
+  const auto created = api().Create(Id(), config);
+  ASSERT_THAT(created.status, IsOk());
+  for (const v1::Session& session : {planned.value, created.value, api().Get(Name()).value}) {
+    ASSERT_GT(session.warnings_size(), 0);
+    EXPECT_THAT(session.warnings(0),
+                testing::AllOf(HasSubstr("optics.distance_m is 2050 m"), HasSubstr("usual are")));
+  }
+}
+
 }  // namespace
 }  // namespace ptychoserve::integration

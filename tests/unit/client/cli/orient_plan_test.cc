@@ -29,7 +29,7 @@ TEST(OrientPlan, NamesAreThoseOfTheApi) {
   v1::SessionConfig config;
   EXPECT_EQ(OrientationOf(config), Orientation::kIdentity);
   for (const Orientation o : kAllOrientations) {
-    v1::Orientation value;
+    v1::Orientation value = v1::ORIENTATION_UNSPECIFIED;
     ASSERT_TRUE(v1::Orientation_Parse(ApiName(o), &value)) << ApiName(o);
     config.mutable_detector()->set_orientation(value);
     EXPECT_EQ(OrientationOf(config), o);

@@ -45,6 +45,7 @@ class FakeSessionTest : public ::testing::Test {
       held_.push_back(std::move(work));
       if (!hold_) RunHeld();
     };
+    options.run_at_leisure = options.run_beside;
     auto created = Reconstruction::Create(config, device_, options);
     ASSERT_TRUE(created.ok()) << created.status();
     session_ = *std::move(created);

@@ -31,7 +31,7 @@ class SessionRegistryTest : public testing::Test {
       if (!placement.ok()) return placement.status();
       return Session::Create({.id = id, .requested = requested, .config = config},
                              *std::move(placement), {.staging_bytes = 1 << 20},
-                             {notify_, journal_, files_});
+                             {notify_, journal_, files_, leisure_});
     });
   }
   std::vector<std::string> Ids(const SessionRegistry::Page& page) {
@@ -40,7 +40,7 @@ class SessionRegistryTest : public testing::Test {
     return ids;
   }
 
-  WorkerPool notify_{1}, journal_{1}, files_{1};
+  WorkerPool notify_{1}, journal_{1}, files_{1}, leisure_{1};
   DeviceSet devices_{OneDevice(), std::int64_t{1} << 30, [] {}};
   SessionRegistry registry_{5};
 };
