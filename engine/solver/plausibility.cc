@@ -133,7 +133,8 @@ std::vector<std::string> StartWarnings(const ComplexStack& probe, bool probe_is_
   if (probe_is_given && diameter_px > kMostOfWindow * window_px) {
     warnings.push_back(absl::StrFormat(
         "the initial probe is %.3g pixels wide (90 %% of its power) in a window of %d, an "
-        "oversampling of %.2g; usual is 2 or more; check the wavelength and the distances, or use a "
+        "oversampling of %.2g; usual is 2 or more; check the wavelength and the distances, or use "
+        "a "
         "smaller beam or a detector farther away",
         diameter_px, window_px, window_px / diameter_px));
   }
