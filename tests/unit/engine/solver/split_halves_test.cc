@@ -208,6 +208,8 @@ TEST(SplitHalves, AreWhatTwoSessionsOfHalfThePointsComeTo) {
       std::minmax_element(phantom.simulation.y_m().begin(), phantom.simulation.y_m().end());
   config.scan.bounds = ScanBounds{*y_min, *y_max, *x_min, *x_max};
   config.run.min_points_to_start = config.scan.expected_points;
+  config.schedule = {{.algorithm = DifferenceMapConfig{}}, {.algorithm = MlGradientConfig{}}};
+  config.schedule[0].iterations = 27;
   config.run.it_ends_after = 40;
   config.probe.modes = 2;
   config.probe.recentre_every = 7;
