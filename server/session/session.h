@@ -101,8 +101,8 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
 
   // Runs `done` once the session has ended and left the device; at once if it has.
   void WhenRetired(std::function<void()> done);
-  // How long ago it ended, by a clock that nobody sets; for one that had ended before the server was
-  // started, by the calendar until then. Nothing before it has left the device.
+  // How long ago it ended, by a clock that nobody sets; for one that had ended before the server
+  // was started, by the calendar until then. Nothing before it has left the device.
   std::optional<std::chrono::steady_clock::duration> SinceEnd() const;
   // The registry has forgotten the session: watchers are told, it ends, and once it has left the
   // device its files are removed, so that it does not come back. Then `done` is run.

@@ -49,12 +49,12 @@ class Sessions {
           auto placement = devices_.Place(config, 1 << 20);
           FUZZ_CHECK(placement.ok());
           return Session::Create({.id = id, .config = config}, *std::move(placement),
-                                 {.staging_bytes = 1 << 20}, {notify_, journal_, files_});
+                                 {.staging_bytes = 1 << 20}, {notify_, journal_, files_, leisure_});
         });
     FUZZ_CHECK(created.ok());
   }
 
-  WorkerPool notify_{1}, journal_{1}, files_{1};
+  WorkerPool notify_{1}, journal_{1}, files_{1}, leisure_{1};
   DeviceSet devices_{OneDevice(), std::int64_t{1} << 30, [] {}};
   SessionRegistry registry_{8};
 };
