@@ -19,6 +19,9 @@ constexpr double kTolerance = 1e-4;
 // Waves in half precision have 11 bits, and pixels that are hardly lit divide what is left of that
 // by next to nothing.
 constexpr double kHalfTolerance = 2e-2;
+// The longer steps of rPIE amplify rounding: double and single precision on the CPU part by up to
+// 1.4e-4 after three iterations.
+constexpr double kRpieFactor = 4;
 double ToleranceFor(const ProblemOptions& options) {
   return options.half_waves ? kHalfTolerance : kTolerance;
 }
@@ -119,6 +122,9 @@ TEST_P(Agreement, GpuEqualsCpuInEveryIteration) {
     problem_options.measured = true;
   }
   const Problem problem = MakeProblem(problem_options);
+  const auto* epie = std::get_if<EpieConfig>(&algorithm.config);
+  const bool rpie = epie != nullptr && (epie->object_alpha < 1 || epie->probe_alpha < 1);
+  const double tolerance = ToleranceFor(problem_options) * (rpie ? kRpieFactor : 1);
   Deviations worst;
   for (const IterationOptions& options :
        {IterationOptions{}, IterationOptions{.update_object = true, .update_probe = false},
@@ -139,7 +145,7 @@ TEST_P(Agreement, GpuEqualsCpuInEveryIteration) {
       absl::StatusOr<Deviations> deviations = Compare(*gpu, *cpu, /*exit_waves=*/true);
       ASSERT_EQ(deviations.status(), absl::OkStatus());
       deviations->Include(Compare(*metrics, *reference));
-      EXPECT_LE(deviations->Largest(), ToleranceFor(problem_options))
+      EXPECT_LE(deviations->Largest(), tolerance)
           << "iteration " << i << ": " << deviations->ToString();
       worst.Include(*deviations);
     }
