@@ -95,7 +95,7 @@ class Aligner {
       weight += std::abs(product.data[i]);
     }
     if (weight == 0) return;
-    const auto [rows, cols] = b.shape;
+    const int rows = b.shape.rows, cols = b.shape.cols;
     const auto [row, col] = PaddedPeak(product);
     const Point2D begin = {
         static_cast<double>(Signed(row, kOversampling * rows)) / (kOversampling * rows),
@@ -122,7 +122,7 @@ class Aligner {
 
   void RemoveShift(WideImage& b) const {
     if (structure_power_ == 0) return;
-    const auto [rows, cols] = b.shape;
+    const int rows = b.shape.rows, cols = b.shape.cols;
     WideImage correlation = structure_;
     fft_.Forward(correlation.data.data());
     WideImage other = Structure(b);
