@@ -55,6 +55,28 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, const Clie
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
 }
 
+// A watch that lives on in another call when one breaks. `begin` begins a call with a context and a
+// reactor; `make_on_message` makes what takes the messages of one call.
+template <class Message, class Begin, class MakeOnMessage>
+std::unique_ptr<Watch> OpenWatch(Begin begin, MakeOnMessage make_on_message,
+                                 std::chrono::milliseconds give_up_after,
+                                 internal::ResumingWatch::OnDone on_break,
+                                 internal::ResumingWatch::OnDone on_done) {
+  auto open = [begin = std::move(begin), make_on_message = std::move(make_on_message)](
+                  std::function<void()> alive,
+                  internal::ResumingWatch::OnDone done) -> std::unique_ptr<Watch> {
+    return std::make_unique<internal::WatchCall<Message>>(
+        begin,
+        [take = make_on_message(), alive = std::move(alive)](const Message& message) {
+          alive();
+          return take(message);
+        },
+        std::move(done));
+  };
+  return std::make_unique<internal::ResumingWatch>(std::move(open), give_up_after,
+                                                   std::move(on_break), std::move(on_done));
+}
+
 }  // namespace
 
 std::string SessionName(const std::string& id_or_name) {
@@ -215,23 +237,17 @@ std::unique_ptr<Watch> Client::WatchSession(const std::string& session,
   v1::WatchSessionRequest request;
   request.set_name(SessionName(session));
   request.set_min_interval_ms(static_cast<std::uint32_t>(min_interval.count()));
-  using Call = internal::WatchCall<v1::SessionEvent>;
-  auto open = [stub = impl_->stub, request, on_event = std::move(on_event)](
-                  std::function<void()> alive,
-                  std::function<void(const absl::Status&)> done) -> std::unique_ptr<Watch> {
-    return std::make_unique<Call>(
-        [&](grpc::ClientContext* context, Call::Reactor* reactor) {
-          stub->async()->WatchSession(context, &request, reactor);
-        },
-        [on_event, alive = std::move(alive)](const v1::SessionEvent& event) {
-          alive();
+  return OpenWatch<v1::SessionEvent>(
+      [stub = impl_->stub, request](grpc::ClientContext* context, auto* reactor) {
+        stub->async()->WatchSession(context, &request, reactor);
+      },
+      [on_event = std::move(on_event)] {
+        return [on_event](const v1::SessionEvent& event) {
           on_event(event);
           return absl::OkStatus();
-        },
-        std::move(done));
-  };
-  return std::make_unique<internal::ResumingWatch>(
-      std::move(open), impl_->options.watch_give_up_after, std::move(on_break), std::move(on_done));
+        };
+      },
+      impl_->options.watch_give_up_after, std::move(on_break), std::move(on_done));
 }
 
 std::unique_ptr<Watch> Client::WatchSnapshots(const std::string& session,
@@ -244,28 +260,21 @@ std::unique_ptr<Watch> Client::WatchSnapshots(const std::string& session,
   request.set_name(SessionName(session));
   *request.mutable_selection() = selection;
   request.set_min_interval_ms(static_cast<std::uint32_t>(min_interval.count()));
-  using Call = internal::WatchCall<v1::SnapshotChunk>;
-  auto open = [stub = impl_->stub, request, on_snapshot = std::move(on_snapshot)](
-                  std::function<void()> alive,
-                  std::function<void(const absl::Status&)> done) -> std::unique_ptr<Watch> {
-    return std::make_unique<Call>(
-        [&](grpc::ClientContext* context, Call::Reactor* reactor) {
-          stub->async()->WatchSnapshots(context, &request, reactor);
-        },
-        [on_snapshot, alive = std::move(alive),
-         assembler = std::make_shared<internal::SnapshotAssembler>()](
-            const v1::SnapshotChunk& chunk) -> absl::Status {
-          alive();
+  return OpenWatch<v1::SnapshotChunk>(
+      [stub = impl_->stub, request](grpc::ClientContext* context, auto* reactor) {
+        stub->async()->WatchSnapshots(context, &request, reactor);
+      },
+      [on_snapshot = std::move(on_snapshot)] {
+        return [on_snapshot, assembler = std::make_shared<internal::SnapshotAssembler>()](
+                   const v1::SnapshotChunk& chunk) -> absl::Status {
           PS_RETURN_IF_ERROR(assembler->Add(chunk));
           if (std::optional<Snapshot> snapshot = assembler->Take()) {
             on_snapshot(*std::move(snapshot));
           }
           return absl::OkStatus();
-        },
-        std::move(done));
-  };
-  return std::make_unique<internal::ResumingWatch>(
-      std::move(open), impl_->options.watch_give_up_after, std::move(on_break), std::move(on_done));
+        };
+      },
+      impl_->options.watch_give_up_after, std::move(on_break), std::move(on_done));
 }
 
 absl::Status Client::ExportState(const std::string& session, const ExportOptions& options,

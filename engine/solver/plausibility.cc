@@ -134,8 +134,7 @@ std::vector<std::string> StartWarnings(const ComplexStack& probe, bool probe_is_
     warnings.push_back(absl::StrFormat(
         "the initial probe is %.3g pixels wide (90 %% of its power) in a window of %d, an "
         "oversampling of %.2g; usual is 2 or more; check the wavelength and the distances, or use "
-        "a "
-        "smaller beam or a detector farther away",
+        "a smaller beam or a detector farther away",
         diameter_px, window_px, window_px / diameter_px));
   }
   // A beam that is not known fills half of the window at most, or it would not be sampled.
