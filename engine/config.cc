@@ -52,11 +52,23 @@ ReconstructionConfig Resolve(ReconstructionConfig config) {
   }
   if (config.schedule.empty()) {
     const MlGradientConfig gaussian{.likelihood = Likelihood::kGaussian};
-    config.schedule = {{DifferenceMapConfig{}, {}, kDefaultDifferenceMap, {}},
-                       {gaussian, {}, kDefaultGaussian, {}},
-                       {MlGradientConfig{}, {}, {}, {}}};
+    config.schedule = {{.algorithm = DifferenceMapConfig{}, .fraction = kDefaultDifferenceMap},
+                       {.algorithm = gaussian, .fraction = kDefaultGaussian},
+                       {.algorithm = MlGradientConfig{}}};
   }
+  for (std::size_t k = config.schedule.size() > 1 ? 1 : 0; k < config.schedule.size(); ++k) {
+    config.schedule[k].refine.Add(config.refinement.later_stages);
+  }
+  // Half of it lies in front of the first window.
+  config.object.padding_px = std::max(config.object.padding_px, 2 * ShiftMarginPx(config));
   return config;
+}
+
+int ShiftMarginPx(const ReconstructionConfig& config) {
+  const bool refines = std::ranges::any_of(
+      config.schedule, [](const StageConfig& stage) { return stage.refine.positions; });
+  // And one for the interpolation.
+  return refines ? static_cast<int>(std::ceil(config.refinement.max_shift_px)) + 1 : 0;
 }
 
 std::uint32_t LargestTrustedCount(const DetectorConfig& detector) {

@@ -219,9 +219,25 @@ struct Plateau {
   double min_relative_change = 0.01;
 };
 
+// What a stage refines beside object and probe; see engine/algorithms/refinement.h.
+struct StageRefinement {
+  bool positions = false;    // Where each frame was taken.
+  bool intensities = false;  // How much light each frame got.
+  bool background = false;   // Counts of the detector that no frame's sample scattered.
+
+  bool any() const { return positions || intensities || background; }
+  void Add(const StageRefinement& other) {
+    positions = positions || other.positions;
+    intensities = intensities || other.intensities;
+    background = background || other.background;
+  }
+  bool operator==(const StageRefinement&) const = default;
+};
+
 // One algorithm and when the next one takes over; at most one of the three, the last has none.
 struct StageConfig {
   AlgorithmConfig algorithm;
+  StageRefinement refine;
   std::optional<int> iterations;
   std::optional<double> fraction;  // Of the iterations counted by the schedule's clock, (0, 1).
   std::optional<Plateau> plateau;
@@ -251,6 +267,17 @@ struct SnapshotConfig {
   int history = 1;            // Snapshots kept, 1..64.
 };
 
+// How the stages refine that do.
+struct RefinementConfig {
+  // Refined by all stages but the first, or by the only one, besides what they name themselves.
+  StageRefinement later_stages;
+  int every = 2;             // Iterations between two refinements, 1..1000.
+  double step = 0.5;         // Part of the full step that is taken, (0, 1].
+  double max_shift_px = 4;   // Furthest from the measured position, object pixels, (0, 64].
+  double max_intensity = 2;  // Largest light of a frame over the mean, and of the mean over it,
+                             // (1, 100].
+};
+
 struct QualityConfig {
   bool split_halves = false;  // Measures at the end how well the result repeats; see SplitHalves.
 };
@@ -262,6 +289,7 @@ struct ReconstructionConfig {
   ObjectConfig object;
   ProbeConfig probe;
   std::vector<StageConfig> schedule;  // Empty: see Resolve.
+  RefinementConfig refinement;
   RunConfig run;
   ClearRegionConfig clear_region;
   SnapshotConfig snapshots;
@@ -283,8 +311,9 @@ struct FieldViolation {
 std::vector<FieldViolation> Validate(const ReconstructionConfig& config);
 
 // Replaces every default that depends on other fields (capacity, saturation, schedule, ...) by
-// its value (the schedule: difference map for a third, Gaussian gradient until 98 %, then Poisson),
-// so that the result says what will happen. `config` must be valid. Idempotent.
+// its value (the schedule: difference map for a third, Gaussian gradient until 98 %, then Poisson;
+// the padding: room for refined positions), so that the result says what will happen. `config` must
+// be valid. Idempotent.
 ReconstructionConfig Resolve(ReconstructionConfig config);
 
 // How a frame is held by the engine: 16-bit unless the counts need more.
@@ -300,6 +329,9 @@ FrameStorage StorageFor(const DetectorConfig& detector);
 int StorageBytes(FrameStorage storage);
 // Bytes of one pixel as sent.
 int DataTypeBytes(DataType dtype);
+// Object pixels that a window may come to lie beyond where it was measured; 0 when no stage refines
+// positions.
+int ShiftMarginPx(const ReconstructionConfig& config);
 // Shape of the frames in the engine, after orientation and crop.
 Shape EngineFrameShape(const DetectorConfig& detector);
 

@@ -31,6 +31,9 @@ constexpr std::size_t kMaxStages = 16;
 constexpr double kMaxBeta = 2, kMaxStep = 2;
 constexpr int kMinPlateauWindow = 2, kMaxPlateauWindow = 10000;
 constexpr int kMaxHistory = 64;
+constexpr int kMaxRefinementEvery = 1000;
+constexpr double kMaxShiftPx = 64;
+constexpr double kMaxIntensity = 100;
 // Positions further from the origin than this many object pixels are not addressable.
 constexpr double kMaxPositionPx = 1 << 28;
 // Numbers that the engine holds in single precision.
@@ -473,6 +476,14 @@ void CheckRun(const ReconstructionConfig& config, Checker& check) {
   check.NotNegative("idle_timeout_s", run.idle_timeout_s);
 }
 
+void CheckRefinement(const RefinementConfig& refinement, Checker& check) {
+  check.Enter("refinement");
+  check.Integer("every", refinement.every, 1, kMaxRefinementEvery);
+  check.AboveUpTo("step", refinement.step, 0, 1);
+  check.AboveUpTo("max_shift_px", refinement.max_shift_px, 0, kMaxShiftPx);
+  check.AboveUpTo("max_intensity", refinement.max_intensity, 1, kMaxIntensity);
+}
+
 }  // namespace
 
 std::vector<FieldViolation> Validate(const ReconstructionConfig& config) {
@@ -504,6 +515,7 @@ std::vector<FieldViolation> Validate(const ReconstructionConfig& config) {
   CheckProbe(config.probe, frame, check);
   CheckSchedule(config, check);
   CheckRun(config, check);
+  CheckRefinement(config.refinement, check);
   check.Enter("clear_region");
   check.Positive("min_pixels_per_point", config.clear_region.min_pixels_per_point);
   check.Enter("snapshots");

@@ -60,6 +60,18 @@ absl::Status Check(const SimulateOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("--dead-pixels is ", c.dead_pixel_fraction, "; [0, 1) is allowed"));
   }
+  if (!(c.position_error_px >= 0 && c.position_error_px <= 16)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--position-error-px is ", c.position_error_px, "; [0, 16] is allowed"));
+  }
+  if (!(c.intensity_rms >= 0 && c.intensity_rms <= 0.3)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--intensity-rms is ", c.intensity_rms, "; [0, 0.3] is allowed"));
+  }
+  if (!(c.background_counts >= 0 && c.background_counts <= 65535)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--background is ", c.background_counts, "; [0, 65535] is allowed"));
+  }
   if (!(c.wavelength_m > 0 && c.distance_m > 0 && c.detector_pixel_size_m > 0)) {
     return absl::InvalidArgumentError("--wavelength, --distance and --pixel-size must be > 0");
   }
@@ -84,7 +96,11 @@ CxiScanInfo InfoOf(const Simulation& simulation, std::span<const std::int64_t> f
   for (const std::int64_t j : frames) {
     info.x_m.push_back(simulation.x_m()[static_cast<std::size_t>(j)]);
     info.y_m.push_back(simulation.y_m()[static_cast<std::size_t>(j)]);
+    info.true_x_m.push_back(simulation.true_x_m()[static_cast<std::size_t>(j)]);
+    info.true_y_m.push_back(simulation.true_y_m()[static_cast<std::size_t>(j)]);
+    info.true_intensity.push_back(simulation.intensities()[static_cast<std::size_t>(j)]);
   }
+  info.true_background = simulation.background();
   info.title = absl::StrCat("Simulated scan, ", frames.size(), " frames, seed ", config.seed);
   info.true_object = simulation.object();
   info.true_probe = simulation.probe();
@@ -153,6 +169,19 @@ void AddSimulate(CLI::App& app, Context& context) {
   command->add_option("--coherence", c.coherence, "Part of the power in the first of several modes")
       ->capture_default_str();
   command->add_option("--dead-pixels", c.dead_pixel_fraction, "Fraction of the detector")
+      ->capture_default_str();
+  command
+      ->add_option("--position-error-px", c.position_error_px,
+                   "What the stage reports is off by so much along each axis, standard deviation, "
+                   "object pixels")
+      ->capture_default_str();
+  command
+      ->add_option("--intensity-rms", c.intensity_rms,
+                   "Of the frames' light, standard deviation over the mean")
+      ->capture_default_str();
+  command
+      ->add_option("--background", c.background_counts,
+                   "Counts that a pixel has besides, in the mean of all pixels")
       ->capture_default_str();
   command->add_option("--lost", options->lost, "Fraction of the frames that is lost")
       ->capture_default_str();

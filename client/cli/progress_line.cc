@@ -68,6 +68,10 @@ std::string ProgressLine(const v1::Session& session, std::int64_t expected_frame
     if (session.metrics().mode_powers_size() > 0) {
       absl::StrAppend(&line, " | modes ", ModePowers(session.metrics()));
     }
+    if (session.metrics().has_refinement()) {
+      absl::StrAppendFormat(&line, " | shifts %.2f px",
+                            session.metrics().refinement().shift_rms_px());
+    }
   }
   if (halves) {
     absl::StrAppend(&line, " | halves ", session.split_halves().iterations(), "/",

@@ -81,6 +81,24 @@ Region ScannedArea(const client::Snapshot& snapshot, const ComplexStack& object)
   return Intersect(scanned, all);
 }
 
+// Zero frequency in the middle; empty when there is none.
+FloatImage CentredBackground(const client::Snapshot& snapshot) {
+  FloatImage centred;
+  if (snapshot.background.empty()) return centred;
+  const auto rows = static_cast<int>(snapshot.background.shape[0]);
+  const auto cols = static_cast<int>(snapshot.background.shape[1]);
+  centred.shape = {rows, cols};
+  centred.data.resize(snapshot.background.values.size());
+  for (int r = 0; r < rows; ++r) {
+    for (int c = 0; c < cols; ++c) {
+      const int row = (r + MiddlePixel(rows)) % rows, col = (c + MiddlePixel(cols)) % cols;
+      centred.data[static_cast<std::size_t>(row) * cols + col] =
+          snapshot.background.values[static_cast<std::size_t>(r) * cols + c];
+    }
+  }
+  return centred;
+}
+
 absl::Status WriteCxi(const std::string& path, const client::Snapshot& snapshot,
                       const v1::Session& session) {
   CxiResult result;
@@ -100,7 +118,12 @@ absl::Status WriteCxi(const std::string& path, const client::Snapshot& snapshot,
     result.frame_ids.push_back(point.frame_id);
     result.window_row.push_back(point.row);
     result.window_col.push_back(point.col);
+    if (!header.metrics().has_refinement()) continue;
+    result.shift_row.push_back(point.shift_row);
+    result.shift_col.push_back(point.shift_col);
+    result.intensity.push_back(point.intensity);
   }
+  result.background = CentredBackground(snapshot);
   result.metric_names.assign(client::kHistoryColumns.begin(), client::kHistoryColumns.end());
   result.metrics = snapshot.history.values;
   const v1::RingCorrelation& rings = session.split_halves().ring_correlation();
@@ -120,10 +143,11 @@ absl::Status WriteCxi(const std::string& path, const client::Snapshot& snapshot,
 
 absl::Status WriteArrays(const std::string& path, const client::Snapshot& snapshot,
                          const v1::Session& session, const CxiScanInfo* scan) {
-  std::vector<double> positions;
+  std::vector<double> positions, shifts, scales;
   for (const WindowCorner& corner : WindowCorners(snapshot, session, scan)) {
-    positions.push_back(corner.row);
-    positions.push_back(corner.col);
+    positions.insert(positions.end(), {corner.row, corner.col});
+    shifts.insert(shifts.end(), {corner.shift_row, corner.shift_col});
+    scales.push_back(std::sqrt(corner.intensity));
   }
   const auto points = static_cast<std::int64_t>(positions.size() / 2);
   std::vector<std::pair<std::string, NpyArray>> arrays = {
@@ -139,7 +163,19 @@ absl::Status WriteArrays(const std::string& path, const client::Snapshot& snapsh
     arrays.emplace_back("coverage",
                         NpyArray::FromFloat(snapshot.coverage.shape, snapshot.coverage.values));
   }
+  if (snapshot.header.metrics().has_refinement()) {
+    arrays.emplace_back("shift", NpyArray::FromDouble({points, 2}, shifts));
+    arrays.emplace_back("scale", NpyArray::FromDouble({points}, scales));
+  }
+  if (const FloatImage background = CentredBackground(snapshot); !background.data.empty()) {
+    arrays.emplace_back("bg", NpyArray::FromFloat({background.shape.rows, background.shape.cols},
+                                            background.data));
+  }
   return WriteNpz(path, arrays);
+}
+
+WindowCorner CornerOf(const client::SnapshotPoint& p) {
+  return {p.row, p.col, p.shift_row, p.shift_col, p.intensity};
 }
 
 // Amplitude and phase of the scanned area.
@@ -158,7 +194,7 @@ v1::SnapshotSelection FullSelection() {
   v1::SnapshotSelection selection;
   for (const v1::ArrayKind kind :
        {v1::ARRAY_KIND_OBJECT, v1::ARRAY_KIND_PROBE, v1::ARRAY_KIND_COVERAGE, v1::ARRAY_KIND_POINTS,
-        v1::ARRAY_KIND_HISTORY}) {
+        v1::ARRAY_KIND_HISTORY, v1::ARRAY_KIND_BACKGROUND}) {
     selection.add_arrays(kind);
   }
   selection.set_area(v1::OBJECT_AREA_CANVAS);
@@ -169,11 +205,11 @@ std::vector<WindowCorner> WindowCorners(const client::Snapshot& snapshot,
                                         const v1::Session& session, const CxiScanInfo* scan) {
   std::vector<WindowCorner> corners;
   if (scan == nullptr) {
-    for (const client::SnapshotPoint& p : snapshot.points) corners.push_back({p.row, p.col});
+    for (const client::SnapshotPoint& p : snapshot.points) corners.push_back(CornerOf(p));
     return corners;
   }
   std::unordered_map<std::int64_t, WindowCorner> known;
-  for (const client::SnapshotPoint& p : snapshot.points) known[p.frame_id] = {p.row, p.col};
+  for (const client::SnapshotPoint& p : snapshot.points) known[p.frame_id] = CornerOf(p);
   // The window is centred on the position: corner = (position - origin) / pixel size - size / 2.
   const v1::SnapshotHeader& header = snapshot.header;
   const v1::Scan& settings = session.config().scan();

@@ -17,10 +17,14 @@ namespace ptychoserve::cli {
 // All arrays, the whole canvas.
 v1::SnapshotSelection FullSelection();
 
-// Corner of a frame's window in pixels of the object array.
+// Corner of a frame's window in pixels of the object array, how far refinement has shifted it, and
+// the frame's light, of the mean's.
 struct WindowCorner {
   double row = 0;
   double col = 0;
+  double shift_row = 0;
+  double shift_col = 0;
+  double intensity = 1;
 };
 // Corners for all frames of `scan`, in file order: those of the snapshot's points, and for frames
 // that took no part, where they would have been. Without `scan`: the snapshot's points.

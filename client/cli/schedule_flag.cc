@@ -10,6 +10,7 @@ namespace ptychoserve::cli {
 namespace {
 
 constexpr char kNames[] = "dm, raar, ap, ml_grad, ml_gauss, epie, epie_seq or rpie";
+constexpr char kRefined[] = "pos (positions), int (intensities) or bg (background)";
 // Of the object; the probe, which every frame lights, takes the steps of ePIE.
 constexpr double kRpieAlpha = 0.3;
 constexpr double kPercent = 100.0;
@@ -58,11 +59,29 @@ bool SetEnd(absl::string_view until, v1::Stage& stage) {
   return true;
 }
 
+bool SetRefined(absl::string_view name, v1::StageRefinement& refine) {
+  if (name == "pos") {
+    refine.set_positions(true);
+  } else if (name == "int") {
+    refine.set_intensities(true);
+  } else if (name == "bg") {
+    refine.set_background(true);
+  } else {
+    return false;
+  }
+  return true;
+}
+
 absl::StatusOr<v1::Stage> ParseStage(absl::string_view text) {
   v1::Stage stage;
   const std::vector<absl::string_view> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
-  if (!SetAlgorithm(parts[0], stage)) {
+  const std::vector<absl::string_view> names = absl::StrSplit(parts[0], '+');
+  if (!SetAlgorithm(names[0], stage)) {
     return Error(text, absl::StrCat("the algorithm is ", kNames));
+  }
+  for (std::size_t k = 1; k < names.size(); ++k) {
+    if (SetRefined(names[k], *stage.mutable_refine())) continue;
+    return Error(text, absl::StrCat("what is refined is ", kRefined));
   }
   if (parts.size() > 1 && !SetEnd(parts[1], stage)) {
     return Error(text,
@@ -73,6 +92,16 @@ absl::StatusOr<v1::Stage> ParseStage(absl::string_view text) {
 }
 
 }  // namespace
+
+absl::StatusOr<v1::StageRefinement> ParseRefine(const std::string& text) {
+  v1::StageRefinement refine;
+  for (const absl::string_view name : absl::StrSplit(text, ',')) {
+    if (SetRefined(name, refine)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--refine: \"", name, "\"; allowed, separated by commas: ", kRefined));
+  }
+  return refine;
+}
 
 absl::StatusOr<ScheduleFlag> ParseSchedule(const std::string& text) {
   ScheduleFlag out;

@@ -68,7 +68,22 @@ void AddSessionFlags(CLI::App* command, SessionFlags& flags) {
       ->add_option("--schedule", flags.schedule,
                    "Stages, e.g. dm:40,ml_grad:20. Each dm, raar, ap, ml_grad, ml_gauss, epie, "
                    "epie_seq (frame after frame) or rpie, with a number of iterations, a part of "
-                   "the run (66%) or plateau")
+                   "the run (66%) or plateau; with +pos, +int or +bg behind the name it refines "
+                   "positions, intensities or the background")
+      ->group(group);
+  command
+      ->add_option("--refine", flags.refine,
+                   "Refine, in all stages but the first or in the only one: pos, int, bg, or "
+                   "several with commas between")
+      ->group(group);
+  command
+      ->add_option("--refine-every", flags.refine_every,
+                   "Iterations between two refinements, 1 to 1000. Default 2")
+      ->group(group);
+  command
+      ->add_option("--max-shift-px", flags.max_shift_px,
+                   "Furthest that refinement takes a position, in object pixels, up to 64. "
+                   "Default 4")
       ->group(group);
   command->add_option("--max-iterations", flags.max_iterations, "Cap on all iterations")
       ->group(group);
@@ -183,6 +198,13 @@ absl::StatusOr<v1::SessionConfig> BuildConfig(const SessionFlags& flags, const C
     schedule = *std::move(parsed);
   }
   SetSchedule(schedule, flags.iterations, config);
+  if (!flags.refine.empty()) {
+    absl::StatusOr<v1::StageRefinement> refine = ParseRefine(flags.refine);
+    if (!refine.ok()) return BadInput(refine.status());
+    *config.mutable_refinement()->mutable_later_stages() = *std::move(refine);
+  }
+  if (flags.refine_every) config.mutable_refinement()->set_every(*flags.refine_every);
+  if (flags.max_shift_px) config.mutable_refinement()->set_max_shift_px(*flags.max_shift_px);
   v1::RunRules& run = *config.mutable_run();
   if (flags.max_iterations) run.set_max_iterations(*flags.max_iterations);
   if (flags.min_points) run.set_min_points_to_start(*flags.min_points);

@@ -28,6 +28,9 @@ struct SessionFlags {
   std::optional<std::uint32_t> probe_start;
   std::optional<std::uint32_t> snapshot_every;
   std::optional<double> idle_timeout_s;
+  std::string refine;
+  std::optional<std::uint32_t> refine_every;
+  std::optional<double> max_shift_px;
   bool frozen_probe = false;
   bool deterministic = false;
   bool keep_input = false;

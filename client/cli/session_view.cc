@@ -50,6 +50,16 @@ std::string DescribeRings(const v1::RingCorrelation& rings) {
                         .mean_to_nyquist = rings.mean_to_nyquist()});
 }
 
+std::string DescribeRefinement(const v1::RefinementMetrics& refined) {
+  constexpr double kPercent = 100, kMilli = 1e3;
+  return absl::StrFormat(
+      "shifts %.3f px rms, %d at the limit; scale y %+.2f %%, x %+.2f %%, rotation %+.2f mrad, "
+      "shear %+.2f mrad; intensities %.2f %% rms; background %.4g counts a frame",
+      refined.shift_rms_px(), refined.positions_at_limit(), kPercent * refined.scale_y(),
+      kPercent * refined.scale_x(), kMilli * refined.rotation_rad(), kMilli * refined.shear_rad(),
+      kPercent * refined.intensity_rms(), refined.background_counts());
+}
+
 std::string DescribeSession(const v1::Session& session) {
   std::string out = absl::StrCat(session.name(), "  ", StateName(session.state()));
   if (session.completion() != v1::COMPLETION_UNSPECIFIED) {
@@ -73,6 +83,9 @@ std::string DescribeSession(const v1::Session& session) {
                           m.r_factor(), m.fourier_error(), m.object_change());
     if (m.mode_powers_size() > 0) {
       absl::StrAppend(&out, "  modes      ", ModePowers(m), " of the power\n");
+    }
+    if (m.has_refinement()) {
+      absl::StrAppend(&out, "  refined    ", DescribeRefinement(m.refinement()), "\n");
     }
   }
   if (session.has_final_fit()) {

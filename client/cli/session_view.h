@@ -10,6 +10,8 @@
 namespace ptychoserve::cli {
 
 // A session in a few lines for people, without its configuration.
+// What refinement has found, in a line.
+std::string DescribeRefinement(const v1::RefinementMetrics& refined);
 std::string DescribeSession(const v1::Session& session);
 // Crossings, resolutions and means of a comparison, in one line.
 std::string DescribeRings(const RingCorrelation& rings);

@@ -23,6 +23,9 @@ struct SnapshotPoint {
   std::int64_t frame_id = 0;
   double row = 0;  // Corner of the window in pixels of the object array at full resolution.
   double col = 0;
+  double shift_row = 0;  // How far refinement has moved it, of `row` and `col`.
+  double shift_col = 0;
+  double intensity = 1;  // The frame's light, of the mean's.
 };
 
 // Object, probe and what belongs to them, all of one iteration.
@@ -34,6 +37,8 @@ struct Snapshot {
   std::vector<SnapshotPoint> points;
   // One row an iteration; the columns are kHistoryColumns.
   SnapshotArray<double> history;
+  // [frame rows, frame cols], counts, zero frequency at [0, 0]; empty, too, when none was refined.
+  SnapshotArray<float> background;
 };
 
 inline constexpr std::array<const char*, 8> kHistoryColumns = {

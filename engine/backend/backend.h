@@ -14,6 +14,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/algorithms/refinement.h"
 #include "engine/base/array.h"
 #include "engine/config.h"
 
@@ -28,6 +29,7 @@ struct PointWindow {
   std::int32_t col = 0;
   float frac_row = 0;
   float frac_col = 0;
+  float intensity = 1;  // w of engine/algorithms/refinement.h.
 };
 
 // A frame on its way into the store: EngineFrameShape pixels of the session's FrameStorage, zero
@@ -171,7 +173,9 @@ class Backend {
   virtual absl::Status SetObject(const ComplexStack& object) = 0;
   // The points of all following iterations. Windows, one object pixel beyond their far edges
   // included, lie inside the canvas. Exit waves of slots that were not in the previous set
-  // start as P * O, and the first difference map gives them the measured modulus exactly.
+  // start as P * O, and the first difference map gives them the measured modulus exactly. The
+  // gradient's momentum stays when the slots are the same in the same order: points that have moved
+  // a little go on.
   virtual absl::Status SetActivePoints(std::span<const PointWindow> points) = 0;
   // Sets the object inside `region` back to initial_object.
   virtual absl::Status ClearObject(const Region& region) = 0;
@@ -182,6 +186,16 @@ class Backend {
   virtual absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
                                                    const IterationOptions& options) = 0;
   virtual absl::StatusOr<FitMetrics> Evaluate() = 0;
+
+  // One pass over all active points: how the fit of each depends on its place and its intensity, in
+  // the order of SetActivePoints. With `background_step` above 0 the background takes such a part
+  // of its full step as well.
+  virtual absl::StatusOr<std::vector<RefinementSums>> Refine(double background_step) = 0;
+  // frame_shape, zero frequency at [0, 0], counts, the same for all frames; 0 at first. Waits for
+  // the device.
+  virtual absl::StatusOr<FloatImage> ReadBackground() = 0;
+  // Errors: kInvalidArgument when the shape is not the frame's.
+  virtual absl::Status SetBackground(const FloatImage& background) = 0;
 
   // Begins a copy of object, probe and coverage as they are now. What is returned waits for it and
   // hands it out: to be called once, before the next start, on any thread, while iterations go on.

@@ -85,6 +85,14 @@ absl::Status CheckExitWavesToSet(std::span<const ExitWaveToSet> waves, const Bac
   return CheckKeepsExitWaves(config);
 }
 
+absl::Status CheckBackgroundFits(const FloatImage& background, const BackendConfig& config) {
+  const Shape shape = background.shape, frame = config.frame_shape;
+  if (shape == frame && std::ssize(background.data) == frame.pixels()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("a background of %d x %d with %d values does not fit frames of %d x %d",
+                      shape.rows, shape.cols, background.data.size(), frame.rows, frame.cols));
+}
+
 absl::Status CheckMomentumFits(const MomentumState& momentum, const BackendConfig& config,
                                const Shape& canvas) {
   const ComplexStack& object = momentum.object_velocity;

@@ -31,6 +31,9 @@ absl::Status CheckKeepsExitWaves(const BackendConfig& config);
 absl::Status CheckExitWavesToSet(std::span<const ExitWaveToSet> waves, const BackendConfig& config,
                                  absl::FunctionRef<bool(std::int32_t)> is_active);
 
+// The background has the frame's shape.
+absl::Status CheckBackgroundFits(const FloatImage& background, const BackendConfig& config);
+
 // The velocities are those of a canvas of this shape and of the probe.
 absl::Status CheckMomentumFits(const MomentumState& momentum, const BackendConfig& config,
                                const Shape& canvas);

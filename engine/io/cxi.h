@@ -32,6 +32,9 @@ struct CxiScanInfo {
   std::optional<ComplexStack> true_object;
   std::optional<ComplexStack> true_probe;
   int true_object_row = 0, true_object_col = 0;
+  // Of a simulated scan, written only: where the frames were taken, their light of the mean's, and
+  // [frame_shape] the counts that each has besides. Empty: unknown, or none.
+  std::vector<double> true_x_m, true_y_m, true_intensity, true_background;
 };
 
 // Reads a scan frame by frame; never holds more than it is asked for. Not thread-safe.
@@ -84,7 +87,11 @@ struct CxiResult {
   double wavelength_m = 0;
   std::vector<std::int64_t> frame_ids;
   std::vector<double> window_row, window_col;  // Window corners in object pixels.
-  std::vector<std::string> metric_names;       // Columns of `metrics`.
+  // When something has been refined, of each frame: how far the corner lies from where it was
+  // measured, object pixels, and the frame's light, of the mean's.
+  std::vector<double> shift_row, shift_col, intensity;
+  FloatImage background;                  // Frame's shape, counts, zero frequency in the middle.
+  std::vector<std::string> metric_names;  // Columns of `metrics`.
   std::vector<double> metrics;                 // [iterations, metric_names.size()]
   // Of split halves, [rings], and the half period of the half-bit crossing; empty and 0 without.
   std::vector<double> ring_correlation;

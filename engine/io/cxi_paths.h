@@ -3,7 +3,7 @@
 
 // Where things lie in a CXI file (version 1.6; Maia, Nature Methods 9, 854, 2012). Lengths in
 // metres, energies in joules. Names under ground_truth_1, image_1/window_corner, image_1/coverage,
-// image_1/mode_powers and instrument_1/initial_probe are our own additions.
+// image_1/mode_powers, image_1/refined_* and instrument_1/initial_probe are our own additions.
 namespace ptychoserve::cxi {
 
 inline constexpr int kFormatVersion = 160;
@@ -27,6 +27,9 @@ inline constexpr char kFrameIds[] = "/entry_1/sample_1/geometry_1/frame_id";
 
 inline constexpr char kTrueObject[] = "/entry_1/ground_truth_1/object";
 inline constexpr char kTrueProbe[] = "/entry_1/ground_truth_1/probe";
+inline constexpr char kTrueTranslation[] = "/entry_1/ground_truth_1/translation";
+inline constexpr char kTrueIntensity[] = "/entry_1/ground_truth_1/intensity";
+inline constexpr char kTrueBackground[] = "/entry_1/ground_truth_1/background";
 inline constexpr char kTrueOrigin[] = "/entry_1/ground_truth_1/object_origin";  // (row, col).
 
 inline constexpr char kImage[] = "/entry_1/image_1/data";
@@ -37,6 +40,11 @@ inline constexpr char kImageOrigin[] = "/entry_1/image_1/origin";  // (x, y) of 
 inline constexpr char kCoverage[] = "/entry_1/image_1/coverage";
 inline constexpr char kModePowers[] = "/entry_1/image_1/mode_powers";
 inline constexpr char kWindowCorner[] = "/entry_1/image_1/window_corner";  // (row, col).
+// Of frames, when something has been refined: (row, col) from the measured corner, pixels; light of
+// the mean's. And what each frame has beside it, counts, zero frequency in the middle.
+inline constexpr char kShift[] = "/entry_1/image_1/refined_shift";
+inline constexpr char kIntensity[] = "/entry_1/image_1/refined_intensity";
+inline constexpr char kBackground[] = "/entry_1/image_1/refined_background";
 inline constexpr char kProgram[] = "/entry_1/image_1/process_1/program";
 inline constexpr char kProgramVersion[] = "/entry_1/image_1/process_1/version";
 inline constexpr char kDate[] = "/entry_1/image_1/process_1/date";

@@ -73,6 +73,22 @@ absl::Status WritePositions(hid_t file, const CxiResult& r)
   return hdf5::Write<std::int64_t>(file, cxi::kFrameIds, {frames}, r.frame_ids);
 }
 
+absl::Status WriteRefined(hid_t file, const CxiResult& r)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex) {
+  std::vector<double> shift;
+  for (std::size_t i = 0; i < r.shift_row.size(); ++i) {
+    shift.insert(shift.end(), {r.shift_row[i], r.shift_col[i]});
+  }
+  PS_RETURN_IF_ERROR(
+      hdf5::Write<double>(file, cxi::kShift, {Size(r.shift_row), 2}, shift, "pixels"));
+  PS_RETURN_IF_ERROR(
+      hdf5::Write<double>(file, cxi::kIntensity, {Size(r.intensity)}, r.intensity));
+  if (r.background.data.empty()) return absl::OkStatus();
+  return hdf5::Write<float>(file, cxi::kBackground,
+                            {r.background.shape.rows, r.background.shape.cols}, r.background.data,
+                            "counts");
+}
+
 absl::Status WriteProcess(hid_t file, const CxiResult& r)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex) {
   PS_RETURN_IF_ERROR(hdf5::WriteString(file, cxi::kProgram, "ptychoserve"));
@@ -120,6 +136,7 @@ absl::Status WriteAll(hid_t file, const CxiResult& r)
         hdf5::WriteScalar(file, cxi::kEnergy, cxi::kPlanckTimesLightSpeed / r.wavelength_m, "J"));
   }
   PS_RETURN_IF_ERROR(WritePositions(file, r));
+  if (!r.shift_row.empty()) PS_RETURN_IF_ERROR(WriteRefined(file, r));
   if (!r.ring_correlation.empty()) PS_RETURN_IF_ERROR(WriteQuality(file, r));
   return WriteProcess(file, r);
 }
@@ -171,6 +188,22 @@ absl::StatusOr<CxiResult> ReadAll(hid_t file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5
   for (std::size_t i = 0; i < corners.size(); i += 2) {
     r.window_row.push_back(corners[i]);
     r.window_col.push_back(corners[i + 1]);
+  }
+  if (hdf5::Exists(file, cxi::kShift)) {
+    const auto frames = static_cast<std::int64_t>(r.frame_ids.size());
+    PS_ASSIGN_OR_RETURN(const std::vector<double> shift,
+                        ReadShaped<double>(file, cxi::kShift, {frames, 2}));
+    for (std::size_t i = 0; i < shift.size(); i += 2) {
+      r.shift_row.push_back(shift[i]);
+      r.shift_col.push_back(shift[i + 1]);
+    }
+    PS_ASSIGN_OR_RETURN(r.intensity, ReadShaped<double>(file, cxi::kIntensity, {frames}));
+  }
+  if (hdf5::Exists(file, cxi::kBackground)) {
+    r.background.shape = r.probe.shape;
+    PS_ASSIGN_OR_RETURN(r.background.data,
+                        ReadShaped<float>(file, cxi::kBackground,
+                                          {r.probe.shape.rows, r.probe.shape.cols}));
   }
   if (hdf5::Exists(file, cxi::kRingCorrelation)) {
     PS_ASSIGN_OR_RETURN(const std::vector<double> rows,

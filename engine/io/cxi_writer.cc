@@ -45,6 +45,41 @@ absl::Status CheckInfo(const CxiScanInfo& info) {
   return absl::OkStatus();
 }
 
+std::vector<double> Translation(const std::vector<double>& x_m, const std::vector<double>& y_m) {
+  std::vector<double> translation;
+  translation.reserve(3 * x_m.size());
+  for (std::size_t i = 0; i < x_m.size(); ++i) {
+    translation.insert(translation.end(), {x_m[i], y_m[i], 0.0});
+  }
+  return translation;
+}
+
+absl::Status WriteTruth(hid_t file, const CxiScanInfo& info)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex) {
+  if (info.true_probe) {
+    PS_RETURN_IF_ERROR(hdf5::WriteComplex(file, cxi::kTrueProbe, *info.true_probe,
+                                          /*keep_modes=*/true, "sqrt(photons)"));
+  }
+  if (info.true_object) {
+    PS_RETURN_IF_ERROR(
+        hdf5::WriteComplex(file, cxi::kTrueObject, *info.true_object, /*keep_modes=*/false, ""));
+    PS_RETURN_IF_ERROR(hdf5::Write<std::int32_t>(
+        file, cxi::kTrueOrigin, {2}, {info.true_object_row, info.true_object_col}, "pixels"));
+  }
+  if (!info.true_x_m.empty()) {
+    PS_RETURN_IF_ERROR(hdf5::Write<double>(file, cxi::kTrueTranslation, {info.frames, 3},
+                                           Translation(info.true_x_m, info.true_y_m), "m"));
+  }
+  if (!info.true_intensity.empty()) {
+    PS_RETURN_IF_ERROR(
+        hdf5::Write<double>(file, cxi::kTrueIntensity, {info.frames}, info.true_intensity));
+  }
+  if (info.true_background.empty()) return absl::OkStatus();
+  return hdf5::Write<double>(file, cxi::kTrueBackground,
+                             {info.frame_shape.rows, info.frame_shape.cols}, info.true_background,
+                             "counts");
+}
+
 absl::Status WriteInfo(hid_t file, const CxiScanInfo& info)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex) {
   PS_RETURN_IF_ERROR(hdf5::Write<std::int32_t>(file, cxi::kVersion, {}, {cxi::kFormatVersion}));
@@ -67,26 +102,11 @@ absl::Status WriteInfo(hid_t file, const CxiScanInfo& info)
         file, cxi::kMask, {shape.rows, shape.cols},
         std::vector<std::uint32_t>(info.bad_pixels.begin(), info.bad_pixels.end())));
   }
-  std::vector<double> translation;
-  translation.reserve(3 * info.x_m.size());
-  for (std::size_t i = 0; i < info.x_m.size(); ++i) {
-    translation.insert(translation.end(), {info.x_m[i], info.y_m[i], 0.0});
-  }
-  PS_RETURN_IF_ERROR(
-      hdf5::Write<double>(file, cxi::kTranslation, {info.frames, 3}, translation, "m"));
+  PS_RETURN_IF_ERROR(hdf5::Write<double>(file, cxi::kTranslation, {info.frames, 3},
+                                         Translation(info.x_m, info.y_m), "m"));
   PS_RETURN_IF_ERROR(hdf5::LinkTo(file, cxi::kDataLink, cxi::kFrames));
   PS_RETURN_IF_ERROR(hdf5::LinkTo(file, cxi::kTranslationLink, cxi::kTranslation));
-  if (info.true_probe) {
-    PS_RETURN_IF_ERROR(hdf5::WriteComplex(file, cxi::kTrueProbe, *info.true_probe,
-                                          /*keep_modes=*/true, "sqrt(photons)"));
-  }
-  if (info.true_object) {
-    PS_RETURN_IF_ERROR(
-        hdf5::WriteComplex(file, cxi::kTrueObject, *info.true_object, /*keep_modes=*/false, ""));
-    PS_RETURN_IF_ERROR(hdf5::Write<std::int32_t>(
-        file, cxi::kTrueOrigin, {2}, {info.true_object_row, info.true_object_col}, "pixels"));
-  }
-  return absl::OkStatus();
+  return WriteTruth(file, info);
 }
 
 }  // namespace

@@ -98,6 +98,7 @@ int ObjectGrid::AnnouncedSide(int frame_side, double range_m, double pixel_size_
 ObjectGrid::ObjectGrid(const ReconstructionConfig& config)
     : scan_(config.scan),
       padding_px_(config.object.padding_px),
+      shift_margin_px_(ShiftMarginPx(config)),
       max_pixels_(config.object.max_pixels),
       frame_(EngineFrameShape(config.detector)),
       pixel_size_(ObjectPixelSize(config.optics, config.detector)),
@@ -150,9 +151,11 @@ std::string ObjectGrid::DoesNotFit(double row, double col) const {
 
 bool ObjectGrid::Contains(const Window& w) const {
   if (!fixed_ && !any_placed_) return false;
-  return w.row >= canvas_.row && w.col >= canvas_.col &&
-         w.row + frame_.rows + kInterpolationPixels <= canvas_.row + canvas_.shape.rows &&
-         w.col + frame_.cols + kInterpolationPixels <= canvas_.col + canvas_.shape.cols;
+  const int margin = fixed_ ? 0 : shift_margin_px_;  // The padding is the margin there.
+  const int beyond = margin + kInterpolationPixels;
+  return w.row - margin >= canvas_.row && w.col - margin >= canvas_.col &&
+         w.row + frame_.rows + beyond <= canvas_.row + canvas_.shape.rows &&
+         w.col + frame_.cols + beyond <= canvas_.col + canvas_.shape.cols;
 }
 
 bool ObjectGrid::GrowFor(const Window& w) {
@@ -164,8 +167,8 @@ bool ObjectGrid::GrowFor(const Window& w) {
   // Headroom goes to the sides that had no room; the others keep what they have. When that is too
   // much, all of it is given up by halves: whether a position is refused depends on the positions
   // alone, not on how the canvas has grown before.
-  const auto needed = [](int lo, int hi, int frame_side) {
-    return Span{lo, hi - lo + frame_side + kInterpolationPixels};
+  const auto needed = [margin = shift_margin_px_](int lo, int hi, int frame_side) {
+    return Span{lo - margin, hi - lo + 2 * margin + frame_side + kInterpolationPixels};
   };
   const Span rows = needed(min_row, max_row, frame_.rows);
   const Span cols = needed(min_col, max_col, frame_.cols);

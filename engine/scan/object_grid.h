@@ -22,8 +22,9 @@ struct Window {
 };
 
 // The object canvas: where it lies and what fits on it. With scan bounds it is fixed; without, it
-// grows with the windows that Place accepts, up to max_pixels. Positions keep their place on the
-// lattice for ever: growth moves nothing. Not thread-safe.
+// grows with the windows that Place accepts, up to max_pixels, with room around each for the shifts
+// that refinement may find. Positions keep their place on the lattice for ever: growth moves
+// nothing. Not thread-safe.
 class ObjectGrid {
  public:
   // `config` must be valid and resolved.
@@ -57,6 +58,7 @@ class ObjectGrid {
 
   ScanConfig scan_;
   int padding_px_;
+  int shift_margin_px_;
   std::int64_t max_pixels_;
   Shape frame_;
   PixelSize pixel_size_;

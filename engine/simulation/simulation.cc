@@ -28,6 +28,26 @@ constexpr std::uint16_t kLargestCount = std::numeric_limits<std::uint16_t>::max(
 constexpr double kIntensitySteps = 4096;
 
 constexpr std::uint64_t kDeadPixelStream = 0x300;
+constexpr std::uint64_t kPositionErrorStream = 0x400;
+constexpr std::uint64_t kIntensityStream = 0x500;
+
+constexpr double kLeastIntensity = 0.1;
+
+// A wide spot on a level ground, each half of the counts.
+std::vector<double> Background(int n, double mean_counts) {
+  std::vector<double> background;
+  double total = 0;
+  for (int y = 0; y < n; ++y) {
+    for (int x = 0; x < n; ++x) {
+      const double r2 = std::pow(y - n / 2, 2) + std::pow(x - n / 2, 2);
+      background.push_back(std::exp(-r2 / (2 * std::pow(n / 6.0, 2))));
+      total += background.back();
+    }
+  }
+  const double spot_mean = total / static_cast<double>(background.size());
+  for (double& b : background) b = mean_counts * 0.5 * (1 + b / spot_mean);
+  return background;
+}
 constexpr std::uint64_t kFrameStream = std::uint64_t{1} << 32;  // Plus the frame's number.
 
 // What a user may believe of this zone plate before having measured it.
@@ -75,6 +95,15 @@ absl::Status ValidateSimulation(const SimulationConfig& config) {
   if (!(config.dead_pixel_fraction >= 0 && config.dead_pixel_fraction < 1)) {
     return OutOfRange("dead_pixel_fraction", config.dead_pixel_fraction, "in [0, 1)");
   }
+  if (!(config.position_error_px >= 0 && config.position_error_px <= 16)) {
+    return OutOfRange("position_error_px", config.position_error_px, "in [0, 16]");
+  }
+  if (!(config.intensity_rms >= 0 && config.intensity_rms <= 0.3)) {
+    return OutOfRange("intensity_rms", config.intensity_rms, "in [0, 0.3]");
+  }
+  if (!(config.background_counts >= 0 && config.background_counts <= kLargestCount)) {
+    return OutOfRange("background_counts", config.background_counts, "in [0, 65535]");
+  }
   if (!positive(config.wavelength_m)) {
     return OutOfRange("wavelength_m", config.wavelength_m, "finite and above 0");
   }
@@ -104,9 +133,21 @@ Simulation::Simulation(const SimulationConfig& config) : config_(config) {
   for (std::size_t j = 0; j < scan.y.size(); ++j) {
     y_px.push_back(in_pixels(scan.y[j]));
     x_px.push_back(in_pixels(scan.x[j]));
-    y_m_.push_back(y_px.back() * pixel);
-    x_m_.push_back(x_px.back() * pixel);
+    true_y_m_.push_back(y_px.back() * pixel);
+    true_x_m_.push_back(x_px.back() * pixel);
   }
+  y_m_ = true_y_m_;
+  x_m_ = true_x_m_;
+  Random errors(config.seed, kPositionErrorStream);
+  for (std::size_t j = 0; config.position_error_px > 0 && j < y_m_.size(); ++j) {
+    y_m_[j] += config.position_error_px * pixel * errors.Normal();
+    x_m_[j] += config.position_error_px * pixel * errors.Normal();
+  }
+  Random light(config.seed, kIntensityStream);
+  for (std::size_t j = 0; j < y_m_.size(); ++j) {
+    intensities_.push_back(std::max(1 + config.intensity_rms * light.Normal(), kLeastIntensity));
+  }
+  if (config.background_counts > 0) background_ = Background(n, config.background_counts);
   const Extent rows = ExtentOf(y_px, n), cols = ExtentOf(x_px, n);
   object_row_ = rows.first;
   object_col_ = cols.first;
@@ -162,8 +203,8 @@ std::vector<std::uint16_t> Simulation::Frame(int j) const {
   const std::size_t side = static_cast<std::size_t>(n);
   // Corner of the window in pixels of object(): nearest integer, and how far the probe is off it.
   const std::size_t index = static_cast<std::size_t>(j);
-  const double corner_y = y_m_[index] / pixel_size_.y_m - MiddlePixel(n) - object_row_;
-  const double corner_x = x_m_[index] / pixel_size_.x_m - MiddlePixel(n) - object_col_;
+  const double corner_y = true_y_m_[index] / pixel_size_.y_m - MiddlePixel(n) - object_row_;
+  const double corner_x = true_x_m_[index] / pixel_size_.x_m - MiddlePixel(n) - object_col_;
   const double row = std::floor(corner_y + 0.5), col = std::floor(corner_x + 0.5);
   const std::size_t pitch = static_cast<std::size_t>(object_.shape.cols);
   std::vector<double> intensities(side * side);
@@ -184,7 +225,9 @@ std::vector<std::uint16_t> Simulation::Frame(int j) const {
   for (std::size_t y = 0; y < side; ++y) {
     for (std::size_t x = 0; x < side; ++x) {
       // The detector has zero frequency in the middle.
-      const double exact = intensities[(y + side / 2) % side * side + (x + side / 2) % side];
+      const double light = intensities[(y + side / 2) % side * side + (x + side / 2) % side];
+      const double exact = intensities_[index] * light +
+                           (background_.empty() ? 0 : background_[y * side + x]);
       const double intensity = std::round(exact * kIntensitySteps) / kIntensitySteps;
       const double count =
           noise ? static_cast<double>(random.Poisson(intensity)) : std::round(intensity);

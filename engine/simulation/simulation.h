@@ -30,6 +30,10 @@ struct SimulationConfig {
   // Part of the power in the first of several modes, in (1 / modes, 1); of a single one it is 1.
   double coherence = 0.7;
   double dead_pixel_fraction = 0;  // Of detector pixels: stuck at 0 or at the largest count.
+  // What the stage reports is off by this along each axis, standard deviation, object pixels.
+  double position_error_px = 0;  // [0, 16].
+  double intensity_rms = 0;      // Of the light of a frame, standard deviation, [0, 0.3].
+  double background_counts = 0;  // Mean of all pixels, more in the middle, >= 0.
   double wavelength_m = 0.137146e-9;
   double distance_m = 2.05;
   double detector_pixel_size_m = 75e-6;
@@ -42,7 +46,7 @@ absl::Status ValidateSimulation(const SimulationConfig& config);
 // A scan of a known object: dead-leaves texture in amplitude [0.6, 1] and phase [-1, 1] rad,
 // illuminated by a defocused zone plate (soft annular pupil), beam diameter frame_side / 3.
 // Frames follow the forward model in double precision with Fourier-shifted probe:
-//   I_j = Σ_m |fftshift(FFT(P_m(r - r_j) O))|², counts ~ Poisson(I_j).
+//   I_j = w_j Σ_m |fftshift(FFT(P_m(r - r_j) O))|² + b, counts ~ Poisson(I_j).
 // Several modes are those of an extended source, see extended_source.h.
 // Reproducible: the same config gives the same frames, on any number of threads and in any order.
 class Simulation {
@@ -53,8 +57,15 @@ class Simulation {
   int points() const { return static_cast<int>(y_m_.size()); }
   const SimulationConfig& config() const { return config_; }
   PixelSize pixel_size() const { return pixel_size_; }
-  const std::vector<double>& y_m() const { return y_m_; }  // In order of measurement.
+  // In order of measurement: what the stage reports, and where the frames were taken.
+  const std::vector<double>& y_m() const { return y_m_; }
   const std::vector<double>& x_m() const { return x_m_; }
+  const std::vector<double>& true_y_m() const { return true_y_m_; }
+  const std::vector<double>& true_x_m() const { return true_x_m_; }
+  // Of each frame's light, 1 in the mean.
+  const std::vector<double>& intensities() const { return intensities_; }
+  // [frame_side, frame_side], counts, beam at the centre; empty when there is none.
+  const std::vector<double>& background() const { return background_; }
   // Points per line of a raster; 0 for a spiral.
   int fast_axis_points() const { return fast_axis_points_; }
   const ComplexStack& object() const { return object_; }  // [1, rows, cols]
@@ -76,7 +87,9 @@ class Simulation {
 
   SimulationConfig config_;
   PixelSize pixel_size_;
-  std::vector<double> y_m_, x_m_;
+  std::vector<double> y_m_, x_m_, true_y_m_, true_x_m_;
+  std::vector<double> intensities_;
+  std::vector<double> background_;
   int fast_axis_points_ = 0;
   int object_row_ = 0, object_col_ = 0;
   ComplexStack object_, probe_, initial_probe_;

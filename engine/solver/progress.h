@@ -41,6 +41,23 @@ enum class EndOfData { kNone, kFinishScan, kExpectedPoints, kIdleTimeout, kCapac
 
 enum class Completion { kNone, kItEndsAfter, kMaxIterations, kStopped, kFailed };
 
+// What refinement has found beside object and probe; see engine/solver/refinement.h. Shifts are
+// those from the measured positions, in object pixels.
+struct RefinementFigures {
+  double shift_rms_px = 0;
+  std::int64_t positions_at_limit = 0;  // Shifted by refinement.max_shift_px.
+  // The linear part of the shifts, s = A r: the refined scan is longer than the measured one by
+  // these parts along rows and columns, turned from +row towards +col, and sheared.
+  double scale_row = 0;
+  double scale_col = 0;
+  double rotation_rad = 0;
+  double shear_rad = 0;
+  double intensity_rms = 0;      // Standard deviation of the frames' light, of its mean.
+  double background_counts = 0;  // Σ b, of one frame.
+
+  bool operator==(const RefinementFigures&) const = default;
+};
+
 // One iteration in the history.
 struct IterationRecord {
   std::int64_t iteration = 0;  // 1 for the first.
@@ -53,6 +70,7 @@ struct IterationRecord {
   // Part of the probe's power in each of its orthogonal modes, falling; as of the last snapshot.
   // Empty with one mode.
   std::vector<double> mode_powers;
+  std::optional<RefinementFigures> refinement;  // When something has been refined.
   IterationMetrics metrics;
 };
 

@@ -382,20 +382,20 @@ void Reconstruction::Impl::Retire(std::shared_ptr<const Snapshot> snapshot) {
 }
 
 absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
-  AlgorithmConfig algorithm;
+  StageConfig stage;
   {
     MutexLock lock(mu);
     const int next = NextStage(config, CurrentRunStatus());
     if (next != run.stage) EnterStage(next, run);
-    algorithm = WithScaledStep(config.schedule[static_cast<std::size_t>(run.stage)].algorithm,
-                               run.step_scale);
+    stage = config.schedule[static_cast<std::size_t>(run.stage)];
   }
   const Clock::TimePoint begin = options.clock->Now();
   if (!first_iteration_time) {
     first_iteration_time = begin - std::chrono::duration_cast<Clock::TimePoint::duration>(
                                        std::chrono::duration<double>(run.elapsed_s));
   }
-  PS_ASSIGN_OR_RETURN(const IterationMetrics metrics, solver->Iterate(algorithm, run.iteration));
+  PS_ASSIGN_OR_RETURN(const IterationMetrics metrics,
+                      solver->Iterate(stage, run.step_scale, run.iteration));
   const Clock::TimePoint end = options.clock->Now();
   ++run.iteration;
   run.elapsed_s = Seconds(end - *first_iteration_time);
@@ -410,6 +410,7 @@ absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
   record.elapsed_s = run.elapsed_s;
   record.coverage = last_coverage;
   record.mode_powers = last_mode_powers;
+  record.refinement = solver->refinement();
   record.metrics = metrics;
   last_record = record;
   recent.push_back(end);
@@ -426,7 +427,7 @@ absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
     history.push_back(record);
     if (history.size() > kHistoryLimit) history.pop_front();
   }
-  const bool may_drift = std::holds_alternative<EpieConfig>(algorithm);
+  const bool may_drift = std::holds_alternative<EpieConfig>(stage.algorithm);
   if (watch.Diverged(record, may_drift)) return RollBack(record);
   WarnIfStalled();
   PS_RETURN_IF_ERROR(MaybeStartSnapshot(settings.snapshots));

@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "engine/backend/backend.h"
 #include "engine/base/array.h"
 #include "engine/solver/progress.h"
+#include "engine/solver/refinement.h"
 #include "engine/solver/run_position.h"
 
 namespace ptychoserve {
@@ -17,6 +19,7 @@ struct SnapshotPoint {
   std::int64_t frame_id = 0;
   double row = 0;  // Corner of the window in pixels of the snapshot's object array,
   double col = 0;  // interpolated bilinearly between pixels.
+  PointRefinement refined;
 };
 
 // Object, probe and coverage of one iteration. Immutable once published; shared by readers.
@@ -35,6 +38,8 @@ struct Snapshot {
   ComplexStack probe;
   FloatImage coverage;                // canvas.shape, Σ |P|², photons per pixel.
   std::vector<SnapshotPoint> points;  // In frame-id order.
+  // frame_shape, zero frequency at [0, 0], counts; null when none has been refined.
+  std::shared_ptr<const FloatImage> background;
   IterationRecord metrics;
   RunPosition run;  // Of the moment when the snapshot was begun.
 };

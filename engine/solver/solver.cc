@@ -13,6 +13,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/probe/modes.h"
 #include "engine/probe/probe.h"
+#include "engine/schedule/schedule.h"
 #include "engine/solver/plausibility.h"
 
 namespace ptychoserve {
@@ -53,13 +54,21 @@ std::string ProbePowerWarning(const ComplexStack& probe, const FloatImage& mean_
       photons, counts, std::sqrt(1 / ratio));
 }
 
-std::vector<PointWindow> WindowsOfPoints(const std::vector<FrameStore::Point>& points) {
+std::vector<PointWindow> WindowsOfPoints(std::span<const ActivePoint> points) {
   std::vector<PointWindow> windows;
   windows.reserve(points.size());
-  for (const FrameStore::Point& p : points) {
-    windows.push_back({p.slot, p.window.row, p.window.col, p.window.frac_row, p.window.frac_col});
+  for (const ActivePoint& p : points) {
+    const Window w = Shifted(p.window, p.refined);
+    windows.push_back({p.slot, w.row, w.col, w.frac_row, w.frac_col, p.refined.intensity});
   }
   return windows;
+}
+
+std::vector<ActivePoint> AsMeasured(const std::vector<FrameStore::Point>& points) {
+  std::vector<ActivePoint> active;
+  active.reserve(points.size());
+  for (const FrameStore::Point& p : points) active.push_back({p, {}});
+  return active;
 }
 
 // Fraction of `area` (relative to the image) that has light.
@@ -89,7 +98,7 @@ Region Within(const Region& region, const Region& canvas) {
 // `scanned` and the rest are of the moment when the snapshot was begun.
 std::unique_ptr<Snapshot> MakeSnapshot(Readback readback, const IterationRecord& record,
                                        const Region& scanned,
-                                       const std::vector<FrameStore::Point>& points,
+                                       const std::vector<ActivePoint>& points,
                                        const PixelSize& pixel_size) {
   auto snapshot = std::make_unique<Snapshot>();
   const Region canvas = readback.canvas;
@@ -104,10 +113,10 @@ std::unique_ptr<Snapshot> MakeSnapshot(Readback readback, const IterationRecord&
   const Region area = Within(scanned, canvas);
   snapshot->scanned = {area.row - canvas.row, area.col - canvas.col, area.shape};
   snapshot->points.reserve(points.size());
-  for (const FrameStore::Point& p : points) {
-    snapshot->points.push_back(
-        {p.frame_id, p.window.row + static_cast<double>(p.window.frac_row) - canvas.row,
-         p.window.col + static_cast<double>(p.window.frac_col) - canvas.col});
+  for (const ActivePoint& p : points) {
+    const Window w = Shifted(p.window, p.refined);
+    snapshot->points.push_back({p.frame_id, w.row + static_cast<double>(w.frac_row) - canvas.row,
+                                w.col + static_cast<double>(w.frac_col) - canvas.col, p.refined});
   }
   snapshot->metrics = record;
   snapshot->metrics.coverage = CoveredFraction(snapshot->coverage, snapshot->scanned);
@@ -194,9 +203,13 @@ Solver::Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> back
       store_(store),
       run_beside_(std::move(run_beside)),
       restored_(std::move(restored)),
-      active_(std::make_shared<std::vector<FrameStore::Point>>()) {
+      active_(std::make_shared<std::vector<ActivePoint>>()) {
   if (restored_ == nullptr) return;
-  for (const SnapshotPoint& p : restored_->snapshot->points) restored_ids_.push_back(p.frame_id);
+  for (const SnapshotPoint& p : restored_->snapshot->points) {
+    restored_ids_.push_back(p.frame_id);
+    restored_refined_.push_back(p.refined);
+  }
+  refinement_ = restored_->snapshot->metrics.refinement;
 }
 
 Solver::~Solver() {
@@ -230,7 +243,7 @@ absl::StatusOr<std::vector<std::string>> Solver::Start() {
   PS_RETURN_IF_ERROR(backend_->SetProbe(restored_ != nullptr ? restored_->probe : probe));
   started_ = true;
   const bool given = config_.probe.initial.modes > 0;
-  std::vector<std::string> warnings = StartWarnings(probe, given, mean, WindowsOfPoints(waiting_));
+  std::vector<std::string> warnings = StartWarnings(probe, given, mean, WindowsOfPoints(AsMeasured(waiting_)));
   if (std::string power = given ? ProbePowerWarning(probe, mean) : ""; !power.empty()) {
     warnings.push_back(std::move(power));
   }
@@ -265,14 +278,14 @@ absl::Status Solver::SetObjectOf(const Snapshot& snapshot) {
 
 absl::Status Solver::StartAnewWithHalf(int first) {
   if (all_ == nullptr) all_ = active_;
-  auto half = std::make_shared<std::vector<FrameStore::Point>>();
+  auto half = std::make_shared<std::vector<ActivePoint>>();
   for (auto k = static_cast<std::size_t>(first); k < all_->size(); k += 2) {
     half->push_back((*all_)[k]);
   }
   active_ = std::move(half);
   PS_RETURN_IF_ERROR(backend_->SetActivePoints({}));
   PS_RETURN_IF_ERROR(backend_->ClearObject(canvas_));
-  PS_ASSIGN_OR_RETURN(const FloatImage mean, MeanAmplitudeOf(*active_));
+  PS_ASSIGN_OR_RETURN(const FloatImage mean, MeanAmplitudeOf({active_->begin(), active_->end()}));
   PS_RETURN_IF_ERROR(backend_->SetProbe(InitialProbe(mean)));
   waves_are_stale_ = false;
   return backend_->SetActivePoints(ActiveWindows());
@@ -291,7 +304,39 @@ absl::Status Solver::GoBackTo(const Snapshot& snapshot) {
   PS_RETURN_IF_ERROR(SetObjectOf(snapshot));
   PS_RETURN_IF_ERROR(MoveCanvas(canvas));
   PS_RETURN_IF_ERROR(backend_->SetProbe(snapshot.probe));
+  std::vector<std::int64_t> ids;
+  std::vector<PointRefinement> refined;
+  for (const SnapshotPoint& p : snapshot.points) {
+    ids.push_back(p.frame_id);
+    refined.push_back(p.refined);
+  }
+  auto points = std::make_shared<std::vector<ActivePoint>>(*active_);
+  TakeRefined(ids, refined, *points);
+  active_ = std::move(points);
+  refinement_ = snapshot.metrics.refinement;
+  PS_RETURN_IF_ERROR(SetBackground(snapshot.background));
   return backend_->SetActivePoints(ActiveWindows());
+}
+
+void Solver::TakeRefined(std::span<const std::int64_t> ids,
+                         std::span<const PointRefinement> refined,
+                         std::vector<ActivePoint>& points) {
+  for (ActivePoint& p : points) {
+    const auto id = std::ranges::lower_bound(ids, p.frame_id);
+    if (id != ids.end() && *id == p.frame_id) {
+      p.refined = refined[static_cast<std::size_t>(id - ids.begin())];
+    }
+  }
+}
+
+absl::Status Solver::SetBackground(std::shared_ptr<const FloatImage> background) {
+  if (background == background_) return absl::OkStatus();
+  background_ = std::move(background);
+  if (background_ != nullptr) return backend_->SetBackground(*background_);
+  FloatImage none;
+  none.shape = frame_shape_;
+  none.data.resize(static_cast<std::size_t>(frame_shape_.pixels()));
+  return backend_->SetBackground(none);
 }
 
 std::vector<FrameStore::Point> Solver::UnknownPoints() const {
@@ -307,7 +352,10 @@ absl::StatusOr<bool> Solver::ActivateWaiting(const ClearRegionConfig& clear_regi
   if (waiting_.empty()) return false;
   // The session may keep it; this need not.
   const std::shared_ptr<const Checkpoint> restored = std::exchange(restored_, nullptr);
-  if (restored != nullptr) PS_RETURN_IF_ERROR(SetObjectOf(*restored->snapshot));
+  if (restored != nullptr) {
+    PS_RETURN_IF_ERROR(SetObjectOf(*restored->snapshot));
+    PS_RETURN_IF_ERROR(SetBackground(restored->snapshot->background));
+  }
   PS_RETURN_IF_ERROR(MoveCanvas(store_.canvas()));
   const std::vector<FrameStore::Point> unknown = UnknownPoints();
   if (clear_region.enabled && !active_->empty() && !unknown.empty()) {
@@ -321,9 +369,11 @@ absl::StatusOr<bool> Solver::ActivateWaiting(const ClearRegionConfig& clear_regi
     }
   }
   std::sort(waiting_.begin(), waiting_.end(), ById);
-  auto active = std::make_shared<std::vector<FrameStore::Point>>();
-  active->reserve(active_->size() + waiting_.size());
-  std::merge(active_->begin(), active_->end(), waiting_.begin(), waiting_.end(),
+  std::vector<ActivePoint> added = AsMeasured(waiting_);
+  TakeRefined(restored_ids_, restored_refined_, added);
+  auto active = std::make_shared<std::vector<ActivePoint>>();
+  active->reserve(active_->size() + added.size());
+  std::merge(active_->begin(), active_->end(), added.begin(), added.end(),
              std::back_inserter(*active), ById);
   active_ = std::move(active);
   waiting_.clear();
@@ -340,7 +390,7 @@ absl::Status Solver::SetExitWavesOf(const Checkpoint& restored) {
   if (!restored.exit_waves) return absl::OkStatus();
   const std::int64_t stride = config_.probe.modes * frame_shape_.pixels();
   std::vector<ExitWaveToSet> waves;
-  for (const FrameStore::Point& p : *active_) {
+  for (const ActivePoint& p : *active_) {
     const auto id = std::lower_bound(restored_ids_.begin(), restored_ids_.end(), p.frame_id);
     if (id == restored_ids_.end() || *id != p.frame_id) continue;
     const std::ptrdiff_t place = id - restored_ids_.begin();
@@ -368,8 +418,9 @@ absl::Status Solver::RestartExitWaves() {
   return backend_->SetActivePoints(ActiveWindows());
 }
 
-absl::StatusOr<IterationMetrics> Solver::Iterate(const AlgorithmConfig& algorithm,
+absl::StatusOr<IterationMetrics> Solver::Iterate(const StageConfig& stage, double step_scale,
                                                  std::int64_t iteration) {
+  const AlgorithmConfig algorithm = WithScaledStep(stage.algorithm, step_scale);
   // Exit waves have not followed what another algorithm did to object and probe since.
   const bool needs_waves = KeepsExitWaves(algorithm);
   if (needs_waves && waves_are_stale_) PS_RETURN_IF_ERROR(RestartExitWaves());
@@ -385,7 +436,27 @@ absl::StatusOr<IterationMetrics> Solver::Iterate(const AlgorithmConfig& algorith
   if (metrics.finite && options.update_probe && every > 0 && (iteration + 1) % every == 0) {
     PS_RETURN_IF_ERROR(Recentre());
   }
+  if (metrics.finite && options.update_object && stage.refine.any() &&
+      (iteration + 1) % config_.refinement.every == 0) {
+    PS_RETURN_IF_ERROR(Refine(stage.refine, step_scale));
+  }
   return metrics;
+}
+
+absl::Status Solver::Refine(const StageRefinement& which, double step_scale) {
+  const double step = step_scale * config_.refinement.step;
+  PS_ASSIGN_OR_RETURN(const std::vector<RefinementSums> sums,
+                      backend_->Refine(which.background ? step : 0));
+  if (which.background) {
+    PS_ASSIGN_OR_RETURN(FloatImage background, backend_->ReadBackground());
+    background_ = std::make_shared<const FloatImage>(std::move(background));
+  }
+  auto points = std::make_shared<std::vector<ActivePoint>>(*active_);
+  TakeRefinementSteps(config_.refinement, which, step, sums, canvas_, frame_shape_, *points);
+  refinement_ = FiguresOf(config_.refinement, *points,
+                          background_ != nullptr ? *background_ : FloatImage());
+  active_ = std::move(points);
+  return backend_->SetActivePoints(ActiveWindows());
 }
 
 absl::Status Solver::Recentre() {
@@ -400,11 +471,12 @@ absl::Status Solver::StartSnapshot(const IterationRecord& record, const RunPosit
   // Shared, as a std::function must be copyable.
   const auto task = std::make_shared<std::packaged_task<decltype(snapshot_.get())()>>(
       [collect = std::move(collect), record, run, scanned = store_.scanned(), points = active_,
-       pixel_size = pixel_size_,
+       background = background_, pixel_size = pixel_size_,
        frozen = config_.probe.frozen]() mutable -> absl::StatusOr<std::unique_ptr<Snapshot>> {
         PS_ASSIGN_OR_RETURN(Readback readback, std::move(collect)());
         auto snapshot = MakeSnapshot(std::move(readback), record, scanned, *points, pixel_size);
         snapshot->run = std::move(run);
+        snapshot->background = std::move(background);
         OrderModes(frozen, *snapshot);
         return snapshot;
       });

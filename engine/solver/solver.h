@@ -5,6 +5,8 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,7 @@
 #include "engine/scan/optics.h"
 #include "engine/solver/checkpoint.h"
 #include "engine/solver/progress.h"
+#include "engine/solver/refinement.h"
 #include "engine/solver/run_position.h"
 #include "engine/solver/snapshot.h"
 #include "engine/store/frame_store.h"
@@ -60,9 +63,12 @@ class Solver {
   // Makes all waiting points active. False when there were none.
   absl::StatusOr<bool> ActivateWaiting(const ClearRegionConfig& clear_region);
 
-  // One iteration, number `iteration` (0-based), recentring included.
-  absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
+  // One iteration of `stage`, number `iteration` (0-based), with `step_scale` times its steps;
+  // recentring and refinement included.
+  absl::StatusOr<IterationMetrics> Iterate(const StageConfig& stage, double step_scale,
                                            std::int64_t iteration);
+  // As of now; none before the first refinement.
+  const std::optional<RefinementFigures>& refinement() const { return refinement_; }
   absl::StatusOr<FitMetrics> Evaluate() { return backend_->Evaluate(); }
 
   // Begins from nothing once more, with every other one of the points that were active before the
@@ -72,7 +78,8 @@ class Solver {
   // The object as it is now. Waits for the device.
   absl::StatusOr<PlacedObject> ReadObject();
 
-  // Object and probe become those of `snapshot`, one of this session; exit waves start anew.
+  // Object, probe and what has been refined become those of `snapshot`, one of this session; exit
+  // waves start anew.
   absl::Status GoBackTo(const Snapshot& snapshot);
 
   // Begins to copy the present state; `record` is that of the last iteration, `run` where the run
@@ -93,6 +100,12 @@ class Solver {
   ComplexStack InitialProbe(const FloatImage& mean) const;
   absl::StatusOr<FloatImage> MeanAmplitudeOf(const std::vector<FrameStore::Point>& points);
   absl::Status Recentre();
+  absl::Status Refine(const StageRefinement& which, double step_scale);
+  // Those that `points` tell of.
+  static void TakeRefined(std::span<const std::int64_t> ids,
+                          std::span<const PointRefinement> refined,
+                          std::vector<ActivePoint>& points);
+  absl::Status SetBackground(std::shared_ptr<const FloatImage> background);
   std::vector<PointWindow> ActiveWindows() const;
   absl::Status RestartExitWaves();
   // Sets the object, and the canvas to that of `snapshot`; no point is active.
@@ -114,16 +127,19 @@ class Solver {
   FrameStore& store_;
   const RunBeside run_beside_;
   std::shared_ptr<const Checkpoint> restored_;  // Null after its object has been set.
-  std::vector<std::int64_t> restored_ids_;      // Frames that it shows, sorted.
+  std::vector<std::int64_t> restored_ids_;      // Frames that it shows, sorted,
+  std::vector<PointRefinement> restored_refined_;  // and what was known of each.
   bool started_ = false;
   double noise_r_factor_ = 0;
   bool waves_are_stale_ = false;  // After any iteration but the difference map's.
   Region canvas_;
   std::vector<FrameStore::Point> waiting_;
   // In frame-id order. Shared with the snapshot under way, so replaced rather than changed.
-  std::shared_ptr<const std::vector<FrameStore::Point>> active_;
+  std::shared_ptr<const std::vector<ActivePoint>> active_;
+  std::shared_ptr<const FloatImage> background_;  // Null until it has been refined.
+  std::optional<RefinementFigures> refinement_;
   std::future<absl::StatusOr<std::unique_ptr<Snapshot>>> snapshot_;  // Under way when valid.
-  std::shared_ptr<const std::vector<FrameStore::Point>> all_;        // Of which halves are taken.
+  std::shared_ptr<const std::vector<ActivePoint>> all_;              // Of which halves are taken.
 };
 
 }  // namespace ptychoserve

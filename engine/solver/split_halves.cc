@@ -70,7 +70,7 @@ absl::Status SplitHalves::Iterate() {
   }
   const StageConfig& stage = config_.schedule[static_cast<std::size_t>(run_.stage)];
   PS_ASSIGN_OR_RETURN(const IterationMetrics metrics,
-                      solver_.Iterate(stage.algorithm, run_.iteration));
+                      solver_.Iterate(stage, /*step_scale=*/1, run_.iteration));
   ++run_.iteration;
   ++status_.iterations;
   if (!metrics.finite || !std::isfinite(metrics.r_factor)) {

@@ -131,6 +131,13 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
     header.add_point_rows(point.row);
     header.add_point_cols(point.col);
   }
+  if (snapshot.metrics.refinement) {
+    for (const SnapshotPoint& point : snapshot.points) {
+      header.add_point_shift_rows(point.refined.shift_row);
+      header.add_point_shift_cols(point.refined.shift_col);
+      header.add_point_intensities(point.refined.intensity);
+    }
+  }
   *header.mutable_metrics() = MetricsToProto(snapshot.metrics);
   RunToProto(snapshot.run, *header.mutable_run());
   if (waves != nullptr) {
@@ -145,6 +152,9 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
               ArrayRecord(StateKind::kObject, snapshot.object.data),
               ArrayRecord(StateKind::kProbe, snapshot.probe.data),
               ArrayRecord(StateKind::kCoverage, snapshot.coverage.data)};
+  if (snapshot.background != nullptr) {
+    records_.push_back(ArrayRecord(StateKind::kBackground, snapshot.background->data));
+  }
   if (checkpoint == nullptr) return;
   records_.push_back(ArrayRecord(StateKind::kExactProbe, checkpoint->probe.data));
   if (momentum != nullptr) {
@@ -173,6 +183,10 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
       header.modes() < 1 || header.modes() > kMaxModes ||
       header.point_rows_size() != header.point_ids_size() ||
       header.point_cols_size() != header.point_ids_size() ||
+      (header.point_shift_rows_size() != 0 &&
+       header.point_shift_rows_size() != header.point_ids_size()) ||
+      header.point_shift_cols_size() != header.point_shift_rows_size() ||
+      header.point_intensities_size() != header.point_shift_rows_size() ||
       (header.kept_deviation_size() != 0 &&
        header.kept_deviation_size() != header.point_ids_size())) {
     return absl::DataLossError("a snapshot whose shapes are none");
@@ -195,7 +209,11 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
   s.probe.modes = exact_probe_.modes = header.modes();
   s.probe.shape = exact_probe_.shape = probe;
   for (int k = 0; k < header.point_ids_size(); ++k) {
-    s.points.push_back({header.point_ids(k), header.point_rows(k), header.point_cols(k)});
+    s.points.push_back({header.point_ids(k), header.point_rows(k), header.point_cols(k), {}});
+    if (header.point_shift_rows_size() > 0) {
+      s.points.back().refined = {header.point_shift_rows(k), header.point_shift_cols(k),
+                                 header.point_intensities(k)};
+    }
   }
   s.metrics = MetricsFromProto(header.metrics());
   s.run = RunFromProto(header.run());
@@ -236,7 +254,8 @@ absl::Status SnapshotReader::TakeVelocity(const Record& record, StateKind kind) 
 absl::Status SnapshotReader::Take(const Record& record) {
   const auto kind = static_cast<StateKind>(record.kind);
   const bool is_velocity = kind == StateKind::kObjectVelocity || kind == StateKind::kProbeVelocity;
-  if ((kind < StateKind::kSnapshot || kind > StateKind::kExitWave) && !is_velocity) {
+  if ((kind < StateKind::kSnapshot || kind > StateKind::kExitWave) && !is_velocity &&
+      kind != StateKind::kBackground) {
     return absl::OkStatus();
   }
   if (kind == StateKind::kSnapshot) return TakeHeader(record);
@@ -246,6 +265,10 @@ absl::Status SnapshotReader::Take(const Record& record) {
   const std::int64_t probe = s.probe.modes * s.probe.shape.pixels();
   if (kind == StateKind::kExitWave) return TakeExitWave(record);
   if (is_velocity) return TakeVelocity(record, kind);
+  if (kind == StateKind::kBackground) {
+    background_.shape = s.probe.shape;
+    return TakeArray(record, s.probe.shape.pixels(), &background_.data);
+  }
   if (kind == StateKind::kExactProbe) return TakeArray(record, probe, &exact_probe_.data);
   if (kind == StateKind::kObject) return TakeArray(record, canvas, &s.object.data);
   if (kind == StateKind::kProbe) return TakeArray(record, probe, &s.probe.data);
@@ -261,6 +284,9 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> SnapshotReader::Finish() {
       (momentum_ && (exact_probe_.data.empty() || momentum_->object_velocity.data.empty() ||
                      momentum_->probe_velocity.data.empty()))) {
     return absl::DataLossError("a snapshot without all of its arrays");
+  }
+  if (!background_.data.empty()) {
+    snapshot_->background = std::make_shared<const FloatImage>(std::exchange(background_, {}));
   }
   if (exact_probe_.data.empty()) return CheckpointOf(std::move(snapshot_));
   auto checkpoint = std::make_shared<Checkpoint>();

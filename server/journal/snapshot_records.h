@@ -29,6 +29,7 @@ enum class StateKind : std::uint32_t {
   // Of a checkpoint, too:
   kObjectVelocity = 25,
   kProbeVelocity = 26,
+  kBackground = 27,  // Of a snapshot.
 };
 
 // A message as a record, which looks at `bytes`.
@@ -65,6 +66,7 @@ class SnapshotReader {
   // Arrays are empty until they come.
   std::shared_ptr<Snapshot> snapshot_;
   ComplexStack exact_probe_;
+  FloatImage background_;
   std::optional<ExitWaveState> exit_waves_;
   std::optional<MomentumState> momentum_;
 };

@@ -13,7 +13,7 @@ namespace ptychoserve::server {
 namespace {
 
 constexpr std::uint32_t kMaxDownsample = 64;
-constexpr std::int64_t kPointColumns = 3;
+constexpr std::int64_t kPointColumns = 6;
 constexpr std::int64_t kHistoryColumns = 8;
 
 const Complex64 kComplexNan{std::numeric_limits<float>::quiet_NaN(),
@@ -132,7 +132,8 @@ PreparedArray PreparePoints(const Snapshot& snapshot, const Region& area) {
   values.reserve(snapshot.points.size() * kPointColumns);
   for (const SnapshotPoint& point : snapshot.points) {
     values.insert(values.end(), {static_cast<double>(point.frame_id), point.row - area.row,
-                                 point.col - area.col});
+                                 point.col - area.col, point.refined.shift_row,
+                                 point.refined.shift_col, point.refined.intensity});
   }
   return Own(values);
 }
@@ -165,7 +166,7 @@ absl::StatusOr<Selection> ParseSelection(const v1::SnapshotSelection& selection)
     if (!v1::ArrayKind_IsValid(kind) || kind == v1::ARRAY_KIND_UNSPECIFIED) {
       violations.push_back({field, absl::StrCat(static_cast<int>(kind),
                                                 "; allowed: OBJECT, PROBE, COVERAGE, POINTS, "
-                                                "HISTORY")});
+                                                "HISTORY, BACKGROUND")});
     } else if (out.wants(kind)) {
       violations.push_back({field, "named twice; allowed: each array once"});
     } else {
@@ -256,6 +257,13 @@ PreparedSnapshot Prepare(std::shared_ptr<const Snapshot> snapshot, const Selecti
         Describe(header, kind, v1::ArrayInfo::ELEMENT_FLOAT64,
                  {static_cast<std::int64_t>(history.size()), kHistoryColumns}, array.bytes.size());
         break;
+      case v1::ARRAY_KIND_BACKGROUND: {
+        if (s.background != nullptr) array = View(s.background->data);
+        const Shape shape = s.background != nullptr ? s.background->shape : Shape{0, 0};
+        Describe(header, kind, v1::ArrayInfo::ELEMENT_FLOAT32, {shape.rows, shape.cols},
+                 array.bytes.size());
+        break;
+      }
       default:
         continue;  // ParseSelection lets nothing else through.
     }

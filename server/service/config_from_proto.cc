@@ -212,6 +212,10 @@ void ReadTolerance(const In& in, Out& out) {
   out.regularisation = ReadRegularisation(in.regularisation());
 }
 
+StageRefinement ReadStageRefinement(const v1::StageRefinement& in) {
+  return {in.positions(), in.intensities(), in.background()};
+}
+
 StageConfig ReadStage(const v1::Stage& in, const std::string& path, Edge& edge) {
   StageConfig out;
   switch (in.algorithm_case()) {
@@ -266,6 +270,7 @@ StageConfig ReadStage(const v1::Stage& in, const std::string& path, Edge& edge) 
           "required");
       break;
   }
+  out.refine = ReadStageRefinement(in.refine());
   switch (in.until_case()) {
     case v1::Stage::kIterations:
       out.iterations = edge.Int(in.iterations(), path + ".iterations");
@@ -325,6 +330,16 @@ void ReadSchedule(const v1::SessionConfig& in, ReconstructionConfig& out, Edge& 
   }
   out.schedule.back().iterations.reset();
   if (!in.run().has_it_ends_after()) out.run.it_ends_after = static_cast<int>(sum);
+}
+
+RefinementConfig ReadRefinement(const v1::Refinement& in, Edge& edge) {
+  RefinementConfig out;
+  if (in.has_every()) out.every = edge.Int(in.every(), "refinement.every");
+  if (in.has_step()) out.step = in.step();
+  if (in.has_max_shift_px()) out.max_shift_px = in.max_shift_px();
+  if (in.has_max_intensity()) out.max_intensity = in.max_intensity();
+  out.later_stages = ReadStageRefinement(in.later_stages());
+  return out;
 }
 
 RunConfig ReadRun(const v1::RunRules& in, Edge& edge) {
@@ -392,6 +407,7 @@ EdgeConfig ConfigFromProto(const v1::SessionConfig& proto) {
   config.probe = ReadProbe(proto.probe(), edge);
   config.run = ReadRun(proto.run(), edge);
   ReadSchedule(proto, config, edge);
+  config.refinement = ReadRefinement(proto.refinement(), edge);
   config.clear_region.enabled = proto.clear_region().enabled();
   if (proto.clear_region().has_min_pixels_per_point()) {
     config.clear_region.min_pixels_per_point = proto.clear_region().min_pixels_per_point();

@@ -143,6 +143,12 @@ void Write(const EpieConfig& in, v1::Stage& stage) {
   stage.mutable_epie()->set_probe_alpha(in.probe_alpha);
 }
 
+void Write(const StageRefinement& in, v1::StageRefinement& out) {
+  out.set_positions(in.positions);
+  out.set_intensities(in.intensities);
+  out.set_background(in.background);
+}
+
 void Write(const StageConfig& in, v1::Stage& out) {
   std::visit([&](const auto& algorithm) { Write(algorithm, out); }, in.algorithm);
   if (in.iterations.has_value()) out.set_iterations(static_cast<std::uint32_t>(*in.iterations));
@@ -151,6 +157,15 @@ void Write(const StageConfig& in, v1::Stage& out) {
     out.mutable_plateau()->set_window(static_cast<std::uint32_t>(in.plateau->window));
     out.mutable_plateau()->set_min_relative_change(in.plateau->min_relative_change);
   }
+  if (in.refine.any()) Write(in.refine, *out.mutable_refine());
+}
+
+void Write(const RefinementConfig& in, v1::Refinement& out) {
+  out.set_every(static_cast<std::uint32_t>(in.every));
+  out.set_step(in.step);
+  out.set_max_shift_px(in.max_shift_px);
+  out.set_max_intensity(in.max_intensity);
+  if (in.later_stages.any()) Write(in.later_stages, *out.mutable_later_stages());
 }
 
 void Write(const RunConfig& in, v1::RunRules& out) {
@@ -171,6 +186,7 @@ v1::SessionConfig ConfigToProto(const ReconstructionConfig& config) {
   Write(config.object, *out.mutable_object());
   Write(config.probe, *out.mutable_probe());
   for (const StageConfig& stage : config.schedule) Write(stage, *out.add_schedule());
+  Write(config.refinement, *out.mutable_refinement());
   Write(config.run, *out.mutable_run());
   out.mutable_clear_region()->set_enabled(config.clear_region.enabled);
   out.mutable_clear_region()->set_min_pixels_per_point(config.clear_region.min_pixels_per_point);

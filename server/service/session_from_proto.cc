@@ -51,6 +51,17 @@ IngestCounters CountersFromProto(const v1::IngestCounters& counters) {
   return out;
 }
 
+RefinementFigures RefinementFromProto(const v1::RefinementMetrics& metrics) {
+  return {.shift_rms_px = metrics.shift_rms_px(),
+          .positions_at_limit = metrics.positions_at_limit(),
+          .scale_row = metrics.scale_y(),
+          .scale_col = metrics.scale_x(),
+          .rotation_rad = metrics.rotation_rad(),
+          .shear_rad = metrics.shear_rad(),
+          .intensity_rms = metrics.intensity_rms(),
+          .background_counts = metrics.background_counts()};
+}
+
 IterationRecord MetricsFromProto(const v1::IterationMetrics& metrics) {
   IterationRecord out;
   out.iteration = metrics.iteration();
@@ -65,6 +76,7 @@ IterationRecord MetricsFromProto(const v1::IterationMetrics& metrics) {
   out.elapsed_s = metrics.elapsed_s();
   out.coverage = metrics.coverage();
   out.mode_powers.assign(metrics.mode_powers().begin(), metrics.mode_powers().end());
+  if (metrics.has_refinement()) out.refinement = RefinementFromProto(metrics.refinement());
   return out;
 }
 

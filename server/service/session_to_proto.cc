@@ -23,6 +23,19 @@ v1::IngestCounters CountersToProto(const IngestCounters& counters) {
   return out;
 }
 
+v1::RefinementMetrics RefinementToProto(const RefinementFigures& figures) {
+  v1::RefinementMetrics out;
+  out.set_shift_rms_px(figures.shift_rms_px);
+  out.set_positions_at_limit(figures.positions_at_limit);
+  out.set_scale_y(figures.scale_row);
+  out.set_scale_x(figures.scale_col);
+  out.set_rotation_rad(figures.rotation_rad);
+  out.set_shear_rad(figures.shear_rad);
+  out.set_intensity_rms(figures.intensity_rms);
+  out.set_background_counts(figures.background_counts);
+  return out;
+}
+
 v1::IterationMetrics MetricsToProto(const IterationRecord& record) {
   v1::IterationMetrics out;
   out.set_iteration(record.iteration);
@@ -37,6 +50,7 @@ v1::IterationMetrics MetricsToProto(const IterationRecord& record) {
   out.set_elapsed_s(record.elapsed_s);
   out.set_coverage(record.coverage);
   out.mutable_mode_powers()->Assign(record.mode_powers.begin(), record.mode_powers.end());
+  if (record.refinement) *out.mutable_refinement() = RefinementToProto(*record.refinement);
   return out;
 }
 

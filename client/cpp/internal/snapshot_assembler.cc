@@ -16,7 +16,7 @@ namespace {
 constexpr std::int64_t kMaxArrayBytes = std::int64_t{1} << 33;
 // Announced sizes are believed only so far before the bytes arrive.
 constexpr std::int64_t kMaxReserveBytes = std::int64_t{1} << 26;
-constexpr int kPointColumns = 3;
+constexpr int kPointColumns = 6;
 
 std::int64_t ElementBytes(v1::ArrayInfo::Element element) {
   switch (element) {
@@ -135,15 +135,20 @@ absl::Status SnapshotAssembler::Store(const v1::ArrayInfo& info, const std::vect
       PS_RETURN_IF_ERROR(Expect(info, v1::ArrayInfo::ELEMENT_FLOAT64, 2));
       snapshot_->history = Convert<double>(info, bytes);
       return absl::OkStatus();
+    case v1::ARRAY_KIND_BACKGROUND:
+      PS_RETURN_IF_ERROR(Expect(info, v1::ArrayInfo::ELEMENT_FLOAT32, 2));
+      snapshot_->background = Convert<float>(info, bytes);
+      return absl::OkStatus();
     case v1::ARRAY_KIND_POINTS: {
       PS_RETURN_IF_ERROR(Expect(info, v1::ArrayInfo::ELEMENT_FLOAT64, 2));
       if (info.shape(1) != kPointColumns) {
         return absl::DataLossError(absl::StrCat("snapshot: points of ", info.shape(1), " columns"));
       }
       const SnapshotArray<double> rows = Convert<double>(info, bytes);
-      for (std::size_t k = 0; k + 2 < rows.values.size(); k += kPointColumns) {
+      for (std::size_t k = 0; k < rows.values.size(); k += kPointColumns) {
+        const double* const row = &rows.values[k];
         snapshot_->points.push_back(
-            {static_cast<std::int64_t>(rows.values[k]), rows.values[k + 1], rows.values[k + 2]});
+            {static_cast<std::int64_t>(row[0]), row[1], row[2], row[3], row[4], row[5]});
       }
       return absl::OkStatus();
     }

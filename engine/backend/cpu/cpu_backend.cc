@@ -92,7 +92,7 @@ std::int64_t CpuBackend<Real>::BytesFor(const BackendConfig& config, int threads
   constexpr std::int64_t kPerSlot = sizeof(Slot) + sizeof(FrameErrors);
   return n.slots * kPerSlot + n.frame_bytes + (n.exit_waves + n.chunk_waves) * kComplex +
          (n.object + n.probe) * (2 * kComplex + kComplex128) + (n.object + n.frame) * kDouble +
-         n.work_waves * kComplex + n.work_reals * kReal;
+         n.work_waves * kComplex + (n.work_reals + n.frame) * kReal;
 }
 
 template <typename Real>
@@ -100,7 +100,7 @@ std::int64_t CpuBackend<Real>::allocated_bytes() const {
   return slots_.bytes() + errors_.bytes() + frames_.bytes() + exit_waves_.bytes() +
          chunk_waves_.bytes() + object_.bytes() + other_object_.bytes() + object_num_.bytes() +
          object_den_.bytes() + probe_.bytes() + other_probe_.bytes() + probe_num_.bytes() +
-         probe_den_.bytes() + work_waves_.bytes() + work_reals_.bytes();
+         probe_den_.bytes() + work_waves_.bytes() + work_reals_.bytes() + background_.bytes();
 }
 
 template <typename Real>
@@ -121,8 +121,10 @@ absl::Status CpuBackend<Real>::Allocate() {
   PS_RETURN_IF_ERROR(probe_den_.Allocate(n.frame));
   PS_RETURN_IF_ERROR(work_waves_.Allocate(n.work_waves));
   PS_RETURN_IF_ERROR(work_reals_.Allocate(n.work_reals));
+  PS_RETURN_IF_ERROR(background_.Allocate(n.frame));
   std::fill_n(slots_.data(), n.slots, Slot{});
   std::fill_n(probe_.data(), n.probe, Complex{});
+  std::fill_n(background_.data(), n.frame, Real(0));
   return absl::OkStatus();
 }
 
@@ -250,15 +252,22 @@ absl::Status CpuBackend<Real>::LoadFrames(std::span<const FrameToLoad> frames) {
 
 template <typename Real>
 void CpuBackend<Real>::LoadCounts(int slot, Real* counts) const {
-  const std::byte* const pixels = &frames_[slot * frame_pixels_ * StorageBytes(config_.storage)];
+  LoadCounts(slot, 0, frame_pixels_, counts);
+}
+
+template <typename Real>
+void CpuBackend<Real>::LoadCounts(int slot, std::int64_t begin, std::int64_t end,
+                                  Real* counts) const {
+  const std::byte* const pixels =
+      &frames_[(slot * frame_pixels_ + begin) * StorageBytes(config_.storage)];
   if (config_.storage == FrameStorage::kU16) {
     const auto* const values = reinterpret_cast<const std::uint16_t*>(pixels);
-    for (std::int64_t i = 0; i < frame_pixels_; ++i) {
+    for (std::int64_t i = 0; i < end - begin; ++i) {
       counts[i] = values[i] == kUnmeasuredU16 ? Real(-1) : static_cast<Real>(values[i]);
     }
   } else {
     const auto* const values = reinterpret_cast<const float*>(pixels);
-    for (std::int64_t i = 0; i < frame_pixels_; ++i) counts[i] = static_cast<Real>(values[i]);
+    for (std::int64_t i = 0; i < end - begin; ++i) counts[i] = static_cast<Real>(values[i]);
   }
 }
 
@@ -310,8 +319,10 @@ absl::Status CpuBackend<Real>::SetActivePoints(std::span<const PointWindow> poin
   PS_RETURN_IF_ERROR(CheckInside(points, config_.frame_shape, canvas_));
   PS_RETURN_IF_ERROR(CheckSlotsDiffer(points));
 
+  if (!std::ranges::equal(points, points_, {}, &PointWindow::slot, &PointWindow::slot)) {
+    momentum_iterations_.reset();
+  }
   points_.assign(points.begin(), points.end());
-  momentum_iterations_.reset();
   if (config_.keeps_exit_waves) {
     pool_.ParallelFor(point_count(), [&](std::int64_t i, int) {
       const PointWindow& point = points_[i];
@@ -358,16 +369,28 @@ void CpuBackend<Real>::ModelWaves(const PointWindow& point, ModeWaves waves) con
 }
 
 template <typename Real>
-void CpuBackend<Real>::Transform(ModeWaves waves, Real* intensity) const {
+void CpuBackend<Real>::Transform(const PointWindow& point, ModeWaves waves,
+                                 Real* intensity) const {
+  for (int mode = 0; mode < modes(); ++mode) fft_.Forward(waves[mode]);
+  ExpectedCounts(point, {waves.data, waves.stride}, 0, frame_pixels_, intensity);
+}
+
+template <typename Real>
+void CpuBackend<Real>::ExpectedCounts(const PointWindow& point, ConstModeWaves waves,
+                                      std::int64_t begin, std::int64_t end,
+                                      Real* intensity) const {
+  const std::int64_t count = end - begin;
   for (int mode = 0; mode < modes(); ++mode) {
-    const Complex* const wave = waves[mode];
-    fft_.Forward(waves[mode]);
+    const Complex* const wave = waves[mode] + begin;
     if (mode == 0) {
-      for (std::int64_t i = 0; i < frame_pixels_; ++i) intensity[i] = std::norm(wave[i]);
+      for (std::int64_t i = 0; i < count; ++i) intensity[i] = std::norm(wave[i]);
     } else {
-      for (std::int64_t i = 0; i < frame_pixels_; ++i) intensity[i] += std::norm(wave[i]);
+      for (std::int64_t i = 0; i < count; ++i) intensity[i] += std::norm(wave[i]);
     }
   }
+  const auto light = static_cast<Real>(point.intensity);
+  const Real* const background = &background_[begin];
+  for (std::int64_t i = 0; i < count; ++i) intensity[i] = light * intensity[i] + background[i];
 }
 
 template <typename Real>

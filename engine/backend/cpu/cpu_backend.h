@@ -32,7 +32,8 @@ namespace ptychoserve {
 // Algorithms that keep no wave per point do so chunk by chunk of points.
 //
 // cpu_backend.cc has the state and its changes, forward_model.h the windows and their adjoint,
-// sums.cc passes 2 and 3, evaluate.cc the figures of fit; the algorithms have a file each.
+// sums.cc passes 2 and 3, evaluate.cc the figures of fit, refine.cc what is refined beside object
+// and probe; the algorithms have a file each.
 template <typename Real>
 class CpuBackend final : public Backend {
  public:
@@ -57,6 +58,9 @@ class CpuBackend final : public Backend {
   absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
                                            const IterationOptions& options) override;
   absl::StatusOr<FitMetrics> Evaluate() override;
+  absl::StatusOr<std::vector<RefinementSums>> Refine(double background_step) override;
+  absl::StatusOr<FloatImage> ReadBackground() override;
+  absl::Status SetBackground(const FloatImage& background) override;
   absl::StatusOr<CollectReadback> StartReadback() override;
   absl::StatusOr<ComplexStack> ReadProbe() override;
   absl::StatusOr<ExitWaveState> ReadExitWaves() override;
@@ -125,11 +129,17 @@ class CpuBackend final : public Backend {
   // The object pixel at a window's corner.
   const Complex* WindowCorner(const PointWindow& point) const;
   void LoadCounts(int slot, Real* counts) const;
+  // Of pixels [begin, end).
+  void LoadCounts(int slot, std::int64_t begin, std::int64_t end, Real* counts) const;
   void MeasureSlot(int slot, Real* counts);
   // P_m O_j.
   void ModelWaves(const PointWindow& point, ModeWaves waves) const;
-  // Their Fourier transforms, and Σ |Ψ_m|² into `intensity`.
-  void Transform(ModeWaves waves, Real* intensity) const;
+  // Their Fourier transforms, and what the detector is expected to see of those of `point` into
+  // `intensity`: w Σ |Ψ_m|² + b.
+  void Transform(const PointWindow& point, ModeWaves waves, Real* intensity) const;
+  // That of pixels [begin, end), from their Fourier transforms.
+  void ExpectedCounts(const PointWindow& point, ConstModeWaves waves, std::int64_t begin,
+                      std::int64_t end, Real* intensity) const;
   // Multiplies the waves of all modes by a factor for each pixel, and transforms them back.
   void ScaleAndTransformBack(const Real* factors, ModeWaves waves) const;
 
@@ -152,6 +162,12 @@ class CpuBackend final : public Backend {
   void AddToEpieObjectSums(std::span<const int> chunk, const Region& area);
   void AddToEpieProbeSums(std::span<const int> chunk);
   void MoveEpieObject(const EpieConfig& config, const Region& area);
+  // P_m ∂O_j by row and by column; the window shifted by a whole pixel adds as much.
+  void DerivativeWaves(const PointWindow& point, ModeWaves by_row, ModeWaves by_col) const;
+  // Adds the sums of one point, and leaves its transformed waves in `waves`.
+  RefinementSums RefinementOf(const PointWindow& point, Workspace work, ModeWaves waves);
+  // Adds points [begin, end), whose transformed waves are the chunk's, to the background's sums.
+  void AddToBackgroundSums(int begin, int end);
   // Σ | |Ψ| - √I | and its square over the trusted pixels; `intensity` is that of the model.
   FrameErrors AmplitudeErrors(const Real* intensity, const Real* counts) const;
   // Fills in the fit of every `stride`-th active point, in `errors_`.
@@ -215,6 +231,7 @@ class CpuBackend final : public Backend {
   Buffer<Complex> other_probe_;    // [modes, frame], likewise.
   Buffer<Complex128> probe_num_;   // [modes, frame]: Σ O_j* ψ_m.
   Buffer<double> probe_den_;       // [frame]: Σ |O_j|².
+  Buffer<Real> background_;        // [frame]
   Buffer<Complex> work_waves_;     // [threads, 2, modes, frame]
   Buffer<Real> work_reals_;        // [threads, 2, frame]
 };

@@ -117,7 +117,7 @@ void CpuBackend<Real>::EpieCorrection(const PointWindow& point, Workspace work,
                                       ModeWaves corrections) const {
   LoadCounts(point.slot, work.counts);
   ModelWaves(point, corrections);
-  Transform(corrections, work.intensity);
+  Transform(point, corrections, work.intensity);
   Real* const factors = work.intensity;  // In place.
   for (std::int64_t i = 0; i < frame_pixels_; ++i) {
     factors[i] = ModulusCorrectionFactor(work.counts[i], std::sqrt(work.intensity[i]));

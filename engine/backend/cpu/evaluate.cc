@@ -46,7 +46,7 @@ void CpuBackend<Real>::MeasureFit(int stride) {
     const Workspace work = workspace(worker);
     LoadCounts(points_[i].slot, work.counts);
     ModelWaves(points_[i], work.first);
-    Transform(work.first, work.intensity);
+    Transform(points_[i], work.first, work.intensity);
     errors_[i] = AmplitudeErrors(work.intensity, work.counts);
   });
 }
@@ -88,7 +88,7 @@ absl::StatusOr<FitMetrics> CpuBackend<Real>::Evaluate() {
     const Workspace work = workspace(worker);
     LoadCounts(points_[index].slot, work.counts);
     ModelWaves(points_[index], work.first);
-    Transform(work.first, work.intensity);
+    Transform(points_[index], work.first, work.intensity);
     errors_[index] = AmplitudeErrors(work.intensity, work.counts);
     FrameFit fit;
     for (std::int64_t i = 0; i < frame_pixels_; ++i) {

@@ -99,7 +99,7 @@ auto CpuBackend<Real>::LikelihoodGradient(const PointWindow& point, const MlGrad
   const Real* const counts = work.counts;
   LoadCounts(point.slot, work.counts);
   ModelWaves(point, gradients);
-  Transform(gradients, work.intensity);
+  Transform(point, gradients, work.intensity);
   FrameErrors errors = AmplitudeErrors(work.intensity, counts);
 
   Real* const factors = work.intensity;  // In place.

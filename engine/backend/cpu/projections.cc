@@ -65,7 +65,7 @@ void CpuBackend<Real>::UpdateExitWave(const PointWindow& point, const Projection
     }
   }
 
-  Transform(trials, work.intensity);
+  Transform(point, trials, work.intensity);
   Slot& slot = slots_[point.slot];
   const auto kept = static_cast<Real>(slot.kept_deviation);
   Real* const factors = work.intensity;  // In place.

@@ -110,6 +110,11 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(momentum_partials_, DeviceBuffer<double>::Create(kMomentumBlocks));
   PS_ASSIGN_OR_RETURN(momentum_, DeviceBuffer<MomentumProgress>::Create(1));
   PS_ASSIGN_OR_RETURN(state_, DeviceBuffer<IterationState>::Create(1));
+  PS_ASSIGN_OR_RETURN(background_, DeviceBuffer<float>::Create(plan_.frame_pixels));
+  PS_ASSIGN_OR_RETURN(background_sums_, DeviceBuffer<double2>::Create(plan_.frame_pixels));
+  PS_ASSIGN_OR_RETURN(refinement_sums_, DeviceBuffer<RefinementSums>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(refinement_partials_,
+                      DeviceBuffer<RefinementSums>::Create(plan_.refinement_partials));
 
   PS_ASSIGN_OR_RETURN(points_upload_, PinnedBuffer<DevicePoint>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(epie_points_upload_, PinnedBuffer<DevicePoint>::Create(plan_.points));
@@ -127,6 +132,7 @@ absl::Status CudaBackend::Allocate() {
   }
   PS_RETURN_IF_ERROR(fft_.Bind(stream_.get(), fft_work_.data()));
   PS_RETURN_IF_ERROR(stream_.Clear(kept_deviation_, kept_deviation_.size()));
+  PS_RETURN_IF_ERROR(stream_.Clear(background_, background_.size()));
   return stream_.Clear(probe_, probe_.size());
 }
 
@@ -148,7 +154,7 @@ FrameSlots CudaBackend::frame_slots() const {
 
 Batch CudaBackend::BatchOf(int first, int count) const {
   return {device_points_.data() + first, count, config_.frame_shape.rows, config_.frame_shape.cols,
-          plan_.modes};
+          plan_.modes, background()};
 }
 
 // --- Canvas and object -----------------------------------------------------------------------
@@ -360,9 +366,11 @@ absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
   PS_RETURN_IF_ERROR(CheckInside(points, config_.frame_shape, canvas_));
   PS_RETURN_IF_ERROR(CheckSlotsDiffer(points));
 
+  if (!std::ranges::equal(points, points_, {}, &PointWindow::slot, &PointWindow::slot)) {
+    has_momentum_ = false;
+  }
   points_.assign(points.begin(), points.end());
   coverage_valid_ = false;
-  has_momentum_ = false;
   ++epoch_;
   std::vector<std::int32_t> added;  // Places in points_ of slots that were not active.
   for (std::size_t i = 0; i < points_.size(); ++i) {

@@ -50,7 +50,7 @@ absl::StatusOr<bool> UsesFusedPasses(const BackendConfig& config);
 //            every sum is added in a fixed order, that of the points.
 //
 // Where it is: cuda_backend.cc state and its changes; iterate.cc the algorithms, epie_iteration.cc
-// ePIE; a .h/.cu pair for each group of kernels.
+// ePIE, refine.cc what is refined besides; a .h/.cu pair for each group of kernels.
 class CudaBackend final : public Backend {
  public:
   // On the device with the number `ordinal`. Errors: kResourceExhausted, and those of CudaStatus.
@@ -71,6 +71,9 @@ class CudaBackend final : public Backend {
   absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
                                            const IterationOptions& options) override;
   absl::StatusOr<FitMetrics> Evaluate() override;
+  absl::StatusOr<std::vector<RefinementSums>> Refine(double background_step) override;
+  absl::StatusOr<FloatImage> ReadBackground() override;
+  absl::Status SetBackground(const FloatImage& background) override;
   absl::StatusOr<CollectReadback> StartReadback() override;
   absl::StatusOr<ComplexStack> ReadProbe() override;
   absl::StatusOr<ExitWaveState> ReadExitWaves() override;
@@ -152,6 +155,9 @@ class CudaBackend final : public Backend {
   // The fit of P O_j over the sample into the state.
   absl::Status FitSample(const Stream& stream);
   FusedPasses::State fused_state();
+  // Whether background_ is looked at.
+  void UseBackground(bool used);
+  const float* background() const { return uses_background_ ? background_.data() : nullptr; }
   absl::Status ClearSums();
   // Adds conj(P) w of `batch`, which begins with point `first`, to object_sum_.
   void SumIntoObject(const Batch& batch, int first, const Waves& waves);
@@ -180,7 +186,8 @@ class CudaBackend final : public Backend {
   std::vector<bool> active_slots_;  // [capacity]
   bool coverage_valid_ = false;
   bool has_momentum_ = false;  // momentum_, and velocities in previous_object_ and other_probe_.
-  int sample_count_ = 0;       // Of sample_points_.
+  bool uses_background_ = false;
+  int sample_count_ = 0;  // Of sample_points_.
 
   // What a captured iteration depends on besides the contents of device memory.
   struct IterationKey {
@@ -234,6 +241,10 @@ class CudaBackend final : public Backend {
   DeviceBuffer<double> momentum_partials_;   // [kMomentumBlocks]
   DeviceBuffer<MomentumProgress> momentum_;  // [1]
   DeviceBuffer<IterationState> state_;
+  DeviceBuffer<float> background_;                    // [frame]
+  DeviceBuffer<double2> background_sums_;             // [frame]
+  DeviceBuffer<RefinementSums> refinement_sums_;      // [capacity]
+  DeviceBuffer<RefinementSums> refinement_partials_;  // [refine_chunk, pieces]
 
   PinnedBuffer<DevicePoint> points_upload_;
   PinnedBuffer<DevicePoint> sample_upload_;

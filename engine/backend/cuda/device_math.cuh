@@ -38,8 +38,8 @@ __device__ inline Bilinear BilinearOf(const DevicePoint& point) {
 // that use them, and so the compiler may have several under way across stores.
 __device__ inline DevicePoint PointOf(const Batch& batch, int j) {
   const DevicePoint& point = batch.points[j];
-  return {__ldg(&point.slot), __ldg(&point.row), __ldg(&point.col), __ldg(&point.frac_row),
-          __ldg(&point.frac_col)};
+  return {__ldg(&point.slot),     __ldg(&point.row),      __ldg(&point.col),
+          __ldg(&point.frac_row), __ldg(&point.frac_col), __ldg(&point.intensity)};
 }
 
 // O_j at `row`, `col` of the window of `point`.
@@ -159,6 +159,19 @@ __device__ float IntensityOf(float2 first, const float2* wave, int pixels, int m
     intensity += Norm(wave[static_cast<std::int64_t>(mode) * pixels]);
   }
   return intensity;
+}
+
+// The background of one pixel of every frame.
+__device__ inline float BackgroundAt(const Batch& batch, int pixel) {
+  return batch.background != nullptr ? __ldg(batch.background + pixel) : 0.0f;
+}
+
+// What the detector is expected to see in `pixel` of point `j` of the batch, w Σ |Ψ_m|² + b.
+template <bool kSingle>
+__device__ float ExpectedCounts(const Batch& batch, int j, int pixel, float2 first,
+                                const float2* wave, int pixels, int modes) {
+  return __ldg(&batch.points[j].intensity) * IntensityOf<kSingle>(first, wave, pixels, modes) +
+         BackgroundAt(batch, pixel);
 }
 
 // Multiplies them all.

@@ -8,7 +8,8 @@
 namespace ptychoserve::cuda {
 
 inline DevicePoint DevicePointOf(const PointWindow& point) {
-  return {point.slot, point.row, point.col, point.frac_row, point.frac_col};
+  return {point.slot, point.row, point.col, point.frac_row, point.frac_col,
+          point.intensity};
 }
 
 }  // namespace ptychoserve::cuda

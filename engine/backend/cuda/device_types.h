@@ -15,6 +15,7 @@ struct DevicePoint {
   std::int32_t col;
   float frac_row;
   float frac_col;
+  float intensity;  // w of engine/algorithms/refinement.h.
 };
 
 // The object and where it lies on the absolute lattice.
@@ -40,6 +41,7 @@ struct Batch {
   int rows;  // Of a frame.
   int cols;
   int modes = 1;  // Of the probe: images that each point has among the waves, one after the other.
+  const float* background = nullptr;  // [rows, cols], counts of every frame; null: none.
 };
 
 // Bytes of one pixel of a wave, by its precision.

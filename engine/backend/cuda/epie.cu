@@ -21,7 +21,8 @@ __global__ void __launch_bounds__(kThreads)
   ForEachPixelOfPiece(args.batch, [&](int pixel) {
     float2* const wave = waves + pixel;
     const float2 first = *wave;
-    const float modulus = sqrtf(IntensityOf<kSingle>(first, wave, pixels, modes));
+    const float modulus =
+        sqrtf(ExpectedCounts<kSingle>(args.batch, blockIdx.y, pixel, first, wave, pixels, modes));
     const float factor = ModulusCorrectionFactor(CountsOf(frame[pixel]), modulus);
     ScaleModes<kSingle>(args.scale * factor, first, wave, pixels, modes);
   });

@@ -29,7 +29,8 @@ __global__ void __launch_bounds__(kThreads) FitKernel(FitArgs args, const Pixel*
     const float counts = CountsOf(frame[pixel]);
     if (!IsTrusted(counts)) return;
     const float2* const wave = waves + pixel;
-    const float intensity = IntensityOf<kSingle>(*wave, wave, pixels, modes);
+    const float intensity = 
+        ExpectedCounts<kSingle>(args.batch, j, pixel, *wave, wave, pixels, modes);
     AddFit(counts, sqrtf(intensity), sums);
     if constexpr (kLikelihood) {
       likelihood.trusted += 1;

@@ -10,6 +10,7 @@
 #include "engine/backend/cuda/fit.h"
 #include "engine/backend/cuda/fused/fused_passes.h"
 #include "engine/backend/cuda/momentum.h"
+#include "engine/backend/cuda/refine.h"
 #include "engine/backend/cuda/update.h"
 
 namespace ptychoserve::cuda {
@@ -91,6 +92,10 @@ std::int64_t MemoryPlan::TotalBytes() const {
   account.Add(kMomentumBlocks, sizeof(double));
   account.Add(1, sizeof(MomentumProgress));
   account.Add(1, sizeof(IterationState));
+  account.Add(frame_pixels, sizeof(float));    // Background
+  account.Add(frame_pixels, sizeof(double2));  // and its sums.
+  account.Add(points, sizeof(RefinementSums));
+  account.Add(refinement_partials, sizeof(RefinementSums));
   return account.Total();
 }
 
@@ -111,7 +116,10 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
   plan.half = fused && config.half_waves;
   plan.probe = plan.modes * plan.frame_pixels;
   plan.exit_waves = config.keeps_exit_waves ? capacity * plan.probe * WaveBytes(plan.half) : 0;
-  plan.work = plan.chunk * plan.probe;
+  // Three sets of waves at a time; see CudaBackend::Refine.
+  plan.refine_chunk = std::max(plan.chunk / 3, 1);
+  plan.work = std::max(plan.chunk, 3 * plan.refine_chunk) * plan.probe;
+  plan.refinement_partials = std::int64_t{plan.refine_chunk} * plan.pieces;
   plan.probe_sums = plan.groups * plan.probe;
   plan.probe_weights = plan.groups * plan.frame_pixels;
   plan.object = config.max_object_pixels;

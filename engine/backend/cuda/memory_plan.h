@@ -35,7 +35,9 @@ struct MemoryPlan {
   std::int64_t probe_power = 0;
   std::int64_t fused_points = 0;  // Points and groups of the fused passes.
   std::int64_t fused_column_sums = 0;
-  std::int64_t epie_groups = 0;  // See EpieMemoryPlan.
+  int refine_chunk = 0;                  // Points whose derivatives are in work at once.
+  std::int64_t refinement_partials = 0;  // [refine_chunk, pieces]
+  std::int64_t epie_groups = 0;          // See EpieMemoryPlan.
   std::int64_t epie_column_sums = 0;
 
   // Transforms of the largest batch.

@@ -219,8 +219,10 @@ class Column {
   Stored* first_;
   int step_;
 };
+
 // Frames that are square, and have one mode, have a kernel of their own: with the distance of rows
-// known, addresses cost nothing.
+// known, addresses cost nothing. The one for several modes also adds a background, which is like one
+// mode more.
 template <int kRows, bool kSquare, bool kModes, bool kHalf, ColumnRule kRule, typename Pixel>
 __global__ void __launch_bounds__(Threads<kRows>(), BlocksPerMultiprocessor<kRows>(kModes))
     ColumnsKernel(ColumnsArgs args) {
@@ -263,12 +265,19 @@ __global__ void __launch_bounds__(Threads<kRows>(), BlocksPerMultiprocessor<kRow
   float2 y[kLaneValues];
   [[maybe_unused]] const Factor<kRule> factor(args, slot);
   const float unit = UnitOf<kHalf>(args.figures, slot);
-  const float unit_power = unit * unit;
+  const float power = unit * unit * __ldg(&args.batch.points[j].intensity);
+  [[maybe_unused]] const float* const background = args.batch.background;
+  [[maybe_unused]] const int my_pixel = Fft::FirstFrequency(lane) * cols + first_col + col;
 #pragma unroll
   for (int k = 0; k < kLaneValues; ++k) {
     const float2 value = x[Fft::ForwardPlace(k)];
     const Measured measured(my_counts[k * Fft::kFrequencyStep * kColumnsPerBlock]);
-    const float intensity = unit_power * (kModes ? by_pixel[k] : Norm(value));
+    float intensity = power * (kModes ? by_pixel[k] : Norm(value));
+    if constexpr (kModes) {
+      if (background != nullptr) {
+        intensity += __ldg(background + my_pixel + k * Fft::kFrequencyStep * cols);
+      }
+    }
     if constexpr (kRule == ColumnRule::kFit) {
       AddFit(Comparison(measured, intensity), sums);
     } else if constexpr (kModes) {
@@ -348,9 +357,9 @@ KernelChoice<ColumnsArgs> Choose(int rows, ColumnRule rule, Kind kind, bool half
 
 void LaunchColumns(const ColumnsArgs& args, cudaStream_t stream) {
   const Batch& batch = args.batch;
-  const Kind kind = batch.modes > 1            ? Kind::kModes
-                    : batch.rows == batch.cols ? Kind::kSquare
-                                               : Kind::kRectangle;
+  const Kind kind = batch.modes > 1 || batch.background != nullptr ? Kind::kModes
+                    : batch.rows == batch.cols                     ? Kind::kSquare
+                                                                   : Kind::kRectangle;
   Launch(Choose(batch.rows, args.rule, kind, args.half, args.frames.is_f32),
          dim3(batch.count * (batch.cols / kColumnsPerBlock)), args, stream);
 }

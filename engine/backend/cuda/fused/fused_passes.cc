@@ -89,7 +89,7 @@ absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, co
     const PointChunk& chunk = schedule_.chunks[c];
     const std::size_t lane = c % kFusedLanes;
     const cudaStream_t on = lanes_[lane].get();
-    const Batch batch = BatchOf(chunk.first, chunk.count);
+    const Batch batch = BatchOf(chunk.first, chunk.count, state);
     void* const waves = WavesOf(state, lane);
     LaunchRowsForward({.batch = batch,
                        .canvas = state.canvas,
@@ -130,7 +130,7 @@ absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, co
   PS_RETURN_IF_ERROR(lanes_.Join(stream));
   const int points = static_cast<int>(schedule_.order.size());
   if (points == 0) return absl::OkStatus();
-  LaunchGatherSums({.batch = BatchOf(0, points),
+  LaunchGatherSums({.batch = BatchOf(0, points, state),
                     .rule = iteration.rule,
                     .sums = column_sums_.data(),
                     .figures = state.figures,

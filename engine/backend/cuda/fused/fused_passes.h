@@ -56,6 +56,7 @@ class FusedPasses {
     float scale;                  // 1 / √N, of either transform.
     std::byte* waves;             // Scratch [FusedMemoryPlan::wave_bytes]
     bool half;                    // The precision of waves and exit waves.
+    const float* background;      // See Batch.
   };
   struct Iteration {
     ColumnRule rule;
@@ -80,8 +81,8 @@ class FusedPasses {
                          const Stream& stream);
 
  private:
-  Batch BatchOf(int first, int count) const {
-    return {points_.data() + first, count, frame_.rows, frame_.cols, modes_};
+  Batch BatchOf(int first, int count, const State& state) const {
+    return {points_.data() + first, count, frame_.rows, frame_.cols, modes_, state.background};
   }
   std::int64_t sums_per_point() const { return frame_.cols / kColumnsPerBlock; }
   // The intermediates of a lane.

@@ -477,7 +477,10 @@ TEST_P(BackendConformance, MomentumBeginsAnewWithWhatIsSetAndAfterOtherAlgorithm
   BackendConfig config = scan.Config();
   config.deterministic = true;
   const std::vector<std::function<void(Backend&)>> disturbances = {
-      [&](Backend& b) { EXPECT_TRUE(b.SetActivePoints(scan.points).ok()); },
+      [&](Backend& b) {
+        EXPECT_TRUE(b.SetActivePoints({}).ok());
+        EXPECT_TRUE(b.SetActivePoints(scan.points).ok());
+      },
       [&](Backend& b) { EXPECT_TRUE(b.SetProbe(scan.probe).ok()); },
       [&](Backend& b) { EXPECT_TRUE(b.SetObject(scan.object).ok()); },
       [&](Backend& b) {

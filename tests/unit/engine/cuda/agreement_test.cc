@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <cstdio>
 #include <memory>
 #include <ostream>
@@ -104,6 +107,22 @@ std::vector<NamedProblem> Problems() {
        {.frame_shape = {512, 128}, .points = 5, .modes = 2, .storage = FrameStorage::kF32}},
       {"U16_256x256_FourModes_Half",
        {.frame_shape = {256, 256}, .points = 6, .modes = 4, .half_waves = true, .measured = true}},
+      {"U16_64x64_Refined", {.frame_shape = {64, 64}, .points = 20, .refined = true}},
+      {"F32_33x47_Refined",
+       {.frame_shape = {33, 47},
+        .points = 7,
+        .modes = 2,
+        .storage = FrameStorage::kF32,
+        .refined = true,
+        .measured = true}},
+      {"U16_256x128_Refined_Half",
+       {.frame_shape = {256, 128},
+        .points = 9,
+        .half_waves = true,
+        .refined = true,
+        .measured = true}},
+      {"U16_128x128_ThreeModes_Refined",
+       {.frame_shape = {128, 128}, .points = 9, .modes = 3, .refined = true}},
       {"U16_64x64_TwoModes_Deterministic",
        {.frame_shape = {64, 64}, .points = 9, .modes = 2, .deterministic = true}},
   };
@@ -153,6 +172,48 @@ TEST_P(Agreement, GpuEqualsCpuInEveryIteration) {
   std::printf("  largest deviations: %s: %s\n", algorithm.name.c_str(), worst.ToString().c_str());
 }
 
+class RefinementAgreement : public testing::TestWithParam<NamedProblem> {};
+
+TEST_P(RefinementAgreement, GpuEqualsCpu) {
+  const Problem problem = MakeProblem(GetParam().options);
+  const std::unique_ptr<Backend> gpu = MustCreate(FirstGpu(), problem.config);
+  const std::unique_ptr<Backend> cpu = MustCreate(ReferenceDevice(), problem.config);
+  ASSERT_EQ(Prepare(problem, *gpu), absl::OkStatus());
+  ASSERT_EQ(Prepare(problem, *cpu), absl::OkStatus());
+  for (const double background_step : {0.0, 0.5, 0.5}) {
+    const absl::StatusOr<std::vector<RefinementSums>> sums = gpu->Refine(background_step);
+    const absl::StatusOr<std::vector<RefinementSums>> reference = cpu->Refine(background_step);
+    ASSERT_EQ(sums.status(), absl::OkStatus());
+    ASSERT_EQ(reference.status(), absl::OkStatus());
+    ASSERT_EQ(sums->size(), problem.points.size());
+    for (std::size_t j = 0; j < sums->size(); ++j) {
+      const RefinementSums &a = (*sums)[j], &b = (*reference)[j];
+      // Gradients are sums of both signs; what they are compared with is what they may be.
+      double largest = 0;
+      for (int i = 0; i < kFisherElements; ++i) largest = std::max(largest, std::abs(b.fisher[i]));
+      for (int i = 0; i < kFisherElements; ++i) {
+        EXPECT_NEAR(a.fisher[i], b.fisher[i], kTolerance * largest);
+      }
+      for (int i = 0; i < kRefinedPerPoint; ++i) {
+        EXPECT_NEAR(a.gradient[i], b.gradient[i],
+                    kTolerance * (std::abs(b.gradient[i]) + std::sqrt(largest)) * 10);
+      }
+    }
+    EXPECT_LT(Deviation(gpu->ReadBackground()->data, cpu->ReadBackground()->data), kTolerance);
+  }
+}
+
+std::vector<NamedProblem> RefinementProblems() {
+  std::vector<NamedProblem> problems = Problems();
+  std::erase_if(problems, [](const NamedProblem& p) { return !p.options.refined; });
+  // More points than waves fit into work at once, of frames of which hardly one fits.
+  problems.push_back(
+      {"U16_512x512_FourModes",
+       {.frame_shape = {512, 512}, .points = 4, .modes = 4, .refined = true, .measured = true}});
+  problems.push_back({"U16_32x32_Many", {.frame_shape = {32, 32}, .points = 700}});
+  return problems;
+}
+
 std::string NameOf(const testing::TestParamInfo<Agreement::ParamType>& parameter) {
   return std::get<0>(parameter.param).name + "_" + std::get<1>(parameter.param).name;
 }
@@ -161,6 +222,11 @@ INSTANTIATE_TEST_SUITE_P(Cuda, Agreement,
                          testing::Combine(testing::ValuesIn(Algorithms()),
                                           testing::ValuesIn(Problems())),
                          NameOf);
+
+INSTANTIATE_TEST_SUITE_P(Cuda, RefinementAgreement, testing::ValuesIn(RefinementProblems()),
+                         [](const testing::TestParamInfo<NamedProblem>& parameter) {
+                           return parameter.param.name;
+                         });
 
 // More frames than are under way at once, a rest that no power of two divides, and more than the
 // samples of fit and probe take.

@@ -143,6 +143,11 @@ Problem MakeProblem(const ProblemOptions& options) {
   problem.probe = RandomProbe(frame, options.modes,
                               kPhotonsPerPixel * static_cast<double>(frame.pixels()), rng);
 
+  if (options.refined) {
+    problem.background.shape = frame;
+    std::uniform_real_distribution<float> counts(0.0f, 20.0f);
+    for (std::int64_t i = 0; i < frame.pixels(); ++i) problem.background.data.push_back(counts(rng));
+  }
   std::vector<std::int32_t> slots(static_cast<std::size_t>(problem.config.capacity));
   std::iota(slots.begin(), slots.end(), 0);
   std::shuffle(slots.begin(), slots.end(), rng);
@@ -159,6 +164,7 @@ Problem MakeProblem(const ProblemOptions& options) {
     point.frac_row = i % 5 == 2 ? 0.0f : remainder(rng);
     point.frac_col = i % 7 == 3 ? 0.0f : remainder(rng);
     if (options.whole_pixels) point.frac_row = point.frac_col = 0;
+    if (options.refined) point.intensity = 0.7f + 0.1f * static_cast<float>(i % 7);
     problem.points.push_back(point);
 
     std::vector<double> counts(static_cast<std::size_t>(frame.pixels()));
@@ -207,6 +213,9 @@ absl::Status Prepare(const Problem& problem, Backend& backend) {
   PS_RETURN_IF_ERROR(backend.SetObject(problem.object));
   PS_RETURN_IF_ERROR(backend.SetProbe(problem.probe));
   PS_RETURN_IF_ERROR(Load(problem, problem.points, backend));
+  if (!problem.background.data.empty()) {
+    PS_RETURN_IF_ERROR(backend.SetBackground(problem.background));
+  }
   return backend.SetActivePoints(problem.points);
 }
 

@@ -31,6 +31,7 @@ struct ProblemOptions {
   bool whole_pixels = false;  // No window has a fractional position.
   bool deterministic = false;
   bool half_waves = false;
+  bool refined = false;  // Points have intensities of their own, and there is a background.
   // Counts of a noisy measurement of an object that differs somewhat from the problem's; else
   // counts that fit no object at all.
   bool measured = false;
@@ -45,6 +46,7 @@ struct Problem {
   ComplexStack probe;
   std::vector<PointWindow> points;             // Slots in a random order.
   std::vector<std::vector<std::byte>> frames;  // By slot, [points]
+  FloatImage background;                       // Empty: none.
 };
 Problem MakeProblem(const ProblemOptions& options);
 

@@ -348,6 +348,13 @@ class FaultyBackend final : public Backend {
     return inner_->Iterate(algorithm, options);
   }
   absl::StatusOr<FitMetrics> Evaluate() override { return inner_->Evaluate(); }
+  absl::StatusOr<std::vector<RefinementSums>> Refine(double background_step) override {
+    return inner_->Refine(background_step);
+  }
+  absl::StatusOr<FloatImage> ReadBackground() override { return inner_->ReadBackground(); }
+  absl::Status SetBackground(const FloatImage& background) override {
+    return inner_->SetBackground(background);
+  }
   absl::StatusOr<CollectReadback> StartReadback() override { return inner_->StartReadback(); }
   absl::StatusOr<ComplexStack> ReadProbe() override { return inner_->ReadProbe(); }
   absl::StatusOr<ExitWaveState> ReadExitWaves() override { return inner_->ReadExitWaves(); }

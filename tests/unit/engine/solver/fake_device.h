@@ -32,6 +32,8 @@ struct FakeRecord {
   std::optional<int> fail_at_iteration;
   absl::Status failure = absl::InternalError("device lost");
   int probes_read = 0;
+  int refinements = 0;
+  FloatImage background;
   bool loads_beside = false;
   bool hold_copies = false;  // Frames are copied only when somebody waits for it.
   bool fail_to_load = false;
@@ -105,6 +107,15 @@ class FakeBackend final : public Backend {
   absl::StatusOr<FitMetrics> Evaluate() override {
     ++record_.evaluations;
     return FitMetrics{.r_factor = 0.25};
+  }
+  absl::StatusOr<std::vector<RefinementSums>> Refine(double) override {
+    ++record_.refinements;
+    return std::vector<RefinementSums>(record_.active.size());
+  }
+  absl::StatusOr<FloatImage> ReadBackground() override { return record_.background; }
+  absl::Status SetBackground(const FloatImage& background) override {
+    record_.background = background;
+    return absl::OkStatus();
   }
   absl::StatusOr<CollectReadback> StartReadback() override {
     Readback r;

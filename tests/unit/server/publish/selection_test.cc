@@ -34,7 +34,7 @@ std::shared_ptr<const Snapshot> MakeSnapshot() {
     }
   }
   s->probe = ComplexStack(2, {4, 4}, {1.0f, -1.0f});
-  s->points = {{7, 2.5, 3.25}};
+  s->points = {{7, 2.5, 3.25, {0.5f, -0.25f, 1.5f}}};
   return s;
 }
 
@@ -127,7 +127,7 @@ TEST(Selection, PointsAreRelativeToWhatIsSentAtFullResolution) {
   Selection selection = Select({v1::ARRAY_KIND_POINTS});
   selection.downsample = 2;
   const auto points = Values<double>(Prepare(MakeSnapshot(), selection, {}).arrays[0]);
-  EXPECT_THAT(points, testing::ElementsAre(7, 0.5, 0.25));
+  EXPECT_THAT(points, testing::ElementsAre(7, 0.5, 0.25, 0.5, -0.25, 1.5));
 }
 
 TEST(Selection, HistoryHasItsColumnsInOrder) {

@@ -89,6 +89,7 @@ constexpr char kFullConfig[] = R"pb(
       regularisation { absolute: 0.7 }
     }
     iterations: 11
+    refine { positions: true intensities: true background: true }
   }
   schedule {
     ml_gradient {
@@ -100,6 +101,7 @@ constexpr char kFullConfig[] = R"pb(
       momentum: 0.7
     }
     plateau { window: 6 min_relative_change: 0.02 }
+    refine { positions: true intensities: true background: true }
   }
   schedule {
     raar {
@@ -118,6 +120,13 @@ constexpr char kFullConfig[] = R"pb(
   }
   schedule {
     epie { object_step: 0.6 probe_step: 0.4 max_batch: 24 object_alpha: 0.1 probe_alpha: 0.2 }
+  }
+  refinement {
+    every: 3
+    step: 0.6
+    max_shift_px: 5
+    max_intensity: 1.5
+    later_stages { positions: true intensities: true background: true }
   }
   run {
     min_points_to_start: 9

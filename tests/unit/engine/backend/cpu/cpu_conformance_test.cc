@@ -1,6 +1,7 @@
 #include "engine/backend/cpu/cpu_device.h"
 #include "gtest/gtest.h"
 #include "tests/unit/engine/backend/backend_conformance.h"
+#include "tests/unit/engine/backend/refinement_conformance.h"
 
 namespace ptychoserve {
 namespace {

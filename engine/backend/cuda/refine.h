@@ -1,0 +1,53 @@
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_REFINE_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_REFINE_H_
+
+#include <cuda_runtime_api.h>
+
+#include "engine/algorithms/refinement.h"
+#include "engine/backend/cuda/device_types.h"
+
+// What is refined beside object and probe; see engine/algorithms/refinement.h. Launchers enqueue on
+// `stream`; errors show in cudaGetLastError.
+namespace ptychoserve::cuda {
+
+struct DerivativeArgs {
+  Batch batch;
+  Canvas canvas;
+  const float2* probe;  // [modes, rows, cols]
+  float scale;          // Multiplies the results.
+  float2* by_row;       // [batch.count, modes, rows, cols]
+  float2* by_col;
+};
+// scale * P_m ∂O_j, by row and by column.
+void LaunchDerivatives(const DerivativeArgs& args, cudaStream_t stream);
+
+struct RefinementArgs {
+  Batch batch;
+  FrameSlots frames;
+  const float2* waves;  // Transformed, [batch.count, modes, rows, cols], as the two below.
+  const float2* by_row;
+  const float2* by_col;
+  RefinementSums* partials;  // [batch.count, pieces]
+  RefinementSums* sums;      // Out: [batch.count]
+};
+void LaunchRefinementSums(const RefinementArgs& args, cudaStream_t stream);
+
+struct BackgroundSumsArgs {
+  Batch batch;
+  FrameSlots frames;
+  const float2* waves;  // Transformed, [batch.count, modes, rows, cols]
+  double2* sums;        // [rows, cols]; += Σ g and Σ 1 / (M + ε), in the order of the points.
+};
+void LaunchBackgroundSums(const BackgroundSumsArgs& args, cudaStream_t stream);
+
+struct BackgroundStepArgs {
+  int pixels;
+  const double2* sums;
+  float step;
+  float* background;
+};
+void LaunchBackgroundStep(const BackgroundStepArgs& args, cudaStream_t stream);
+
+}  // namespace ptychoserve::cuda
+
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_REFINE_H_
