@@ -216,8 +216,11 @@ absl::StatusOr<FloatImage> Solver::MeanAmplitudeOf(const std::vector<FrameStore:
 }
 
 ComplexStack Solver::InitialProbe(const FloatImage& mean) const {
+  const std::optional<FreeSpace> near_field = SpaceToDetector(config_.optics, config_.detector);
   const ComplexStack first_modes = PropagateAngularSpectrum(
-      config_.probe.initial.modes > 0 ? config_.probe.initial : ProbeFromMeanAmplitude(mean),
+      config_.probe.initial.modes > 0 ? config_.probe.initial
+      : near_field.has_value()        ? ProbeFromNearField(mean, *near_field)
+                                      : ProbeFromMeanAmplitude(mean),
       config_.probe.propagation_distance_m, config_.optics.wavelength_m, pixel_size_);
   return WithModes(first_modes, config_.probe.modes);
 }
@@ -230,7 +233,8 @@ absl::StatusOr<std::vector<std::string>> Solver::Start() {
   PS_RETURN_IF_ERROR(backend_->SetProbe(restored_ != nullptr ? restored_->probe : probe));
   started_ = true;
   const bool given = config_.probe.initial.modes > 0;
-  std::vector<std::string> warnings = StartWarnings(probe, given, mean, WindowsOfPoints(waiting_));
+  std::vector<std::string> warnings = StartWarnings(probe, given, mean, WindowsOfPoints(waiting_),
+                                                    config_.optics.near_field.has_value());
   if (std::string power = given ? ProbePowerWarning(probe, mean) : ""; !power.empty()) {
     warnings.push_back(std::move(power));
   }

@@ -149,7 +149,7 @@ absl::Status CudaBackend::OrderedEpieSums(const Batch& batch, const CanvasArea& 
     chunk.count = std::min(plan_.chunk, batch.count - first);
     PS_RETURN_IF_ERROR(ModelWaves(chunk));
     LaunchEpieCorrection({chunk, frame_slots(), work_.data(), unitary_}, stream_.get());
-    PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), chunk.count * chunk.modes));
+    PS_RETURN_IF_ERROR(ToSample(chunk.count * chunk.modes));
     const Waves corrections{work_.data(), /*by_slot=*/false};
     if (object_sum != nullptr) {
       LaunchObjectSum({chunk, canvas_view(), area, probe_.data(), corrections, object_sum},

@@ -58,6 +58,7 @@ std::int64_t MemoryPlan::TotalBytes() const {
   account.Add(exit_waves, 1);
   account.Add(work, sizeof(float2));
   account.Add(fft_work, 1);
+  account.Add(transfer, sizeof(float2));
   for (int i = 0; i < 2; ++i) account.Add(probe, sizeof(float2));
   account.Add(probe_sums, sizeof(float2));
   account.Add(probe_weights, sizeof(float));
@@ -112,6 +113,7 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
   plan.probe = plan.modes * plan.frame_pixels;
   plan.exit_waves = config.keeps_exit_waves ? capacity * plan.probe * WaveBytes(plan.half) : 0;
   plan.work = plan.chunk * plan.probe;
+  plan.transfer = config.near_field.has_value() ? plan.frame_pixels : 0;
   plan.probe_sums = plan.groups * plan.probe;
   plan.probe_weights = plan.groups * plan.frame_pixels;
   plan.object = config.max_object_pixels;
