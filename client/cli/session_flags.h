@@ -28,6 +28,13 @@ struct SessionFlags {
   std::optional<std::uint32_t> probe_start;
   std::optional<std::uint32_t> snapshot_every;
   std::optional<double> idle_timeout_s;
+  // Optics, of files that lack them or are wrong.
+  std::optional<double> wavelength_m;
+  std::optional<double> photon_energy_ev;
+  std::optional<double> distance_m;
+  std::optional<double> pixel_size_m;  // Of the detector, both axes.
+  std::optional<double> source_to_sample_m;
+  bool near_field = false;
   bool frozen_probe = false;
   bool deterministic = false;
   bool keep_input = false;
