@@ -106,9 +106,9 @@ absl::Status ReadPositions(hid_t file, CxiScanInfo& info)
   }
   PS_ASSIGN_OR_RETURN(const hdf5::Dataset translation, hdf5::OpenDataset(file, name));
   const std::vector<std::int64_t>& dims = translation.dims;
-  const auto are_axes = [](std::int64_t n) { return n == 2 || n == 3; };
-  const bool by_frame = dims.size() == 2 && dims[0] == info.frames && are_axes(dims[1]);
-  const bool by_axis = dims.size() == 2 && dims[1] == info.frames && are_axes(dims[0]);
+  const bool by_frame =
+      dims.size() == 2 && dims[0] == info.frames && (dims[1] == 2 || dims[1] == 3);
+  const bool by_axis = dims.size() == 2 && dims[0] == 3 && dims[1] == info.frames;
   if (!by_frame && !by_axis) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": shape ", hdf5::DimsText(dims),
                                                    "; must be (", info.frames,
@@ -124,7 +124,7 @@ absl::Status ReadPositions(hid_t file, CxiScanInfo& info)
   }
   if (!by_frame) {
     info.notes.push_back(absl::StrCat(name, " has the shape ", hdf5::DimsText(dims),
-                                      ", read as x, y, .. of all frames"));
+                                      ", read as x, y and z of all frames"));
   }
   const auto finite = [](double value) { return std::isfinite(value); };
   for (const std::vector<double>* axis : {&info.x_m, &info.y_m}) {

@@ -244,7 +244,7 @@ class CxiScanTest(FilesTest):
         scan = self.read(path)
         np.testing.assert_array_equal(scan["x"], [0, 1, 2, 3])
         np.testing.assert_array_equal(scan["y"], [4, 5, 6, 7])
-        self.assertIn("(3, 4), read as x, y, .. of all frames", self.notes)
+        self.assertIn("(3, 4), read as x, y and z of all frames", self.notes)
 
     def test_modules_entries_and_dark_frames(self):
         frames = np.arange(72).reshape(3, 1, 4, 6).astype("<u2")
