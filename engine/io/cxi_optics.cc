@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <initializer_list>
-#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -117,18 +115,24 @@ absl::Status ReadDistance(hid_t file, CxiScanInfo& info)
   return absl::OkStatus();
 }
 
+// Where one is missing, the other one stands for both.
+absl::StatusOr<double> ReadPixelSize(hid_t file, const char* name, const char* other,
+                                     CxiScanInfo& info)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex) {
+  if (hdf5::Exists(file, name)) return ReadPositive(file, name);
+  if (!hdf5::Exists(file, other)) {
+    return Wrong(name, absl::StrCat("missing, and so is ", other, "; give --pixel-size-m"));
+  }
+  info.notes.push_back(absl::StrCat(name, " is missing; it is taken to be ", other));
+  return ReadPositive(file, other);
+}
+
 absl::Status ReadPixelSizes(hid_t file, CxiScanInfo& info)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex) {
-  const auto read = [&](const char* name, const char* other) -> absl::StatusOr<double> {
-    if (hdf5::Exists(file, name)) return ReadPositive(file, name);
-    if (!hdf5::Exists(file, other)) {
-      return Wrong(name, absl::StrCat("missing, and so is ", other, "; give --pixel-size-m"));
-    }
-    info.notes.push_back(absl::StrCat(name, " is missing; it is taken to be ", other));
-    return ReadPositive(file, other);
-  };
-  PS_ASSIGN_OR_RETURN(info.detector_pixel_size_y_m, read(kPixelSizeY, kPixelSizeX));
-  PS_ASSIGN_OR_RETURN(info.detector_pixel_size_x_m, read(kPixelSizeX, kPixelSizeY));
+  PS_ASSIGN_OR_RETURN(info.detector_pixel_size_y_m,
+                      ReadPixelSize(file, kPixelSizeY, kPixelSizeX, info));
+  PS_ASSIGN_OR_RETURN(info.detector_pixel_size_x_m,
+                      ReadPixelSize(file, kPixelSizeX, kPixelSizeY, info));
   return absl::OkStatus();
 }
 

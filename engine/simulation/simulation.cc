@@ -18,8 +18,8 @@ namespace {
 
 using Complex = std::complex<double>;
 
-// The beam's diameter, of the frame's side.
-constexpr double kBeamWidth = 1.0 / 3, kNearFieldBeamWidth = 2.0 / 3;
+// The beam's diameter is a third of the frame, in the near field two thirds.
+constexpr double kBeamsPerFrame = 3, kNearFieldBeamsPerFrame = 1.5;
 constexpr double kPhotonsWithoutNoise = 1e7;
 constexpr int kMarginPx = 8;       // Object beyond the outermost windows.
 constexpr int kSideMultiple = 16;  // Sizes whose transforms are quick.
@@ -123,8 +123,8 @@ Simulation::Simulation(const SimulationConfig& config) : config_(config) {
                               ? FermatSpiral(config.points)
                               : JitteredRaster(config.points, config.seed);
   fast_axis_points_ = scan.fast_axis_points;
-  const double beam_width = config.near_field ? kNearFieldBeamWidth : kBeamWidth;
-  const double step_px = (1 - config.overlap) * n * beam_width;
+  const double beams_per_frame = config.near_field ? kNearFieldBeamsPerFrame : kBeamsPerFrame;
+  const double step_px = (1 - config.overlap) * n / beams_per_frame;
   const auto in_pixels = [&](double steps) {
     return config.whole_pixels ? std::round(steps * step_px) : steps * step_px;
   };
@@ -145,8 +145,8 @@ Simulation::Simulation(const SimulationConfig& config) : config_(config) {
   initial_probe_ = MakeProbe(n, photons, kBelievedZonePlate);
   if (const auto space = SpaceToDetector(optics(), detector)) {
     transfer_ = TransferFunction(*space, {n, n});
-    beam = MakeDiffusedBeam(n, photons, kNearFieldBeamWidth * n, config.seed);
-    initial_probe_ = MakeFlatBeam(n, photons, kNearFieldBeamWidth * n);
+    beam = MakeDiffusedBeam(n, photons, n / kNearFieldBeamsPerFrame, config.seed);
+    initial_probe_ = MakeFlatBeam(n, photons, n / kNearFieldBeamsPerFrame);
   }
   probe_ = ExtendedSource(beam, config.modes, config.coherence);
   fft_ = std::make_shared<const Fft2D<double>>(Shape{n, n});
