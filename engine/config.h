@@ -35,11 +35,19 @@ enum class Orientation {
   kAntiTranspose,  // Transpose, then reverse both.
 };
 
+// The detector sees the beam behind the sample out of focus, not its far field.
+struct NearFieldConfig {
+  // Of the point that the beam seems to come from, > 0: the image is magnified. Unset: a parallel
+  // beam.
+  std::optional<double> source_to_sample_m;
+};
+
 struct OpticsConfig {
-  double wavelength_m = 0;             // > 0.
-  double distance_m = 0;               // Sample to detector, > 0.
-  double detector_pixel_size_y_m = 0;  // Row pitch of the frame as it arrives, > 0.
-  double detector_pixel_size_x_m = 0;  // Column pitch of the frame as it arrives, > 0.
+  double wavelength_m = 0;                    // > 0.
+  double distance_m = 0;                      // Sample to detector, > 0.
+  double detector_pixel_size_y_m = 0;         // Row pitch of the frame as it arrives, > 0.
+  double detector_pixel_size_x_m = 0;         // Column pitch of the frame as it arrives, > 0.
+  std::optional<NearFieldConfig> near_field;  // Unset: far field.
 };
 
 // Finds the beam in the first frames and crops around it, once, without losing a frame.
@@ -56,12 +64,13 @@ struct DetectorConfig {
   std::optional<Region> crop;                        // In the oriented frame. Unset: all of it.
   std::optional<AutoCentreConfig> auto_centre;       // Excludes `crop`.
   std::vector<std::uint8_t> bad_pixels;  // frame_shape, 1 = not to be trusted; empty: none.
-  // Counts >= saturation_counts are not trusted. Unset: the largest value of an integer dtype,
-  // no limit for float.
+  // Counts >= saturation_counts are not trusted. Unset: the largest value of the dtype.
   std::optional<double> saturation_counts;
   // Counts strictly above hot_pixel_counts are not trusted. Unset: no limit.
   std::optional<double> hot_pixel_counts;
-  bool beam_at_corner = false;  // True when zero frequency is at [0, 0], else at [n/2, n/2].
+  // True when zero frequency is at [0, 0], else at [n/2, n/2]. False in the near field, where
+  // frames are images.
+  bool beam_at_corner = false;
 };
 
 // Encoder counts to metres; see EncoderAssembler.
@@ -133,7 +142,7 @@ struct ProbeConfig {
   double propagation_distance_m = 0;  // Angular-spectrum propagation of the initial probe.
   int start_update = 2;               // First iteration that changes the probe.
   bool frozen = false;                // Never changed, bit for bit.
-  int recentre_every = 0;             // Iterations between recentrings; 0: never.
+  int recentre_every = 0;  // Iterations between recentrings; 0: never, as in the near field.
 };
 
 // How Σ P*ψ / Σ |P|² is kept finite where little light has fallen.

@@ -122,6 +122,13 @@ void CheckOptics(const OpticsConfig& optics, Checker& check) {
   check.Positive("distance_m", optics.distance_m);
   check.Positive("detector_pixel_size_y_m", optics.detector_pixel_size_y_m);
   check.Positive("detector_pixel_size_x_m", optics.detector_pixel_size_x_m);
+  if (optics.near_field.has_value() && optics.near_field->source_to_sample_m.has_value()) {
+    const double value = *optics.near_field->source_to_sample_m;
+    check.Check(value > 0 && value <= kMaxDouble, "near_field.source_to_sample_m",
+                absl::StrFormat("is %.10g; must be finite and greater than 0; leave it out for a "
+                                "parallel beam",
+                                value));
+  }
 }
 
 // One side of the frames in the engine, given by `field`.
@@ -172,7 +179,7 @@ void CheckCropping(const DetectorConfig& detector, Checker& check) {
   }
 }
 
-void CheckDetector(const DetectorConfig& detector, Checker& check) {
+void CheckDetector(const DetectorConfig& detector, bool near_field, Checker& check) {
   check.Enter("detector");
   const bool rows_good =
       check.Integer("frame_shape.rows", detector.frame_shape.rows, kMinRawSide, kMaxRawSide);
@@ -195,6 +202,9 @@ void CheckDetector(const DetectorConfig& detector, Checker& check) {
   }
   if (detector.saturation_counts) check.Positive("saturation_counts", *detector.saturation_counts);
   if (detector.hot_pixel_counts) check.NotNegative("hot_pixel_counts", *detector.hot_pixel_counts);
+  check.Check(!near_field || !detector.beam_at_corner, "beam",
+              "is CORNER; with optics.near_field a frame is an image and has no zero frequency; "
+              "leave it out");
 }
 
 void CheckEncoder(const EncoderConfig& encoder, Checker& check) {
@@ -318,7 +328,8 @@ void CheckCanvas(const ReconstructionConfig& config, const PixelSize& pixel, Che
   }
 }
 
-void CheckProbe(const ProbeConfig& probe, std::optional<Shape> frame, Checker& check) {
+void CheckProbe(const ProbeConfig& probe, std::optional<Shape> frame, bool near_field,
+                Checker& check) {
   check.Enter("probe");
   check.Integer("modes", probe.modes, 1, kMaxProbeModes);
   const ComplexStack& p = probe.initial;
@@ -354,6 +365,11 @@ void CheckProbe(const ProbeConfig& probe, std::optional<Shape> frame, Checker& c
   check.Finite("propagation_distance_m", probe.propagation_distance_m);
   check.Integer("start_update", probe.start_update, 0, kMaxInt);
   check.Integer("recentre_every", probe.recentre_every, 0, kMaxInt);
+  check.Check(
+      !near_field || probe.recentre_every <= 0, "recentre_every",
+      absl::StrFormat("is %d; with optics.near_field the frames tell where the probe is, and "
+                      "it must be 0",
+                      probe.recentre_every));
 }
 
 void CheckRegularisation(const Regularisation& r, Checker& check) {
@@ -488,8 +504,9 @@ void CheckRefinement(const RefinementConfig& refinement, Checker& check) {
 
 std::vector<FieldViolation> Validate(const ReconstructionConfig& config) {
   Checker check;
+  const bool near_field = config.optics.near_field.has_value();
   CheckOptics(config.optics, check);
-  CheckDetector(config.detector, check);
+  CheckDetector(config.detector, near_field, check);
   // What follows from optics and detector exists only when these are good.
   std::optional<Shape> frame;
   std::optional<PixelSize> pixel;
@@ -512,7 +529,7 @@ std::vector<FieldViolation> Validate(const ReconstructionConfig& config) {
   CheckScan(config.scan, pixel, check);
   CheckObject(config.object, check);
   if (pixel.has_value() && check.count() == before_scan) CheckCanvas(config, *pixel, check);
-  CheckProbe(config.probe, frame, check);
+  CheckProbe(config.probe, frame, near_field, check);
   CheckSchedule(config, check);
   CheckRun(config, check);
   CheckRefinement(config.refinement, check);

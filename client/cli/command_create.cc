@@ -2,6 +2,7 @@
 
 #include "client/cli/command.h"
 #include "client/cli/output.h"
+#include "client/cli/scan_file.h"
 #include "client/cli/session_flags.h"
 #include "client/cli/session_view.h"
 #include "engine/base/status_macros.h"
@@ -24,9 +25,7 @@ struct CreateOptions {
 absl::Status Create(const CreateOptions& options, const Context& context) {
   std::unique_ptr<CxiScanReader> scan;
   if (!options.scan_path.empty()) {
-    auto opened = CxiScanReader::Open(options.scan_path);
-    if (!opened.ok()) return BadInput(opened.status());
-    scan = *std::move(opened);
+    PS_ASSIGN_OR_RETURN(scan, OpenScan(options.scan_path, options.session));
   } else if (options.session.config_file.empty()) {
     return absl::InvalidArgumentError("create: --scan or --config must be given");
   }

@@ -17,6 +17,7 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/orient_plan.h"
 #include "client/cli/output.h"
+#include "client/cli/scan_file.h"
 #include "client/cli/session_flags.h"
 #include "client/cli/side_by_side.h"
 #include "engine/base/status_macros.h"
@@ -29,8 +30,8 @@ namespace {
 constexpr char kFooter[] = R"(
 Which way frames and positions belong together is told by how well the reconstruction of some
 neighbouring frames explains them. Of the 64 combinations of orientations and directions, four can
-be told apart, and eight where the probe is known; each is run in a session of its own, which is
-deleted afterwards.
+be told apart, and eight where the probe is known or in the near field; each is run in a session of
+its own, which is deleted afterwards.
 Exit code 0: the declared orientation (of --config; identity by default) is the best, or the twin of
 the best and no worse, and others are worse by at least --margin. 4: it is not; what is recommended
 is printed.
@@ -119,15 +120,21 @@ struct Verdict {
   double margin = 0;
   bool clear = false;
   bool confirmed = false;
+  bool twins = true;  // Frames turned by 180 degrees explain the data as well.
 };
 
-// Of candidates by rising R.
-Verdict Judge(const std::vector<Candidate>& ranked, Orientation declared, double least_margin) {
+// Of candidates by rising R. There are no `twins` in the near field.
+Verdict Judge(const std::vector<Candidate>& ranked, Orientation declared, double least_margin,
+              bool twins) {
   Verdict v;
   v.declared = declared;
+  v.twins = twins;
   const Candidate& best = ranked[0];
-  const auto other = std::find_if(ranked.begin(), ranked.end(), [&best](const Candidate& c) {
-    return c.orientation != best.orientation && c.orientation != best.twin();
+  const auto is_best = [&best, twins](Orientation o) {
+    return o == best.orientation || (twins && o == best.twin());
+  };
+  const auto other = std::find_if(ranked.begin(), ranked.end(), [&is_best](const Candidate& c) {
+    return !is_best(c.orientation);
   });
   v.margin = other->r_factor() / best.r_factor() - 1;
   v.clear = v.margin >= least_margin;
@@ -135,8 +142,7 @@ Verdict Judge(const std::vector<Candidate>& ranked, Orientation declared, double
   const auto own = std::find_if(ranked.begin(), ranked.end(), [declared](const Candidate& c) {
     return c.orientation == declared;
   });
-  const bool as_good = (declared == best.orientation || declared == best.twin()) &&
-                       own->r_factor() <= (1 + least_margin) * best.r_factor();
+  const bool as_good = is_best(declared) && own->r_factor() <= (1 + least_margin) * best.r_factor();
   v.recommended = as_good ? declared : best.orientation;
   v.confirmed = v.clear && as_good;
   return v;
@@ -147,7 +153,7 @@ Json ToJson(const std::vector<Candidate>& ranked, const Verdict& v, std::size_t 
   for (const Candidate& c : ranked) {
     const v1::FitMetrics& fit = c.session.final_fit();
     list.push_back({{"orientation", ApiName(c.orientation)},
-                    {"twin", ApiName(c.twin())},
+                    {"twin", v.twins ? Json(ApiName(c.twin())) : Json(nullptr)},
                     {"or_positions", c.instead},
                     {"r_factor", fit.r_factor()},
                     {"gaussian", fit.gaussian()},
@@ -157,7 +163,8 @@ Json ToJson(const std::vector<Candidate>& ranked, const Verdict& v, std::size_t 
   return {{"frames", frames},
           {"declared", ApiName(v.declared)},
           {"recommended", ApiName(v.recommended)},
-          {"recommended_twin", ApiName(Compose(v.recommended, Orientation::kRot180))},
+          {"recommended_twin",
+           v.twins ? Json(ApiName(Compose(v.recommended, Orientation::kRot180))) : Json(nullptr)},
           {"margin", std::isfinite(v.margin) ? Json(v.margin) : Json(nullptr)},
           {"clear", v.clear},
           {"confirmed", v.confirmed},
@@ -171,7 +178,7 @@ void Print(const std::vector<Candidate>& ranked, const Verdict& v) {
   for (const Candidate& c : ranked) {
     const v1::FitMetrics& fit = c.session.final_fit();
     const bool ended = c.session.has_final_fit();
-    PrintLine(absl::StrFormat(kRow, ApiName(c.orientation), ApiName(c.twin()),
+    PrintLine(absl::StrFormat(kRow, ApiName(c.orientation), v.twins ? ApiName(c.twin()) : "none",
                               ended ? absl::StrFormat("%.4f", fit.r_factor()) : "failed",
                               ended ? absl::StrFormat("%.4f", fit.gaussian()) : "",
                               ended ? absl::StrFormat("%.3f", fit.poisson_nll()) : "",
@@ -190,29 +197,38 @@ void Print(const std::vector<Candidate>& ranked, const Verdict& v) {
                         ApiName(v.declared), 100 * v.margin));
   } else {
     PrintLine(absl::StrFormat(
-        "recommended: detector.orientation = %s, or %s, which explains the data as well with the "
-        "other sign of all phases%s. The next R is %.1f %% above",
-        ApiName(v.recommended), ApiName(best.twin()),
+        "recommended: detector.orientation = %s%s%s. The next R is %.1f %% above",
+        ApiName(v.recommended),
+        v.twins
+            ? absl::StrCat(", or ", ApiName(best.twin()),
+                           ", which explains the data as well with the other sign of all phases")
+            : "",
         best.instead.empty() ? "" : absl::StrCat("; or ", best.instead), 100 * v.margin));
   }
 }
 
 absl::Status Orient(const Options& options, Context& context) {
-  auto scan = CxiScanReader::Open(options.path);
-  if (!scan.ok()) return BadInput(scan.status());
-  const CxiScanInfo& info = (*scan)->info();
+  PS_ASSIGN_OR_RETURN(const std::unique_ptr<CxiScanReader> scan,
+                      OpenScan(options.path, options.session));
+  const CxiScanInfo& info = scan->info();
   if (info.x_m.empty()) {
     return BadInput(absl::InvalidArgumentError(absl::StrCat(options.path, " has no positions")));
   }
   const std::vector<std::int64_t> frames = CentralFrames(info.y_m, info.x_m, options.frames);
   PS_ASSIGN_OR_RETURN(const v1::SessionConfig config, ConfigOf(options, info, frames));
   const Orientation declared = OrientationOf(config);
+  const bool twins = !config.optics().has_near_field();
   std::vector<Candidate> candidates;
   std::vector<v1::SessionConfig> configs;
   for (const OrientationClass& setting : OrientationClasses(declared)) {
     candidates.push_back({setting.orientation, setting.instead, {}});
-    // A probe that is given is that of one of the two, and leads the other one astray.
-    if (config.probe().has_initial()) candidates.push_back({setting.twin, setting.instead, {}});
+    // A probe that is given is that of one of the two, and leads the other one astray; so does the
+    // near field, whose fringes are those of one sign of the phases.
+    if (!twins) {
+      candidates.push_back({setting.twin, setting.twin_instead, {}});
+    } else if (config.probe().has_initial()) {
+      candidates.push_back({setting.twin, setting.instead, {}});
+    }
   }
   for (const Candidate& candidate : candidates) {
     configs.push_back(config);
@@ -228,7 +244,7 @@ absl::Status Orient(const Options& options, Context& context) {
                             std::chrono::system_clock::now().time_since_epoch().count());
     }
     PS_ASSIGN_OR_RETURN(std::vector<v1::Session> ended,
-                        RunSideBySide(*client, **scan, frames, configs, prefix,
+                        RunSideBySide(*client, *scan, frames, configs, prefix,
                                       [&line](const auto& under_way) { line.Show(under_way); }));
     for (std::size_t k = 0; k < candidates.size(); ++k) {
       candidates[k].session = std::move(ended[k]);
@@ -242,7 +258,7 @@ absl::Status Orient(const Options& options, Context& context) {
     return absl::InternalError(
         absl::StrCat("no session has a result: ", candidates[0].session.failure()));
   }
-  const Verdict verdict = Judge(candidates, declared, options.margin);
+  const Verdict verdict = Judge(candidates, declared, options.margin, twins);
   if (context.json) {
     PrintLine(ToJson(candidates, verdict, frames.size()).dump());
   } else {

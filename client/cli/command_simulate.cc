@@ -1,6 +1,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -22,6 +23,7 @@ Examples:
   ptychoctl simulate scan.cxi --points 900 --frame 256 --pattern fermat --photons 1e6
   ptychoctl simulate scan.cxi --dead-pixels 0.001 --lost 0.02
   ptychoctl simulate scan.cxi --modes 3 --coherence 0.6
+  ptychoctl simulate scan.cxi --near-field --points 100 --frame 256
 
 The object, the probe and a plausible initial probe are written into the file; run compares with
 the object. Lost frames are left out of the file with their positions.)";
@@ -31,7 +33,33 @@ struct SimulateOptions {
   SimulationConfig config;
   std::string pattern = "raster";
   double lost = 0;
+  bool near_field = false;
+  std::optional<double> source_to_sample_m;
+  std::optional<double> distance_m;
+  std::optional<double> detector_pixel_size_m;
 };
+
+// A projection microscope of hard X-rays, magnifying 21 times.
+constexpr double kNearFieldDistanceM = 1, kNearFieldSourceToSampleM = 0.05;
+constexpr double kNearFieldPixelM = 6.5e-6;
+
+// What depends on other options.
+void Complete(SimulateOptions& options) {
+  SimulationConfig& config = options.config;
+  config.pattern =
+      options.pattern == "fermat" ? ScanPattern::kFermatSpiral : ScanPattern::kJitteredRaster;
+  if (config.photons == 0) config.photons = std::numeric_limits<double>::infinity();
+  if (options.near_field) {
+    config.distance_m = kNearFieldDistanceM;
+    config.detector_pixel_size_m = kNearFieldPixelM;
+    const double source_m = options.source_to_sample_m.value_or(kNearFieldSourceToSampleM);
+    config.near_field.emplace();
+    if (std::isfinite(source_m)) config.near_field->source_to_sample_m = source_m;
+  }
+  config.distance_m = options.distance_m.value_or(config.distance_m);
+  config.detector_pixel_size_m =
+      options.detector_pixel_size_m.value_or(config.detector_pixel_size_m);
+}
 
 absl::Status Check(const SimulateOptions& options) {
   const SimulationConfig& c = options.config;
@@ -72,8 +100,16 @@ absl::Status Check(const SimulateOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("--background is ", c.background_counts, "; [0, 65535] is allowed"));
   }
-  if (!(c.wavelength_m > 0 && c.distance_m > 0 && c.detector_pixel_size_m > 0)) {
+  if (!(c.wavelength_m > 0 && options.distance_m.value_or(1) > 0 &&
+        options.detector_pixel_size_m.value_or(1) > 0)) {
     return absl::InvalidArgumentError("--wavelength, --distance and --pixel-size must be > 0");
+  }
+  if (options.source_to_sample_m && !options.near_field) {
+    return absl::InvalidArgumentError("--source-to-sample needs --near-field");
+  }
+  if (!(options.source_to_sample_m.value_or(1) > 0)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--source-to-sample is ", *options.source_to_sample_m, "; > 0 metres, or inf, is allowed"));
   }
   if (!(options.lost >= 0 && options.lost < 1)) {
     return absl::InvalidArgumentError(
@@ -92,6 +128,7 @@ CxiScanInfo InfoOf(const Simulation& simulation, std::span<const std::int64_t> f
   info.distance_m = config.distance_m;
   info.detector_pixel_size_y_m = config.detector_pixel_size_m;
   info.detector_pixel_size_x_m = config.detector_pixel_size_m;
+  info.near_field = config.near_field;
   info.bad_pixels = simulation.bad_pixels();
   for (const std::int64_t j : frames) {
     info.x_m.push_back(simulation.x_m()[static_cast<std::size_t>(j)]);
@@ -111,10 +148,8 @@ CxiScanInfo InfoOf(const Simulation& simulation, std::span<const std::int64_t> f
 
 absl::Status Simulate(SimulateOptions options, const Context& context) {
   PS_RETURN_IF_ERROR(Check(options));
-  SimulationConfig& config = options.config;
-  config.pattern =
-      options.pattern == "fermat" ? ScanPattern::kFermatSpiral : ScanPattern::kJitteredRaster;
-  if (config.photons == 0) config.photons = std::numeric_limits<double>::infinity();
+  Complete(options);
+  const SimulationConfig& config = options.config;
   const Simulation simulation(config);
   FaultOptions losses;
   losses.drop = options.lost;
@@ -186,10 +221,15 @@ void AddSimulate(CLI::App& app, Context& context) {
   command->add_option("--lost", options->lost, "Fraction of the frames that is lost")
       ->capture_default_str();
   command->add_option("--wavelength", c.wavelength_m, "Metres")->capture_default_str();
-  command->add_option("--distance", c.distance_m, "Sample to detector, metres")
-      ->capture_default_str();
-  command->add_option("--pixel-size", c.detector_pixel_size_m, "Of the detector, metres")
-      ->capture_default_str();
+  command->add_option("--distance", options->distance_m,
+                      "Sample to detector, metres. Default: 2.05, in the near field 1");
+  command->add_option("--pixel-size", options->detector_pixel_size_m,
+                      "Of the detector, metres. Default: 75e-6, in the near field 6.5e-6");
+  command->add_flag("--near-field", options->near_field,
+                    "Images with fringes, of a beam that comes through a diffuser");
+  command->add_option("--source-to-sample", options->source_to_sample_m,
+                      "Metres to the point that the near field's beam comes from, which magnifies; "
+                      "inf: a parallel beam. Default: 0.05");
   command->add_option("--seed", c.seed, "Of object, jitter and noise")->capture_default_str();
 }
 

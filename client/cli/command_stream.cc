@@ -5,6 +5,7 @@
 #include "client/cli/feeder.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/output.h"
+#include "client/cli/scan_file.h"
 #include "client/cli/session_view.h"
 #include "engine/base/status_macros.h"
 
@@ -31,7 +32,7 @@ struct StreamOptions {
 };
 
 absl::Status Stream(StreamOptions options, const Context& context) {
-  auto scan = CxiScanReader::Open(options.scan_path);
+  auto scan = CxiScanReader::Open(options.scan_path, CxiOptics::kOptional);
   if (!scan.ok()) return BadInput(scan.status());
   PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, context.Connect());
   CatchInterrupts();
@@ -47,10 +48,12 @@ absl::Status Stream(StreamOptions options, const Context& context) {
   absl::StatusOr<v1::Session> session =
       options.finish ? client->FinishScan(options.session) : client->GetSession(options.session);
   PS_RETURN_IF_ERROR(session.status());
+  PrintChanges(**scan);
   if (context.json) {
     Json out = ToJson(*session);
     out.erase("config");
     out["sent"] = ToJson(report);
+    out["scan_file"] = NotesJson(**scan);
     PrintLine(out.dump());
   } else {
     PrintSession(*session, context);

@@ -24,6 +24,9 @@ struct OrientationClass {
   // What to change in the declared positions instead, with the declared orientation; the object
   // comes out mirrored or turned. Empty: nothing.
   std::string instead;
+  // Likewise for the twin, in the near field: there the twin explains nothing, and all eight
+  // orientations can be told apart.
+  std::string twin_instead;
 };
 
 // All four, that of `declared` first.

@@ -81,17 +81,19 @@ Region ScannedArea(const client::Snapshot& snapshot, const ComplexStack& object)
   return Intersect(scanned, all);
 }
 
-// Zero frequency in the middle; empty when there is none.
-FloatImage CentredBackground(const client::Snapshot& snapshot) {
+// As the detector has it, the far field's zero frequency in the middle; empty when there is none.
+FloatImage BackgroundOf(const client::Snapshot& snapshot, const v1::Session& session) {
   FloatImage centred;
   if (snapshot.background.empty()) return centred;
   const auto rows = static_cast<int>(snapshot.background.shape[0]);
   const auto cols = static_cast<int>(snapshot.background.shape[1]);
   centred.shape = {rows, cols};
   centred.data.resize(snapshot.background.values.size());
+  const bool near_field = session.config().optics().has_near_field();
+  const int down = near_field ? 0 : MiddlePixel(rows), right = near_field ? 0 : MiddlePixel(cols);
   for (int r = 0; r < rows; ++r) {
     for (int c = 0; c < cols; ++c) {
-      const int row = (r + MiddlePixel(rows)) % rows, col = (c + MiddlePixel(cols)) % cols;
+      const int row = (r + down) % rows, col = (c + right) % cols;
       centred.data[static_cast<std::size_t>(row) * cols + col] =
           snapshot.background.values[static_cast<std::size_t>(r) * cols + c];
     }
@@ -123,7 +125,7 @@ absl::Status WriteCxi(const std::string& path, const client::Snapshot& snapshot,
     result.shift_col.push_back(point.shift_col);
     result.intensity.push_back(point.intensity);
   }
-  result.background = CentredBackground(snapshot);
+  result.background = BackgroundOf(snapshot, session);
   result.metric_names.assign(client::kHistoryColumns.begin(), client::kHistoryColumns.end());
   result.metrics = snapshot.history.values;
   const v1::RingCorrelation& rings = session.split_halves().ring_correlation();
@@ -167,9 +169,9 @@ absl::Status WriteArrays(const std::string& path, const client::Snapshot& snapsh
     arrays.emplace_back("shift", NpyArray::FromDouble({points, 2}, shifts));
     arrays.emplace_back("scale", NpyArray::FromDouble({points}, scales));
   }
-  if (const FloatImage background = CentredBackground(snapshot); !background.data.empty()) {
-    arrays.emplace_back("bg", NpyArray::FromFloat({background.shape.rows, background.shape.cols},
-                                            background.data));
+  if (const FloatImage background = BackgroundOf(snapshot, session); !background.data.empty()) {
+    arrays.emplace_back(
+        "bg", NpyArray::FromFloat({background.shape.rows, background.shape.cols}, background.data));
   }
   return WriteNpz(path, arrays);
 }

@@ -17,6 +17,7 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/progress_line.h"
 #include "client/cli/result_files.h"
+#include "client/cli/scan_file.h"
 #include "client/cli/session_monitor.h"
 #include "client/cli/session_view.h"
 #include "engine/base/status_macros.h"
@@ -166,6 +167,7 @@ class ScanRun {
     sent["dropped"] = plan_.dropped.size();
     sent["duplicates"] = plan_.duplicates;
     out["sent"] = std::move(sent);
+    out["scan_file"] = NotesJson(scan_);
     if (truth_.has_value()) {
       out["truth"] = {{"complex_error", truth_->complex_error},
                       {"phase_rms_rad", truth_->phase_rms_rad}};
@@ -282,13 +284,13 @@ class ScanRun {
 
 absl::Status RunScan(const RunOptions& options, Context& context) {
   PS_RETURN_IF_ERROR(Check(options));
-  auto scan = CxiScanReader::Open(options.scan_path);
-  if (!scan.ok()) return BadInput(scan.status());
+  PS_ASSIGN_OR_RETURN(const std::unique_ptr<CxiScanReader> scan,
+                      OpenScan(options.scan_path, options.session));
   client::ClientOptions connection;
   connection.watch_give_up_after = options.feed.GiveUpAfter();
   PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, context.Connect(connection));
   CatchInterrupts();
-  ScanRun run(options, *client, **scan);
+  ScanRun run(options, *client, *scan);
   PS_RETURN_IF_ERROR(run.Create());
   absl::Status status = run.Run();
   const bool interrupted = absl::IsCancelled(status) && Interrupted();
@@ -296,6 +298,7 @@ absl::Status RunScan(const RunOptions& options, Context& context) {
   if (status.ok()) status = run.Fetch();
   if (!status.ok()) return run.Kept(status);
   run.Delete();
+  PrintChanges(*scan);
   if (context.json) {
     PrintLine(run.Summary().dump());
   } else {

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/config_file.h"
+#include "client/cli/orient_plan.h"
 #include "client/cli/output.h"
 #include "engine/base/status_macros.h"
 #include "engine/io/npy.h"
@@ -27,6 +28,35 @@ v1::DataType ToProto(DataType dtype) {
   return v1::DATA_TYPE_UNSPECIFIED;
 }
 
+v1::Orientation ToProto(Orientation orientation) {
+  v1::Orientation value = v1::ORIENTATION_IDENTITY;
+  v1::Orientation_Parse(ApiName(orientation), &value);
+  return value;
+}
+
+// Puts the flags that are about the optics in the place of what is there.
+absl::Status SetOptics(const SessionFlags& flags, v1::SessionConfig& config) {
+  if (flags.wavelength_m && flags.photon_energy_ev) {
+    return absl::InvalidArgumentError("give --wavelength-m or --photon-energy-ev, not both");
+  }
+  if (flags.wavelength_m) config.mutable_optics()->set_wavelength_m(*flags.wavelength_m);
+  if (flags.photon_energy_ev)
+    config.mutable_optics()->set_photon_energy_ev(*flags.photon_energy_ev);
+  if (flags.distance_m) config.mutable_optics()->set_distance_m(*flags.distance_m);
+  if (flags.pixel_size_m) {
+    config.mutable_optics()->set_detector_pixel_size_y_m(*flags.pixel_size_m);
+    config.mutable_optics()->set_detector_pixel_size_x_m(*flags.pixel_size_m);
+  }
+  if (flags.near_field) config.mutable_optics()->mutable_near_field();
+  if (!flags.source_to_sample_m) return absl::OkStatus();
+  if (!config.optics().has_near_field()) {
+    return absl::InvalidArgumentError(
+        "--source-to-sample-m magnifies the near field alone; give --near-field with it");
+  }
+  config.mutable_optics()->mutable_near_field()->set_source_to_sample_m(*flags.source_to_sample_m);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ComplexStack> ReadProbeFile(const std::string& path, const std::string& dataset) {
   if (dataset.empty() && absl::EndsWith(path, ".npy")) return ReadProbeNpy(path);
   if (dataset.empty()) {
@@ -36,6 +66,24 @@ absl::StatusOr<ComplexStack> ReadProbeFile(const std::string& path, const std::s
                      "scan.cxi:/entry_1/instrument_1/initial_probe"));
   }
   return ReadHdf5Complex(path, dataset);
+}
+
+void AddOpticsFlags(CLI::App* command, SessionFlags& flags) {
+  const std::string group = "Optics, in the place of what the scan or --config say";
+  command->add_option("--wavelength-m", flags.wavelength_m, "Metres")->group(group);
+  command->add_option("--photon-energy-ev", flags.photon_energy_ev, "Electronvolts")->group(group);
+  command->add_option("--distance-m", flags.distance_m, "Sample to detector, metres")->group(group);
+  command->add_option("--pixel-size-m", flags.pixel_size_m, "Of the detector, both axes, metres")
+      ->group(group);
+  command
+      ->add_flag("--near-field", flags.near_field,
+                 "The frames are images with fringes, not far fields")
+      ->group(group);
+  command
+      ->add_option("--source-to-sample-m", flags.source_to_sample_m,
+                   "With --near-field: metres to the point that the beam comes from, which "
+                   "magnifies. Default: a parallel beam")
+      ->group(group);
 }
 
 }  // namespace
@@ -120,18 +168,29 @@ void AddSessionFlags(CLI::App* command, SessionFlags& flags) {
                  "Measure how well the result repeats: reconstruct from the even and from the odd "
                  "points as well, and compare; takes about as long again")
       ->group(group);
+  AddOpticsFlags(command, flags);
 }
 
 v1::SessionConfig ConfigFromScan(const CxiScanInfo& scan) {
   v1::SessionConfig config;
-  config.mutable_optics()->set_wavelength_m(scan.wavelength_m);
-  config.mutable_optics()->set_distance_m(scan.distance_m);
-  config.mutable_optics()->set_detector_pixel_size_y_m(scan.detector_pixel_size_y_m);
-  config.mutable_optics()->set_detector_pixel_size_x_m(scan.detector_pixel_size_x_m);
+  v1::Optics& optics = *config.mutable_optics();
+  if (scan.wavelength_m > 0) optics.set_wavelength_m(scan.wavelength_m);
+  optics.set_distance_m(scan.distance_m);
+  optics.set_detector_pixel_size_y_m(scan.detector_pixel_size_y_m);
+  optics.set_detector_pixel_size_x_m(scan.detector_pixel_size_x_m);
+  if (scan.near_field.has_value()) {
+    optics.mutable_near_field();
+    if (scan.near_field->source_to_sample_m.has_value()) {
+      optics.mutable_near_field()->set_source_to_sample_m(*scan.near_field->source_to_sample_m);
+    }
+  }
   v1::Detector& detector = *config.mutable_detector();
   detector.mutable_frame_shape()->set_rows(static_cast<std::uint32_t>(scan.frame_shape.rows));
   detector.mutable_frame_shape()->set_cols(static_cast<std::uint32_t>(scan.frame_shape.cols));
   detector.set_dtype(ToProto(scan.dtype));
+  if (scan.orientation != Orientation::kIdentity) {
+    detector.set_orientation(ToProto(scan.orientation));
+  }
   detector.set_bad_pixels(scan.bad_pixels.data(), scan.bad_pixels.size());
   config.mutable_scan()->set_expected_points(static_cast<std::uint32_t>(scan.frames));
   if (!scan.x_m.empty()) {
@@ -186,6 +245,7 @@ absl::StatusOr<v1::SessionConfig> BuildConfig(const SessionFlags& flags, const C
     if (!file.ok()) return BadInput(file.status());
     config.MergeFrom(*file);
   }
+  PS_RETURN_IF_ERROR(BadInput(SetOptics(flags, config)));
   if (!flags.probe.empty()) {
     absl::StatusOr<v1::ComplexArray> probe = ReadProbe(flags.probe);
     if (!probe.ok()) return BadInput(probe.status());

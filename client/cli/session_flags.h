@@ -31,6 +31,13 @@ struct SessionFlags {
   std::string refine;
   std::optional<std::uint32_t> refine_every;
   std::optional<double> max_shift_px;
+  // Optics, of files that lack them or are wrong.
+  std::optional<double> wavelength_m;
+  std::optional<double> photon_energy_ev;
+  std::optional<double> distance_m;
+  std::optional<double> pixel_size_m;  // Of the detector, both axes.
+  std::optional<double> source_to_sample_m;
+  bool near_field = false;
   bool frozen_probe = false;
   bool deterministic = false;
   bool keep_input = false;

@@ -37,7 +37,8 @@ struct Snapshot {
   std::vector<SnapshotPoint> points;
   // One row an iteration; the columns are kHistoryColumns.
   SnapshotArray<double> history;
-  // [frame rows, frame cols], counts, zero frequency at [0, 0]; empty, too, when none was refined.
+  // [frame rows, frame cols], counts, the far field's zero frequency at [0, 0]; empty, too, when
+  // none was refined.
   SnapshotArray<float> background;
 };
 

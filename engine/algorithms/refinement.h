@@ -11,16 +11,16 @@
 //
 //   M = w_j Σ_m |Ψ_m|² + b,  Ψ_m = F(P_m O(r - r_j)),
 //
-// w_j = 1 and b = 0 unless refined. One pass over the points adds up, for each of them, gradient and
-// Fisher information of the Poisson likelihood by row, column and ln w_j:
+// w_j = 1 and b = 0 unless refined. One pass over the points adds up, for each of them, gradient
+// and Fisher information of the Poisson likelihood by row, column and ln w_j:
 //
 //   G_a = Σ g ∂_a M,  F_ab = Σ ∂_a M ∂_b M / (M + ε),  g = (I - M) / (M + ε),
 //   ∂_row M = 2 w_j Re Σ_m Ψ_m* F(P_m ∂_row O_j),  ∂_ln w M = w_j Σ_m |Ψ_m|²
 //
 // and F⁻¹ G is the step of all three together, whatever of the misfit each of them could explain
-// alone. Gradient by position: Guizar-Sicairos and Fienup, Opt. Express 16, 7264 (2008); likelihood:
-// Thibault and Guizar-Sicairos, New J. Phys. 14, 063004 (2012). The background takes the same step
-// for each of its pixels, over all frames.
+// alone. Gradient by position: Guizar-Sicairos and Fienup, Opt. Express 16, 7264 (2008);
+// likelihood: Thibault and Guizar-Sicairos, New J. Phys. 14, 063004 (2012). The background takes
+// the same step for each of its pixels, over all frames.
 
 namespace ptychoserve {
 

@@ -17,6 +17,7 @@
 #include "engine/algorithms/refinement.h"
 #include "engine/base/array.h"
 #include "engine/config.h"
+#include "engine/propagation/free_space.h"
 
 namespace ptychoserve {
 
@@ -33,7 +34,8 @@ struct PointWindow {
 };
 
 // A frame on its way into the store: EngineFrameShape pixels of the session's FrameStorage, zero
-// frequency at [0, 0], pixels that are not to be trusted marked by kUnmeasuredU16/F32.
+// frequency at [0, 0] in the far field, pixels that are not to be trusted marked by
+// kUnmeasuredU16/F32.
 struct FrameToLoad {
   std::int32_t slot = 0;
   const std::byte* pixels = nullptr;
@@ -59,6 +61,8 @@ struct BackendConfig {
   // Sums over points are added in one order, always: results repeat bit for bit, more slowly on a
   // GPU. The CPU backend is deterministic as it is.
   bool deterministic = false;
+  // What lies between sample and detector. Unset: enough for the far field.
+  std::optional<FreeSpace> near_field;
 };
 
 // What one iteration does besides its algorithm.
@@ -93,7 +97,8 @@ constexpr double SampleShare(int points, int stride) {
 }
 
 // Figures of one iteration, for P and O as they were at its start unless said otherwise. |Ψ| is the
-// root of the intensity, Σ |F(P_m O_j)|² over the modes of the probe.
+// root of the intensity, Σ |F(P_m O_j)|² over the modes of the probe; F leads from the sample to
+// the detector, and is the Fourier transform or, in the near field, propagation by near_field.
 struct IterationMetrics {
   double r_factor = 0;       // Σ |√I - |Ψ|| / Σ √I over trusted pixels of the sample.
   double fourier_error = 0;  // sqrt(mean over the sample of Σ (|Ψ| - √I)² / Σ I).
@@ -164,8 +169,8 @@ class Backend {
   // Whether LoadFrames and FramesBeingCopied may be called, one at a time, while another thread is
   // in any other method.
   virtual bool LoadsBeside() const { return false; }
-  // Mean of √counts over the frames of `slots`, zero frequency at [0, 0]; untrusted pixels
-  // count as 0.
+  // Mean of √counts over the frames of `slots`, as these lie in memory; untrusted pixels count
+  // as 0.
   virtual absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) = 0;
   // [probe_modes, frame_shape]
   virtual absl::Status SetProbe(const ComplexStack& probe) = 0;
@@ -180,7 +185,7 @@ class Backend {
   // Sets the object inside `region` back to initial_object.
   virtual absl::Status ClearObject(const Region& region) = 0;
   // Moves probe (cyclically), object and exit waves by whole pixels together, so that no
-  // predicted intensity changes where the canvas has room.
+  // intensity predicted in the far field changes where the canvas has room.
   virtual absl::Status Shift(int rows, int cols) = 0;
   // One pass over all active points.
   virtual absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,

@@ -10,7 +10,7 @@ namespace {
 // Adds what a pixel shows of the beam. `largest` and above is overflow, above `hot` is not light.
 template <typename T>
 void AddFrame(const std::byte* raw, const DetectorConfig& detector, std::vector<double>* sum) {
-  // Integer dtypes mark dead pixels with their largest value; a float has no such mark.
+  // Dead pixels are marked with the largest value of the type.
   constexpr T kMarked = std::numeric_limits<T>::max();
   const double hot = detector.hot_pixel_counts.value_or(std::numeric_limits<double>::infinity());
   const Shape oriented = OrientedShape(detector.frame_shape, detector.orientation);

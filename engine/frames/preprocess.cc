@@ -34,7 +34,7 @@ float LargestTrustedFloat(const DetectorConfig& detector) {
     const bool too_large = inclusive ? f > limit : f >= limit;
     return too_large ? std::nextafter(f, -1.0f) : f;
   };
-  float trusted = kMax;
+  float trusted = std::nextafter(kMax, 0.0f);  // The largest value of a type marks bad pixels.
   if (detector.saturation_counts) {
     trusted = std::min(trusted, largest_float(*detector.saturation_counts, false));
   }
@@ -112,7 +112,7 @@ inline void CopyRunAnyStep(const std::byte* src, std::int64_t step, const std::u
 
 }  // namespace
 
-FramePreprocessor::FramePreprocessor(const DetectorConfig& detector, Region crop)
+FramePreprocessor::FramePreprocessor(const DetectorConfig& detector, Region crop, bool near_field)
     : dtype_(detector.dtype),
       raw_shape_(detector.frame_shape),
       out_shape_(crop.shape),
@@ -122,8 +122,8 @@ FramePreprocessor::FramePreprocessor(const DetectorConfig& detector, Region crop
       raw_bytes_(raw_shape_.pixels() * DataTypeBytes(dtype_)),
       engine_bytes_(out_shape_.pixels() * StorageBytes(storage_)),
       index_(IndexFor(raw_shape_, detector.orientation)),
-      shift_rows_(detector.beam_at_corner ? 0 : MiddlePixel(crop.shape.rows)),
-      shift_cols_(detector.beam_at_corner ? 0 : MiddlePixel(crop.shape.cols)) {
+      shift_rows_(near_field || detector.beam_at_corner ? 0 : MiddlePixel(crop.shape.rows)),
+      shift_cols_(near_field || detector.beam_at_corner ? 0 : MiddlePixel(crop.shape.cols)) {
   index_.start += crop.row * index_.row_step + crop.col * index_.col_step;
   if (std::none_of(detector.bad_pixels.begin(), detector.bad_pixels.end(),
                    [](std::uint8_t b) { return b != 0; })) {

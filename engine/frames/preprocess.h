@@ -16,12 +16,12 @@
 namespace ptychoserve {
 
 // Turns one frame as the detector sent it into one as the engine holds it: orientation of the
-// whole frame, crop, untrusted pixels marked, zero frequency moved to [0, 0], stored as
-// StorageFor(detector). Immutable, so thread-safe.
+// whole frame, crop, untrusted pixels marked, zero frequency moved to [0, 0] (not in the near
+// field, where a frame is an image), stored as StorageFor(detector). Immutable, so thread-safe.
 class FramePreprocessor {
  public:
   // `crop` is in the oriented frame; its shape is EngineFrameShape(detector).
-  FramePreprocessor(const DetectorConfig& detector, Region crop);
+  FramePreprocessor(const DetectorConfig& detector, Region crop, bool near_field = false);
 
   struct Result {
     // False: a float pixel inside the crop that is not masked is NaN, infinite or negative. Then

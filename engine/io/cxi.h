@@ -20,12 +20,18 @@ namespace ptychoserve {
 struct CxiScanInfo {
   std::int64_t frames = 0;
   Shape frame_shape;
-  DataType dtype = DataType::kU16;  // 64-bit and signed integers read as u32 when they fit.
-  double wavelength_m = 0;          // From source_1/wavelength, else source_1/energy (J).
-  double distance_m = 0;
+  DataType dtype = DataType::kU16;  // Integers read as unsigned, of 64 bits as u32: see CxiChanges.
+  // Of the optics, 0 stands for what is missing; see CxiOptics.
+  double wavelength_m = 0;  // From source_1/wavelength, else the energy (J) of source_1 or beam_1.
+  double distance_m = 0;    // From detector_1/distance, else the z of its corner_position.
   double detector_pixel_size_y_m = 0, detector_pixel_size_x_m = 0;
-  std::vector<std::uint8_t> bad_pixels;  // frame_shape, 1 = bad; empty when there is no mask.
-  std::vector<double> x_m, y_m;          // translation[:, 0], translation[:, 1].
+  std::optional<NearFieldConfig> near_field;  // From instrument_1/near_field, our own addition.
+  // How frames must be turned, by detector_1/basis_vectors; see OrientationOfBasis.
+  Orientation orientation = Orientation::kIdentity;
+  // frame_shape, 1 = bad; empty when there is no mask, or one for each frame, which ReadFrames
+  // heeds.
+  std::vector<std::uint8_t> bad_pixels;
+  std::vector<double> x_m, y_m;  // translation[:, 0], translation[:, 1].
   std::string title;
   // Of a simulated scan: /entry_1/ground_truth_1/{object, probe}, and the object's origin: the
   // absolute lattice pixel (row, col) of object[0, 0].
@@ -35,18 +41,33 @@ struct CxiScanInfo {
   // Of a simulated scan, written only: where the frames were taken, their light of the mean's, and
   // [frame_shape] the counts that each has besides. Empty: unknown, or none.
   std::vector<double> true_x_m, true_y_m, true_intensity, true_background;
+  // Of a file that was read: sentences about what is unusual in it, and what has been made of it.
+  std::vector<std::string> notes;
+};
+
+// Whether a scan without wavelength, distance or pixel size is refused. Who has them from elsewhere
+// can do without, and finds notes instead.
+enum class CxiOptics { kNeeded, kOptional };
+
+// Pixels of the frames read so far whose values were no counts.
+struct CxiChanges {
+  std::int64_t negative = 0;   // Below 0 in frames of floats, set to 0.
+  std::int64_t untrusted = 0;  // NaN, infinite, negative or too large integers: see ReadFrames.
 };
 
 // Reads a scan frame by frame; never holds more than it is asked for. Not thread-safe.
 class CxiScanReader {
  public:
   // Errors: kNotFound; kInvalidArgument naming the dataset that is missing or wrong.
-  static absl::StatusOr<std::unique_ptr<CxiScanReader>> Open(const std::string& path);
+  static absl::StatusOr<std::unique_ptr<CxiScanReader>> Open(const std::string& path,
+                                                             CxiOptics optics = CxiOptics::kNeeded);
   ~CxiScanReader();
   const CxiScanInfo& info() const;
-  // Frames [first, first + count) as info().dtype, raw bytes, little-endian.
-  // Errors: kOutOfRange, kInternal.
+  // Frames [first, first + count) as info().dtype, raw bytes, little-endian. What is no count, and
+  // what a mask for each frame says is bad, is the largest value of the type, which is never
+  // trusted. Errors: kOutOfRange, kInternal.
   absl::Status ReadFrames(std::int64_t first, int count, std::span<std::byte> out);
+  const CxiChanges& changes() const;
 
  private:
   struct Impl;
@@ -92,7 +113,7 @@ struct CxiResult {
   std::vector<double> shift_row, shift_col, intensity;
   FloatImage background;                  // Frame's shape, counts, zero frequency in the middle.
   std::vector<std::string> metric_names;  // Columns of `metrics`.
-  std::vector<double> metrics;                 // [iterations, metric_names.size()]
+  std::vector<double> metrics;            // [iterations, metric_names.size()]
   // Of split halves, [rings], and the half period of the half-bit crossing; empty and 0 without.
   std::vector<double> ring_correlation;
   double half_bit_resolution_m = 0;

@@ -3,10 +3,13 @@
 
 // Where things lie in a CXI file (version 1.6; Maia, Nature Methods 9, 854, 2012). Lengths in
 // metres, energies in joules. Names under ground_truth_1, image_1/window_corner, image_1/coverage,
-// image_1/mode_powers, image_1/refined_* and instrument_1/initial_probe are our own additions.
+// image_1/mode_powers, image_1/refined_*, instrument_1/near_field and instrument_1/initial_probe
+// are our own additions.
 namespace ptychoserve::cxi {
 
 inline constexpr int kFormatVersion = 160;
+inline constexpr char kEntry[] = "/entry_1";
+inline constexpr char kNextEntry[] = "/entry_2";
 inline constexpr char kVersion[] = "/cxi_version";
 inline constexpr char kTitle[] = "/entry_1/title";
 
@@ -17,10 +20,17 @@ inline constexpr char kMask[] = "/entry_1/instrument_1/detector_1/mask";
 inline constexpr char kDistance[] = "/entry_1/instrument_1/detector_1/distance";
 inline constexpr char kPixelSizeX[] = "/entry_1/instrument_1/detector_1/x_pixel_size";
 inline constexpr char kPixelSizeY[] = "/entry_1/instrument_1/detector_1/y_pixel_size";
+// (2, 3): the step from a row to the next, then that from a column to the next; or one for each
+// frame.
+inline constexpr char kBasisVectors[] = "/entry_1/instrument_1/detector_1/basis_vectors";
+inline constexpr char kDark[] = "/entry_1/instrument_1/detector_1/data_dark";
 inline constexpr char kCorner[] = "/entry_1/instrument_1/detector_1/corner_position";
 inline constexpr char kWavelength[] = "/entry_1/instrument_1/source_1/wavelength";
 inline constexpr char kEnergy[] = "/entry_1/instrument_1/source_1/energy";
+inline constexpr char kBeamEnergy[] = "/entry_1/instrument_1/beam_1/energy";
 inline constexpr char kIllumination[] = "/entry_1/instrument_1/source_1/illumination";
+// Only where there is a near field; infinite for a parallel beam.
+inline constexpr char kSourceToSample[] = "/entry_1/instrument_1/near_field/source_to_sample";
 inline constexpr char kInitialProbe[] = "/entry_1/instrument_1/initial_probe";
 inline constexpr char kTranslation[] = "/entry_1/sample_1/geometry_1/translation";
 inline constexpr char kFrameIds[] = "/entry_1/sample_1/geometry_1/frame_id";
@@ -57,6 +67,7 @@ inline constexpr char kRingCorrelation[] = "/entry_1/image_1/process_1/ring_corr
 inline constexpr char kHalfBitResolution[] = "/entry_1/image_1/process_1/half_bit_resolution";
 
 // Photon energy in joules is this over the wavelength in metres (exact in the SI of 2019).
+inline constexpr double kElectronvolt = 1.602176634e-19;
 inline constexpr double kPlanckTimesLightSpeed = 6.62607015e-34 * 299792458.0;
 
 }  // namespace ptychoserve::cxi

@@ -1,26 +1,27 @@
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/io/cxi.h"
+#include "engine/io/cxi_counts.h"
+#include "engine/io/cxi_mask.h"
+#include "engine/io/cxi_optics.h"
 #include "engine/io/cxi_paths.h"
 #include "engine/io/hdf5.h"
 
 namespace ptychoserve {
 namespace {
 
-// Longer wavelengths mean that the unit is not what CXI says (SI).
-constexpr double kLongestWavelength = 1e-6;
-
-// How frames come out: the stored type when the engine knows it, else the next that holds it.
+// How frames come out: unsigned, of the stored size up to 32 bits, or float.
 std::optional<DataType> FrameType(const hdf5::Dataset& frames) {
   if (frames.type_class == H5T_FLOAT) return DataType::kF32;
   if (frames.type_class != H5T_INTEGER) return std::nullopt;
-  if (frames.is_signed) return DataType::kU32;
   if (frames.element_size == 1) return DataType::kU8;
   if (frames.element_size == 2) return DataType::kU16;
   return DataType::kU32;
@@ -53,61 +54,46 @@ std::size_t PixelBytes(DataType type) {
   return 4;
 }
 
-// Left to itself the library clips what does not fit, silently.
-H5T_conv_ret_t StopOnRange(H5T_conv_except_t exception, hid_t, hid_t, void*, void*, void* met) {
-  if (exception != H5T_CONV_EXCEPT_RANGE_HI && exception != H5T_CONV_EXCEPT_RANGE_LOW) {
-    return H5T_CONV_UNHANDLED;
-  }
-  *static_cast<bool*>(met) = true;
-  return H5T_CONV_ABORT;
-}
-
-absl::StatusOr<double> ReadPositive(hid_t file, const char* name)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex) {
-  PS_ASSIGN_OR_RETURN(const double value, hdf5::ReadScalar(file, name));
-  if (!std::isfinite(value) || value <= 0) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ": ", value, "; must be above 0"));
-  }
-  return value;
-}
-
-absl::StatusOr<double> ReadWavelength(hid_t file)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex) {
-  const char* source = cxi::kWavelength;
-  double wavelength = 0;
-  if (hdf5::Exists(file, cxi::kWavelength)) {
-    PS_ASSIGN_OR_RETURN(wavelength, ReadPositive(file, cxi::kWavelength));
-  } else if (hdf5::Exists(file, cxi::kEnergy)) {
-    source = cxi::kEnergy;
-    PS_ASSIGN_OR_RETURN(const double energy, ReadPositive(file, cxi::kEnergy));
-    wavelength = cxi::kPlanckTimesLightSpeed / energy;
+// A pixel that the engine does not trust, in every frame type.
+void Distrust(DataType type, std::size_t pixel, std::byte* frames) {
+  constexpr float kLargestFloat = std::numeric_limits<float>::max();
+  if (type == DataType::kF32) {
+    std::memcpy(frames + pixel * sizeof(float), &kLargestFloat, sizeof(float));
   } else {
-    return absl::InvalidArgumentError(
-        absl::StrCat(cxi::kWavelength, ": missing, and so is ", cxi::kEnergy));
+    const std::size_t bytes = PixelBytes(type);
+    std::memset(frames + pixel * bytes, 0xff, bytes);
   }
-  if (wavelength >= kLongestWavelength) {
-    return absl::InvalidArgumentError(absl::StrCat(source, ": means a wavelength of ", wavelength,
-                                                   " m; must be below ", kLongestWavelength,
-                                                   " m (CXI has metres and joules)"));
-  }
-  return wavelength;
 }
 
-absl::Status ReadMask(hid_t file, CxiScanInfo& info)
+std::int64_t FramePixels(const CxiScanInfo& info) { return info.frame_shape.pixels(); }
+
+// The mask of all frames; `frame_mask` instead, when each has its own.
+absl::Status ReadMask(hid_t file, CxiScanInfo& info, std::optional<hdf5::Dataset>& frame_mask)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex) {
   if (!hdf5::Exists(file, cxi::kMask)) return absl::OkStatus();
-  PS_ASSIGN_OR_RETURN(const hdf5::Dataset mask, hdf5::OpenDataset(file, cxi::kMask));
-  const std::vector<std::int64_t> expected = {info.frame_shape.rows, info.frame_shape.cols};
-  if (mask.dims != expected) {
-    return absl::InvalidArgumentError(absl::StrCat(cxi::kMask, ": shape ",
-                                                   hdf5::DimsText(mask.dims),
-                                                   "; must be that of a "
-                                                   "frame, ",
-                                                   hdf5::DimsText(expected)));
+  PS_ASSIGN_OR_RETURN(hdf5::Dataset mask, hdf5::OpenDataset(file, cxi::kMask));
+  const std::vector<std::int64_t> frame = {info.frame_shape.rows, info.frame_shape.cols};
+  std::vector<std::int64_t> dims = mask.dims;
+  if (dims.size() > 2 && dims[dims.size() - 3] == 1 && mask.elements() == FramePixels(info)) {
+    dims = frame;
   }
-  PS_ASSIGN_OR_RETURN(const std::vector<double> values, hdf5::Read<double>(mask));
+  if (dims.size() == 3 && dims[0] == info.frames && dims[1] == frame[0] && dims[2] == frame[1]) {
+    frame_mask = std::move(mask);
+    return absl::OkStatus();
+  }
+  if (dims != frame) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        cxi::kMask, ": shape ", hdf5::DimsText(mask.dims), "; must be that of a frame, ",
+        hdf5::DimsText(frame), ", or of all ", info.frames, " of them"));
+  }
+  PS_ASSIGN_OR_RETURN(const std::vector<std::uint32_t> values, hdf5::Read<std::uint32_t>(mask));
   info.bad_pixels.reserve(values.size());
-  for (double value : values) info.bad_pixels.push_back(value == 0 ? 0 : 1);
+  for (std::uint32_t value : values) info.bad_pixels.push_back(IsBadPixel(value) ? 1 : 0);
+  const auto bad = std::count(info.bad_pixels.begin(), info.bad_pixels.end(), 1);
+  if (2 * bad > std::ssize(info.bad_pixels)) {
+    info.notes.push_back(absl::StrCat(cxi::kMask, " marks ", bad, " of ", FramePixels(info),
+                                      " pixels as bad; in CXI, 0 is a good pixel"));
+  }
   return absl::OkStatus();
 }
 
@@ -120,16 +106,33 @@ absl::Status ReadPositions(hid_t file, CxiScanInfo& info)
   }
   PS_ASSIGN_OR_RETURN(const hdf5::Dataset translation, hdf5::OpenDataset(file, name));
   const std::vector<std::int64_t>& dims = translation.dims;
-  if (dims.size() != 2 || dims[0] != info.frames || (dims[1] != 2 && dims[1] != 3)) {
+  const bool by_frame =
+      dims.size() == 2 && dims[0] == info.frames && (dims[1] == 2 || dims[1] == 3);
+  const bool by_axis = dims.size() == 2 && dims[0] == 3 && dims[1] == info.frames;
+  if (!by_frame && !by_axis) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": shape ", hdf5::DimsText(dims),
                                                    "; must be (", info.frames,
                                                    ", 3): x, y, z of every frame"));
   }
   PS_ASSIGN_OR_RETURN(const std::vector<double> values, hdf5::Read<double>(translation));
-  const std::size_t stride = static_cast<std::size_t>(dims[1]);
-  for (std::size_t i = 0; i < values.size(); i += stride) {
-    info.x_m.push_back(values[i]);
-    info.y_m.push_back(values[i + 1]);
+  const auto frames = static_cast<std::size_t>(info.frames);
+  const std::size_t frame_step = by_frame ? static_cast<std::size_t>(dims[1]) : 1;
+  const std::size_t axis_step = by_frame ? 1 : frames;
+  for (std::size_t k = 0; k < frames; ++k) {
+    info.x_m.push_back(values[k * frame_step]);
+    info.y_m.push_back(values[k * frame_step + axis_step]);
+  }
+  if (!by_frame) {
+    info.notes.push_back(absl::StrCat(name, " has the shape ", hdf5::DimsText(dims),
+                                      ", read as x, y and z of all frames"));
+  }
+  const auto finite = [](double value) { return std::isfinite(value); };
+  for (const std::vector<double>* axis : {&info.x_m, &info.y_m}) {
+    const auto bad = std::find_if_not(axis->begin(), axis->end(), finite);
+    if (bad == axis->end()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": the position of frame ", bad - axis->begin(), " is ", *bad,
+                     "; must be finite; leave such frames out of the file"));
   }
   return absl::OkStatus();
 }
@@ -158,42 +161,111 @@ struct CxiScanReader::Impl {
   std::string path;
   hdf5::Handle file;
   hdf5::Dataset frames;
+  std::optional<hdf5::Dataset> frame_mask;  // Where each frame has its own, of their dims.
   CxiScanInfo info;
+  CxiChanges changes;
 
-  absl::Status ReadInfo() ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex);
+  absl::Status ReadInfo(CxiOptics optics) ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex);
+  absl::Status OpenFrames() ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex);
+  // Of `dataset`, which begins with the number of the frame, in memory of `type`.
+  absl::Status Read(const hdf5::Dataset& dataset, std::int64_t first, int count, hid_t type,
+                    void* out) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex);
+  // Integers that are stored as `Stored`, and do not all fit info.dtype.
+  template <typename Stored>
+  absl::Status ReadIntegers(std::int64_t first, int count, hid_t type, std::byte* out)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex);
 };
 
-absl::Status CxiScanReader::Impl::ReadInfo() {
+absl::Status CxiScanReader::Impl::OpenFrames() {
   const char* name = hdf5::Exists(file.id(), cxi::kFrames) ? cxi::kFrames : cxi::kDataLink;
   if (!hdf5::Exists(file.id(), name)) {
     return absl::InvalidArgumentError(
-        absl::StrCat(cxi::kFrames, ": missing, and so is ", cxi::kDataLink));
+        absl::StrCat(cxi::kFrames, ": missing, and so is ", cxi::kDataLink,
+                     hdf5::Exists(file.id(), cxi::kEntry)
+                         ? ""
+                         : "; there is no /entry_1 at all: this is no CXI file"));
   }
   PS_ASSIGN_OR_RETURN(frames, hdf5::OpenDataset(file.id(), name));
   constexpr std::int64_t kMaxSide = std::numeric_limits<int>::max();
   const std::vector<std::int64_t>& dims = frames.dims;
-  if (dims.size() != 3 || frames.elements() == 0 || dims[1] > kMaxSide || dims[2] > kMaxSide) {
+  const std::size_t rank = dims.size();
+  if (rank == 4 && dims[1] > 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": shape ", hdf5::DimsText(dims), ", ", dims[1],
+                     " modules of a detector; must be (frames, rows, cols): put the modules "
+                     "together into one image first"));
+  }
+  if ((rank != 3 && rank != 4) || frames.elements() == 0 || dims[rank - 2] > kMaxSide ||
+      dims[rank - 1] > kMaxSide) {
     return absl::InvalidArgumentError(absl::StrCat(
         name, ": shape ", hdf5::DimsText(dims), "; must be (frames, rows, cols), none of them 0"));
   }
   info.frames = dims[0];
-  info.frame_shape = {static_cast<int>(dims[1]), static_cast<int>(dims[2])};
+  info.frame_shape = {static_cast<int>(dims[rank - 2]), static_cast<int>(dims[rank - 1])};
   const std::optional<DataType> type = FrameType(frames);
   if (!type) {
     return absl::InvalidArgumentError(
         absl::StrCat(name, ": is of neither integers nor floating-point numbers"));
   }
   info.dtype = *type;
-  PS_ASSIGN_OR_RETURN(info.wavelength_m, ReadWavelength(file.id()));
-  PS_ASSIGN_OR_RETURN(info.distance_m, ReadPositive(file.id(), cxi::kDistance));
-  PS_ASSIGN_OR_RETURN(info.detector_pixel_size_y_m, ReadPositive(file.id(), cxi::kPixelSizeY));
-  PS_ASSIGN_OR_RETURN(info.detector_pixel_size_x_m, ReadPositive(file.id(), cxi::kPixelSizeX));
-  PS_RETURN_IF_ERROR(ReadMask(file.id(), info));
+  return absl::OkStatus();
+}
+
+absl::Status CxiScanReader::Impl::ReadInfo(CxiOptics optics) {
+  PS_RETURN_IF_ERROR(OpenFrames());
+  PS_RETURN_IF_ERROR(cxi::ReadOptics(file.id(), optics, info));
+  PS_RETURN_IF_ERROR(ReadMask(file.id(), info, frame_mask));
   PS_RETURN_IF_ERROR(ReadPositions(file.id(), info));
   if (hdf5::Exists(file.id(), cxi::kTitle)) {
     PS_ASSIGN_OR_RETURN(info.title, hdf5::ReadString(file.id(), cxi::kTitle));
   }
+  if (hdf5::Exists(file.id(), cxi::kNextEntry)) {
+    info.notes.push_back("the file has more than one entry; only /entry_1 is read");
+  }
+  if (hdf5::Exists(file.id(), cxi::kDark)) {
+    info.notes.push_back(
+        absl::StrCat(cxi::kDark, " is there and is not subtracted from the frames"));
+  }
   return ReadGroundTruth(file.id(), info);
+}
+
+absl::Status CxiScanReader::Impl::Read(const hdf5::Dataset& dataset, std::int64_t first, int count,
+                                       hid_t type, void* out) const {
+  std::vector<hsize_t> start(dataset.dims.size());
+  std::vector<hsize_t> size(dataset.dims.begin(), dataset.dims.end());
+  start[0] = static_cast<hsize_t>(first);
+  size[0] = static_cast<hsize_t>(count);
+  const hid_t id = dataset.handle.id();
+  const hdf5::Handle file_space(H5Dget_space(id), H5Sclose);
+  const hdf5::Handle memory_space(
+      H5Screate_simple(static_cast<int>(size.size()), size.data(), nullptr), H5Sclose);
+  H5Sselect_hyperslab(file_space.id(), H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr);
+  if (H5Dread(id, type, memory_space.id(), file_space.id(), H5P_DEFAULT, out) >= 0) {
+    return absl::OkStatus();
+  }
+  return absl::InternalError(absl::StrCat(path, ": ", dataset.name, ": frames [", first, ", ",
+                                          first + count, ") cannot be read: ", hdf5::LastError()));
+}
+
+template <typename Stored>
+absl::Status CxiScanReader::Impl::ReadIntegers(std::int64_t first, int count, hid_t type,
+                                               std::byte* out) {
+  std::vector<Stored> stored(static_cast<std::size_t>(count * FramePixels(info)));
+  PS_RETURN_IF_ERROR(Read(frames, first, count, type, stored.data()));
+  const std::span<const Stored> values(stored);
+  switch (info.dtype) {
+    case DataType::kU8:
+      ToCounts(values, reinterpret_cast<std::uint8_t*>(out), changes);
+      break;
+    case DataType::kU16:
+      ToCounts(values, reinterpret_cast<std::uint16_t*>(out), changes);
+      break;
+    case DataType::kU32:
+    case DataType::kF32:
+      ToCounts(values, reinterpret_cast<std::uint32_t*>(out), changes);
+      break;
+  }
+  return absl::OkStatus();
 }
 
 CxiScanReader::CxiScanReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -203,12 +275,13 @@ CxiScanReader::~CxiScanReader() {
   impl_.reset();
 }
 
-absl::StatusOr<std::unique_ptr<CxiScanReader>> CxiScanReader::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<CxiScanReader>> CxiScanReader::Open(const std::string& path,
+                                                                   CxiOptics optics) {
   hdf5::LibraryLock lock;
   auto impl = std::make_unique<Impl>();
   impl->path = path;
   PS_ASSIGN_OR_RETURN(impl->file, hdf5::OpenFile(path));
-  const absl::Status status = impl->ReadInfo();
+  const absl::Status status = impl->ReadInfo(optics);
   if (!status.ok()) {
     return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
   }
@@ -217,41 +290,42 @@ absl::StatusOr<std::unique_ptr<CxiScanReader>> CxiScanReader::Open(const std::st
 
 const CxiScanInfo& CxiScanReader::info() const { return impl_->info; }
 
+const CxiChanges& CxiScanReader::changes() const { return impl_->changes; }
+
 absl::Status CxiScanReader::ReadFrames(std::int64_t first, int count, std::span<std::byte> out) {
-  const CxiScanInfo& info = impl_->info;
+  Impl& impl = *impl_;
+  const CxiScanInfo& info = impl.info;
   if (first < 0 || count < 1 || first > info.frames - count) {
     return absl::OutOfRangeError(
-        absl::StrCat(impl_->path, ": frames [", first, ", ", first + count, ") of ", info.frames));
+        absl::StrCat(impl.path, ": frames [", first, ", ", first + count, ") of ", info.frames));
   }
-  const std::size_t bytes = static_cast<std::size_t>(count) *
-                            static_cast<std::size_t>(info.frame_shape.pixels()) *
-                            PixelBytes(info.dtype);
-  if (out.size() != bytes) {
-    return absl::OutOfRangeError(
-        absl::StrCat(count, " frames are ", bytes, " bytes; the buffer has ", out.size()));
+  const auto pixels = static_cast<std::size_t>(count * FramePixels(info));
+  if (out.size() != pixels * PixelBytes(info.dtype)) {
+    return absl::OutOfRangeError(absl::StrCat(count, " frames are ",
+                                              pixels * PixelBytes(info.dtype),
+                                              " bytes; the buffer has ", out.size()));
   }
   hdf5::LibraryLock lock;
-  const hsize_t start[3] = {static_cast<hsize_t>(first), 0, 0};
-  const hsize_t size[3] = {static_cast<hsize_t>(count), static_cast<hsize_t>(info.frame_shape.rows),
-                           static_cast<hsize_t>(info.frame_shape.cols)};
-  const hid_t dataset = impl_->frames.handle.id();
-  const hdf5::Handle file_space(H5Dget_space(dataset), H5Sclose);
-  const hdf5::Handle memory_space(H5Screate_simple(3, size, nullptr), H5Sclose);
-  const hdf5::Handle transfer(H5Pcreate(H5P_DATASET_XFER), H5Pclose);
-  bool does_not_fit = false;
-  H5Pset_type_conv_cb(transfer.id(), StopOnRange, &does_not_fit);
-  H5Sselect_hyperslab(file_space.id(), H5S_SELECT_SET, start, nullptr, size, nullptr);
-  if (H5Dread(dataset, NativeFrameType(info.dtype), memory_space.id(), file_space.id(),
-              transfer.id(), out.data()) >= 0) {
-    return absl::OkStatus();
+  if (impl.frames.is_signed) {
+    PS_RETURN_IF_ERROR(impl.ReadIntegers<std::int64_t>(first, count, H5T_NATIVE_INT64, out.data()));
+  } else if (info.dtype == DataType::kU32 && impl.frames.element_size > sizeof(std::uint32_t)) {
+    PS_RETURN_IF_ERROR(
+        impl.ReadIntegers<std::uint64_t>(first, count, H5T_NATIVE_UINT64, out.data()));
+  } else {
+    PS_RETURN_IF_ERROR(
+        impl.Read(impl.frames, first, count, NativeFrameType(info.dtype), out.data()));
   }
-  const std::string where = absl::StrCat(impl_->path, ": ", impl_->frames.name, ": frames [", first,
-                                         ", ", first + count, ")");
-  if (does_not_fit) {
-    return absl::OutOfRangeError(
-        absl::StrCat(where, " have values outside of [0, 4294967295], or of the range of float"));
+  if (info.dtype == DataType::kF32) {
+    auto* const counts = reinterpret_cast<float*>(out.data());
+    ToCounts(std::span<const float>(counts, pixels), counts, impl.changes);
   }
-  return absl::InternalError(absl::StrCat(where, " cannot be read: ", hdf5::LastError()));
+  if (!impl.frame_mask.has_value()) return absl::OkStatus();
+  std::vector<std::uint32_t> mask(pixels);
+  PS_RETURN_IF_ERROR(impl.Read(*impl.frame_mask, first, count, H5T_NATIVE_UINT32, mask.data()));
+  for (std::size_t i = 0; i < pixels; ++i) {
+    if (IsBadPixel(mask[i])) Distrust(info.dtype, i, out.data());
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<ComplexStack> ReadHdf5Complex(const std::string& path, const std::string& dataset) {

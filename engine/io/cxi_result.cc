@@ -81,8 +81,7 @@ absl::Status WriteRefined(hid_t file, const CxiResult& r)
   }
   PS_RETURN_IF_ERROR(
       hdf5::Write<double>(file, cxi::kShift, {Size(r.shift_row), 2}, shift, "pixels"));
-  PS_RETURN_IF_ERROR(
-      hdf5::Write<double>(file, cxi::kIntensity, {Size(r.intensity)}, r.intensity));
+  PS_RETURN_IF_ERROR(hdf5::Write<double>(file, cxi::kIntensity, {Size(r.intensity)}, r.intensity));
   if (r.background.data.empty()) return absl::OkStatus();
   return hdf5::Write<float>(file, cxi::kBackground,
                             {r.background.shape.rows, r.background.shape.cols}, r.background.data,
@@ -201,9 +200,9 @@ absl::StatusOr<CxiResult> ReadAll(hid_t file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5
   }
   if (hdf5::Exists(file, cxi::kBackground)) {
     r.background.shape = r.probe.shape;
-    PS_ASSIGN_OR_RETURN(r.background.data,
-                        ReadShaped<float>(file, cxi::kBackground,
-                                          {r.probe.shape.rows, r.probe.shape.cols}));
+    PS_ASSIGN_OR_RETURN(
+        r.background.data,
+        ReadShaped<float>(file, cxi::kBackground, {r.probe.shape.rows, r.probe.shape.cols}));
   }
   if (hdf5::Exists(file, cxi::kRingCorrelation)) {
     PS_ASSIGN_OR_RETURN(const std::vector<double> rows,

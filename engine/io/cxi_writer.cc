@@ -1,3 +1,4 @@
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -94,6 +95,16 @@ absl::Status WriteInfo(hid_t file, const CxiScanInfo& info)
                           {MiddlePixel(shape.cols) * info.detector_pixel_size_x_m,
                            MiddlePixel(shape.rows) * info.detector_pixel_size_y_m, info.distance_m},
                           "m"));
+  // Rows run down, columns to the right: see OrientationOfBasis.
+  PS_RETURN_IF_ERROR(hdf5::Write<double>(
+      file, cxi::kBasisVectors, {2, 3},
+      {0, -info.detector_pixel_size_y_m, 0, -info.detector_pixel_size_x_m, 0, 0}, "m"));
+  if (info.near_field.has_value()) {
+    PS_RETURN_IF_ERROR(hdf5::WriteScalar(
+        file, cxi::kSourceToSample,
+        info.near_field->source_to_sample_m.value_or(std::numeric_limits<double>::infinity()),
+        "m"));
+  }
   PS_RETURN_IF_ERROR(hdf5::WriteScalar(file, cxi::kWavelength, info.wavelength_m, "m"));
   PS_RETURN_IF_ERROR(
       hdf5::WriteScalar(file, cxi::kEnergy, cxi::kPlanckTimesLightSpeed / info.wavelength_m, "J"));

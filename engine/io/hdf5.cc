@@ -116,7 +116,9 @@ absl::Status CheckSize(const Dataset& dataset) {
 }
 
 bool IsReal(const Dataset& dataset) {
-  return dataset.type_class == H5T_INTEGER || dataset.type_class == H5T_FLOAT;
+  // Booleans are enumerations.
+  return dataset.type_class == H5T_INTEGER || dataset.type_class == H5T_FLOAT ||
+         dataset.type_class == H5T_ENUM;
 }
 
 }  // namespace

@@ -8,15 +8,13 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/fft/fft.h"
+#include "engine/propagation/free_space.h"
 
 namespace ptychoserve {
 namespace {
 
 using Complex128 = std::complex<double>;
 constexpr double kTwoPi = 2 * std::numbers::pi;
-
-// Frequency of index `k` of `n`, in cycles per sample, as numpy.fft.fftfreq.
-double FftFrequency(int k, int n) { return static_cast<double>(k < (n + 1) / 2 ? k : k - n) / n; }
 
 // Offset that brings `centre`, a place on a circle of `n` pixels, to n / 2: the short way round.
 int ShortestOffset(double centre, int n) {
@@ -44,24 +42,19 @@ ComplexStack ProbeFromMeanAmplitude(const FloatImage& mean_amplitude) {
   return probe;
 }
 
+ComplexStack ProbeFromNearField(const FloatImage& mean_amplitude, const FreeSpace& space) {
+  ComplexStack wave(1, mean_amplitude.shape);
+  wave.data.assign(mean_amplitude.data.begin(), mean_amplitude.data.end());
+  return PropagateAngularSpectrum(wave, -space.distance_m, space.wavelength_m, space.pixel_size);
+}
+
 ComplexStack PropagateAngularSpectrum(const ComplexStack& probe, double distance_m,
                                       double wavelength_m, PixelSize pixel_size) {
   if (distance_m == 0) return probe;
   const Shape shape = probe.shape;
   const auto pixels = static_cast<std::size_t>(shape.pixels());
-
-  std::vector<Complex128> transfer(pixels);
-  for (int y = 0; y < shape.rows; ++y) {
-    const double sin_y = wavelength_m * FftFrequency(y, shape.rows) / pixel_size.y_m;
-    for (int x = 0; x < shape.cols; ++x) {
-      const double sin_x = wavelength_m * FftFrequency(x, shape.cols) / pixel_size.x_m;
-      const double cos2 = 1 - sin_y * sin_y - sin_x * sin_x;
-      if (cos2 < 0) continue;  // Evanescent.
-      const double phase = kTwoPi * distance_m / wavelength_m * std::sqrt(cos2);
-      transfer[static_cast<std::size_t>(y) * shape.cols + x] = std::polar(1.0, phase);
-    }
-  }
-
+  const std::vector<Complex128> transfer =
+      TransferFunction({wavelength_m, distance_m, pixel_size}, shape);
   const Fft2D<double> fft(shape);
   ComplexStack result(probe.modes, shape);
   std::vector<Complex128> wave(pixels);

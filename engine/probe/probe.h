@@ -4,6 +4,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/base/array.h"
+#include "engine/propagation/free_space.h"
 #include "engine/scan/optics.h"
 
 namespace ptychoserve {
@@ -11,6 +12,10 @@ namespace ptychoserve {
 // Cold start: P = fftshift(ifft2(mean amplitude)) * √N: the centred, zero-phase wave with the
 // mean spectrum. `mean_amplitude` [rows, cols] in √counts, zero frequency at [0, 0].
 ComplexStack ProbeFromMeanAmplitude(const FloatImage& mean_amplitude);
+
+// Cold start in the near field: the zero-phase wave of the mean amplitude, taken back through
+// `space` from the detector to the sample.
+ComplexStack ProbeFromNearField(const FloatImage& mean_amplitude, const FreeSpace& space);
 
 // Free-space propagation by `distance_m` with the angular spectrum (Goodman, Introduction to
 // Fourier Optics, eq. 3-74), evanescent waves removed. Distance 0 returns the probe unchanged.

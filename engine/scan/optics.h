@@ -15,8 +15,11 @@ struct PixelSize {
   double x_m = 0;
 };
 
-// Size of an object pixel, λ z / (N p), per axis, for frames as the engine holds them: N and p
-// are those of the oriented, cropped frame.
+// (z1 + z) / z1 in the near field of a source at the distance z1 before the sample; 1 otherwise.
+double Magnification(const OpticsConfig& optics);
+
+// Size of an object pixel, per axis, for frames as the engine holds them: λ z / (N p) in the far
+// field, N and p being those of the oriented, cropped frame; p / M in the near field.
 PixelSize ObjectPixelSize(const OpticsConfig& optics, const DetectorConfig& detector);
 
 }  // namespace ptychoserve

@@ -23,9 +23,14 @@ constexpr double kPhaseFromAmplitude = 0.25;  // Share of the phase that follows
 constexpr double kLowestAmplitude = 0.6;
 constexpr double kPhaseRange = 2;  // rad, symmetric about 0.
 
+constexpr double kBeamEdgePx = 3;
+constexpr double kDiffuserGrainPx = 3;  // Standard deviation of its grains.
+constexpr double kDiffuserPhase = 1.5;  // rad, rms.
+
 // Streams of random numbers.
 constexpr std::uint64_t kAmplitudeLeaves = 0x100, kAmplitudeTexture = 0x101;
 constexpr std::uint64_t kPhaseLeaves = 0x102, kPhaseTexture = 0x103;
+constexpr std::uint64_t kDiffuser = 0x104;
 
 // Frequency of element `i` of `n`, cycles per pixel.
 double Frequency(int i, int n) { return static_cast<double>(i < (n + 1) / 2 ? i : i - n) / n; }
@@ -127,6 +132,55 @@ ComplexStack MakeObject(Shape shape, std::uint64_t seed) {
     object.data[i] = Complex64(std::polar(a, p));
   }
   return object;
+}
+
+ComplexStack MakeFlatBeam(int side, double photons, double diameter_px) {
+  ComplexStack beam(1, {side, side});
+  double power = 0;
+  for (int y = 0; y < side; ++y) {
+    for (int x = 0; x < side; ++x) {
+      const double r = std::hypot(y - side / 2, x - side / 2);
+      const double amplitude = (1 - std::tanh((r - diameter_px / 2) / kBeamEdgePx)) / 2;
+      beam.data[static_cast<std::size_t>(y * side + x)] = static_cast<float>(amplitude);
+      power += amplitude * amplitude;
+    }
+  }
+  const auto scale = static_cast<float>(std::sqrt(photons / power));
+  for (Complex64& value : beam.data) value *= scale;
+  return beam;
+}
+
+ComplexStack MakeDiffusedBeam(int side, double photons, double diameter_px, std::uint64_t seed) {
+  const ComplexStack flat = MakeFlatBeam(side, photons, diameter_px);
+  Random random(seed, kDiffuser);
+  std::vector<double> phase(flat.data.size());
+  for (double& value : phase) value = random.Normal();
+  const double k = -2 * std::numbers::pi * std::numbers::pi * kDiffuserGrainPx * kDiffuserGrainPx;
+  FilterImage(flat.shape, phase, [k](double q2) { return q2 > 0 ? std::exp(k * q2) : 0; });
+  double power = 0;
+  for (double value : phase) power += value * value;
+  const double scale = kDiffuserPhase / std::sqrt(power / static_cast<double>(phase.size()));
+
+  std::vector<Complex> wave(flat.data.size());
+  for (std::size_t i = 0; i < wave.size(); ++i) {
+    wave[i] = Complex(flat.data[i]) * std::polar(1.0, scale * phase[i]);
+  }
+  // In units of the pixel, a phase of -π λz q².
+  const double shift = -std::numbers::pi * kDiffuserGrainPx * kDiffuserGrainPx;
+  const Fft2D<double> fft(flat.shape);
+  fft.Forward(wave.data());
+  std::size_t i = 0;
+  for (int y = 0; y < side; ++y) {
+    const double qy = Frequency(y, side);
+    for (int x = 0; x < side; ++x, ++i) {
+      const double qx = Frequency(x, side);
+      wave[i] *= std::polar(1.0, shift * (qy * qy + qx * qx));
+    }
+  }
+  fft.Inverse(wave.data());
+  ComplexStack beam(1, flat.shape);
+  for (std::size_t j = 0; j < wave.size(); ++j) beam.data[j] = Complex64(wave[j]);
+  return beam;
 }
 
 ComplexStack MakeProbe(int side, double photons, const ZonePlate& zone_plate) {

@@ -23,6 +23,13 @@ struct ZonePlate {
 // [1, side, side].
 ComplexStack MakeProbe(int side, double photons, const ZonePlate& zone_plate);
 
+// A round, flat beam with soft edges, `diameter_px` wide at half its amplitude, likewise centred
+// and of the same power. [1, side, side].
+ComplexStack MakeFlatBeam(int side, double photons, double diameter_px);
+// The same beam behind a diffuser: a random, smooth phase, which a little of free space has turned
+// into speckles of some pixels.
+ComplexStack MakeDiffusedBeam(int side, double photons, double diameter_px, std::uint64_t seed);
+
 }  // namespace ptychoserve
 
 #endif  // PTYCHOSERVE_ENGINE_SIMULATION_SAMPLE_H_

@@ -18,7 +18,8 @@ namespace {
 
 using Complex = std::complex<double>;
 
-constexpr double kBeamsPerFrame = 3;  // The beam's diameter is a third of the frame.
+// The beam's diameter is a third of the frame, in the near field two thirds.
+constexpr double kBeamsPerFrame = 3, kNearFieldBeamsPerFrame = 1.5;
 constexpr double kPhotonsWithoutNoise = 1e7;
 constexpr int kMarginPx = 8;       // Object beyond the outermost windows.
 constexpr int kSideMultiple = 16;  // Sizes whose transforms are quick.
@@ -67,6 +68,26 @@ Extent ExtentOf(const std::vector<double>& centres_px, int frame_side) {
   return {first, size};
 }
 
+// Moves an image of `n` pixels a side by a fraction of a pixel, in its Fourier transform.
+void ShiftSpectrum(int n, double shift_y, double shift_x, std::vector<Complex>& spectrum) {
+  const auto ramp = [n](double shift) {
+    std::vector<Complex> factors(static_cast<std::size_t>(n));
+    for (int i = 0; i < n; ++i) {
+      const int q = i < n / 2 ? i : i - n;
+      factors[static_cast<std::size_t>(i)] = std::polar(1.0, -2 * std::numbers::pi * q * shift / n);
+    }
+    return factors;
+  };
+  const std::vector<Complex> ramp_y = ramp(shift_y), ramp_x = ramp(shift_x);
+  std::size_t i = 0;
+  for (const Complex& fy : ramp_y) {
+    for (const Complex& fx : ramp_x) {
+      spectrum[i] = spectrum[i] * fy * fx;
+      ++i;
+    }
+  }
+}
+
 absl::Status OutOfRange(const char* field, double value, const char* allowed) {
   return absl::InvalidArgumentError(
       absl::StrCat("simulation.", field, ": ", value, "; must be ", allowed));
@@ -113,19 +134,26 @@ absl::Status ValidateSimulation(const SimulationConfig& config) {
   if (!positive(config.detector_pixel_size_m)) {
     return OutOfRange("detector_pixel_size_m", config.detector_pixel_size_m, "finite and above 0");
   }
+  if (config.near_field && !positive(config.near_field->source_to_sample_m.value_or(1))) {
+    return OutOfRange("near_field.source_to_sample_m", *config.near_field->source_to_sample_m,
+                      "finite and above 0");
+  }
   return absl::OkStatus();
 }
 
 Simulation::Simulation(const SimulationConfig& config) : config_(config) {
   const int n = config.frame_side;
-  const double pixel = config.wavelength_m * config.distance_m / (n * config.detector_pixel_size_m);
-  pixel_size_ = {pixel, pixel};
+  DetectorConfig detector;
+  detector.frame_shape = {n, n};
+  pixel_size_ = ObjectPixelSize(optics(), detector);
+  const double pixel = pixel_size_.x_m;
 
   const ScanPoints scan = config.pattern == ScanPattern::kFermatSpiral
                               ? FermatSpiral(config.points)
                               : JitteredRaster(config.points, config.seed);
   fast_axis_points_ = scan.fast_axis_points;
-  const double step_px = (1 - config.overlap) * n / kBeamsPerFrame;
+  const double beams_per_frame = config.near_field ? kNearFieldBeamsPerFrame : kBeamsPerFrame;
+  const double step_px = (1 - config.overlap) * n / beams_per_frame;
   const auto in_pixels = [&](double steps) {
     return config.whole_pixels ? std::round(steps * step_px) : steps * step_px;
   };
@@ -154,8 +182,14 @@ Simulation::Simulation(const SimulationConfig& config) : config_(config) {
   object_ = MakeObject({rows.size, cols.size}, config.seed);
 
   const double photons = std::isinf(config.photons) ? kPhotonsWithoutNoise : config.photons;
-  probe_ = ExtendedSource(MakeProbe(n, photons, ZonePlate()), config.modes, config.coherence);
+  ComplexStack beam = MakeProbe(n, photons, ZonePlate());
   initial_probe_ = MakeProbe(n, photons, kBelievedZonePlate);
+  if (const auto space = SpaceToDetector(optics(), detector)) {
+    transfer_ = TransferFunction(*space, {n, n});
+    beam = MakeDiffusedBeam(n, photons, n / kNearFieldBeamsPerFrame, config.seed);
+    initial_probe_ = MakeFlatBeam(n, photons, n / kNearFieldBeamsPerFrame);
+  }
+  probe_ = ExtendedSource(beam, config.modes, config.coherence);
   fft_ = std::make_shared<const Fft2D<double>>(Shape{n, n});
   probe_spectra_.assign(probe_.data.begin(), probe_.data.end());
   for (int m = 0; m < config.modes; ++m) {
@@ -173,27 +207,21 @@ Simulation::Simulation(const SimulationConfig& config) : config_(config) {
   }
 }
 
+OpticsConfig Simulation::optics() const {
+  OpticsConfig optics;
+  optics.wavelength_m = config_.wavelength_m;
+  optics.distance_m = config_.distance_m;
+  optics.detector_pixel_size_y_m = config_.detector_pixel_size_m;
+  optics.detector_pixel_size_x_m = config_.detector_pixel_size_m;
+  optics.near_field = config_.near_field;
+  return optics;
+}
+
 std::vector<Complex> Simulation::ShiftedProbe(int mode, double shift_y, double shift_x) const {
-  const int n = config_.frame_side;
-  const auto ramp = [n](double shift) {
-    std::vector<Complex> factors(static_cast<std::size_t>(n));
-    for (int i = 0; i < n; ++i) {
-      const int q = i < n / 2 ? i : i - n;
-      factors[static_cast<std::size_t>(i)] = std::polar(1.0, -2 * std::numbers::pi * q * shift / n);
-    }
-    return factors;
-  };
-  const std::vector<Complex> ramp_y = ramp(shift_y), ramp_x = ramp(shift_x);
-  const auto pixels = static_cast<std::size_t>(probe_.shape.pixels());
-  const Complex* const spectrum = probe_spectra_.data() + static_cast<std::size_t>(mode) * pixels;
-  std::vector<Complex> probe(pixels);
-  std::size_t i = 0;
-  for (const Complex& fy : ramp_y) {
-    for (const Complex& fx : ramp_x) {
-      probe[i] = spectrum[i] * fy * fx;
-      ++i;
-    }
-  }
+  const auto pixels = probe_.shape.pixels();
+  const Complex* const spectrum = probe_spectra_.data() + mode * pixels;
+  std::vector<Complex> probe(spectrum, spectrum + pixels);
+  ShiftSpectrum(config_.frame_side, shift_y, shift_x, probe);
   fft_->Inverse(probe.data());
   return probe;
 }
@@ -216,18 +244,25 @@ std::vector<std::uint16_t> Simulation::Frame(int j) const {
       for (std::size_t x = 0; x < side; ++x) wave[y * side + x] *= Complex(o[x]);
     }
     fft_->Forward(wave.data());
+    if (!transfer_.empty()) {
+      for (std::size_t i = 0; i < wave.size(); ++i) wave[i] *= transfer_[i];
+      // The beam stands still before the detector, the sample moves.
+      ShiftSpectrum(n, row - corner_y, col - corner_x, wave);
+      fft_->Inverse(wave.data());
+    }
     for (std::size_t i = 0; i < wave.size(); ++i) intensities[i] += std::norm(wave[i]);
   }
 
   std::vector<std::uint16_t> counts(intensities.size());
   const bool noise = std::isfinite(config_.photons);
   Random random(config_.seed, kFrameStream + index);
+  // The far field has zero frequency in the middle of the detector; the near field is as it is.
+  const std::size_t shift = transfer_.empty() ? side / 2 : 0;
   for (std::size_t y = 0; y < side; ++y) {
     for (std::size_t x = 0; x < side; ++x) {
-      // The detector has zero frequency in the middle.
-      const double light = intensities[(y + side / 2) % side * side + (x + side / 2) % side];
-      const double exact = intensities_[index] * light +
-                           (background_.empty() ? 0 : background_[y * side + x]);
+      const double light = intensities[(y + shift) % side * side + (x + shift) % side];
+      const double exact =
+          intensities_[index] * light + (background_.empty() ? 0 : background_[y * side + x]);
       const double intensity = std::round(exact * kIntensitySteps) / kIntensitySteps;
       const double count =
           noise ? static_cast<double>(random.Poisson(intensity)) : std::round(intensity);

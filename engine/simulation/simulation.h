@@ -4,11 +4,14 @@
 #include <complex>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "engine/base/array.h"
+#include "engine/config.h"
 #include "engine/fft/fft.h"
+#include "engine/propagation/free_space.h"
 #include "engine/scan/optics.h"
 
 namespace ptychoserve {
@@ -37,6 +40,7 @@ struct SimulationConfig {
   double wavelength_m = 0.137146e-9;
   double distance_m = 2.05;
   double detector_pixel_size_m = 75e-6;
+  std::optional<NearFieldConfig> near_field;  // Unset: far field.
   std::uint64_t seed = 1;
 };
 
@@ -44,9 +48,11 @@ struct SimulationConfig {
 absl::Status ValidateSimulation(const SimulationConfig& config);
 
 // A scan of a known object: dead-leaves texture in amplitude [0.6, 1] and phase [-1, 1] rad,
-// illuminated by a defocused zone plate (soft annular pupil), beam diameter frame_side / 3.
-// Frames follow the forward model in double precision with Fourier-shifted probe:
+// illuminated by a defocused zone plate (soft annular pupil), beam diameter frame_side / 3. Frames
+// follow the forward model in double precision with Fourier-shifted probe:
 //   I_j = w_j Σ_m |fftshift(FFT(P_m(r - r_j) O))|² + b, counts ~ Poisson(I_j).
+// In the near field the beam is two thirds of the frame wide and comes through a diffuser, which
+// alone tells its own features from the object's; free space takes the place of FFT and fftshift.
 // Several modes are those of an extended source, see extended_source.h.
 // Reproducible: the same config gives the same frames, on any number of threads and in any order.
 class Simulation {
@@ -56,6 +62,7 @@ class Simulation {
 
   int points() const { return static_cast<int>(y_m_.size()); }
   const SimulationConfig& config() const { return config_; }
+  OpticsConfig optics() const;
   PixelSize pixel_size() const { return pixel_size_; }
   // In order of measurement: what the stage reports, and where the frames were taken.
   const std::vector<double>& y_m() const { return y_m_; }
@@ -73,12 +80,14 @@ class Simulation {
   int object_row() const { return object_row_; }
   int object_col() const { return object_col_; }
   const ComplexStack& probe() const { return probe_; }  // [modes, frame_side, frame_side]
-  // A plausible but wrong start: other defocus, other pupil, one mode.
+  // A plausible but wrong start: other defocus, other pupil, one mode; in the near field, the beam
+  // without the diffuser.
   const ComplexStack& initial_probe() const { return initial_probe_; }
   // [frame_side, frame_side], 1 = bad; empty when there are none.
   const std::vector<std::uint8_t>& bad_pixels() const { return bad_pixels_; }
 
-  // Counts of frame `j`, beam at the centre, [frame_side, frame_side], at most 65535. Thread-safe.
+  // Counts of frame `j`, the far field's beam at the centre, [frame_side, frame_side], at most
+  // 65535. Thread-safe.
   std::vector<std::uint16_t> Frame(int j) const;
 
  private:
@@ -97,6 +106,7 @@ class Simulation {
   std::vector<std::uint16_t> stuck_at_;  // What bad pixels show; empty when there are none.
   std::shared_ptr<const Fft2D<double>> fft_;
   std::vector<std::complex<double>> probe_spectra_;  // Fourier transforms of probe_.
+  std::vector<std::complex<double>> transfer_;       // Of the near field; empty in the far field.
 };
 
 // Error of a reconstruction against the truth after removing what the data do not determine:

@@ -7,9 +7,11 @@
 #include <limits>
 #include <numbers>
 #include <numeric>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/propagation/free_space.h"
 #include "engine/scan/optics.h"
 
 namespace ptychoserve {
@@ -29,6 +31,9 @@ constexpr double kSampledBeam = 0.5;
 // and ptychography gets along with a little less.
 constexpr double kMostOfWindow = 2.0 / 3;
 constexpr double kLeastOverlap = 0.4;
+// Half a window to the side, light meets that which went the other way.
+constexpr double kMostOfNearWindow = 0.5;
+constexpr double kSmallestFringe_px = 1;
 constexpr double kLeastCounts = 100;  // Electron microscopes make do with some hundred.
 
 void CheckUsual(const char* field, double value_m, const Usual& usual, const char* advice,
@@ -36,6 +41,32 @@ void CheckUsual(const char* field, double value_m, const Usual& usual, const cha
   if (value_m >= usual.low_m && value_m <= usual.high_m) return;
   warnings->push_back(absl::StrFormat("%s is %.4g m; usual are %.0e to %.0e m; %s", field, value_m,
                                       usual.low_m, usual.high_m, advice));
+}
+
+// How far the near field is off what it is good for: too far, and light crosses the window; too
+// near, and it makes no fringes.
+void CheckNearField(const FreeSpace& space, const Shape& frame,
+                    std::vector<std::string>* warnings) {
+  const double shift = std::max(LargestShift(space, space.pixel_size.y_m, frame.rows),
+                                LargestShift(space, space.pixel_size.x_m, frame.cols));
+  const double pixel_m = std::min(space.pixel_size.y_m, space.pixel_size.x_m);
+  const double fringe_px = std::sqrt(space.wavelength_m * space.distance_m) / pixel_m;
+  const std::string between = absl::StrFormat(
+      "optics.near_field: %.4g m of free space, at a wavelength of %.4g m and with object pixels "
+      "of "
+      "%.4g m,",
+      space.distance_m, space.wavelength_m, pixel_m);
+  if (shift > kMostOfNearWindow) {
+    warnings->push_back(absl::StrFormat(
+        "%s carry light of the finest detail over %.3g of the window, which repeats beyond its "
+        "edges; usual is up to %.1f; check the distances, or use a larger window, or the far field",
+        between, shift, kMostOfNearWindow));
+  } else if (fringe_px < kSmallestFringe_px) {
+    warnings->push_back(absl::StrFormat(
+        "%s make a first fringe of %.3g pixels, sqrt(wavelength * distance), so that hardly any "
+        "phase is seen; usual are %.0f or more; check the distances and source_to_sample_m",
+        between, fringe_px, kSmallestFringe_px));
+  }
 }
 
 // Counts of a mean frame of which the mean of √counts is known. Where hardly a count falls, √counts
@@ -63,6 +94,9 @@ std::vector<std::string> SettingsWarnings(const ReconstructionConfig& config) {
     CheckUsual("optics.detector_pixel_size_x_m", optics.detector_pixel_size_x_m, kDetectorPixel,
                "check that it is in metres", &warnings);
   }
+  // Object pixels of the near field are the detector's, which have been looked at.
+  const std::optional<FreeSpace> near_field = SpaceToDetector(optics, config.detector);
+  if (near_field) CheckNearField(*near_field, EngineFrameShape(config.detector), &warnings);
   const PixelSize pixel = ObjectPixelSize(optics, config.detector);
   const double smaller_m = std::min(pixel.y_m, pixel.x_m);
   const std::string from = absl::StrFormat(
@@ -73,8 +107,8 @@ std::vector<std::string> SettingsWarnings(const ReconstructionConfig& config) {
   if (smaller_m < optics.wavelength_m / 2) {
     warnings.push_back(absl::StrCat(
         from, ", finer than half a wavelength, which no light resolves; check all three"));
-  } else if (smaller_m < kObjectPixel.low_m ||
-             std::max(pixel.y_m, pixel.x_m) > kObjectPixel.high_m) {
+  } else if (!near_field && (smaller_m < kObjectPixel.low_m ||
+                             std::max(pixel.y_m, pixel.x_m) > kObjectPixel.high_m)) {
     warnings.push_back(absl::StrFormat("%s; usual are %.0e to %.0e m; check all three", from,
                                        kObjectPixel.low_m, kObjectPixel.high_m));
   }
@@ -126,19 +160,21 @@ double NeighbourStep_px(std::span<const PointWindow> points, int most) {
 
 std::vector<std::string> StartWarnings(const ComplexStack& probe, bool probe_is_given,
                                        const FloatImage& mean_amplitude,
-                                       std::span<const PointWindow> points) {
+                                       std::span<const PointWindow> points, bool near_field) {
   std::vector<std::string> warnings;
   const int window_px = std::min(probe.shape.rows, probe.shape.cols);
   const double diameter_px = BeamDiameter_px(probe);
-  if (probe_is_given && diameter_px > kMostOfWindow * window_px) {
+  if (!near_field && probe_is_given && diameter_px > kMostOfWindow * window_px) {
     warnings.push_back(absl::StrFormat(
         "the initial probe is %.3g pixels wide (90 %% of its power) in a window of %d, an "
         "oversampling of %.2g; usual is 2 or more; check the wavelength and the distances, or use "
         "a smaller beam or a detector farther away",
         diameter_px, window_px, window_px / diameter_px));
   }
-  // A beam that is not known fills half of the window at most, or it would not be sampled.
-  const double beam_px = probe_is_given ? diameter_px : kSampledBeam * window_px;
+  // A beam that is not known fills half of the window at most, or its far field would not be
+  // sampled.
+  const double largest_px = (near_field ? 1.0 : kSampledBeam) * window_px;
+  const double beam_px = probe_is_given ? diameter_px : largest_px;
   const double step_px = NeighbourStep_px(points);
   if (step_px > (1 - kLeastOverlap) * beam_px) {
     warnings.push_back(absl::StrFormat(

@@ -19,10 +19,12 @@ std::vector<std::string> SettingsWarnings(const ReconstructionConfig& config);
 
 // Of the points that a run starts with. `probe` is the one that it starts with, [modes, rows,
 // cols]; whether its size means anything, `probe_is_given` tells: one made from the data is as
-// small as a focus. `mean_amplitude` is that of the frames, mean of √counts.
+// small as a focus. `mean_amplitude` is that of the frames, mean of √counts. In the near field the
+// beam may fill the window.
 std::vector<std::string> StartWarnings(const ComplexStack& probe, bool probe_is_given,
                                        const FloatImage& mean_amplitude,
-                                       std::span<const PointWindow> points);
+                                       std::span<const PointWindow> points,
+                                       bool near_field = false);
 
 // Diameter in pixels of the circle as large as the fewest pixels that hold 90 % of the power of all
 // modes together: noise and tails far out do not count. 0 when there is none.

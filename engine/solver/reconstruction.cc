@@ -99,6 +99,7 @@ BackendConfig Reconstruction::BackendConfigFor(const ReconstructionConfig& confi
   backend.probe_modes = config.probe.modes;
   backend.deterministic = config.deterministic;
   backend.half_waves = !config.single_precision_waves;
+  backend.near_field = SpaceToDetector(config.optics, config.detector);
   return backend;
 }
 

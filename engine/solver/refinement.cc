@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -81,12 +82,10 @@ void MoveWithin(const Region& canvas, const Shape& frame, double limit, double r
   const double length = std::hypot(row, col);
   const double scale = length > limit ? limit / length : 1;
   const Window& w = point.window;
-  point.refined.shift_row =
-      Limited(scale * row, w.row + double{w.frac_row}, canvas.row,
-              canvas.row + canvas.shape.rows - frame.rows - 1);
-  point.refined.shift_col =
-      Limited(scale * col, w.col + double{w.frac_col}, canvas.col,
-              canvas.col + canvas.shape.cols - frame.cols - 1);
+  point.refined.shift_row = Limited(scale * row, w.row + double{w.frac_row}, canvas.row,
+                                    canvas.row + canvas.shape.rows - frame.rows - 1);
+  point.refined.shift_col = Limited(scale * col, w.col + double{w.frac_col}, canvas.col,
+                                    canvas.col + canvas.shape.cols - frame.cols - 1);
 }
 
 }  // namespace
@@ -105,6 +104,14 @@ Window Shifted(const Window& window, const PointRefinement& refined) {
   return {row, col, frac_row, frac_col};
 }
 
+void KeepOnCanvas(const Region& canvas, const Shape& frame, std::span<ActivePoint> points) {
+  for (ActivePoint& p : points) {
+    if (p.refined.shift_row == 0 && p.refined.shift_col == 0) continue;
+    MoveWithin(canvas, frame, std::numeric_limits<double>::infinity(), p.refined.shift_row,
+               p.refined.shift_col, p);
+  }
+}
+
 void TakeRefinementSteps(const RefinementConfig& config, const StageRefinement& which, double step,
                          std::span<const RefinementSums> sums, const Region& canvas,
                          const Shape& frame, std::span<ActivePoint> points) {
@@ -117,9 +124,9 @@ void TakeRefinementSteps(const RefinementConfig& config, const StageRefinement& 
     for (double& x : full) x *= step;
     const double length = std::hypot(full[0], full[1]);
     const double shorter = length > kMaxStepPx ? kMaxStepPx / length : 1;
-    values[k] = {now.shift_row + shorter * full[0], now.shift_col + shorter * full[1],
-                 std::log(now.intensity) +
-                     std::clamp(full[2], -kMaxLogIntensityStep, kMaxLogIntensityStep)};
+    values[k] = {
+        now.shift_row + shorter * full[0], now.shift_col + shorter * full[1],
+        std::log(now.intensity) + std::clamp(full[2], -kMaxLogIntensityStep, kMaxLogIntensityStep)};
     for (std::size_t i = 0; i < kRefinedPerPoint; ++i) {
       mean[i] += values[k][i] / static_cast<double>(points.size());
     }
@@ -127,8 +134,8 @@ void TakeRefinementSteps(const RefinementConfig& config, const StageRefinement& 
   const double most = std::log(config.max_intensity);
   for (std::size_t k = 0; k < points.size(); ++k) {
     if (which.positions) {
-      MoveWithin(canvas, frame, config.max_shift_px, values[k][0] - mean[0],
-                 values[k][1] - mean[1], points[k]);
+      MoveWithin(canvas, frame, config.max_shift_px, values[k][0] - mean[0], values[k][1] - mean[1],
+                 points[k]);
     }
     if (which.intensities) {
       points[k].refined.intensity =

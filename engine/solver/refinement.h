@@ -30,6 +30,9 @@ struct ActivePoint : FrameStore::Point {
 // `window`, shifted. Its fractions stay in [0, 1).
 Window Shifted(const Window& window, const PointRefinement& refined);
 
+// Cuts shifts that would take a window out of the canvas.
+void KeepOnCanvas(const Region& canvas, const Shape& frame, std::span<ActivePoint> points);
+
 // Takes `step` of the full step (see engine/algorithms/refinement.h) for each point, whose sums are
 // those of the same place, of what `which` names.
 //

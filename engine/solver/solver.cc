@@ -29,6 +29,9 @@ bool ById(const FrameStore::Point& a, const FrameStore::Point& b) {
 // An initial probe whose power differs more than this from the frames' counts is warned of.
 constexpr double kProbePowerFactor = 10;
 
+// The largest refinement.max_shift_px there is.
+constexpr float kMostShiftPx = 64;
+
 // Mean of |sqrt I - sqrt E[I]| for Poisson counts well above one; the root of the mean below.
 constexpr double kAmplitudeNoise = 0.4;
 
@@ -187,6 +190,27 @@ absl::Status CheckRestored(const Checkpoint& checkpoint, const ReconstructionCon
           shape_of(object), shape_of(checkpoint.probe)));
     }
   }
+  for (const SnapshotPoint& p : snapshot.points) {
+    const PointRefinement& r = p.refined;
+    if (std::abs(r.shift_row) <= kMostShiftPx && std::abs(r.shift_col) <= kMostShiftPx &&
+        r.intensity > 0 && std::isfinite(r.intensity)) {
+      continue;
+    }
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the restored frame %d is shifted by (%g, %g) pixels and has %g of the light; shifts of at "
+        "most %g pixels and light above 0 are possible",
+        p.frame_id, r.shift_row, r.shift_col, r.intensity, kMostShiftPx));
+  }
+  if (snapshot.background != nullptr &&
+      (snapshot.background->shape != frame ||
+       std::ssize(snapshot.background->data) != frame.pixels() ||
+       !std::ranges::all_of(snapshot.background->data, [](float b) { return b >= 0; }))) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("the restored background of %d x %d is none of frames of %d x %d, whose "
+                        "counts are not negative",
+                        snapshot.background->shape.rows, snapshot.background->shape.cols,
+                        frame.rows, frame.cols));
+  }
   if (snapshot.run.stage < 0 || snapshot.run.stage >= static_cast<int>(config.schedule.size())) {
     return absl::InvalidArgumentError(absl::StrFormat("the restored run is in stage %d of %d",
                                                       snapshot.run.stage, config.schedule.size()));
@@ -229,8 +253,11 @@ absl::StatusOr<FloatImage> Solver::MeanAmplitudeOf(const std::vector<FrameStore:
 }
 
 ComplexStack Solver::InitialProbe(const FloatImage& mean) const {
+  const std::optional<FreeSpace> near_field = SpaceToDetector(config_.optics, config_.detector);
   const ComplexStack first_modes = PropagateAngularSpectrum(
-      config_.probe.initial.modes > 0 ? config_.probe.initial : ProbeFromMeanAmplitude(mean),
+      config_.probe.initial.modes > 0 ? config_.probe.initial
+      : near_field.has_value()        ? ProbeFromNearField(mean, *near_field)
+                                      : ProbeFromMeanAmplitude(mean),
       config_.probe.propagation_distance_m, config_.optics.wavelength_m, pixel_size_);
   return WithModes(first_modes, config_.probe.modes);
 }
@@ -243,7 +270,9 @@ absl::StatusOr<std::vector<std::string>> Solver::Start() {
   PS_RETURN_IF_ERROR(backend_->SetProbe(restored_ != nullptr ? restored_->probe : probe));
   started_ = true;
   const bool given = config_.probe.initial.modes > 0;
-  std::vector<std::string> warnings = StartWarnings(probe, given, mean, WindowsOfPoints(AsMeasured(waiting_)));
+  std::vector<std::string> warnings =
+      StartWarnings(probe, given, mean, WindowsOfPoints(AsMeasured(waiting_)),
+                    config_.optics.near_field.has_value());
   if (std::string power = given ? ProbePowerWarning(probe, mean) : ""; !power.empty()) {
     warnings.push_back(std::move(power));
   }
@@ -371,6 +400,7 @@ absl::StatusOr<bool> Solver::ActivateWaiting(const ClearRegionConfig& clear_regi
   std::sort(waiting_.begin(), waiting_.end(), ById);
   std::vector<ActivePoint> added = AsMeasured(waiting_);
   TakeRefined(restored_ids_, restored_refined_, added);
+  KeepOnCanvas(canvas_, frame_shape_, added);
   auto active = std::make_shared<std::vector<ActivePoint>>();
   active->reserve(active_->size() + added.size());
   std::merge(active_->begin(), active_->end(), added.begin(), added.end(),
@@ -453,8 +483,8 @@ absl::Status Solver::Refine(const StageRefinement& which, double step_scale) {
   }
   auto points = std::make_shared<std::vector<ActivePoint>>(*active_);
   TakeRefinementSteps(config_.refinement, which, step, sums, canvas_, frame_shape_, *points);
-  refinement_ = FiguresOf(config_.refinement, *points,
-                          background_ != nullptr ? *background_ : FloatImage());
+  refinement_ =
+      FiguresOf(config_.refinement, *points, background_ != nullptr ? *background_ : FloatImage());
   active_ = std::move(points);
   return backend_->SetActivePoints(ActiveWindows());
 }

@@ -126,8 +126,8 @@ class Solver {
   std::unique_ptr<Backend> backend_;
   FrameStore& store_;
   const RunBeside run_beside_;
-  std::shared_ptr<const Checkpoint> restored_;  // Null after its object has been set.
-  std::vector<std::int64_t> restored_ids_;      // Frames that it shows, sorted,
+  std::shared_ptr<const Checkpoint> restored_;     // Null after its object has been set.
+  std::vector<std::int64_t> restored_ids_;         // Frames that it shows, sorted,
   std::vector<PointRefinement> restored_refined_;  // and what was known of each.
   bool started_ = false;
   double noise_r_factor_ = 0;

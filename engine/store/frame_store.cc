@@ -229,7 +229,8 @@ struct FrameStore::Impl {
                        found->crop.row, ", column ", found->crop.col));
     }
     preprocessor = std::make_shared<FramePreprocessor>(
-        config.detector, found ? found->crop : auto_centre->CentralCrop());
+        config.detector, found ? found->crop : auto_centre->CentralCrop(),
+        config.optics.near_field.has_value());
     auto_centre.reset();
     for (const Held& h : held) Settle(h.frame, preprocessor->Run(h.raw, PixelsOf(h.frame)));
     held.clear();
@@ -461,8 +462,8 @@ FrameStore::FrameStore(const ReconstructionConfig& config, StagingMemory staging
     impl_->auto_centre.emplace(d);
   } else {
     const Shape oriented = OrientedShape(d.frame_shape, d.orientation);
-    impl_->preprocessor =
-        std::make_shared<FramePreprocessor>(d, d.crop.value_or(Region{0, 0, oriented}));
+    impl_->preprocessor = std::make_shared<FramePreprocessor>(
+        d, d.crop.value_or(Region{0, 0, oriented}), config.optics.near_field.has_value());
   }
 }
 

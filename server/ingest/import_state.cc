@@ -89,6 +89,7 @@ std::shared_ptr<const Checkpoint> AsBeginning(const Checkpoint& checkpoint) {
   snapshot->iteration = 0;
   snapshot->final = false;
   snapshot->points.clear();
+  snapshot->background.reset();
   snapshot->metrics = {};
   snapshot->run = {};
   auto beginning = std::make_shared<Checkpoint>();

@@ -131,9 +131,9 @@ PreparedArray PreparePoints(const Snapshot& snapshot, const Region& area) {
   std::vector<double> values;
   values.reserve(snapshot.points.size() * kPointColumns);
   for (const SnapshotPoint& point : snapshot.points) {
-    values.insert(values.end(), {static_cast<double>(point.frame_id), point.row - area.row,
-                                 point.col - area.col, point.refined.shift_row,
-                                 point.refined.shift_col, point.refined.intensity});
+    values.insert(values.end(),
+                  {static_cast<double>(point.frame_id), point.row - area.row, point.col - area.col,
+                   point.refined.shift_row, point.refined.shift_col, point.refined.intensity});
   }
   return Own(values);
 }

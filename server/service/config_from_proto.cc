@@ -81,6 +81,12 @@ OpticsConfig ReadOptics(const v1::Optics& in, Edge& edge) {
   out.detector_pixel_size_y_m = in.detector_pixel_size_y_m();
   out.detector_pixel_size_x_m = in.detector_pixel_size_x_m() == 0 ? in.detector_pixel_size_y_m()
                                                                   : in.detector_pixel_size_x_m();
+  if (in.has_near_field()) {
+    out.near_field.emplace();
+    if (in.near_field().has_source_to_sample_m()) {
+      out.near_field->source_to_sample_m = in.near_field().source_to_sample_m();
+    }
+  }
   return out;
 }
 

@@ -16,6 +16,12 @@ void Write(const OpticsConfig& in, v1::Optics& out) {
   out.set_distance_m(in.distance_m);
   out.set_detector_pixel_size_y_m(in.detector_pixel_size_y_m);
   out.set_detector_pixel_size_x_m(in.detector_pixel_size_x_m);
+  if (in.near_field.has_value()) {
+    v1::NearField& near_field = *out.mutable_near_field();
+    if (in.near_field->source_to_sample_m.has_value()) {
+      near_field.set_source_to_sample_m(*in.near_field->source_to_sample_m);
+    }
+  }
 }
 
 void Write(const DetectorConfig& in, v1::Detector& out) {

@@ -142,7 +142,11 @@ TEST_F(KillTest, NothingIsLostWhateverTheMoment) {
   // no exit waves.
   v1::SessionConfig config = scan.Config(kDifferenceMap + kGradient);
   config.mutable_schedule(0)->set_iterations(kDifferenceMap);
-  config.add_schedule()->mutable_ml_gradient();
+  v1::Stage& refining = *config.add_schedule();
+  refining.mutable_ml_gradient();
+  refining.mutable_refine()->set_positions(true);
+  refining.mutable_refine()->set_intensities(true);
+  refining.mutable_refine()->set_background(true);
   const v1::Session undisturbed = Run("undisturbed", config, scan, [] {}).session;
   ASSERT_EQ(undisturbed.state(), v1::SESSION_STATE_COMPLETED) << undisturbed.failure();
   const int rounds = Rounds();

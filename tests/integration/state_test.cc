@@ -127,8 +127,13 @@ TEST_F(StateTest, RunOnceMoreItComesOutWithTheSameBits) {
 TEST_F(StateTest, ARunGoesOnElsewhereWithTheSameBits) {
   const TestScan& scan = SmallScan();
   Start();
-  const std::string whole = Send("whole", scan, scan.Config(200), 0, scan.points());
-  const std::string first = Send("first", scan, scan.Config(200), 0, scan.points());
+  v1::SessionConfig config = scan.Config(200);
+  v1::StageRefinement& refined = *config.mutable_refinement()->mutable_later_stages();
+  refined.set_positions(true);
+  refined.set_intensities(true);
+  refined.set_background(true);
+  const std::string whole = Send("whole", scan, config, 0, scan.points());
+  const std::string first = Send("first", scan, config, 0, scan.points());
   api().Await(first, [](const v1::Session& s) { return s.iteration() >= 20; });
   const auto file = Export(first);
   ASSERT_TRUE(file.ok()) << file.status();

@@ -1,6 +1,7 @@
 // The engine as the reference scripts see it: reads and writes files, simulates.
 //
-//   engine_peer read-scan SCAN.cxi OUT.npz       all that CxiScanReader says
+//   engine_peer read-scan SCAN.cxi OUT.npz       all that CxiScanReader says; notes on stdout
+//   engine_peer read-scan-without-optics SCAN.cxi OUT.npz   the same, where optics may be missing
 //   engine_peer copy-npy IN.npy OUT.npy
 //   engine_peer write-npz OUT.npz
 //   engine_peer write-result OUT.cxi
@@ -48,8 +49,9 @@ const char* Descr(DataType type) {
   return "<f4";
 }
 
-absl::Status ReadScan(const std::string& in, const std::string& out) {
-  PS_ASSIGN_OR_RETURN(const auto reader, CxiScanReader::Open(in));
+// Notes go to stdout, one a line.
+absl::Status ReadScan(const std::string& in, const std::string& out, CxiOptics optics) {
+  PS_ASSIGN_OR_RETURN(const auto reader, CxiScanReader::Open(in, optics));
   const CxiScanInfo& info = reader->info();
   NpyArray frames{
       Descr(info.dtype), {info.frames, info.frame_shape.rows, info.frame_shape.cols}, {}};
@@ -67,7 +69,11 @@ absl::Status ReadScan(const std::string& in, const std::string& out) {
       {"mask", Vector({info.bad_pixels.begin(), info.bad_pixels.end()})},
       {"geometry", Vector({info.wavelength_m, info.distance_m, info.detector_pixel_size_y_m,
                            info.detector_pixel_size_x_m})},
+      {"orientation", Vector({static_cast<double>(info.orientation)})},
+      {"changes", Vector({static_cast<double>(reader->changes().negative),
+                          static_cast<double>(reader->changes().untrusted)})},
   };
+  for (const std::string& note : info.notes) std::cout << note << "\n";
   return WriteNpz(out, arrays);
 }
 
@@ -174,7 +180,12 @@ absl::Status Simulate(const std::string& pattern, const std::string& npz, const 
 
 absl::Status Run(const std::vector<std::string>& args) {
   const std::string command = args.empty() ? "" : args[0];
-  if (command == "read-scan" && args.size() == 3) return ReadScan(args[1], args[2]);
+  if (command == "read-scan" && args.size() == 3) {
+    return ReadScan(args[1], args[2], CxiOptics::kNeeded);
+  }
+  if (command == "read-scan-without-optics" && args.size() == 3) {
+    return ReadScan(args[1], args[2], CxiOptics::kOptional);
+  }
   if (command == "copy-npy" && args.size() == 3) return CopyNpy(args[1], args[2]);
   if (command == "write-npz" && args.size() == 2) return WriteExampleNpz(args[1]);
   if (command == "write-result" && args.size() == 2) return WriteExampleResult(args[1]);

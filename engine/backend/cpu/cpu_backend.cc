@@ -37,12 +37,13 @@ struct Extents {
         frame_bytes(slots * frame * StorageBytes(config.storage)),
         probe(config.probe_modes * frame),
         exit_waves(config.keeps_exit_waves ? slots * probe : 0),
+        transfer(config.near_field.has_value() ? frame : 0),
         chunk_waves(frames_per_chunk * config.probe_modes * AlignedPixels(frame)),
         object(config.max_object_pixels),
         work_waves(2 * threads * config.probe_modes * AlignedPixels(frame)),
         work_reals(2 * threads * frame) {}
-  std::int64_t slots, frame, frame_bytes, probe, exit_waves, chunk_waves, object, work_waves,
-      work_reals;
+  std::int64_t slots, frame, frame_bytes, probe, exit_waves, transfer, chunk_waves, object,
+      work_waves, work_reals;
 };
 
 // Cyclic shift: out[(y + rows) mod n, (x + cols) mod n] = in[y, x].
@@ -90,7 +91,8 @@ std::int64_t CpuBackend<Real>::BytesFor(const BackendConfig& config, int threads
   constexpr std::int64_t kComplex = sizeof(Complex), kComplex128 = sizeof(Complex128);
   constexpr std::int64_t kReal = sizeof(Real), kDouble = sizeof(double);
   constexpr std::int64_t kPerSlot = sizeof(Slot) + sizeof(FrameErrors);
-  return n.slots * kPerSlot + n.frame_bytes + (n.exit_waves + n.chunk_waves) * kComplex +
+  return n.slots * kPerSlot + n.frame_bytes +
+         (n.exit_waves + n.transfer + n.chunk_waves) * kComplex +
          (n.object + n.probe) * (2 * kComplex + kComplex128) + (n.object + n.frame) * kDouble +
          n.work_waves * kComplex + (n.work_reals + n.frame) * kReal;
 }
@@ -98,9 +100,10 @@ std::int64_t CpuBackend<Real>::BytesFor(const BackendConfig& config, int threads
 template <typename Real>
 std::int64_t CpuBackend<Real>::allocated_bytes() const {
   return slots_.bytes() + errors_.bytes() + frames_.bytes() + exit_waves_.bytes() +
-         chunk_waves_.bytes() + object_.bytes() + other_object_.bytes() + object_num_.bytes() +
-         object_den_.bytes() + probe_.bytes() + other_probe_.bytes() + probe_num_.bytes() +
-         probe_den_.bytes() + work_waves_.bytes() + work_reals_.bytes() + background_.bytes();
+         transfer_.bytes() + chunk_waves_.bytes() + object_.bytes() + other_object_.bytes() +
+         object_num_.bytes() + object_den_.bytes() + probe_.bytes() + other_probe_.bytes() +
+         probe_num_.bytes() + probe_den_.bytes() + work_waves_.bytes() + work_reals_.bytes() +
+         background_.bytes();
 }
 
 template <typename Real>
@@ -110,6 +113,7 @@ absl::Status CpuBackend<Real>::Allocate() {
   PS_RETURN_IF_ERROR(errors_.Allocate(n.slots));
   PS_RETURN_IF_ERROR(frames_.Allocate(n.frame_bytes));
   PS_RETURN_IF_ERROR(exit_waves_.Allocate(n.exit_waves));
+  PS_RETURN_IF_ERROR(transfer_.Allocate(n.transfer));
   PS_RETURN_IF_ERROR(chunk_waves_.Allocate(n.chunk_waves));
   PS_RETURN_IF_ERROR(object_.Allocate(n.object));
   PS_RETURN_IF_ERROR(other_object_.Allocate(n.object));
@@ -125,6 +129,11 @@ absl::Status CpuBackend<Real>::Allocate() {
   std::fill_n(slots_.data(), n.slots, Slot{});
   std::fill_n(probe_.data(), n.probe, Complex{});
   std::fill_n(background_.data(), n.frame, Real(0));
+  if (config_.near_field.has_value()) {
+    const std::vector<Complex128> transfer =
+        TransferFunction(*config_.near_field, config_.frame_shape);
+    std::copy(transfer.begin(), transfer.end(), transfer_.data());
+  }
   return absl::OkStatus();
 }
 
@@ -369,16 +378,31 @@ void CpuBackend<Real>::ModelWaves(const PointWindow& point, ModeWaves waves) con
 }
 
 template <typename Real>
-void CpuBackend<Real>::Transform(const PointWindow& point, ModeWaves waves,
-                                 Real* intensity) const {
-  for (int mode = 0; mode < modes(); ++mode) fft_.Forward(waves[mode]);
+void CpuBackend<Real>::ToDetector(Complex* wave) const {
+  fft_.Forward(wave);
+  if (!config_.near_field.has_value()) return;
+  for (std::int64_t i = 0; i < frame_pixels_; ++i) wave[i] *= transfer_[i];
+  fft_.Inverse(wave);
+}
+
+template <typename Real>
+void CpuBackend<Real>::ToSample(Complex* wave) const {
+  if (config_.near_field.has_value()) {
+    fft_.Forward(wave);
+    for (std::int64_t i = 0; i < frame_pixels_; ++i) wave[i] *= std::conj(transfer_[i]);
+  }
+  fft_.Inverse(wave);
+}
+
+template <typename Real>
+void CpuBackend<Real>::Transform(const PointWindow& point, ModeWaves waves, Real* intensity) const {
+  for (int mode = 0; mode < modes(); ++mode) ToDetector(waves[mode]);
   ExpectedCounts(point, {waves.data, waves.stride}, 0, frame_pixels_, intensity);
 }
 
 template <typename Real>
 void CpuBackend<Real>::ExpectedCounts(const PointWindow& point, ConstModeWaves waves,
-                                      std::int64_t begin, std::int64_t end,
-                                      Real* intensity) const {
+                                      std::int64_t begin, std::int64_t end, Real* intensity) const {
   const std::int64_t count = end - begin;
   for (int mode = 0; mode < modes(); ++mode) {
     const Complex* const wave = waves[mode] + begin;
@@ -398,7 +422,7 @@ void CpuBackend<Real>::ScaleAndTransformBack(const Real* factors, ModeWaves wave
   for (int mode = 0; mode < modes(); ++mode) {
     Complex* const wave = waves[mode];
     for (std::int64_t i = 0; i < frame_pixels_; ++i) wave[i] *= factors[i];
-    fft_.Inverse(wave);
+    ToSample(wave);
   }
 }
 

@@ -134,10 +134,13 @@ class CpuBackend final : public Backend {
   void MeasureSlot(int slot, Real* counts);
   // P_m O_j.
   void ModelWaves(const PointWindow& point, ModeWaves waves) const;
-  // Their Fourier transforms, and what the detector is expected to see of those of `point` into
+  // Of one mode, in place: from the sample to the detector, and back by the adjoint.
+  void ToDetector(Complex* wave) const;
+  void ToSample(Complex* wave) const;
+  // Of all modes: to the detector, and what it is expected to see of those of `point` into
   // `intensity`: w Σ |Ψ_m|² + b.
   void Transform(const PointWindow& point, ModeWaves waves, Real* intensity) const;
-  // That of pixels [begin, end), from their Fourier transforms.
+  // That of pixels [begin, end), from the waves at the detector.
   void ExpectedCounts(const PointWindow& point, ConstModeWaves waves, std::int64_t begin,
                       std::int64_t end, Real* intensity) const;
   // Multiplies the waves of all modes by a factor for each pixel, and transforms them back.
@@ -221,6 +224,7 @@ class CpuBackend final : public Backend {
   Buffer<FrameErrors> errors_;     // [capacity], by place in points_.
   Buffer<std::byte> frames_;       // [capacity, frame] of the storage type.
   Buffer<Complex> exit_waves_;     // [capacity, modes, frame], or none.
+  Buffer<Complex> transfer_;       // [frame] in the near field, see TransferFunction; or none.
   Buffer<Complex> chunk_waves_;    // [frames_per_chunk, modes, frame]
   Buffer<Complex> object_;         // [canvas], capacity max_object_pixels.
   Buffer<Complex> other_object_;   // As object_: the canvas while it changes, the object before

@@ -25,8 +25,8 @@ absl::StatusOr<std::vector<RefinementSums>> CpuBackend<Real>::Refine(double back
   for (int begin = 0; begin < point_count(); begin += frames_per_chunk_) {
     const int end = std::min(begin + frames_per_chunk_, point_count());
     pool_.ParallelFor(end - begin, [&](std::int64_t i, int worker) {
-      sums[begin + i] = RefinementOf(points_[begin + i], workspace(worker),
-                                     chunk_waves_of(static_cast<int>(i)));
+      sums[begin + i] =
+          RefinementOf(points_[begin + i], workspace(worker), chunk_waves_of(static_cast<int>(i)));
     });
     if (background_step > 0) AddToBackgroundSums(begin, end);
   }
@@ -69,8 +69,8 @@ RefinementSums CpuBackend<Real>::RefinementOf(const PointWindow& point, Workspac
   const ModeWaves by_col = work.second;
   DerivativeWaves(point, by_row, by_col);
   for (int mode = 0; mode < modes(); ++mode) {
-    fft_.Forward(by_row[mode]);
-    fft_.Forward(by_col[mode]);
+    ToDetector(by_row[mode]);
+    ToDetector(by_col[mode]);
   }
   const auto light = static_cast<Real>(point.intensity);
   const auto along = [](const Complex& wave, const Complex& derivative) {
@@ -139,14 +139,13 @@ absl::Status CpuBackend<Real>::SetBackground(const FloatImage& background) {
   return absl::OkStatus();
 }
 
-#define PS_INSTANTIATE_(Real)                                                                  \
-  template absl::StatusOr<std::vector<RefinementSums>> CpuBackend<Real>::Refine(double);       \
-  template void CpuBackend<Real>::DerivativeWaves(const PointWindow&, ModeWaves, ModeWaves)    \
-      const;                                                                                   \
-  template RefinementSums CpuBackend<Real>::RefinementOf(const PointWindow&, Workspace,        \
-                                                         ModeWaves);                           \
-  template void CpuBackend<Real>::AddToBackgroundSums(int, int);                               \
-  template absl::StatusOr<FloatImage> CpuBackend<Real>::ReadBackground();                      \
+#define PS_INSTANTIATE_(Real)                                                                      \
+  template absl::StatusOr<std::vector<RefinementSums>> CpuBackend<Real>::Refine(double);           \
+  template void CpuBackend<Real>::DerivativeWaves(const PointWindow&, ModeWaves, ModeWaves) const; \
+  template RefinementSums CpuBackend<Real>::RefinementOf(const PointWindow&, Workspace,            \
+                                                         ModeWaves);                               \
+  template void CpuBackend<Real>::AddToBackgroundSums(int, int);                                   \
+  template absl::StatusOr<FloatImage> CpuBackend<Real>::ReadBackground();                          \
   template absl::Status CpuBackend<Real>::SetBackground(const FloatImage&);
 PS_INSTANTIATE_(float)
 PS_INSTANTIATE_(double)

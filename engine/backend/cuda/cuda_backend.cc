@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <cstring>
 #include <utility>
 
@@ -36,7 +37,7 @@ absl::Status Reserve(PinnedBuffer<T>& buffer, std::int64_t count) {
 }  // namespace
 
 absl::StatusOr<bool> UsesFusedPasses(const BackendConfig& config) {
-  if (config.deterministic) return false;
+  if (config.deterministic || config.near_field.has_value()) return false;
   return CanRunFused(config.frame_shape);
 }
 
@@ -80,6 +81,7 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(exit_waves_, DeviceBuffer<std::byte>::Create(plan_.exit_waves));
   PS_ASSIGN_OR_RETURN(work_, DeviceBuffer<float2>::Create(plan_.work));
   PS_ASSIGN_OR_RETURN(fft_work_, DeviceBuffer<std::byte>::Create(plan_.fft_work));
+  PS_ASSIGN_OR_RETURN(transfer_, DeviceBuffer<float2>::Create(plan_.transfer));
   PS_ASSIGN_OR_RETURN(probe_, DeviceBuffer<float2>::Create(plan_.probe));
   PS_ASSIGN_OR_RETURN(other_probe_, DeviceBuffer<float2>::Create(plan_.probe));
   PS_ASSIGN_OR_RETURN(probe_sum_, DeviceBuffer<float2>::Create(plan_.probe_sums));
@@ -133,7 +135,18 @@ absl::Status CudaBackend::Allocate() {
   PS_RETURN_IF_ERROR(fft_.Bind(stream_.get(), fft_work_.data()));
   PS_RETURN_IF_ERROR(stream_.Clear(kept_deviation_, kept_deviation_.size()));
   PS_RETURN_IF_ERROR(stream_.Clear(background_, background_.size()));
-  return stream_.Clear(probe_, probe_.size());
+  PS_RETURN_IF_ERROR(stream_.Clear(probe_, probe_.size()));
+  return config_.near_field.has_value() ? UploadTransfer() : absl::OkStatus();
+}
+
+absl::Status CudaBackend::UploadTransfer() {
+  std::vector<float2> transfer;
+  for (const std::complex<double>& h : TransferFunction(*config_.near_field, config_.frame_shape)) {
+    transfer.push_back(ToFloat2(Complex64(h) * unitary_));
+  }
+  PS_RETURN_IF_ERROR(
+      stream_.Copy(transfer_.data(), transfer.data(), plan_.transfer, cudaMemcpyHostToDevice));
+  return stream_.Synchronise();
 }
 
 absl::Status CudaBackend::UseDevice() const {
@@ -153,8 +166,8 @@ FrameSlots CudaBackend::frame_slots() const {
 }
 
 Batch CudaBackend::BatchOf(int first, int count) const {
-  return {device_points_.data() + first, count, config_.frame_shape.rows, config_.frame_shape.cols,
-          plan_.modes, background()};
+  return {device_points_.data() + first, count,       config_.frame_shape.rows,
+          config_.frame_shape.cols,      plan_.modes, background()};
 }
 
 // --- Canvas and object -----------------------------------------------------------------------

@@ -46,8 +46,8 @@ absl::StatusOr<bool> UsesFusedPasses(const BackendConfig& config);
 //   fused    frames of 64, 128, 256 or 512 pixels a side: our own transforms with everything else
 //            around them in the same kernels (fused/), an iteration replayed as a graph. Sums are
 //            added with atomics, and so differ in their last bits from run to run.
-//   ordered  all other frames, and BackendConfig::deterministic: cuFFT with kernels around it;
-//            every sum is added in a fixed order, that of the points.
+//   ordered  all other frames, the near field, and BackendConfig::deterministic: cuFFT with kernels
+//            around it; every sum is added in a fixed order, that of the points.
 //
 // Where it is: cuda_backend.cc state and its changes; iterate.cc the algorithms, epie_iteration.cc
 // ePIE, refine.cc what is refined besides; a .h/.cu pair for each group of kernels.
@@ -94,6 +94,7 @@ class CudaBackend final : public Backend {
 
   CudaBackend(const BackendConfig& config, int ordinal, bool fused);
   absl::Status Allocate();
+  absl::Status UploadTransfer();
   // Makes this backend's device the calling thread's.
   absl::Status UseDevice() const;
   // The error of any kernel launched since the last check.
@@ -147,6 +148,10 @@ class CudaBackend final : public Backend {
   // with number `first`.
   template <typename Step>
   absl::Status ForEachChunk(Step step);
+  // Takes `images` of `waves` from the sample to the detector, and back by the adjoint. Both
+  // want waves that are multiplied by unitary_, for the transforms do not scale.
+  absl::Status ToDetector(float2* waves, int images);
+  absl::Status ToSample(float2* waves, int images);
   // Ψ_m = F(P_m O_j) of `batch` into work_.
   absl::Status ModelWaves(const Batch& batch);
   FitSums* FitSumsOf(int first) { return fit_sums_.data() + std::int64_t{first} * plan_.pieces; }
@@ -214,6 +219,7 @@ class CudaBackend final : public Backend {
   DeviceBuffer<std::byte> exit_waves_;  // [capacity, modes, frame], complex, see plan_.half.
   DeviceBuffer<float2> work_;           // [chunk, modes, frame], or what the fused passes need.
   DeviceBuffer<std::byte> fft_work_;
+  DeviceBuffer<float2> transfer_;     // [frame] in the near field: unitary_ times free space.
   DeviceBuffer<float2> probe_;        // [modes, frame]
   DeviceBuffer<float2> other_probe_;  // [modes, frame]; while it moves, before ePIE, or velocities.
   DeviceBuffer<float2> probe_sum_;    // [groups, modes, frame]; Σ conj(O_j) ψ_m

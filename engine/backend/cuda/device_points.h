@@ -8,8 +8,7 @@
 namespace ptychoserve::cuda {
 
 inline DevicePoint DevicePointOf(const PointWindow& point) {
-  return {point.slot, point.row, point.col, point.frac_row, point.frac_col,
-          point.intensity};
+  return {point.slot, point.row, point.col, point.frac_row, point.frac_col, point.intensity};
 }
 
 }  // namespace ptychoserve::cuda

@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(kThreads) ModulusKernel(ModulusArgs args, cons
     const float counts = CountsOf(frame[pixel]);
     float2* const wave = waves + pixel;
     const float2 first = *wave;
-    const float amplitude = 
+    const float amplitude =
         sqrtf(ExpectedCounts<kSingle>(args.batch, j, pixel, first, wave, pixels, modes));
     const float error = AmplitudeError(counts, amplitude);
     power += static_cast<double>(error) * error;

@@ -69,8 +69,8 @@ absl::Status CudaBackend::EpieBatch(int b, const EpieConfig& config,
                                     const IterationOptions& options) {
   const int first = epie_batches_.begins[static_cast<std::size_t>(b)];
   const int count = static_cast<int>(epie_batches_.Batch(b).size());
-  const Batch batch{epie_points_.data() + first, count, config_.frame_shape.rows,
-                    config_.frame_shape.cols, plan_.modes, background()};
+  const Batch batch{epie_points_.data() + first, count,       config_.frame_shape.rows,
+                    config_.frame_shape.cols,    plan_.modes, background()};
   const CanvasArea area = EpieArea(b);
   const int pixels = static_cast<int>(plan_.frame_pixels);
   const int groups = std::min(plan_.groups, count);
@@ -149,7 +149,7 @@ absl::Status CudaBackend::OrderedEpieSums(const Batch& batch, const CanvasArea& 
     chunk.count = std::min(plan_.chunk, batch.count - first);
     PS_RETURN_IF_ERROR(ModelWaves(chunk));
     LaunchEpieCorrection({chunk, frame_slots(), work_.data(), unitary_}, stream_.get());
-    PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), chunk.count * chunk.modes));
+    PS_RETURN_IF_ERROR(ToSample(work_.data(), chunk.count * chunk.modes));
     const Waves corrections{work_.data(), /*by_slot=*/false};
     if (object_sum != nullptr) {
       LaunchObjectSum({chunk, canvas_view(), area, probe_.data(), corrections, object_sum},

@@ -74,8 +74,8 @@ void EpiePasses::RunChunk(const Args& args, int place, int count, std::size_t la
   const cudaStream_t on = lanes_[lane].get();
   const auto number = static_cast<std::int64_t>(lane);
   const FusedPasses::State& state = args.state;
-  const Batch batch{args.points + args.first + place, count, frame_.rows, frame_.cols, modes_,
-                    state.background};
+  const Batch batch{
+      args.points + args.first + place, count, frame_.rows, frame_.cols, modes_, state.background};
   void* const waves = state.waves + number * plan_.lane_bytes;
   const ExitWaves no_exit_waves{nullptr, state.half, state.figures};
   LaunchRowsForward({.batch = batch,

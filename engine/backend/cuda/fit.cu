@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(kThreads) FitKernel(FitArgs args, const Pixel*
     const float counts = CountsOf(frame[pixel]);
     if (!IsTrusted(counts)) return;
     const float2* const wave = waves + pixel;
-    const float intensity = 
+    const float intensity =
         ExpectedCounts<kSingle>(args.batch, j, pixel, *wave, wave, pixels, modes);
     AddFit(counts, sqrtf(intensity), sums);
     if constexpr (kLikelihood) {

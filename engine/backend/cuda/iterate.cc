@@ -15,6 +15,7 @@
 #include "engine/backend/cuda/exit_waves.h"
 #include "engine/backend/cuda/ml_gradient.h"
 #include "engine/backend/cuda/momentum.h"
+#include "engine/backend/cuda/propagation.h"
 #include "engine/backend/input_checks.h"
 #include "engine/base/status_macros.h"
 
@@ -129,9 +130,26 @@ absl::Status CudaBackend::Enqueue(const AlgorithmConfig& algorithm,
   return RunEpie(std::get<EpieConfig>(algorithm), options);
 }
 
+absl::Status CudaBackend::ToDetector(float2* waves, int images) {
+  PS_RETURN_IF_ERROR(fft_.Forward(waves, images));
+  if (!config_.near_field.has_value()) return absl::OkStatus();
+  LaunchTransfer({waves, images, plan_.frame_pixels, transfer_.data(), /*back=*/false},
+                 stream_.get());
+  return fft_.Inverse(waves, images);
+}
+
+absl::Status CudaBackend::ToSample(float2* waves, int images) {
+  if (config_.near_field.has_value()) {
+    PS_RETURN_IF_ERROR(fft_.Forward(waves, images));
+    LaunchTransfer({waves, images, plan_.frame_pixels, transfer_.data(), /*back=*/true},
+                   stream_.get());
+  }
+  return fft_.Inverse(waves, images);
+}
+
 absl::Status CudaBackend::ModelWaves(const Batch& batch) {
   LaunchProduct({batch, canvas_view(), probe_.data(), unitary_, work_.data()}, stream_.get());
-  return fft_.Forward(work_.data(), batch.count * batch.modes);
+  return ToDetector(work_.data(), batch.count * batch.modes);
 }
 
 void CudaBackend::ReduceFit(ReducedSums what, int pieces, int stride, double step_scale) {
@@ -154,8 +172,8 @@ FusedPasses::State CudaBackend::fused_state() {
 }
 
 absl::Status CudaBackend::FitSample(const Stream& stream) {
-  const Batch sample{sample_points_.data(), sample_count_, config_.frame_shape.rows,
-                     config_.frame_shape.cols, plan_.modes, background()};
+  const Batch sample{sample_points_.data(),    sample_count_, config_.frame_shape.rows,
+                     config_.frame_shape.cols, plan_.modes,   background()};
   if (passes_.has_value()) {
     PS_RETURN_IF_ERROR(passes_->FitSample(fused_state(), sample, sample_sums_.data(), stream));
   } else {
@@ -348,7 +366,7 @@ absl::Status CudaBackend::OrderedProjection(const Projection& projection,
     } else {
       LaunchProduct(product, stream_.get());
     }
-    PS_RETURN_IF_ERROR(fft_.Forward(work_.data(), batch.count * batch.modes));
+    PS_RETURN_IF_ERROR(ToDetector(work_.data(), batch.count * batch.modes));
     LaunchModulus({.batch = batch,
                    .frames = frame_slots(),
                    .waves = work_.data(),
@@ -361,7 +379,7 @@ absl::Status CudaBackend::OrderedProjection(const Projection& projection,
     LaunchKeptDeviation({batch, deviations_.data(), figures_.data(), ToleranceOf(projection),
                          kept_deviation_.data()},
                         stream_.get());
-    PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), batch.count * batch.modes));
+    PS_RETURN_IF_ERROR(ToSample(work_.data(), batch.count * batch.modes));
     LaunchExitWaveUpdate({batch, canvas_view(), probe_.data(), static_cast<float>(update.model),
                           work_.data(), single_exit_waves()},
                          stream_.get());
@@ -427,7 +445,7 @@ absl::Status CudaBackend::OrderedMlGradient(const MlGradientConfig& config,
                     .max_gradient = static_cast<float>(config.max_gradient),
                     .scale = unitary_},
                    stream_.get());
-    PS_RETURN_IF_ERROR(fft_.Inverse(work_.data(), batch.count * batch.modes));
+    PS_RETURN_IF_ERROR(ToSample(work_.data(), batch.count * batch.modes));
     if (options.update_object) SumIntoObject(batch, first, gradients);
     if (options.update_probe) {
       LaunchProbeSum({.batch = batch,

@@ -59,6 +59,7 @@ std::int64_t MemoryPlan::TotalBytes() const {
   account.Add(exit_waves, 1);
   account.Add(work, sizeof(float2));
   account.Add(fft_work, 1);
+  account.Add(transfer, sizeof(float2));
   for (int i = 0; i < 2; ++i) account.Add(probe, sizeof(float2));
   account.Add(probe_sums, sizeof(float2));
   account.Add(probe_weights, sizeof(float));
@@ -120,6 +121,7 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
   plan.refine_chunk = std::max(plan.chunk / 3, 1);
   plan.work = std::max(plan.chunk, 3 * plan.refine_chunk) * plan.probe;
   plan.refinement_partials = std::int64_t{plan.refine_chunk} * plan.pieces;
+  plan.transfer = config.near_field.has_value() ? plan.frame_pixels : 0;
   plan.probe_sums = plan.groups * plan.probe;
   plan.probe_weights = plan.groups * plan.frame_pixels;
   plan.object = config.max_object_pixels;

@@ -24,6 +24,7 @@ struct MemoryPlan {
   std::int64_t exit_waves = 0;      // Bytes [capacity, modes, frame], or none.
   std::int64_t work = 0;            // [chunk, modes, frame], or what the fused passes need.
   std::int64_t fft_work = 0;        // Bytes.
+  std::int64_t transfer = 0;        // [frame] in the near field, or none.
   std::int64_t probe = 0;           // [modes, frame]; two of them.
   std::int64_t probe_sums = 0;      // [groups, modes, frame]
   std::int64_t probe_weights = 0;   // [groups, frame]

@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kThreads) GradientKernel(GradientArgs args, co
     const float counts = CountsOf(frame[pixel]);
     float2* const wave = waves + pixel;
     const float2 first = *wave;
-    const float intensity = 
+    const float intensity =
         ExpectedCounts<kSingle>(args.batch, j, pixel, first, wave, pixels, modes);
     GradientTerm<float> term;
     if constexpr (kPoisson) {

@@ -29,8 +29,8 @@ absl::StatusOr<std::vector<RefinementSums>> CudaBackend::Refine(double backgroun
     PS_RETURN_IF_ERROR(ModelWaves(batch));
     LaunchDerivatives({batch, canvas_view(), probe_.data(), unitary_, by_row, by_col},
                       stream_.get());
-    PS_RETURN_IF_ERROR(fft_.Forward(by_row, images));
-    PS_RETURN_IF_ERROR(fft_.Forward(by_col, images));
+    PS_RETURN_IF_ERROR(ToDetector(by_row, images));
+    PS_RETURN_IF_ERROR(ToDetector(by_col, images));
     LaunchRefinementSums({.batch = batch,
                           .frames = frame_slots(),
                           .waves = waves,
@@ -50,8 +50,8 @@ absl::StatusOr<std::vector<RefinementSums>> CudaBackend::Refine(double backgroun
     UseBackground(true);
   }
   PS_RETURN_IF_ERROR(CheckLaunches());
-  PS_RETURN_IF_ERROR(stream_.Copy(sums.data(), refinement_sums_.data(), point_count(),
-                                  cudaMemcpyDeviceToHost));
+  PS_RETURN_IF_ERROR(
+      stream_.Copy(sums.data(), refinement_sums_.data(), point_count(), cudaMemcpyDeviceToHost));
   PS_RETURN_IF_ERROR(stream_.Synchronise());
   return sums;
 }

@@ -83,6 +83,22 @@ using Config = ReconstructionConfig;
 
 std::vector<Case> OpticsCases() {
   std::vector<Case> cases;
+  AddCases<double>(
+      &cases, "optics.near_field.source_to_sample_m", false, {0, -1, kNaN, kInf},
+      [](Config& c, double v) { c.optics.near_field = NearFieldConfig{.source_to_sample_m = v}; });
+  AddCases<double>(
+      &cases, "optics.near_field.source_to_sample_m", true, {1e-6, 100},
+      [](Config& c, double v) { c.optics.near_field = NearFieldConfig{.source_to_sample_m = v}; });
+  cases.push_back(
+      {"near field, parallel beam", "", [](Config& c) { c.optics.near_field.emplace(); }});
+  cases.push_back({"near field, beam at the corner", "detector.beam", [](Config& c) {
+                     c.optics.near_field.emplace();
+                     c.detector.beam_at_corner = true;
+                   }});
+  cases.push_back({"near field, recentring", "probe.recentre_every", [](Config& c) {
+                     c.optics.near_field.emplace();
+                     c.probe.recentre_every = 5;
+                   }});
   const std::vector<std::pair<std::string, double OpticsConfig::*>> fields = {
       {"wavelength_m", &OpticsConfig::wavelength_m},
       {"distance_m", &OpticsConfig::distance_m},

@@ -221,8 +221,8 @@ class Column {
 };
 
 // Frames that are square, and have one mode, have a kernel of their own: with the distance of rows
-// known, addresses cost nothing. The one for several modes also adds a background, which is like one
-// mode more.
+// known, addresses cost nothing. The one for several modes also adds a background, which is like
+// one mode more.
 template <int kRows, bool kSquare, bool kModes, bool kHalf, ColumnRule kRule, typename Pixel>
 __global__ void __launch_bounds__(Threads<kRows>(), BlocksPerMultiprocessor<kRows>(kModes))
     ColumnsKernel(ColumnsArgs args) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <string>
 
 #include "engine/scan/orientation.h"
 
@@ -23,6 +24,14 @@ TEST(OrientPlan, ClassesHoldEachOrientationOnce) {
     EXPECT_EQ(OrientationClasses(declared)[0].orientation, declared);
     EXPECT_EQ(OrientationClasses(declared)[0].instead, "");
   }
+}
+
+TEST(OrientPlan, EightWaysToChangeThePositionsAreAllDifferent) {
+  std::set<std::string> ways;
+  for (const OrientationClass& c : OrientationClasses(Orientation::kFlipUd)) {
+    ways.insert({c.instead, c.twin_instead});
+  }
+  EXPECT_EQ(ways.size(), 8u);
 }
 
 TEST(OrientPlan, NamesAreThoseOfTheApi) {

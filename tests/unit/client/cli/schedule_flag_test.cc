@@ -28,6 +28,26 @@ TEST(ScheduleFlag, ReadsStagesThatCountIterationsAndTheirSum) {
   EXPECT_EQ(schedule->total_iterations, 80);
 }
 
+TEST(ScheduleFlag, ReadsWhatAStageRefines) {
+  const auto schedule = ParseSchedule("dm:20,ml_gauss+pos+int:66%,epie+bg");
+  ASSERT_TRUE(schedule.ok()) << schedule.status();
+  EXPECT_FALSE(schedule->stages[0].has_refine());
+  EXPECT_TRUE(schedule->stages[1].refine().positions());
+  EXPECT_TRUE(schedule->stages[1].refine().intensities());
+  EXPECT_FALSE(schedule->stages[1].refine().background());
+  EXPECT_DOUBLE_EQ(schedule->stages[1].fraction(), 0.66);
+  EXPECT_TRUE(schedule->stages[2].refine().background());
+  EXPECT_TRUE(schedule->stages[2].has_epie());
+
+  const auto refine = ParseRefine("bg,pos");
+  ASSERT_TRUE(refine.ok()) << refine.status();
+  EXPECT_TRUE(refine->positions());
+  EXPECT_FALSE(refine->intensities());
+  EXPECT_TRUE(refine->background());
+  EXPECT_THAT(std::string(ParseRefine("pos,").status().message()),
+              HasSubstr("\"\"; allowed, separated by commas: pos"));
+}
+
 TEST(ScheduleFlag, ReadsFractionsAndPlateausWithoutASum) {
   const auto schedule = ParseSchedule("dm:66.5%,epie:plateau,ml_grad");
   ASSERT_TRUE(schedule.ok()) << schedule.status();
@@ -53,6 +73,8 @@ INSTANTIATE_TEST_SUITE_P(
     All, BadScheduleFlag,
     ::testing::Values(BadSchedule{"", "dm, raar, ap, ml_grad, ml_gauss, epie, epie_seq or rpie"},
                       BadSchedule{"hio:10", "stage \"hio:10\""},
+                      BadSchedule{"dm+probe:3", "what is refined is pos"},
+                      BadSchedule{"dm+:3", "what is refined is pos"},
                       BadSchedule{"dm:0", "iterations >= 1"},
                       BadSchedule{"dm:-3", "stage \"dm:-3\""}, BadSchedule{"dm:100%", "like 66%"},
                       BadSchedule{"dm:", "stage \"dm:\""},

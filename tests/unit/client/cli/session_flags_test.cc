@@ -84,6 +84,59 @@ TEST(BuildConfig, PutsTheFileOverTheScanAndTheFlagsOverTheFile) {
   EXPECT_TRUE(config->schedule(0).has_epie());
 }
 
+TEST(BuildConfig, TakesNearFieldAndOrientationFromTheScan) {
+  CxiScanInfo scan = Scan();
+  EXPECT_FALSE(BuildConfig({}, &scan)->optics().has_near_field());
+  EXPECT_EQ(BuildConfig({}, &scan)->detector().orientation(), v1::ORIENTATION_UNSPECIFIED);
+  scan.near_field.emplace();
+  scan.orientation = Orientation::kRot90Cw;
+  EXPECT_TRUE(BuildConfig({}, &scan)->optics().has_near_field());
+  EXPECT_FALSE(BuildConfig({}, &scan)->optics().near_field().has_source_to_sample_m());
+  EXPECT_EQ(BuildConfig({}, &scan)->detector().orientation(), v1::ORIENTATION_ROT90_CW);
+  scan.near_field->source_to_sample_m = 0.25;
+  EXPECT_EQ(BuildConfig({}, &scan)->optics().near_field().source_to_sample_m(), 0.25);
+}
+
+TEST(BuildConfig, PutsOpticsOfFlagsOverAllOthers) {
+  const File file("optics.textproto", "optics { wavelength_m: 3e-10 distance_m: 3 }");
+  const CxiScanInfo scan = Scan();
+  SessionFlags flags;
+  flags.config_file = file.path();
+  flags.photon_energy_ev = 8000;
+  flags.distance_m = 4;
+  flags.pixel_size_m = 6e-6;
+  flags.near_field = true;
+  flags.source_to_sample_m = 0.5;
+  const auto config = BuildConfig(flags, &scan);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->optics().photon_energy_ev(), 8000);
+  EXPECT_EQ(config->optics().distance_m(), 4);
+  EXPECT_EQ(config->optics().detector_pixel_size_y_m(), 6e-6);
+  EXPECT_EQ(config->optics().detector_pixel_size_x_m(), 6e-6);
+  EXPECT_EQ(config->optics().near_field().source_to_sample_m(), 0.5);
+  flags.photon_energy_ev.reset();
+  flags.wavelength_m = 2e-10;
+  EXPECT_EQ(BuildConfig(flags, &scan)->optics().wavelength_m(), 2e-10);
+}
+
+TEST(BuildConfig, RefusesOpticsThatContradictEachOther) {
+  const CxiScanInfo scan = Scan();
+  SessionFlags flags;
+  flags.source_to_sample_m = 0.5;
+  EXPECT_THAT(std::string(BuildConfig(flags, &scan).status().message()),
+              HasSubstr("give --near-field with it"));
+  flags = {};
+  flags.wavelength_m = 1e-10;
+  flags.photon_energy_ev = 8000;
+  EXPECT_THAT(std::string(BuildConfig(flags, &scan).status().message()), HasSubstr("not both"));
+}
+
+TEST(BuildConfig, LeavesOpticsOutThatTheScanLacks) {
+  CxiScanInfo scan = Scan();
+  scan.wavelength_m = 0;
+  EXPECT_EQ(BuildConfig({}, &scan)->optics().source_case(), v1::Optics::SOURCE_NOT_SET);
+}
+
 TEST(BuildConfig, PutsEachFlagIntoItsField) {
   SessionFlags flags;
   flags.iterations = 11;

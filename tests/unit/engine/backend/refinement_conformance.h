@@ -72,8 +72,8 @@ struct RefinedScan {
     ASSERT_EQ(backend.SetBackground(background), absl::OkStatus());
   }
   double Counts(std::size_t j, std::size_t pixel) const {
-    return scan.counts[static_cast<std::size_t>(scan.points[j].slot) * background.data.size() +
-                       pixel];
+    return scan
+        .counts[static_cast<std::size_t>(scan.points[j].slot) * background.data.size() + pixel];
   }
 };
 
@@ -136,8 +136,8 @@ TEST_P(BackendConformance, TheBackgroundTakesItsOwnStep) {
         const double counts = refined.Counts(j, i);
         if (counts < 0) continue;
         const double expected = light[i] + refined.background.data[i];
-        gradient[i] += std::min((counts - expected) / (expected + kRefinementEpsilon),
-                                kMaxRefinementGradient);
+        gradient[i] +=
+            std::min((counts - expected) / (expected + kRefinementEpsilon), kMaxRefinementGradient);
         information[i] += 1 / (expected + kRefinementEpsilon);
       }
     }
@@ -182,8 +182,7 @@ TEST_P(BackendConformance, IntensitiesAndBackgroundArePartOfTheModel) {
     RefinedScan refined(problem);
     TestScan& scan = refined.scan;
     for (const PointWindow& point : scan.points) {
-      const std::vector<double> light =
-          ExpectedLight(scan, point, point.frac_row, point.frac_col);
+      const std::vector<double> light = ExpectedLight(scan, point, point.frac_row, point.frac_col);
       for (std::size_t i = 0; i < light.size(); ++i) {
         scan.counts[static_cast<std::size_t>(point.slot) * light.size() + i] =
             static_cast<float>(light[i] + refined.background.data[i]);

@@ -125,6 +125,15 @@ std::vector<NamedProblem> Problems() {
        {.frame_shape = {128, 128}, .points = 9, .modes = 3, .refined = true}},
       {"U16_64x64_TwoModes_Deterministic",
        {.frame_shape = {64, 64}, .points = 9, .modes = 2, .deterministic = true}},
+      {"U16_64x64_NearField", {.frame_shape = {64, 64}, .points = 20, .near_field = true}},
+      {"F32_96x80_NearField",
+       {.frame_shape = {96, 80},
+        .points = 9,
+        .storage = FrameStorage::kF32,
+        .measured = true,
+        .near_field = true}},
+      {"U16_128x64_TwoModes_NearField",
+       {.frame_shape = {128, 64}, .points = 9, .modes = 2, .half_waves = true, .near_field = true}},
   };
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "engine/backend/cuda/cuda_device.h"
@@ -43,10 +44,14 @@ TEST(CudaDevice, EstimateIsWhatABackendHolds) {
   config.max_object_pixels = 3'000'000;
   // The libraries load their code with the first backend.
   MustCreate(FirstGpu(), config).reset();
-  for (const auto& [storage, modes] :
-       {std::pair(FrameStorage::kU16, 1), {FrameStorage::kF32, 1}, {FrameStorage::kU16, 3}}) {
+  for (const auto& [storage, modes, near_field] : {std::tuple(FrameStorage::kU16, 1, false),
+                                                   {FrameStorage::kF32, 1, false},
+                                                   {FrameStorage::kU16, 3, false},
+                                                   {FrameStorage::kU16, 1, true}}) {
     config.storage = storage;
     config.probe_modes = modes;
+    config.near_field.reset();
+    if (near_field) config.near_field = FreeSpace{1e-10, 1e-3, {50e-9, 50e-9}};
     const std::int64_t estimate = FirstGpu().EstimateBytes(config);
     const std::int64_t before = FreeBytes();
     const std::unique_ptr<Backend> backend = MustCreate(FirstGpu(), config);

@@ -62,7 +62,7 @@ ComplexStack RandomProbe(Shape shape, int modes, double photons, std::mt19937& r
   return probe;
 }
 
-// Σ_m |F(P_m O_j)|²
+// Σ_m |Ψ_m|², the transforms of P_m O_j or, in the near field, what they are behind free space.
 std::vector<double> Intensities(const Problem& problem, const PointWindow& point,
                                 const Fft2D<double>& fft) {
   const Shape shape = problem.config.frame_shape;
@@ -82,12 +82,17 @@ std::vector<double> Intensities(const Problem& problem, const PointWindow& point
     }
   }
   std::vector<double> intensities(window.size());
-  std::vector<Complex128> wave(window.size());
+  std::vector<Complex128> wave(window.size()), transfer;
+  if (problem.config.near_field) transfer = TransferFunction(*problem.config.near_field, shape);
   for (std::size_t mode = 0; mode < problem.probe.data.size(); mode += window.size()) {
     for (std::size_t i = 0; i < window.size(); ++i) {
       wave[i] = Complex128(problem.probe.data[mode + i]) * window[i];
     }
     fft.Forward(wave.data());
+    if (problem.config.near_field.has_value()) {
+      for (std::size_t i = 0; i < wave.size(); ++i) wave[i] *= transfer[i];
+      fft.Inverse(wave.data());
+    }
     for (std::size_t i = 0; i < window.size(); ++i) intensities[i] += std::norm(wave[i]);
   }
   return intensities;
@@ -135,6 +140,7 @@ Problem MakeProblem(const ProblemOptions& options) {
   problem.config.keeps_exit_waves = options.keeps_exit_waves;
   problem.config.deterministic = options.deterministic;
   problem.config.half_waves = options.half_waves;
+  if (options.near_field) problem.config.near_field = FreeSpace{1e-10, 5e-4, {60e-9, 50e-9}};
   problem.config.max_object_pixels = 2 * problem.canvas.shape.pixels();
   problem.config.initial_object = {0.9f, 0.1f};
   problem.object = RandomObject(problem.canvas.shape, rng);
@@ -146,7 +152,8 @@ Problem MakeProblem(const ProblemOptions& options) {
   if (options.refined) {
     problem.background.shape = frame;
     std::uniform_real_distribution<float> counts(0.0f, 20.0f);
-    for (std::int64_t i = 0; i < frame.pixels(); ++i) problem.background.data.push_back(counts(rng));
+    for (std::int64_t i = 0; i < frame.pixels(); ++i)
+      problem.background.data.push_back(counts(rng));
   }
   std::vector<std::int32_t> slots(static_cast<std::size_t>(problem.config.capacity));
   std::iota(slots.begin(), slots.end(), 0);

@@ -35,6 +35,7 @@ struct ProblemOptions {
   // Counts of a noisy measurement of an object that differs somewhat from the problem's; else
   // counts that fit no object at all.
   bool measured = false;
+  bool near_field = false;
   unsigned seed = 1;
 };
 

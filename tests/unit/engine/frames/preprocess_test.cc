@@ -202,6 +202,21 @@ TEST(BeamPositionTest, CentreAndCornerGiveTheSameEngineFrame) {
   EXPECT_EQ(from_centre.pixels[0], centred[5 * 12 + 6]);
 }
 
+TEST(NearFieldFrameTest, StaysAsItIs) {
+  DetectorConfig detector = Detector({10, 12}, DataType::kU16);
+  const Counts counts = RandomCounts({10, 12}, 1000);
+  const FramePreprocessor preprocessor(detector, {2, 4, {8, 8}}, /*near_field=*/true);
+  std::vector<std::byte> out(static_cast<std::size_t>(preprocessor.engine_bytes()));
+  ASSERT_TRUE(preprocessor.Run(Raw(counts, detector.dtype), out).finite);
+  for (int r = 0; r < 8; ++r) {
+    for (int c = 0; c < 8; ++c) {
+      std::uint16_t v;
+      std::memcpy(&v, out.data() + 2 * (r * 8 + c), sizeof(v));
+      EXPECT_EQ(v, counts[static_cast<std::size_t>((r + 2) * 12 + c + 4)]);
+    }
+  }
+}
+
 TEST(UntrustedTest, HotMeansStrictlyAbove) {
   DetectorConfig detector = Detector({8, 8}, DataType::kU16);
   detector.beam_at_corner = true;
@@ -227,18 +242,22 @@ TEST(UntrustedTest, SaturatedMeansAtLeast) {
   EXPECT_EQ(prepared.pixels[4], kUnmeasured);
 }
 
-TEST(UntrustedTest, LargestValueOfEachIntegerType) {
-  for (const auto& [dtype, largest] :
-       {std::pair(DataType::kU8, 255.0), std::pair(DataType::kU16, 65535.0),
-        std::pair(DataType::kU32, 4294967295.0)}) {
+TEST(UntrustedTest, LargestValueOfEachType) {
+  constexpr float kLargestFloat = std::numeric_limits<float>::max();
+  for (const auto& [dtype, largest, next] :
+       {std::tuple(DataType::kU8, 255.0, 254.0),
+        {DataType::kU16, 65535.0, 65534.0},
+        {DataType::kU32, 4294967295.0, 4294967294.0},
+        {DataType::kF32, static_cast<double>(kLargestFloat),
+         static_cast<double>(std::nextafter(kLargestFloat, 0.0f))}}) {
     DetectorConfig detector = Detector({8, 8}, dtype);
     detector.beam_at_corner = true;
     Counts counts(64, 7);
     counts[0] = largest;
-    counts[1] = largest - 1;
+    counts[1] = next;
     const Prepared prepared = Prepare(detector, Whole(detector), counts);
     EXPECT_EQ(prepared.pixels[0], kUnmeasured);
-    EXPECT_EQ(prepared.pixels[1], static_cast<double>(static_cast<float>(largest - 1)));
+    EXPECT_EQ(prepared.pixels[1], static_cast<double>(static_cast<float>(next)));
     EXPECT_EQ(prepared.result.untrusted_pixels, 1);
   }
 }

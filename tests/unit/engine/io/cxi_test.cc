@@ -3,8 +3,10 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <thread>
 
+#include "engine/io/cxi_mask.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -13,6 +15,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 std::string TempPath(const std::string& name) {
   return testing::TempDir() + "ptychoserve_cxi_" + name;
@@ -70,6 +73,7 @@ TEST(CxiScan, RoundTrip) {
   info.true_probe = Ramp(2, {4, 6});
   info.true_object_row = -3;
   info.true_object_col = 12;
+  info.near_field = NearFieldConfig{.source_to_sample_m = 0.25};
   WriteSmallScan(path, info);
 
   auto reader = CxiScanReader::Open(path);
@@ -95,6 +99,10 @@ TEST(CxiScan, RoundTrip) {
   EXPECT_EQ(read.true_probe->data, info.true_probe->data);
   EXPECT_EQ(read.true_object_row, -3);
   EXPECT_EQ(read.true_object_col, 12);
+  ASSERT_TRUE(read.near_field.has_value());
+  EXPECT_EQ(read.near_field->source_to_sample_m, 0.25);
+  EXPECT_EQ(read.orientation, Orientation::kIdentity);
+  EXPECT_THAT(read.notes, IsEmpty()) << read.notes[0];
 
   const std::vector<std::uint16_t> frames = SmallFrames();
   std::vector<std::uint16_t> out(3 * 24);
@@ -127,6 +135,55 @@ TEST(CxiScan, FloatFramesKeepTheirBits) {
   std::vector<float> out(frames.size());
   ASSERT_TRUE((*reader)->ReadFrames(0, 5, std::as_writable_bytes(std::span(out))).ok());
   EXPECT_EQ(out, frames);
+}
+
+TEST(CxiScan, NearFieldOfAParallelBeamIsNoFarField) {
+  const std::string path = TempPath("parallel.cxi");
+  CxiScanInfo info = SmallScan();
+  WriteSmallScan(path, info);
+  EXPECT_FALSE(CxiScanReader::Open(path).value()->info().near_field.has_value());
+  info.near_field.emplace();
+  WriteSmallScan(path, info);
+  const auto reader = CxiScanReader::Open(path);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  ASSERT_TRUE((*reader)->info().near_field.has_value());
+  EXPECT_FALSE((*reader)->info().near_field->source_to_sample_m.has_value());
+}
+
+TEST(CxiScan, FloatsThatAreNoCountsAreChangedAndCounted) {
+  const std::string path = TempPath("no_counts.cxi");
+  CxiScanInfo info = SmallScan();
+  info.dtype = DataType::kF32;
+  std::vector<float> frames(5 * 24, 1.5f);
+  frames[3] = -0.25f;
+  frames[30] = std::numeric_limits<float>::quiet_NaN();
+  frames[31] = std::numeric_limits<float>::infinity();
+  frames[32] = -std::numeric_limits<float>::infinity();
+  auto writer = CxiScanWriter::Create(path, info);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  ASSERT_TRUE((*writer)->Append(std::as_bytes(std::span(frames)), 5).ok());
+  ASSERT_TRUE((*writer)->Close().ok());
+
+  auto reader = CxiScanReader::Open(path);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  std::vector<float> out(frames.size());
+  ASSERT_TRUE((*reader)->ReadFrames(0, 5, std::as_writable_bytes(std::span(out))).ok());
+  frames[3] = 0;
+  frames[30] = frames[31] = frames[32] = std::numeric_limits<float>::max();
+  EXPECT_EQ(out, frames);
+  EXPECT_EQ((*reader)->changes().negative, 1);
+  EXPECT_EQ((*reader)->changes().untrusted, 3);
+}
+
+TEST(CxiMask, BitsThatOnlySaySomethingMakeNoBadPixel) {
+  for (const std::uint32_t bits : {0u, 0x20u, 0x800u, 0x1000u, 0x2000u, 0x4000u, 0x6820u}) {
+    EXPECT_FALSE(IsBadPixel(bits)) << bits;
+  }
+  for (const std::uint32_t bits :
+       {0x1u, 0x2u, 0x4u, 0x8u, 0x10u, 0x40u, 0x80u, 0x100u, 0x200u, 0x400u, 0x1800u, 0x1001u,
+        0x8000u, 0x10000u, 0x80000000u, 0x821u}) {
+    EXPECT_TRUE(IsBadPixel(bits)) << bits;
+  }
 }
 
 TEST(CxiScan, ReadingOutsideOfTheScanIsRefused) {

@@ -43,6 +43,35 @@ TEST(Simulation, SameSeedSameFramesInAnyOrderOnAnyThread) {
   EXPECT_NE(Simulation(other).Frame(0), a.Frame(0));
 }
 
+// Of every frame: the sample moves, the beam does not.
+TEST(Simulation, TheNearFieldShowsTheBeamWhereItStands) {
+  SimulationConfig config = Small();
+  config.near_field.emplace();
+  config.distance_m = 0.01;
+  config.detector_pixel_size_m = 0.6e-6;
+  config.photons = 1e7;
+  ASSERT_TRUE(ValidateSimulation(config).ok());
+  const Simulation simulation(config);
+  EXPECT_DOUBLE_EQ(simulation.pixel_size().x_m, 0.6e-6);
+  double power = 0;
+  for (const Complex64 p : simulation.probe().data) power += std::norm(std::complex<double>(p));
+  EXPECT_NEAR(power, config.photons, 1e-4 * config.photons);
+  for (int j = 0; j < simulation.points(); ++j) {
+    const std::vector<std::uint16_t> frame = simulation.Frame(j);
+    double sum = 0, y = 0, x = 0;
+    for (int i = 0; i < 64 * 64; ++i) {
+      const double counts = frame[static_cast<std::size_t>(i)];
+      sum += counts;
+      y += counts * (i / 64 - 32);
+      x += counts * (i % 64 - 32);
+    }
+    // The object lets 0.36 to 1 of the light through.
+    EXPECT_GT(sum, 0.36 * config.photons);
+    EXPECT_LT(sum, config.photons);
+    EXPECT_LT(std::hypot(y, x) / sum, 4) << j;
+  }
+}
+
 TEST(Simulation, ModesAreOrthogonalShareTheLightAndBlurTheFrames) {
   const Simulation coherent(Small());
   for (const auto& [modes, coherence] : {std::pair(2, 0.7), {3, 0.5}, {6, 0.9}, {16, 0.2}}) {
@@ -231,6 +260,8 @@ TEST(Simulation, ConfigOutsideOfItsRangesIsRefusedByField) {
   refused("dead_pixel_fraction", [](SimulationConfig& c) { c.dead_pixel_fraction = 1; });
   refused("wavelength_m", [](SimulationConfig& c) { c.wavelength_m = -1; });
   refused("distance_m", [](SimulationConfig& c) { c.distance_m = kNaN; });
+  refused("near_field.source_to_sample_m",
+          [](SimulationConfig& c) { c.near_field = NearFieldConfig{.source_to_sample_m = -1}; });
   refused("detector_pixel_size_m", [](SimulationConfig& c) { c.detector_pixel_size_m = 0; });
 }
 

@@ -25,10 +25,7 @@ class Phantom {
   ReconstructionConfig Config() const {
     const SimulationConfig& s = simulation.config();
     ReconstructionConfig config;
-    config.optics = {.wavelength_m = s.wavelength_m,
-                     .distance_m = s.distance_m,
-                     .detector_pixel_size_y_m = s.detector_pixel_size_m,
-                     .detector_pixel_size_x_m = s.detector_pixel_size_m};
+    config.optics = simulation.optics();
     config.detector.frame_shape = {s.frame_side, s.frame_side};
     config.scan.expected_points = simulation.points();
     config.scan.fast_axis_points = simulation.fast_axis_points();

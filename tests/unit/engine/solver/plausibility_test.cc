@@ -54,6 +54,33 @@ TEST(SettingsWarnings, DistancesAndPixelsInMillimetres) {
   EXPECT_THAT(SettingsWarnings(config), ::testing::Contains(HasSubstr("size_x_m is 0.1 m")));
 }
 
+// 13 µm over 21 make object pixels of 619 nm; the light goes on for 48 mm.
+ReconstructionConfig NearFieldSettings() {
+  ReconstructionConfig config = SmallConfig(64);
+  config.optics = {1.37e-10, 1, 13e-6, 13e-6, NearFieldConfig{.source_to_sample_m = 0.05}};
+  return config;
+}
+
+TEST(SettingsWarnings, ANearFieldThatIsUsual) {
+  EXPECT_THAT(SettingsWarnings(NearFieldSettings()), IsEmpty());
+}
+
+TEST(SettingsWarnings, ANearFieldSoFarThatLightCrossesTheWindow) {
+  ReconstructionConfig config = NearFieldSettings();
+  config.optics.near_field->source_to_sample_m = 0.01;
+  EXPECT_THAT(SettingsWarnings(config),
+              ElementsAre(AllOf(HasSubstr("optics.near_field"), HasSubstr("0.009901 m"),
+                                HasSubstr("over 0.64 of the window"))));
+}
+
+TEST(SettingsWarnings, ANearFieldSoNearThatThereAreNoFringes) {
+  ReconstructionConfig config = NearFieldSettings();
+  config.optics.near_field.emplace();
+  config.optics.distance_m = 0.1;
+  EXPECT_THAT(SettingsWarnings(config), ElementsAre(AllOf(HasSubstr("first fringe of 0.285 pixels"),
+                                                          HasSubstr("source_to_sample_m"))));
+}
+
 TEST(SettingsWarnings, BoundsThatAreLessThanAPixel) {
   ReconstructionConfig config = SmallConfig();
   config.scan.bounds = ScanBounds{0, 4e-9, 0, 2e-9};
@@ -127,6 +154,14 @@ TEST(StartWarnings, StepsTooWideForTheBeam) {
                                 HasSubstr("0.6 to 0.8"))));
   EXPECT_THAT(StartWarnings(Disc(3), false, Amplitude(2), Raster(30)),
               ElementsAre(HasSubstr("at most 32 wide, a linear overlap of at most 0.0")));
+}
+
+TEST(StartWarnings, ANearFieldMayFillItsWindow) {
+  EXPECT_THAT(StartWarnings(Disc(60), true, Amplitude(2), Raster(10), /*near_field=*/true),
+              IsEmpty());
+  EXPECT_THAT(StartWarnings(Disc(3), false, Amplitude(2), Raster(30), true), IsEmpty());
+  EXPECT_THAT(StartWarnings(Disc(3), false, Amplitude(2), Raster(50), true),
+              ElementsAre(HasSubstr("at most 64 wide")));
 }
 
 TEST(StartWarnings, PointsInOnePlace) {

@@ -112,6 +112,32 @@ TEST_F(RestoredTest, PointsThatCameAfterTheSnapshotAreRefinedLikeAnyOther) {
   EXPECT_EQ(progress().iteration, 50);
 }
 
+TEST_F(RestoredTest, WhatWasRefinedComesBack) {
+  auto snapshot = Earlier();
+  snapshot->points[3].refined = {0.5f, -0.25f, 1.25f};
+  snapshot->metrics.refinement = RefinementFigures{.shift_rms_px = 0.2};
+  auto background = std::make_shared<FloatImage>();
+  background->shape = {kSide, kSide};
+  background->data.assign(kSide * kSide, 2.0f);
+  snapshot->background = background;
+  Restore(TwoStages(), snapshot);
+  Send(0, 8);
+  RunTurns(1);
+  EXPECT_EQ(record().background.data, background->data);
+  ASSERT_EQ(record().active.size(), 8u);
+  for (const PointWindow& window : record().active) {
+    EXPECT_EQ(window.intensity, window.slot == 3 ? 1.25f : 1.0f);
+  }
+  ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+  RunTurns();
+  const auto last = session_->latest_snapshot();
+  EXPECT_EQ(last->points[3].refined, snapshot->points[3].refined);
+  EXPECT_EQ(last->points[2].refined, PointRefinement());
+  ASSERT_NE(last->background, nullptr);
+  EXPECT_EQ(last->background->data, background->data);
+  EXPECT_EQ(last->metrics.refinement, snapshot->metrics.refinement);
+}
+
 TEST_F(RestoredTest, DoesNotEndBeforeItsPointsAreBack) {
   Restore(TwoStages(), Earlier());
   Send(0, 7);
@@ -162,6 +188,14 @@ TEST_F(RestoredTest, WhatDoesNotFitTheSessionIsRefused) {
   auto snapshot = Earlier();
   snapshot->probe = ComplexStack(2, {kSide, kSide});
   EXPECT_THAT(refusal(snapshot), HasSubstr("the restored probe is 2 x 16 x 16"));
+  for (const PointRefinement& bad : {PointRefinement{NAN, 0, 1}, {0, 65, 1}, {0, 0, 0}}) {
+    snapshot = Earlier();
+    snapshot->points[2].refined = bad;
+    EXPECT_THAT(refusal(snapshot), HasSubstr("the restored frame 2 is shifted by"));
+  }
+  snapshot = Earlier();
+  snapshot->background = std::make_shared<FloatImage>(FloatImage{{1, 1}, {0}});
+  EXPECT_THAT(refusal(snapshot), HasSubstr("the restored background of 1 x 1"));
   snapshot = Earlier();
   snapshot->object = ComplexStack(1, {64, 64});
   EXPECT_THAT(refusal(snapshot), HasSubstr("does not fill its canvas of 64 x 80"));

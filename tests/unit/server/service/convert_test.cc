@@ -27,6 +27,7 @@ constexpr char kFullConfig[] = R"pb(
     distance_m: 2.5
     detector_pixel_size_y_m: 7.5e-5
     detector_pixel_size_x_m: 5.5e-5
+    near_field { source_to_sample_m: 0.125 }
   }
   detector {
     frame_shape { rows: 64 cols: 48 }
@@ -204,6 +205,15 @@ TEST(ConfigConversion, EveryFieldSurvivesTheWayThereAndBack) {
   MessageDifferencer differencer;
   differencer.ReportDifferencesToString(&difference);
   EXPECT_TRUE(differencer.Compare(expected, ConfigToProto(edge.config))) << difference;
+}
+
+TEST(ConfigConversion, NearFieldOfAParallelBeamIsNoFarField) {
+  v1::SessionConfig in = Parse(kLeastConfig);
+  EXPECT_FALSE(ConfigToProto(ConfigFromProto(in).config).optics().has_near_field());
+  in.mutable_optics()->mutable_near_field();
+  const v1::SessionConfig out = ConfigToProto(ConfigFromProto(in).config);
+  EXPECT_TRUE(out.optics().has_near_field());
+  EXPECT_FALSE(out.optics().near_field().has_source_to_sample_m());
 }
 
 TEST(ConfigConversion, OtherMembersOfOneofsSurviveToo) {

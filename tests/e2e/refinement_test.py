@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Positions, intensities and the background that are refined, through server and command line.
+
+    refinement_test.py BUILD_DIR [unittest arguments]
+"""
+import h5py
+import harness
+import numpy as np
+
+TRUTH = "entry_1/ground_truth_1"
+
+
+class RefinementTest(harness.EndToEndTest):
+    SCAN_FLAGS = ("--points", "225", "--frame", "64", "--photons", "1e6", "--seed", "5",
+                  "--position-error-px", "1.2", "--intensity-rms", "0.04", "--background", "2")
+    SCHEDULE = ("--schedule", "dm:40,ml_gauss:200,ml_grad:40")
+
+    def run_scan(self, name, *flags):
+        npz = self.path(f"{name}.npz")
+        summary = self.json("run", self.scan, "--probe", f"{self.scan}:{harness.PROBE}", "--quiet",
+                            *self.SCHEDULE, "--out", npz, *flags)
+        self.assertEqual(summary["state"], "SESSION_STATE_COMPLETED")
+        return summary, np.load(npz)
+
+    def test_what_the_scan_was_off_by_is_found(self):
+        cxi = self.path("refined.cxi")
+        without, _ = self.run_scan("plain")
+        refined, result = self.run_scan("refined", "--refine", "pos,int,bg", "--out", cxi)
+        self.assertNotIn("refinement", without["metrics"])
+        self.assertLess(refined["final_fit"]["poisson_nll"],
+                        0.3 * without["final_fit"]["poisson_nll"])
+        with h5py.File(self.scan) as file:
+            measured = file["entry_1/sample_1/geometry_1/translation"][:, 1::-1]  # (y, x)
+            true = file[f"{TRUTH}/translation"][:, 1::-1]
+            light = file[f"{TRUTH}/intensity"][()]
+            background = file[f"{TRUTH}/background"][()]
+        with h5py.File(cxi) as file:
+            pixel = file["entry_1/image_1/y_pixel_size"][()]
+            np.testing.assert_array_equal(file["entry_1/image_1/refined_shift"][()],
+                                          result["shift"])
+            np.testing.assert_allclose(np.sqrt(file["entry_1/image_1/refined_intensity"][()]),
+                                       result["scale"])
+            np.testing.assert_array_equal(file["entry_1/image_1/refined_background"][()],
+                                          result["bg"])
+            translation = file["entry_1/sample_1/geometry_1/translation"][:, 1::-1]
+        np.testing.assert_allclose(translation, measured + result["shift"] * pixel, atol=1e-4 * pixel)
+
+        wanted = (true - measured) / pixel
+        off = result["shift"] - wanted
+        off -= off.mean(axis=0)  # Object and probe may lie anywhere together.
+        self.assertGreater(np.sqrt((wanted ** 2).mean()), 1.1)
+        self.assertLess(np.sqrt((off ** 2).mean()), 0.2)
+        self.assertGreater(np.corrcoef(result["scale"] ** 2, light)[0, 1], 0.95)
+        self.assertLess(np.abs(result["bg"] - background).sum() / background.sum(), 0.1)
+
+        figures = refined["metrics"]["refinement"]
+        shifts = np.sqrt((result["shift"] ** 2).sum(axis=1).mean())
+        self.assertAlmostEqual(figures["shift_rms_px"], shifts, places=3)
+        self.assertAlmostEqual(figures["background_counts"], result["bg"].sum(), delta=1)
+        self.assertIn("shifts", self.ok("get", refined["name"].split("/")[1]))
+
+    def test_a_stage_says_what_it_refines_and_what_is_allowed_is_said(self):
+        summary, result = self.run_scan("light", "--schedule", "dm:5,ml_gauss+int:5,ml_grad:2")
+        self.assertTrue((result["shift"] == 0).all())
+        self.assertGreater(result["scale"].std(), 0.005)
+        self.assertNotIn("bg", result.files)
+        stages = self.json("get", summary["name"].split("/")[1])["config"]["schedule"]
+        self.assertEqual([stage.get("refine", {}) for stage in stages],
+                         [{}, {"intensities": True}, {}])
+        error = self.refused(2, "run", self.scan, "--refine", "pos,probe")
+        self.assertIn("pos (positions), int (intensities) or bg (background)", str(error))
+        error = self.refused(2, "run", self.scan, "--refine", "pos", "--max-shift-px", 80)
+        self.assertIn("refinement.max_shift_px", str(error))
+
+
+if __name__ == "__main__":
+    harness.main()
