@@ -37,10 +37,20 @@ constexpr int kMinPingIntervalMs = 15'000;
 constexpr int kStreamWindowBytes = 4 << 20;
 constexpr std::chrono::hours kExpiryInterval{1};
 
+int HalfOfTheCores(int least, int most) {
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 2, least, most);
+}
+
 int IngestWorkers(int asked) {
   constexpr int kLeast = 2, kMost = 16;
-  if (asked > 0) return asked;
-  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 2, kLeast, kMost);
+  return asked > 0 ? asked : HalfOfTheCores(kLeast, kMost);
+}
+
+// One writes little more than a gigabyte a second into the system's memory. At least as many as let
+// a disk that takes its time to synchronise have work meanwhile.
+int JournalThreads() {
+  constexpr int kLeast = 4, kMost = 16;
+  return HalfOfTheCores(kLeast, kMost);
 }
 
 std::int64_t HostBytes(std::uint64_t asked) {
@@ -59,6 +69,7 @@ CoreLimits LimitsFrom(const ServerOptions& options) {
       std::chrono::duration<double>(options.checkpoint_interval_s));
   limits.session.checkpoint_wave_bytes = static_cast<std::int64_t>(options.checkpoint_wave_bytes);
   limits.ingest_workers = IngestWorkers(options.ingest_workers);
+  limits.journal_threads = JournalThreads();
   limits.open_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::duration<double>(options.open_timeout_s));
   return limits;

@@ -4,19 +4,18 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/failpoint.h"
 #include "engine/base/status_macros.h"
+#include "engine/io/payload_hash.h"
 #include "engine/io/record_header.h"
 
 namespace ptychoserve {
@@ -99,19 +98,16 @@ absl::StatusOr<RecordWriter> RecordWriter::Create(const std::string& path) {
 }
 
 absl::Status RecordWriter::Append(std::uint32_t kind, std::uint64_t sequence,
-                                  std::span<const std::span<const std::byte>> payload) {
-  RecordHeader header{.magic = kRecordMagic, .kind = kind, .sequence = sequence};
-  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> hash(XXH3_createState(),
-                                                                      &XXH3_freeState);
-  XXH3_64bits_reset(hash.get());
+                                  std::span<const std::span<const std::byte>> payload,
+                                  std::uint64_t payload_hash) {
+  RecordHeader header{
+      .magic = kRecordMagic, .kind = kind, .sequence = sequence, .payload_hash = payload_hash};
   std::vector<iovec> pieces = {PieceOf(&header, kHeaderBytes)};
   for (const auto& piece : payload) {
     if (piece.empty()) continue;
-    XXH3_64bits_update(hash.get(), piece.data(), piece.size());
     header.bytes += piece.size();
     pieces.push_back(PieceOf(piece.data(), piece.size()));
   }
-  header.payload_hash = XXH3_64bits_digest(hash.get());
   header.header_hash = header.Hash();
   PS_RETURN_IF_ERROR(WriteAll(fd_, path_, std::move(pieces)));
   bytes_ += kHeaderBytes + static_cast<std::int64_t>(header.bytes);
@@ -120,7 +116,7 @@ absl::Status RecordWriter::Append(std::uint32_t kind, std::uint64_t sequence,
 
 absl::Status RecordWriter::Append(std::uint32_t kind, std::uint64_t sequence,
                                   std::span<const std::byte> payload) {
-  return Append(kind, sequence, std::span(&payload, 1));
+  return Append(kind, sequence, std::span(&payload, 1), PayloadHash(payload));
 }
 
 absl::Status RecordWriter::Sync() {
@@ -136,7 +132,7 @@ std::string RecordHeaderBytes(const Record& record) {
                       .kind = record.kind,
                       .sequence = record.sequence,
                       .bytes = record.payload.size(),
-                      .payload_hash = XXH3_64bits(record.payload.data(), record.payload.size())};
+                      .payload_hash = PayloadHash(record.payload)};
   header.header_hash = header.Hash();
   return std::string(reinterpret_cast<const char*>(&header), sizeof(header));
 }
@@ -214,7 +210,7 @@ absl::StatusOr<std::optional<Record>> RecordReader::Next() {
     if (there && header.IsWhole(kRecordMagic) && header.bytes <= room) {
       payload_.resize(header.bytes);
       PS_ASSIGN_OR_RETURN(const bool whole, ReadAt(offset_ + kHeaderBytes, payload_));
-      if (whole && XXH3_64bits(payload_.data(), payload_.size()) == header.payload_hash) {
+      if (whole && PayloadHash(payload_) == header.payload_hash) {
         offset_ += kHeaderBytes + static_cast<std::int64_t>(header.bytes);
         return Record{header.kind, header.sequence, payload_};
       }

@@ -42,9 +42,10 @@ class RecordWriter {
   // A new file; an old one of that name is replaced.
   static absl::StatusOr<RecordWriter> Create(const std::string& path);
 
-  // The payload is given in pieces, one after the other.
+  // The payload is given in pieces, one after the other, with its PayloadHash.
   absl::Status Append(std::uint32_t kind, std::uint64_t sequence,
-                      std::span<const std::span<const std::byte>> payload);
+                      std::span<const std::span<const std::byte>> payload,
+                      std::uint64_t payload_hash);
   absl::Status Append(std::uint32_t kind, std::uint64_t sequence,
                       std::span<const std::byte> payload);
   // Returns when all that was appended is on disk.

@@ -14,7 +14,7 @@ namespace ptychoserve::server {
 // gRPC's callback threads or on a device worker. Thread-safe.
 //
 // The queue has no bound of its own: everyone who posts has at most one task queued per call or
-// stream, and those are bounded.
+// stream, or per thread, and those are bounded.
 class WorkerPool {
  public:
   using Task = std::function<void()>;
@@ -25,6 +25,7 @@ class WorkerPool {
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
+  int threads() const { return count_; }
   void Post(Task task);
   // Runs what has been posted, then ends the threads. Later posts are dropped. Idempotent.
   void Stop();
@@ -32,6 +33,7 @@ class WorkerPool {
  private:
   void Run();
 
+  const int count_;
   Mutex mu_;
   CondVar wake_;
   std::deque<Task> tasks_ ABSL_GUARDED_BY(mu_);

@@ -3,7 +3,6 @@
 
 #include <grpcpp/support/byte_buffer.h>
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -34,28 +33,30 @@ enum class RecordKind : std::uint32_t {
 using ClosedRange = std::pair<std::int64_t, std::int64_t>;
 
 // The input of one session on its way to disk, behind the fast path: Append hands a message over
-// and returns; a thread of the pool writes what has come together and synchronises once for all of
-// it.
+// and returns; a thread of the pool takes what has come together as its part, writes it and
+// synchronises once for all of it. When more comes than one thread writes, further ones take parts
+// of their own, each to a file of its own (a lane), and none waits for another.
 //
-// When writing fails, the session goes on and durability is reported as lost. What had not been
-// synchronised is kept and written again, to a new file, every kRetryInterval; what comes meanwhile
-// waits with it up to kMaxQueueBytes, and beyond that is left out and counted.
+// When writing a part fails, the session goes on and durability is reported as lost. What had not
+// been synchronised is kept and written again, to a new file, every kRetryInterval; what comes
+// meanwhile waits with it up to kMaxQueueBytes, and beyond that is left out and counted.
 //
-// Thread-safe. Records are durable in the order of Append.
+// Thread-safe. Parts may get to the disk in any order; a record is called durable when all before
+// it are.
 class SessionJournal : public std::enable_shared_from_this<SessionJournal> {
  public:
   static constexpr std::int64_t kMaxQueueBytes = 256 << 20;
   static constexpr std::int64_t kSegmentBytes = std::int64_t{1} << 30;
-  static constexpr std::int64_t kGroupBytes = 64 << 20;  // Written between two synchronisations.
-  // A large group is written by several threads at once, each to a file of its own: one alone does
-  // not get more than two gigabytes a second into the system's memory.
-  static constexpr int kLanes = 4;
-  static constexpr std::int64_t kLaneBytes = 4 << 20;  // What is worth another thread.
+  // Of a part, as far as there is so much: each lane's share of what waits, so that a slow disk
+  // synchronises seldom and a fast one has all threads writing. The least is what is worth another
+  // thread: one alone does not get two gigabytes a second into the system's memory.
+  static constexpr std::int64_t kLeastPartBytes = 4 << 20;
+  static constexpr std::int64_t kMostPartBytes = 64 << 20;
   static constexpr std::chrono::milliseconds kRetryInterval{1000};
 
-  // Files are `directory`/input-NNNNNN-L.rec, from segment `first_segment` on, L the lane.
-  // `on_durable` is called, on a thread of the pool, after each step forward and each change of
-  // lost().
+  // Files are `directory`/input-NNNNNN-L.rec, from segment `first_segment` on, L the lane; there
+  // are as many lanes as the pool has threads. `on_durable` is called, on threads of the pool,
+  // after each step forward and each change of lost().
   SessionJournal(std::string directory, int first_segment, WorkerPool& pool,
                  std::function<void()> on_durable);
   // Of a record that is on disk already: numbers go on after it. Before the first Append.
@@ -93,39 +94,54 @@ class SessionJournal : public std::enable_shared_from_this<SessionJournal> {
     RecordKind kind;
     std::uint64_t sequence;
     grpc::ByteBuffer message;
+    std::uint64_t payload_hash;  // Taken by Append, where the message is in the cache still.
     std::vector<ClosedRange> ids;
+  };
+  struct Lane {
+    RecordWriter writer;
+    int segment = 0;  // Of the writer's file.
+  };
+  // What one thread writes at a time.
+  struct Part {
+    std::vector<Entry> entries;
+    int lane = 0;
+    int segment = 0;
+    bool retry = false;  // Taken after a failure, alone: once it is on disk, the disk works again.
   };
   void InsertIdsLocked(RecordKind kind, const std::vector<ClosedRange>& ids)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void PostDrainLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Has as many threads take parts as what waits is worth.
+  void PostDrainsLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Drain() ABSL_LOCKS_EXCLUDED(mu_);
-  // Writes and synchronises the group; one at a time.
-  absl::Status Write();
-  // The part of the group that is `lane`'s.
-  absl::Status WriteLane(int lane);
-  static absl::Status WriteTo(RecordWriter& writer, std::span<const Entry> part);
-  void Settle(const absl::Status& written) ABSL_LOCKS_EXCLUDED(mu_);
+  Part TakePartLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Writes and synchronises the part.
+  absl::Status Write(const Part& part);
+  static absl::Status WriteTo(RecordWriter& writer, std::span<const Entry> entries);
+  void Settle(Part& part, const absl::Status& written) ABSL_LOCKS_EXCLUDED(mu_);
+  // Back to where it was taken from.
+  void PutBackLocked(Part& part) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool FullLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::uint64_t DurableLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const std::string directory_;
   WorkerPool& pool_;
   const std::function<void()> on_durable_;
-
-  // Of the one Drain under way, and its helpers.
-  std::array<RecordWriter, kLanes> writers_;
-  int segment_;
-  std::vector<Entry> group_;
-  int lanes_used_ = 0;  // By the group,
-  std::array<std::span<const Entry>, kLanes> parts_;
+  std::vector<Lane> lanes_;  // Each of the Drain that has taken it from free_lanes_.
 
   mutable Mutex mu_;
-  std::deque<Entry> queue_ ABSL_GUARDED_BY(mu_);
-  std::int64_t waiting_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // In queue_ and group_.
-  bool draining_ ABSL_GUARDED_BY(mu_) = false;           // A Drain is posted or under way.
+  std::deque<Entry> queue_ ABSL_GUARDED_BY(mu_);         // By number.
+  std::int64_t queued_bytes_ ABSL_GUARDED_BY(mu_) = 0;   // In queue_,
+  std::int64_t waiting_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // in queue_ and in parts.
+  std::vector<int> free_lanes_ ABSL_GUARDED_BY(mu_);
+  int segment_ ABSL_GUARDED_BY(mu_);                     // Of the parts that are taken next.
+  std::int64_t segment_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // Of the parts taken for it.
+  int posted_ ABSL_GUARDED_BY(mu_) = 0;                  // Drains that have not begun,
+  int under_way_ ABSL_GUARDED_BY(mu_) = 0;               // or not ended.
   bool abandoned_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<std::function<void()>> idle_ ABSL_GUARDED_BY(mu_);  // Wait for the last Drain.
   std::uint64_t next_sequence_ ABSL_GUARDED_BY(mu_) = 1;
-  std::uint64_t durable_ ABSL_GUARDED_BY(mu_) = 0;
-  bool gap_ ABSL_GUARDED_BY(mu_) = false;  // Records were left out: durable_ stays.
+  IdRanges written_ ABSL_GUARDED_BY(mu_);  // Numbers of the records that are on disk.
+  bool gap_ ABSL_GUARDED_BY(mu_) = false;  // Records were left out: DurableLocked() stays.
   std::string failure_ ABSL_GUARDED_BY(mu_);
   std::int64_t dropped_ ABSL_GUARDED_BY(mu_) = 0;
   IdRanges frame_ids_ ABSL_GUARDED_BY(mu_);

@@ -30,9 +30,14 @@ absl::StatusOr<std::optional<Record>> StateExport::NextRecord() {
   if (ended_) return std::nullopt;
   if (journal_ != nullptr) {
     const auto record = journal_->Next();
-    // The end may be torn, as it is being written.
-    if (record && record->sequence <= last_) return record;
-    if (journal_->unreadable_files() > 0 || (record && journal_->lost_bytes() > 0)) {
+    if (record && record->sequence <= last_) {
+      ++input_records_;
+      return record;
+    }
+    // When no number is missing, what is torn are records after the last one, that are being
+    // written.
+    if (input_records_ < last_ &&
+        (journal_->unreadable_files() > 0 || (record && journal_->lost_bytes() > 0))) {
       return absl::DataLossError(
           absl::StrCat("the journal is damaged: ", journal_->unreadable_files(),
                        " of its files cannot be read, ", journal_->lost_bytes(),

@@ -40,6 +40,7 @@ class StateExport {
   std::size_t next_ = 0;  // Of the manifest and the records of the checkpoint.
   bool ended_ = false;
   std::int64_t records_ = 0;
+  std::uint64_t input_records_ = 0;  // Of records_, those of the journal.
   // Not yet handed out:
   std::string head_;
   std::span<const std::byte> payload_;

@@ -28,6 +28,7 @@ struct CoreLimits {
   std::int64_t max_message_bytes = 32 << 20;
   SessionLimits session;
   int ingest_workers = 4;
+  int journal_threads = 4;
   std::chrono::milliseconds open_timeout{10'000};  // For the first message of an input stream.
 };
 
@@ -40,7 +41,7 @@ struct Core {
       : limits(limits_in),
         state(std::move(state_in)),
         admin(1),
-        journal(kJournalThreads),
+        journal(limits_in.journal_threads),
         files(1),
         publish(kPublishThreads),
         ingest(limits_in.ingest_workers),
@@ -64,7 +65,6 @@ struct Core {
   SessionPools pools() { return {publish, journal, files, leisure}; }
 
   static constexpr int kPublishThreads = 2;
-  static constexpr int kJournalThreads = SessionJournal::kLanes;
 
   const CoreLimits limits;
   const std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/io/payload_hash.h"
+
 namespace ptychoserve {
 namespace {
 
@@ -56,7 +58,7 @@ std::string Sample(const std::string& name) {
   EXPECT_TRUE(writer.ok()) << writer.status();
   const std::string a = "one", b = " record", c(1000, 'x');
   const std::span<const std::byte> pieces[] = {Bytes(a), {}, Bytes(b)};
-  EXPECT_TRUE(writer->Append(1, 10, pieces).ok());
+  EXPECT_TRUE(writer->Append(1, 10, pieces, PayloadHash(pieces)).ok());
   EXPECT_TRUE(writer->Append(2, 11, Bytes(c)).ok());
   EXPECT_TRUE(writer->Append(3, 12, std::span<const std::byte>()).ok());
   EXPECT_TRUE(writer->Sync().ok());

@@ -3,15 +3,21 @@
 #include <gmock/gmock.h>
 #include <grpcpp/support/slice.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <future>
+#include <iterator>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "engine/io/record_file.h"
+#include "server/journal/journal_reader.h"
+#include "server/journal/session_files.h"
 
 namespace ptychoserve::server {
 namespace {
@@ -63,6 +69,24 @@ class SessionJournalTest : public testing::Test {
     return texts;
   }
 
+  // Numbers of the records as a replay takes them.
+  std::vector<std::uint64_t> Replayed() const {
+    std::vector<std::uint64_t> sequences;
+    JournalReader reader(SessionFiles(directory_).JournalSegments(), "a");
+    while (const auto record = reader.Next()) sequences.push_back(record->sequence);
+    EXPECT_EQ(reader.lost_bytes(), 0);
+    return sequences;
+  }
+
+  template <class Condition>
+  static bool Comes(Condition condition) {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (!condition() && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return condition();
+  }
+
   // Tests run side by side, in processes of their own.
   const std::string directory_ = testing::TempDir() + "/journal_" +
                                  testing::UnitTest::GetInstance()->current_test_info()->name();
@@ -90,7 +114,7 @@ TEST_F(SessionJournalTest, WritesInOrderAndTellsWhatIsOnDisk) {
   EXPECT_EQ(journal->durable_watermark(RecordKind::kFrames, 0), 998);
 }
 
-TEST_F(SessionJournalTest, LargeGroupsAreWrittenSideBySide) {
+TEST_F(SessionJournalTest, MuchAtOnceIsWrittenSideBySide) {
   const auto journal = Make();
   const std::string large(1 << 20, 'x');
   std::uint64_t last = 0;
@@ -100,12 +124,57 @@ TEST_F(SessionJournalTest, LargeGroupsAreWrittenSideBySide) {
   ASSERT_TRUE(Await(*journal, last).ok());
   EXPECT_EQ(Written().size(), 100u);
   EXPECT_EQ(journal->durable_watermark(RecordKind::kFrames, 0), 99);
-  std::size_t files = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(directory_)) {
-    ++files;
+  const auto segments = SessionFiles(directory_).JournalSegments();
+  ASSERT_EQ(segments.size(), 1u);
+  EXPECT_EQ(segments.front().size(), std::size_t{kThreads});
+}
+
+// A machine with more cores, or with fewer, may take the session up.
+TEST_F(SessionJournalTest, IsReadInOrderWhateverTheNumberOfThreads) {
+  const grpc::ByteBuffer message = Message(std::string(3 << 20, 'x'));
+  std::uint64_t last = 0;
+  int segment = 0;
+  for (const int threads : {5, 1, 3}) {
+    WorkerPool pool(threads);
+    const auto journal = std::make_shared<SessionJournal>(directory_, ++segment, pool, [] {});
+    if (last > 0) journal->NoteReplayed(RecordKind::kFrames, last, {});
+    for (int i = 0; i < 30; ++i) last = journal->Append(RecordKind::kFrames, message, {{i, i}});
+    ASSERT_TRUE(Await(*journal, last).ok());
   }
-  EXPECT_GT(files, 1u);
-  EXPECT_LE(files, static_cast<std::size_t>(SessionJournal::kLanes));
+  const auto segments = SessionFiles(directory_).JournalSegments();
+  ASSERT_EQ(segments.size(), 3u);
+  EXPECT_GT(segments[0].size(), 1u);
+  EXPECT_EQ(segments[1].size(), 1u);
+  std::vector<std::uint64_t> expected(90);
+  std::iota(expected.begin(), expected.end(), 1);
+  EXPECT_EQ(Replayed(), expected);
+}
+
+TEST_F(SessionJournalTest, ALaterPartThatIsOnDiskFirstIsNotCalledDurableBeforeTheOthers) {
+  // The first part's file takes nothing before somebody reads it, and cannot be synchronised.
+  const std::string stuck = directory_ + "/input-000001-0.rec";
+  ASSERT_EQ(mkfifo(stuck.c_str(), 0600), 0);
+  const auto journal = Make();
+  const grpc::ByteBuffer message = Message(std::string(SessionJournal::kLeastPartBytes, 'x'));
+  for (int i = 0; i < 3; ++i) journal->Append(RecordKind::kFrames, message, {{i, i}});
+  EXPECT_TRUE(Comes([&] { return journal->durable_watermark(RecordKind::kFrames, 2) == 2; }));
+  EXPECT_EQ(journal->durable_watermark(RecordKind::kFrames, 0), -1);
+  EXPECT_EQ(journal->durable_sequence(), 0u);
+  EXPECT_FALSE(journal->lost());
+
+  std::future<absl::Status> waited =
+      std::async(std::launch::async, [&] { return Await(*journal, 3); });
+  std::ifstream reader(stuck, std::ios::binary);
+  const std::string read{std::istreambuf_iterator<char>(reader), {}};
+  EXPECT_GT(read.size(), static_cast<std::size_t>(SessionJournal::kLeastPartBytes));
+  EXPECT_FALSE(waited.get().ok());
+  EXPECT_TRUE(journal->lost());
+  EXPECT_EQ(journal->durable_sequence(), 0u);
+  // It is written again, and is what was missing.
+  EXPECT_TRUE(Comes([&] { return journal->durable_sequence() == 3; }));
+  EXPECT_FALSE(journal->lost());
+  EXPECT_EQ(journal->durable_watermark(RecordKind::kFrames, 0), 2);
+  EXPECT_THAT(Replayed(), testing::UnorderedElementsAre(1, 2, 3));
 }
 
 TEST_F(SessionJournalTest, GoesOnWhereAnEarlierOneEnded) {
@@ -120,6 +189,17 @@ TEST_F(SessionJournalTest, GoesOnWhereAnEarlierOneEnded) {
   EXPECT_THAT(Written(), testing::ElementsAre("before", "after"));
 }
 
+// After an error a record may be in a later file than those after it.
+TEST_F(SessionJournalTest, NumbersGoOnAfterTheLargestThatWasReplayed) {
+  const auto journal = Make();
+  for (const std::uint64_t sequence : {2u, 3u, 1u}) {
+    journal->NoteReplayed(RecordKind::kFrames, sequence, {});
+  }
+  EXPECT_EQ(journal->durable_sequence(), 3u);
+  EXPECT_EQ(journal->Append(RecordKind::kFrames, Message("a"), {}), 4u);
+  EXPECT_TRUE(Await(*journal, 4).ok());
+}
+
 TEST_F(SessionJournalTest, SaysThatItCannotWriteAndGoesOnWhenItCan) {
   std::filesystem::remove_all(directory_);
   const auto journal = Make();
@@ -131,11 +211,7 @@ TEST_F(SessionJournalTest, SaysThatItCannotWriteAndGoesOnWhenItCan) {
   EXPECT_FALSE(journal->full());  // Input is not held back for a disk that does not come.
   journal->Append(RecordKind::kFrames, Message("late"), {{1, 1}});
   std::filesystem::create_directories(directory_);
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (journal->durable_sequence() < 2 && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  EXPECT_EQ(journal->durable_sequence(), 2u);
+  EXPECT_TRUE(Comes([&] { return journal->durable_sequence() == 2; }));
   EXPECT_FALSE(journal->lost());
   EXPECT_THAT(Written(), testing::ElementsAre("early", "late"));
 }
@@ -151,17 +227,12 @@ TEST_F(SessionJournalTest, LeavesOutWhatWouldFillTheMemoryAndNeverClaimsIt) {
   for (; id <= fit; ++id) journal->Append(RecordKind::kFrames, message, {{id, id}});
   EXPECT_EQ(journal->dropped_records(), 1);
   std::filesystem::create_directories(directory_);
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (!journal->failure().empty() && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+  EXPECT_TRUE(Comes([&] { return journal->failure().empty(); }));
   const std::uint64_t last = journal->Append(RecordKind::kFrames, Message("z"), {{id, id}});
   EXPECT_FALSE(Await(*journal, last).ok());
   EXPECT_TRUE(journal->lost());
-  while (Written().empty() || Written().back() != "z") {
-    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+  EXPECT_TRUE(Comes([&] { return journal->durable_watermark(RecordKind::kFrames, id) == id; }));
+  EXPECT_THAT(Written(), testing::Contains("z"));
   EXPECT_LT(journal->durable_sequence(), last);
   EXPECT_LT(journal->durable_watermark(RecordKind::kFrames, 0), fit);
 }
