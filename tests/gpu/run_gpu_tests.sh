@@ -50,9 +50,9 @@ googletest cuda_tests bin/cuda_tests
 # races in shared memory, over the kernels that use it, with every length of row and column.
 sanitizer=$(command -v compute-sanitizer || echo "$cuda/bin/compute-sanitizer")
 declare -A filters=(
-  [memcheck]='Streaming.*:Canvas.*:CudaBackend.*:Chunks.*:*ExitWaves*-*SideBySide*'
-  [initcheck]='Streaming.*:Canvas.*:CudaBackend.*:Chunks.*:*ExitWaves*-*SideBySide*'
-  [racecheck]='*GpuEqualsCpu*/DifferenceMap_*:*GpuEqualsCpu*/MlPoisson_*'
+  [memcheck]='Streaming.*:Canvas.*:CudaBackend.*:Chunks.*:*ExitWaves*:*RefinementAgreement*:*NearField*-*SideBySide*'
+  [initcheck]='Streaming.*:Canvas.*:CudaBackend.*:Chunks.*:*ExitWaves*:*RefinementAgreement*:*NearField*-*SideBySide*'
+  [racecheck]='*GpuEqualsCpu*/DifferenceMap_*:*GpuEqualsCpu*/MlPoisson_*:*RefinementAgreement*'
 )
 if [[ -x $sanitizer ]]; then
   for tool in memcheck initcheck racecheck; do

@@ -10,6 +10,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -245,7 +246,11 @@ TEST_F(DurabilityTest, SplitHalvesThatWereInterruptedAreDoneAgain) {
   EXPECT_EQ(after.split_halves().iterations(), 300);
   EXPECT_TRUE(after.split_halves().has_ring_correlation());
 
-  Restart();  // It is part of the result.
+  // It is part of the result. The run is over a little before that is on disk.
+  while (!fs::exists(FilesOf("kept") / "result.rec")) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  Restart();
   EXPECT_EQ(api().Get(name).value.split_halves().SerializeAsString(),
             after.split_halves().SerializeAsString());
 }
