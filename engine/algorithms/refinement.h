@@ -1,8 +1,6 @@
 #ifndef PTYCHOSERVE_ENGINE_ALGORITHMS_REFINEMENT_H_
 #define PTYCHOSERVE_ENGINE_ALGORITHMS_REFINEMENT_H_
 
-#include <cstddef>
-
 #include "engine/algorithms/measurement.h"
 #include "engine/base/host_device.h"
 
@@ -19,8 +17,8 @@
 //
 // and F⁻¹ G is the step of all three together, whatever of the misfit each of them could explain
 // alone. Gradient by position: Guizar-Sicairos and Fienup, Opt. Express 16, 7264 (2008);
-// likelihood: Thibault and Guizar-Sicairos, New J. Phys. 14, 063004 (2012). The background takes
-// the same step for each of its pixels, over all frames.
+// likelihood: Thibault and Guizar-Sicairos, New J. Phys. 14, 063004 (2012). The background
+// is in background.h.
 
 namespace ptychoserve {
 
@@ -51,15 +49,6 @@ PS_HOST_DEVICE inline RefinementWeights<Real> WeightsOfPixel(Real counts, Real e
   const Real g = (counts - expected) * information;
   const Real most = Real(kMaxRefinementGradient);
   return {g < most ? g : most, information};
-}
-
-// b of one pixel after a step of `step` times the full one, from its sums over the frames: of g and
-// of 1 / (M + ε). Never negative.
-template <typename Real>
-PS_HOST_DEVICE inline Real RefinedBackground(Real old, Real gradient, Real information, Real step) {
-  if (!(information > 0)) return old;
-  const Real refined = old + step * gradient / information;
-  return refined > 0 ? refined : Real(0);
 }
 
 }  // namespace ptychoserve

@@ -94,7 +94,8 @@ std::int64_t CpuBackend<Real>::BytesFor(const BackendConfig& config, int threads
   return n.slots * kPerSlot + n.frame_bytes +
          (n.exit_waves + n.transfer + n.chunk_waves) * kComplex +
          (n.object + n.probe) * (2 * kComplex + kComplex128) + (n.object + n.frame) * kDouble +
-         n.work_waves * kComplex + (n.work_reals + n.frame) * kReal;
+         n.work_waves * kComplex + (n.work_reals + n.frame) * kReal +
+         n.frame * static_cast<std::int64_t>(sizeof(BackgroundSums));
 }
 
 template <typename Real>
@@ -103,7 +104,7 @@ std::int64_t CpuBackend<Real>::allocated_bytes() const {
          transfer_.bytes() + chunk_waves_.bytes() + object_.bytes() + other_object_.bytes() +
          object_num_.bytes() + object_den_.bytes() + probe_.bytes() + other_probe_.bytes() +
          probe_num_.bytes() + probe_den_.bytes() + work_waves_.bytes() + work_reals_.bytes() +
-         background_.bytes();
+         background_.bytes() + background_sums_.bytes();
 }
 
 template <typename Real>
@@ -126,6 +127,7 @@ absl::Status CpuBackend<Real>::Allocate() {
   PS_RETURN_IF_ERROR(work_waves_.Allocate(n.work_waves));
   PS_RETURN_IF_ERROR(work_reals_.Allocate(n.work_reals));
   PS_RETURN_IF_ERROR(background_.Allocate(n.frame));
+  PS_RETURN_IF_ERROR(background_sums_.Allocate(n.frame));
   std::fill_n(slots_.data(), n.slots, Slot{});
   std::fill_n(probe_.data(), n.probe, Complex{});
   std::fill_n(background_.data(), n.frame, Real(0));

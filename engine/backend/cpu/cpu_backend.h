@@ -12,6 +12,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/algorithms/background.h"
 #include "engine/algorithms/projections.h"
 #include "engine/algorithms/update.h"
 #include "engine/backend/backend.h"
@@ -171,6 +172,7 @@ class CpuBackend final : public Backend {
   RefinementSums RefinementOf(const PointWindow& point, Workspace work, ModeWaves waves);
   // Adds points [begin, end), whose transformed waves are the chunk's, to the background's sums.
   void AddToBackgroundSums(int begin, int end);
+  void MoveBackground(double step);
   // Σ | |Ψ| - √I | and its square over the trusted pixels; `intensity` is that of the model.
   FrameErrors AmplitudeErrors(const Real* intensity, const Real* counts) const;
   // Fills in the fit of every `stride`-th active point, in `errors_`.
@@ -236,8 +238,9 @@ class CpuBackend final : public Backend {
   Buffer<Complex128> probe_num_;   // [modes, frame]: Σ O_j* ψ_m.
   Buffer<double> probe_den_;       // [frame]: Σ |O_j|².
   Buffer<Real> background_;        // [frame]
-  Buffer<Complex> work_waves_;     // [threads, 2, modes, frame]
-  Buffer<Real> work_reals_;        // [threads, 2, frame]
+  Buffer<BackgroundSums> background_sums_;  // [frame]
+  Buffer<Complex> work_waves_;              // [threads, 2, modes, frame]
+  Buffer<Real> work_reals_;                 // [threads, 2, frame]
 };
 
 }  // namespace ptychoserve

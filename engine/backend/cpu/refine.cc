@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <array>
 #include <complex>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "engine/algorithms/background.h"
 #include "engine/algorithms/refinement.h"
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/cpu/lane_sums.h"
@@ -21,7 +23,7 @@ constexpr std::int64_t kPixelsPerBand = 4096;
 template <typename Real>
 absl::StatusOr<std::vector<RefinementSums>> CpuBackend<Real>::Refine(double background_step) {
   std::vector<RefinementSums> sums(points_.size());
-  ClearSums(/*object=*/false, /*probe=*/true);
+  if (background_step > 0) std::fill_n(background_sums_.data(), frame_pixels_, BackgroundSums{});
   for (int begin = 0; begin < point_count(); begin += frames_per_chunk_) {
     const int end = std::min(begin + frames_per_chunk_, point_count());
     pool_.ParallelFor(end - begin, [&](std::int64_t i, int worker) {
@@ -30,10 +32,7 @@ absl::StatusOr<std::vector<RefinementSums>> CpuBackend<Real>::Refine(double back
     });
     if (background_step > 0) AddToBackgroundSums(begin, end);
   }
-  for (std::int64_t i = 0; background_step > 0 && i < frame_pixels_; ++i) {
-    background_[i] = static_cast<Real>(RefinedBackground<double>(
-        background_[i], probe_num_[i].real(), probe_den_[i], background_step));
-  }
+  if (background_step > 0) MoveBackground(background_step);
   return sums;
 }
 
@@ -116,12 +115,26 @@ void CpuBackend<Real>::AddToBackgroundSums(int begin, int end) {
       ExpectedCounts(points_[j], {waves.data, waves.stride}, first, last, work.intensity);
       for (std::int64_t i = first; i < last; ++i) {
         const auto [g, information] =
-            WeightsOfPixel(work.counts[i - first], work.intensity[i - first]);
-        probe_num_[i] += static_cast<double>(g);
-        probe_den_[i] += static_cast<double>(information);
+            BackgroundWeights(work.counts[i - first], work.intensity[i - first]);
+        background_sums_[i].gradient += static_cast<double>(g);
+        background_sums_[i].information += static_cast<double>(information);
       }
     }
   });
+}
+
+template <typename Real>
+void CpuBackend<Real>::MoveBackground(double step) {
+  const Shape frame = config_.frame_shape;
+  std::vector<Real> moved(static_cast<std::size_t>(frame_pixels_));
+  pool_.ParallelFor(frame.rows, [&](std::int64_t row, int) {
+    for (int col = 0; col < frame.cols; ++col) {
+      moved[static_cast<std::size_t>(row * frame.cols + col)] = static_cast<Real>(
+          RefinedBackground(background_.data(), background_sums_.data(), frame.rows, frame.cols,
+                            static_cast<int>(row), col, step));
+    }
+  });
+  std::ranges::copy(moved, background_.data());
 }
 
 template <typename Real>
@@ -144,6 +157,7 @@ absl::Status CpuBackend<Real>::SetBackground(const FloatImage& background) {
   template void CpuBackend<Real>::DerivativeWaves(const PointWindow&, ModeWaves, ModeWaves) const; \
   template RefinementSums CpuBackend<Real>::RefinementOf(const PointWindow&, Workspace,            \
                                                          ModeWaves);                               \
+  template void CpuBackend<Real>::MoveBackground(double);                                          \
   template void CpuBackend<Real>::AddToBackgroundSums(int, int);                                   \
   template absl::StatusOr<FloatImage> CpuBackend<Real>::ReadBackground();                          \
   template absl::Status CpuBackend<Real>::SetBackground(const FloatImage&);

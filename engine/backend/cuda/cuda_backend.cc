@@ -113,7 +113,8 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(momentum_, DeviceBuffer<MomentumProgress>::Create(1));
   PS_ASSIGN_OR_RETURN(state_, DeviceBuffer<IterationState>::Create(1));
   PS_ASSIGN_OR_RETURN(background_, DeviceBuffer<float>::Create(plan_.frame_pixels));
-  PS_ASSIGN_OR_RETURN(background_sums_, DeviceBuffer<double2>::Create(plan_.frame_pixels));
+  PS_ASSIGN_OR_RETURN(background_sums_, DeviceBuffer<BackgroundSums>::Create(plan_.frame_pixels));
+  PS_ASSIGN_OR_RETURN(moved_background_, DeviceBuffer<float>::Create(plan_.frame_pixels));
   PS_ASSIGN_OR_RETURN(refinement_sums_, DeviceBuffer<RefinementSums>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(refinement_partials_,
                       DeviceBuffer<RefinementSums>::Create(plan_.refinement_partials));

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/algorithms/background.h"
 #include "engine/algorithms/projections.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/cuda/accumulate.h"
@@ -248,7 +249,8 @@ class CudaBackend final : public Backend {
   DeviceBuffer<MomentumProgress> momentum_;  // [1]
   DeviceBuffer<IterationState> state_;
   DeviceBuffer<float> background_;                    // [frame]
-  DeviceBuffer<double2> background_sums_;             // [frame]
+  DeviceBuffer<float> moved_background_;              // [frame], while it takes a step.
+  DeviceBuffer<BackgroundSums> background_sums_;      // [frame]
   DeviceBuffer<RefinementSums> refinement_sums_;      // [capacity]
   DeviceBuffer<RefinementSums> refinement_partials_;  // [refine_chunk, pieces]
 

@@ -93,8 +93,8 @@ std::int64_t MemoryPlan::TotalBytes() const {
   account.Add(kMomentumBlocks, sizeof(double));
   account.Add(1, sizeof(MomentumProgress));
   account.Add(1, sizeof(IterationState));
-  account.Add(frame_pixels, sizeof(float));    // Background
-  account.Add(frame_pixels, sizeof(double2));  // and its sums.
+  for (int i = 0; i < 2; ++i) account.Add(frame_pixels, sizeof(float));  // Background
+  account.Add(frame_pixels, sizeof(BackgroundSums));                     // and its sums.
   account.Add(points, sizeof(RefinementSums));
   account.Add(refinement_partials, sizeof(RefinementSums));
   return account.Total();

@@ -44,9 +44,11 @@ absl::StatusOr<std::vector<RefinementSums>> CudaBackend::Refine(double backgroun
     }
   }
   if (background) {
-    LaunchBackgroundStep({static_cast<int>(plan_.frame_pixels), background_sums_.data(),
-                          static_cast<float>(background_step), background_.data()},
-                         stream_.get());
+    LaunchBackgroundStep(
+        {config_.frame_shape.rows, config_.frame_shape.cols, background_sums_.data(),
+         background_step, background_.data(), moved_background_.data()},
+        stream_.get());
+    PS_RETURN_IF_ERROR(stream_.Copy(background_, moved_background_, plan_.frame_pixels));
     UseBackground(true);
   }
   PS_RETURN_IF_ERROR(CheckLaunches());

@@ -103,25 +103,25 @@ __global__ void __launch_bounds__(kThreads)
   const int pixels = batch.rows * batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
-  double2 sums = args.sums[pixel];
+  BackgroundSums sums = args.sums[pixel];
   for (int j = 0; j < batch.count; ++j) {
     const float2* const wave =
         args.waves + static_cast<std::int64_t>(j) * batch.modes * pixels + pixel;
     const auto [g, information] =
-        WeightsOfPixel(CountsOf(FrameOf(batch, frames, j)[pixel]),
-                       ExpectedCounts<false>(batch, j, pixel, *wave, wave, pixels, batch.modes));
-    sums.x += g;
-    sums.y += information;
+        BackgroundWeights(CountsOf(FrameOf(batch, frames, j)[pixel]),
+                          ExpectedCounts<false>(batch, j, pixel, *wave, wave, pixels, batch.modes));
+    sums.gradient += g;
+    sums.information += information;
   }
   args.sums[pixel] = sums;
 }
 
 __global__ void __launch_bounds__(kThreads) BackgroundStepKernel(BackgroundStepArgs args) {
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
-  if (pixel >= args.pixels) return;
-  const double2 sums = args.sums[pixel];
-  args.background[pixel] = static_cast<float>(RefinedBackground<double>(
-      args.background[pixel], sums.x, sums.y, static_cast<double>(args.step)));
+  if (pixel >= args.rows * args.cols) return;
+  args.moved[pixel] =
+      static_cast<float>(RefinedBackground(args.background, args.sums, args.rows, args.cols,
+                                           pixel / args.cols, pixel % args.cols, args.step));
 }
 
 }  // namespace
@@ -150,7 +150,8 @@ void LaunchBackgroundSums(const BackgroundSumsArgs& args, cudaStream_t stream) {
 }
 
 void LaunchBackgroundStep(const BackgroundStepArgs& args, cudaStream_t stream) {
-  BackgroundStepKernel<<<BlocksFor(args.pixels), kThreads, 0, stream>>>(args);
+  BackgroundStepKernel<<<BlocksFor(static_cast<std::int64_t>(args.rows) * args.cols), kThreads, 0,
+                         stream>>>(args);
 }
 
 }  // namespace ptychoserve::cuda

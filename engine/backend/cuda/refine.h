@@ -3,6 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include "engine/algorithms/background.h"
 #include "engine/algorithms/refinement.h"
 #include "engine/backend/cuda/device_types.h"
 
@@ -35,16 +36,18 @@ void LaunchRefinementSums(const RefinementArgs& args, cudaStream_t stream);
 struct BackgroundSumsArgs {
   Batch batch;
   FrameSlots frames;
-  const float2* waves;  // Transformed, [batch.count, modes, rows, cols]
-  double2* sums;        // [rows, cols]; += Σ g and Σ 1 / (M + ε), in the order of the points.
+  const float2* waves;   // Transformed, [batch.count, modes, rows, cols]
+  BackgroundSums* sums;  // [rows, cols]; +=, in the order of the points.
 };
 void LaunchBackgroundSums(const BackgroundSumsArgs& args, cudaStream_t stream);
 
 struct BackgroundStepArgs {
-  int pixels;
-  const double2* sums;
-  float step;
-  float* background;
+  int rows;
+  int cols;
+  const BackgroundSums* sums;
+  double step;
+  const float* background;
+  float* moved;  // Out.
 };
 void LaunchBackgroundStep(const BackgroundStepArgs& args, cudaStream_t stream);
 

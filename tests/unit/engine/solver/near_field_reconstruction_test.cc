@@ -24,9 +24,9 @@ TEST(NearFieldReconstruction, FindsTheObjectOfAHundredFrames) {
   const Phantom phantom(NearFieldScan());
   ReconstructionConfig config = phantom.Config();
   config.schedule = {
-      {DifferenceMapConfig{}, 100, {}, {}},
-      {MlGradientConfig{.likelihood = Likelihood::kGaussian}, 60, {}, {}},
-      {MlGradientConfig{}, {}, {}, {}},
+      {.algorithm = DifferenceMapConfig{}, .iterations = 100},
+      {.algorithm = MlGradientConfig{.likelihood = Likelihood::kGaussian}, .iterations = 60},
+      {.algorithm = MlGradientConfig{}},
   };
   config.run.it_ends_after = 200;
   const auto session = phantom.Run(config);
