@@ -309,10 +309,13 @@ absl::Status Solver::StartAnewWithHalf(int first) {
   if (all_ == nullptr) all_ = active_;
   auto half = std::make_shared<std::vector<ActivePoint>>();
   for (auto k = static_cast<std::size_t>(first); k < all_->size(); k += 2) {
+    // What has been refined would tie them together: it was found from both.
     half->push_back((*all_)[k]);
+    half->back().refined = {};
   }
   active_ = std::move(half);
   PS_RETURN_IF_ERROR(backend_->SetActivePoints({}));
+  PS_RETURN_IF_ERROR(SetBackground(nullptr));
   PS_RETURN_IF_ERROR(backend_->ClearObject(canvas_));
   PS_ASSIGN_OR_RETURN(const FloatImage mean, MeanAmplitudeOf({active_->begin(), active_->end()}));
   PS_RETURN_IF_ERROR(backend_->SetProbe(InitialProbe(mean)));

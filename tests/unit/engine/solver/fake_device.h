@@ -33,6 +33,7 @@ struct FakeRecord {
   absl::Status failure = absl::InternalError("device lost");
   int probes_read = 0;
   int refinements = 0;
+  RefinementSums refined;  // Of every other point.
   FloatImage background;
   bool loads_beside = false;
   bool hold_copies = false;  // Frames are copied only when somebody waits for it.
@@ -110,7 +111,11 @@ class FakeBackend final : public Backend {
   }
   absl::StatusOr<std::vector<RefinementSums>> Refine(double) override {
     ++record_.refinements;
-    return std::vector<RefinementSums>(record_.active.size());
+    std::vector<RefinementSums> sums(record_.active.size());
+    for (std::size_t j = 0; j < sums.size(); j += 2) sums[j] = record_.refined;
+    const Shape frame = config_.frame_shape;
+    record_.background = {frame, std::vector<float>(static_cast<std::size_t>(frame.pixels()), 3)};
+    return sums;
   }
   absl::StatusOr<FloatImage> ReadBackground() override { return record_.background; }
   absl::Status SetBackground(const FloatImage& background) override {

@@ -45,6 +45,26 @@ class SplitHalvesTest : public FakeSessionTest {
   }
 };
 
+TEST_F(SplitHalvesTest, KnowNothingOfWhatTheWholeHasRefined) {
+  ReconstructionConfig config = Config();
+  config.refinement.every = 1;
+  config.schedule[1].refine = {.positions = true, .intensities = true, .background = true};
+  record().refined.gradient[2] = 1e6;  // Every other point is brighter than thought.
+  record().refined.fisher[5] = 1e6;
+  Start(config);
+  SendScan();
+  RunToHalves(1);
+  ASSERT_EQ(record().refinements, 2);
+  for (const PointWindow& window : record().active) EXPECT_EQ(window.intensity, 1);
+  EXPECT_THAT(record().background.data, ::testing::Each(0));
+  const auto whole = session_->latest_snapshot();
+  EXPECT_GT(whole->points[0].refined.intensity, 1.05f);
+  EXPECT_LT(whole->points[1].refined.intensity, 0.95f);
+  EXPECT_GT(whole->background->data[0], 0);
+  RunTurns();
+  EXPECT_EQ(record().refinements, 6);
+}
+
 TEST_F(SplitHalvesTest, RepeatTheScheduleOnEvenAndOnOddPoints) {
   Start(Config());
   SendScan();
@@ -70,6 +90,7 @@ TEST_F(SplitHalvesTest, RepeatTheScheduleOnEvenAndOnOddPoints) {
   std::vector<std::size_t> stages;
   for (const AlgorithmConfig& a : record().algorithms) stages.push_back(a.index());
   EXPECT_THAT(stages, ElementsAre(0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1));
+  EXPECT_EQ(record().refinements, 0);
   // The probe is held back anew, as many iterations as at first.
   EXPECT_FALSE(record().options[5].update_probe);
   EXPECT_TRUE(record().options[7].update_probe);
