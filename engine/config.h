@@ -288,6 +288,9 @@ struct RefinementConfig {
 };
 
 struct QualityConfig {
+  // Of each so many frames the last one is held out: not reconstructed from, but compared with what
+  // object and probe predict for it. 0: none.
+  int held_out_every = 0;
   bool split_halves = false;  // Measures at the end how well the result repeats; see SplitHalves.
 };
 

@@ -32,6 +32,7 @@ constexpr double kMaxBeta = 2, kMaxStep = 2;
 constexpr int kMinPlateauWindow = 2, kMaxPlateauWindow = 10000;
 constexpr int kMaxHistory = 64;
 constexpr int kMaxRefinementEvery = 1000;
+constexpr int kMinHeldOutEvery = 4;
 constexpr double kMaxShiftPx = 64;
 constexpr double kMaxIntensity = 100;
 // Positions further from the origin than this many object pixels are not addressable.
@@ -477,6 +478,14 @@ void CheckSchedule(const ReconstructionConfig& config, Checker& check) {
   }
 }
 
+void CheckQuality(const QualityConfig& quality, Checker& check) {
+  check.Enter("quality");
+  const int every = quality.held_out_every;
+  check.Check(every == 0 || every >= kMinHeldOutEvery, "held_out_every",
+              absl::StrCat("is ", every, "; it must be 0, none, or at least ", kMinHeldOutEvery,
+                           ", as what is held out is missing from the reconstruction"));
+}
+
 void CheckRun(const ReconstructionConfig& config, Checker& check) {
   const RunConfig& run = config.run;
   check.Enter("run");
@@ -533,6 +542,7 @@ std::vector<FieldViolation> Validate(const ReconstructionConfig& config) {
   CheckSchedule(config, check);
   CheckRun(config, check);
   CheckRefinement(config.refinement, check);
+  CheckQuality(config.quality, check);
   check.Enter("clear_region");
   check.Positive("min_pixels_per_point", config.clear_region.min_pixels_per_point);
   check.Enter("snapshots");

@@ -65,6 +65,10 @@ std::string ProgressLine(const v1::Session& session, std::int64_t expected_frame
                         session.iterations_per_second());
   if (session.has_metrics()) {
     absl::StrAppendFormat(&line, " | R %.4f", session.metrics().r_factor());
+    if (session.metrics().has_evaluation()) {
+      absl::StrAppendFormat(&line, " | NLL %.3g",
+                            session.metrics().evaluation().fit().poisson_nll());
+    }
     if (session.metrics().mode_powers_size() > 0) {
       absl::StrAppend(&line, " | modes ", ModePowers(session.metrics()));
     }

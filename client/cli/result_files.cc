@@ -120,6 +120,10 @@ absl::Status WriteCxi(const std::string& path, const client::Snapshot& snapshot,
     result.frame_ids.push_back(point.frame_id);
     result.window_row.push_back(point.row);
     result.window_col.push_back(point.col);
+    if (header.metrics().has_evaluation()) {
+      result.r_factor.push_back(point.r_factor);
+      result.poisson_nll.push_back(point.poisson_nll);
+    }
     if (!header.metrics().has_refinement()) continue;
     result.shift_row.push_back(point.shift_row);
     result.shift_col.push_back(point.shift_col);
@@ -145,11 +149,13 @@ absl::Status WriteCxi(const std::string& path, const client::Snapshot& snapshot,
 
 absl::Status WriteArrays(const std::string& path, const client::Snapshot& snapshot,
                          const v1::Session& session, const CxiScanInfo* scan) {
-  std::vector<double> positions, shifts, scales;
-  for (const WindowCorner& corner : WindowCorners(snapshot, session, scan)) {
-    positions.insert(positions.end(), {corner.row, corner.col});
-    shifts.insert(shifts.end(), {corner.shift_row, corner.shift_col});
-    scales.push_back(std::sqrt(corner.intensity));
+  std::vector<double> positions, shifts, scales, r_factors, poisson_nlls;
+  for (const client::SnapshotPoint& point : PointsOf(snapshot, session, scan)) {
+    positions.insert(positions.end(), {point.row, point.col});
+    shifts.insert(shifts.end(), {point.shift_row, point.shift_col});
+    scales.push_back(std::sqrt(point.intensity));
+    r_factors.push_back(point.r_factor);
+    poisson_nlls.push_back(point.poisson_nll);
   }
   const auto points = static_cast<std::int64_t>(positions.size() / 2);
   std::vector<std::pair<std::string, NpyArray>> arrays = {
@@ -165,6 +171,10 @@ absl::Status WriteArrays(const std::string& path, const client::Snapshot& snapsh
     arrays.emplace_back("coverage",
                         NpyArray::FromFloat(snapshot.coverage.shape, snapshot.coverage.values));
   }
+  if (snapshot.header.metrics().has_evaluation()) {
+    arrays.emplace_back("frame_r_factor", NpyArray::FromDouble({points}, r_factors));
+    arrays.emplace_back("frame_poisson_nll", NpyArray::FromDouble({points}, poisson_nlls));
+  }
   if (snapshot.header.metrics().has_refinement()) {
     arrays.emplace_back("shift", NpyArray::FromDouble({points, 2}, shifts));
     arrays.emplace_back("scale", NpyArray::FromDouble({points}, scales));
@@ -174,10 +184,6 @@ absl::Status WriteArrays(const std::string& path, const client::Snapshot& snapsh
         "bg", NpyArray::FromFloat({background.shape.rows, background.shape.cols}, background.data));
   }
   return WriteNpz(path, arrays);
-}
-
-WindowCorner CornerOf(const client::SnapshotPoint& p) {
-  return {p.row, p.col, p.shift_row, p.shift_col, p.intensity};
 }
 
 // Amplitude and phase of the scanned area.
@@ -203,15 +209,12 @@ v1::SnapshotSelection FullSelection() {
   return selection;
 }
 
-std::vector<WindowCorner> WindowCorners(const client::Snapshot& snapshot,
-                                        const v1::Session& session, const CxiScanInfo* scan) {
-  std::vector<WindowCorner> corners;
-  if (scan == nullptr) {
-    for (const client::SnapshotPoint& p : snapshot.points) corners.push_back(CornerOf(p));
-    return corners;
-  }
-  std::unordered_map<std::int64_t, WindowCorner> known;
-  for (const client::SnapshotPoint& p : snapshot.points) known[p.frame_id] = CornerOf(p);
+std::vector<client::SnapshotPoint> PointsOf(const client::Snapshot& snapshot,
+                                            const v1::Session& session, const CxiScanInfo* scan) {
+  if (scan == nullptr) return snapshot.points;
+  std::vector<client::SnapshotPoint> points;
+  std::unordered_map<std::int64_t, client::SnapshotPoint> known;
+  for (const client::SnapshotPoint& p : snapshot.points) known[p.frame_id] = p;
   // The window is centred on the position: corner = (position - origin) / pixel size - size / 2.
   const v1::SnapshotHeader& header = snapshot.header;
   const v1::Scan& settings = session.config().scan();
@@ -219,19 +222,21 @@ std::vector<WindowCorner> WindowCorners(const client::Snapshot& snapshot,
   const double x_sign = settings.x_sign() == 0 ? 1 : settings.x_sign();
   const auto& probe = snapshot.probe.shape;
   for (std::size_t k = 0; k < scan->x_m.size(); ++k) {
-    const auto found = known.find(static_cast<std::int64_t>(k));
+    const auto frame_id = static_cast<std::int64_t>(k);
+    const auto found = known.find(frame_id);
     if (found != known.end()) {
-      corners.push_back(found->second);
+      points.push_back(found->second);
       continue;
     }
     const double y = y_sign * (settings.swap_axes() ? scan->x_m[k] : scan->y_m[k]);
     const double x = x_sign * (settings.swap_axes() ? scan->y_m[k] : scan->x_m[k]);
-    corners.push_back({(y - header.origin_y_m()) / header.pixel_size_y_m() -
-                           MiddlePixel(static_cast<int>(probe[1])),
-                       (x - header.origin_x_m()) / header.pixel_size_x_m() -
-                           MiddlePixel(static_cast<int>(probe[2]))});
+    points.push_back({.frame_id = frame_id,
+                      .row = (y - header.origin_y_m()) / header.pixel_size_y_m() -
+                             MiddlePixel(static_cast<int>(probe[1])),
+                      .col = (x - header.origin_x_m()) / header.pixel_size_x_m() -
+                             MiddlePixel(static_cast<int>(probe[2]))});
   }
-  return corners;
+  return points;
 }
 
 absl::Status CheckResultPath(const std::string& path) {

@@ -17,19 +17,10 @@ namespace ptychoserve::cli {
 // All arrays, the whole canvas.
 v1::SnapshotSelection FullSelection();
 
-// Corner of a frame's window in pixels of the object array, how far refinement has shifted it, and
-// the frame's light, of the mean's.
-struct WindowCorner {
-  double row = 0;
-  double col = 0;
-  double shift_row = 0;
-  double shift_col = 0;
-  double intensity = 1;
-};
-// Corners for all frames of `scan`, in file order: those of the snapshot's points, and for frames
-// that took no part, where they would have been. Without `scan`: the snapshot's points.
-std::vector<WindowCorner> WindowCorners(const client::Snapshot& snapshot,
-                                        const v1::Session& session, const CxiScanInfo* scan);
+// The points of all frames of `scan`, in file order: those of the snapshot, and of frames that took
+// no part, where they would have been. Without `scan`: the snapshot's points.
+std::vector<client::SnapshotPoint> PointsOf(const client::Snapshot& snapshot,
+                                            const v1::Session& session, const CxiScanInfo* scan);
 
 // What stands in the way of writing to `path`: nothing for .cxi, .h5, .npz and .png.
 absl::Status CheckResultPath(const std::string& path);

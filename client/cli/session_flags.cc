@@ -168,6 +168,11 @@ void AddSessionFlags(CLI::App* command, SessionFlags& flags) {
                  "Measure how well the result repeats: reconstruct from the even and from the odd "
                  "points as well, and compare; takes about as long again")
       ->group(group);
+  command
+      ->add_option("--hold-out-every", flags.hold_out_every,
+                   "Use all but the last of so many frames, and say how well what they give "
+                   "predicts that one; 4 or more")
+      ->group(group);
   AddOpticsFlags(command, flags);
 }
 
@@ -277,6 +282,9 @@ absl::StatusOr<v1::SessionConfig> BuildConfig(const SessionFlags& flags, const C
   if (flags.keep_input) config.set_keep_input(true);
   if (flags.single_precision_waves) config.set_single_precision_waves(true);
   if (flags.split_halves) config.mutable_quality()->set_split_halves(true);
+  if (flags.hold_out_every) {
+    config.mutable_quality()->set_held_out_every(*flags.hold_out_every);
+  }
   if (flags.snapshot_every) {
     config.mutable_snapshots()->set_every_iterations(*flags.snapshot_every);
   }

@@ -43,6 +43,7 @@ struct SessionFlags {
   bool keep_input = false;
   bool single_precision_waves = false;
   bool split_halves = false;
+  std::optional<std::uint32_t> hold_out_every;
 };
 
 void AddSessionFlags(CLI::App* command, SessionFlags& flags);

@@ -20,6 +20,11 @@ std::string CountersLine(const char* what, const v1::IngestCounters& counters) {
   return line + "\n";
 }
 
+std::string DescribeFit(const v1::FitMetrics& fit) {
+  return absl::StrFormat("R %.4f, Gaussian %.4f, Poisson NLL %.4f", fit.r_factor(), fit.gaussian(),
+                         fit.poisson_nll());
+}
+
 }  // namespace
 
 std::string DescribeRejection(const v1::Rejection& rejection) {
@@ -72,8 +77,12 @@ std::string DescribeSession(const v1::Session& session) {
   if (!session.failure().empty()) absl::StrAppend(&out, "  failure    ", session.failure(), "\n");
   absl::StrAppend(&out, CountersLine("frames", session.frames()));
   absl::StrAppend(&out, CountersLine("positions", session.positions()));
-  absl::StrAppendFormat(&out, "  points     %d joined, %d active\n", session.joined_points(),
+  absl::StrAppendFormat(&out, "  points     %d joined, %d active", session.joined_points(),
                         session.active_points());
+  if (session.held_out_points() > 0) {
+    absl::StrAppendFormat(&out, ", %d held out", session.held_out_points());
+  }
+  absl::StrAppend(&out, "\n");
   absl::StrAppendFormat(&out, "  iterations %d, %d after the end of data, %.1f/s\n",
                         session.iteration(), session.iterations_after_end(),
                         session.iterations_per_second());
@@ -89,9 +98,14 @@ std::string DescribeSession(const v1::Session& session) {
     }
   }
   if (session.has_final_fit()) {
-    const v1::FitMetrics& fit = session.final_fit();
-    absl::StrAppendFormat(&out, "  final fit  R %.4f, Gaussian %.4f, Poisson NLL %.4f\n",
-                          fit.r_factor(), fit.gaussian(), fit.poisson_nll());
+    absl::StrAppend(&out, "  final fit  ", DescribeFit(session.final_fit()), "\n");
+  } else if (session.metrics().has_evaluation()) {
+    absl::StrAppend(&out, "  fit        ", DescribeFit(session.metrics().evaluation().fit()),
+                    ", after iteration ", session.metrics().evaluation().iteration(), "\n");
+  }
+  if (session.metrics().evaluation().has_held_out()) {
+    absl::StrAppend(&out, "  held out   ", DescribeFit(session.metrics().evaluation().held_out()),
+                    "\n");
   }
   if (session.has_split_halves()) {
     const v1::SplitHalves& halves = session.split_halves();

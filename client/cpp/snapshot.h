@@ -4,6 +4,7 @@
 #include <array>
 #include <complex>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "ptychoserve/v1/snapshot.pb.h"
@@ -26,6 +27,9 @@ struct SnapshotPoint {
   double shift_row = 0;  // How far refinement has moved it, of `row` and `col`.
   double shift_col = 0;
   double intensity = 1;  // The frame's light, of the mean's.
+  // Of this frame, in header.metrics.evaluation; NaN if it came later, or without counts.
+  double r_factor = std::numeric_limits<double>::quiet_NaN();
+  double poisson_nll = std::numeric_limits<double>::quiet_NaN();
 };
 
 // Object, probe and what belongs to them, all of one iteration.
@@ -42,9 +46,9 @@ struct Snapshot {
   SnapshotArray<float> background;
 };
 
-inline constexpr std::array<const char*, 8> kHistoryColumns = {
-    "iteration",     "active_points", "r_factor", "fourier_error",
-    "object_change", "probe_change",  "step",     "elapsed_s"};
+inline constexpr std::array<const char*, 10> kHistoryColumns = {
+    "iteration",    "active_points", "r_factor",  "fourier_error", "object_change",
+    "probe_change", "step",          "elapsed_s", "poisson_nll",   "held_out_poisson_nll"};
 
 }  // namespace ptychoserve::client
 

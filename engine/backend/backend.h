@@ -18,6 +18,7 @@
 #include "engine/base/array.h"
 #include "engine/config.h"
 #include "engine/propagation/free_space.h"
+#include "engine/quality/frame_fit.h"
 
 namespace ptychoserve {
 
@@ -104,16 +105,9 @@ struct IterationMetrics {
   double fourier_error = 0;  // sqrt(mean over the sample of Σ (|Ψ| - √I)² / Σ I).
   double object_change = 0;  // ‖O_new - O_old‖ / ‖O_new‖ over covered pixels.
   double probe_change = 0;   // ‖P_new - P_old‖ / ‖P_new‖.
+  double probe_power = 0;    // Σ |P_new|² over all modes, photons.
   double step = 0;           // Newton step of ML_grad; 0 for other algorithms.
   bool finite = true;        // False when object or probe has a NaN or an infinity.
-};
-
-// How well P and O explain the data of all active points, without changing anything.
-struct FitMetrics {
-  double r_factor = 0;
-  double fourier_error = 0;
-  double gaussian = 0;     // Mean of (√I - |Ψ|)² per trusted pixel.
-  double poisson_nll = 0;  // (NLL(model) - NLL(data)) / (non-zero trusted pixels / 2); 1 = limit.
 };
 
 // Object, probe and coverage of one and the same iteration.
@@ -187,10 +181,17 @@ class Backend {
   // Moves probe (cyclically), object and exit waves by whole pixels together, so that no
   // intensity predicted in the far field changes where the canvas has room.
   virtual absl::Status Shift(int rows, int cols) = 0;
+  // Multiplies the probe by `factor`, above 0, and divides the object by it, and velocities with
+  // them, so that nothing that is expected of any frame changes.
+  virtual absl::Status Rescale(double factor) = 0;
   // One pass over all active points.
   virtual absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
                                                    const IterationOptions& options) = 0;
-  virtual absl::StatusOr<FitMetrics> Evaluate() = 0;
+  // How well P and O, as they are now, explain the frames of `points`, in their order. They need
+  // not be active, but their slots hold frames, and there are at most as many as the capacity.
+  // Changes nothing. Errors: kFailedPrecondition for a slot without a frame, kInvalidArgument for a
+  // window that is not inside the canvas.
+  virtual absl::StatusOr<std::vector<FrameFit>> Evaluate(std::span<const PointWindow> points) = 0;
 
   // One pass over all active points: how the fit of each depends on its place and its intensity, in
   // the order of SetActivePoints. With `background_step` above 0 the background takes such a part

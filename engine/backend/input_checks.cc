@@ -1,6 +1,7 @@
 #include "engine/backend/input_checks.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -56,6 +57,16 @@ absl::Status CheckInside(std::span<const PointWindow> points, const Shape& frame
   return absl::OkStatus();
 }
 
+absl::Status CheckToEvaluate(std::span<const PointWindow> points, const BackendConfig& config,
+                             const Region& canvas) {
+  if (std::ssize(points) > config.capacity) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("the fit of %d frames was asked for, but there are %d slots", points.size(),
+                        config.capacity));
+  }
+  return CheckInside(points, config.frame_shape, canvas);
+}
+
 absl::Status CheckSlotsDiffer(std::span<const PointWindow> points) {
   // Asked for all points whenever some are added, so without sorting them.
   std::vector<bool> seen;
@@ -68,6 +79,12 @@ absl::Status CheckSlotsDiffer(std::span<const PointWindow> points) {
     seen[slot] = true;
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckFactor(double factor) {
+  if (std::isfinite(factor) && factor > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("the probe cannot be rescaled by %g; it must be finite and above 0", factor));
 }
 
 absl::Status CheckKeepsExitWaves(const BackendConfig& config) {

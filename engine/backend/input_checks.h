@@ -21,8 +21,15 @@ absl::Status CheckProbeFits(const ComplexStack& probe, const BackendConfig& conf
 absl::Status CheckInside(std::span<const PointWindow> points, const Shape& frame_shape,
                          const Region& canvas);
 
+// There are at most as many points as slots, and their windows lie inside `canvas`.
+absl::Status CheckToEvaluate(std::span<const PointWindow> points, const BackendConfig& config,
+                             const Region& canvas);
+
 // No slot, all of which are >= 0, is given twice.
 absl::Status CheckSlotsDiffer(std::span<const PointWindow> points);
+
+// The factor is finite and above 0.
+absl::Status CheckFactor(double factor);
 
 // The backend keeps exit waves; kFailedPrecondition otherwise.
 absl::Status CheckKeepsExitWaves(const BackendConfig& config);

@@ -111,6 +111,8 @@ struct CxiResult {
   // When something has been refined, of each frame: how far the corner lies from where it was
   // measured, object pixels, and the frame's light, of the mean's.
   std::vector<double> shift_row, shift_col, intensity;
+  // Of each frame, by itself; NaN when it was not evaluated. Empty when none was.
+  std::vector<double> r_factor, poisson_nll;
   FloatImage background;                  // Frame's shape, counts, zero frequency in the middle.
   std::vector<std::string> metric_names;  // Columns of `metrics`.
   std::vector<double> metrics;            // [iterations, metric_names.size()]

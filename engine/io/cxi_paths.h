@@ -54,6 +54,9 @@ inline constexpr char kWindowCorner[] = "/entry_1/image_1/window_corner";  // (r
 // the mean's. And what each frame has beside it, counts, zero frequency in the middle.
 inline constexpr char kShift[] = "/entry_1/image_1/refined_shift";
 inline constexpr char kIntensity[] = "/entry_1/image_1/refined_intensity";
+// Of each frame by itself.
+inline constexpr char kFrameRFactor[] = "/entry_1/image_1/frame_r_factor";
+inline constexpr char kFramePoissonNll[] = "/entry_1/image_1/frame_poisson_nll";
 inline constexpr char kBackground[] = "/entry_1/image_1/refined_background";
 inline constexpr char kProgram[] = "/entry_1/image_1/process_1/program";
 inline constexpr char kProgramVersion[] = "/entry_1/image_1/process_1/version";

@@ -70,6 +70,10 @@ absl::Status WritePositions(hid_t file, const CxiResult& r)
   PS_RETURN_IF_ERROR(hdf5::Write<double>(file, cxi::kWindowCorner, {frames, 2}, corners, "pixels"));
   PS_RETURN_IF_ERROR(hdf5::Write<double>(file, cxi::kTranslation, {frames, 3}, translation, "m"));
   PS_RETURN_IF_ERROR(hdf5::LinkTo(file, cxi::kTranslationLink, cxi::kTranslation));
+  if (!r.r_factor.empty()) {
+    PS_RETURN_IF_ERROR(hdf5::Write<double>(file, cxi::kFrameRFactor, {frames}, r.r_factor));
+    PS_RETURN_IF_ERROR(hdf5::Write<double>(file, cxi::kFramePoissonNll, {frames}, r.poisson_nll));
+  }
   return hdf5::Write<std::int64_t>(file, cxi::kFrameIds, {frames}, r.frame_ids);
 }
 
@@ -188,8 +192,12 @@ absl::StatusOr<CxiResult> ReadAll(hid_t file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5
     r.window_row.push_back(corners[i]);
     r.window_col.push_back(corners[i + 1]);
   }
+  const auto frames = static_cast<std::int64_t>(r.frame_ids.size());
+  if (hdf5::Exists(file, cxi::kFrameRFactor)) {
+    PS_ASSIGN_OR_RETURN(r.r_factor, ReadShaped<double>(file, cxi::kFrameRFactor, {frames}));
+    PS_ASSIGN_OR_RETURN(r.poisson_nll, ReadShaped<double>(file, cxi::kFramePoissonNll, {frames}));
+  }
   if (hdf5::Exists(file, cxi::kShift)) {
-    const auto frames = static_cast<std::int64_t>(r.frame_ids.size());
     PS_ASSIGN_OR_RETURN(const std::vector<double> shift,
                         ReadShaped<double>(file, cxi::kShift, {frames, 2}));
     for (std::size_t i = 0; i < shift.size(); i += 2) {

@@ -58,6 +58,13 @@ struct RefinementFigures {
   bool operator==(const RefinementFigures&) const = default;
 };
 
+// How well object and probe explained the frames.
+struct Evaluation {
+  std::int64_t iteration = 0;          // Iterations done by then.
+  FitMetrics fit;                      // Of all points that were active.
+  std::optional<FitMetrics> held_out;  // Of those that are held out, once there are some.
+};
+
 // One iteration in the history.
 struct IterationRecord {
   std::int64_t iteration = 0;  // 1 for the first.
@@ -71,6 +78,7 @@ struct IterationRecord {
   // Empty with one mode.
   std::vector<double> mode_powers;
   std::optional<RefinementFigures> refinement;  // When something has been refined.
+  std::optional<Evaluation> evaluation;         // The last one.
   IterationMetrics metrics;
 };
 
@@ -90,9 +98,10 @@ struct Progress {
   std::string failure;   // In words, for kFailed.
   IngestCounters frames;
   IngestCounters positions;
-  std::int64_t joined_points = 0;  // Have frame and position.
-  std::int64_t active_points = 0;  // Used by the iterations.
-  std::int64_t empty_frames = 0;   // Joined, but without a single count: not used.
+  std::int64_t joined_points = 0;    // Have frame and position.
+  std::int64_t active_points = 0;    // Used by the iterations.
+  std::int64_t held_out_points = 0;  // See QualityConfig::held_out_every.
+  std::int64_t empty_frames = 0;     // Joined, but without a single count: not used.
   std::int64_t frames_without_position = 0;
   std::int64_t positions_without_frame = 0;
   std::int64_t incomplete_encoder_frames = 0;  // Some encoder samples have arrived, not all.

@@ -81,6 +81,8 @@ class Reconstruction::Impl {
   // Gives `snapshot` the next version and makes it the newest.
   void Publish(std::unique_ptr<Snapshot> snapshot, bool final);
   absl::Status IterateOnce(const Settings& settings);
+  // Measures how well the present object and probe explain the frames.
+  absl::Status Evaluate();
   // The iteration of `record` has diverged: goes on from the last good snapshot with a smaller
   // step, or ends the session.
   absl::Status RollBack(const IterationRecord& record);
@@ -117,6 +119,7 @@ class Reconstruction::Impl {
   bool stall_warned = false;
   Clock::TimePoint last_snapshot_time{};
   std::optional<IterationRecord> last_record;
+  double evaluation_s = 0;               // Spent on evaluations, in this process.
   std::int64_t snapshot_iteration = -1;  // That the last begun snapshot shows.
   double last_coverage = 0;
   std::vector<double> last_mode_powers;

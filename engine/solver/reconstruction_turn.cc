@@ -24,6 +24,10 @@ constexpr double kStalledAboveNoise = 2.5;
 // A run that diverges with an eighth of its step is not going to get there.
 constexpr int kMostRollbacks = 3;
 
+// Snapshots come with an evaluation of all frames as long as these take no more of the run's time
+// than this.
+constexpr double kEvaluationShare = 0.05;
+
 double Seconds(std::chrono::nanoseconds d) { return std::chrono::duration<double>(d).count(); }
 
 }  // namespace
@@ -58,8 +62,7 @@ void Reconstruction::Impl::End(SessionState state, Completion completion, std::s
     shown.failure = std::move(failure);
     shown.iterations_per_second = 0;
     shown.device_bytes = 0;
-    shown.partial =
-        config.scan.expected_points > 0 && shown.active_points < config.scan.expected_points;
+    shown.partial = shown.active_points + shown.held_out_points < config.scan.expected_points;
   }
   store->Drop();
   options.on_progress();
@@ -147,16 +150,18 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
       End(SessionState::kFailed, Completion::kFailed,
           absl::StrCat("no frame can be used: ", input.frames.accepted, " frames and ",
                        input.positions.accepted, " positions were accepted, ", input.joined_points,
-                       " have the same id, ", input.empty_frames, " frames are without a count"));
+                       " have the same id, ", input.empty_frames, " frames are without a count, ",
+                       solver->held_out_points(), " are held out"));
       return true;
     } else {
       return worked;
     }
   }
-  PS_ASSIGN_OR_RETURN(const bool activated, solver->ActivateWaiting(settings.clear_region));
-  if (activated) {
+  PS_RETURN_IF_ERROR(solver->ActivateWaiting(settings.clear_region));
+  {
     MutexLock lock(mu);
     shown.active_points = solver->active_points();
+    shown.held_out_points = solver->held_out_points();
   }
   if (all_loaded && !all_active) NoteAllActive();
   const Completion completion = CheckCompletion(settings.run, CurrentRunStatus());
@@ -271,16 +276,16 @@ absl::Status Reconstruction::Impl::Complete(Completion completion) {
   if (solver->started() && solver->active_points() > 0) {
     PS_ASSIGN_OR_RETURN(const bool ignored, PollSnapshot(/*wait=*/true, /*final=*/false));
     (void)ignored;
-    PS_ASSIGN_OR_RETURN(const FitMetrics fit, solver->Evaluate());
-    IterationRecord record = last_record.value_or(IterationRecord{});
-    record.active_points = solver->active_points();
-    PS_RETURN_IF_ERROR(solver->StartSnapshot(record, run));
+    if (!last_record) last_record.emplace();
+    last_record->active_points = solver->active_points();
+    PS_RETURN_IF_ERROR(Evaluate());
+    PS_RETURN_IF_ERROR(solver->StartSnapshot(*last_record, run));
     PS_ASSIGN_OR_RETURN(const bool published, PollSnapshot(/*wait=*/true, /*final=*/true));
     (void)published;
     bool split_halves = false;
     {
       MutexLock lock(mu);
-      shown.final_fit = fit;
+      shown.final_fit = last_record->evaluation->fit;
       split_halves = config.quality.split_halves && completion != Completion::kStopped;
     }
     if (split_halves) {
@@ -411,6 +416,7 @@ absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
   record.coverage = last_coverage;
   record.mode_powers = last_mode_powers;
   record.refinement = solver->refinement();
+  if (last_record) record.evaluation = last_record->evaluation;
   record.metrics = metrics;
   last_record = record;
   recent.push_back(end);
@@ -432,6 +438,16 @@ absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
   WarnIfStalled();
   PS_RETURN_IF_ERROR(MaybeStartSnapshot(settings.snapshots));
   options.on_progress();
+  return absl::OkStatus();
+}
+
+absl::Status Reconstruction::Impl::Evaluate() {
+  const Clock::TimePoint begin = options.clock->Now();
+  PS_ASSIGN_OR_RETURN(last_record->evaluation, solver->Evaluate(run.iteration));
+  evaluation_s += Seconds(options.clock->Now() - begin);
+  MutexLock lock(mu);
+  if (shown.last) shown.last->evaluation = last_record->evaluation;
+  if (!history.empty()) history.back().evaluation = last_record->evaluation;
   return absl::OkStatus();
 }
 
@@ -502,6 +518,7 @@ absl::Status Reconstruction::Impl::MaybeStartSnapshot(const SnapshotConfig& cade
       return absl::OkStatus();
     }
   }
+  if (evaluation_s <= kEvaluationShare * run.elapsed_s) PS_RETURN_IF_ERROR(Evaluate());
   PS_RETURN_IF_ERROR(solver->StartSnapshot(*last_record, run));
   snapshot_iteration = run.iteration;
   last_snapshot_time = now;

@@ -1,6 +1,7 @@
 #ifndef PTYCHOSERVE_ENGINE_SOLVER_REFINEMENT_H_
 #define PTYCHOSERVE_ENGINE_SOLVER_REFINEMENT_H_
 
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -22,9 +23,17 @@ struct PointRefinement {
   bool operator==(const PointRefinement&) const = default;
 };
 
+// How well object and probe explained the frame of one point when they were evaluated last. NaN
+// before, and without trusted counts.
+struct PointFit {
+  float r_factor = std::numeric_limits<float>::quiet_NaN();
+  float poisson_nll = std::numeric_limits<float>::quiet_NaN();
+};
+
 // A point of the iterations; its window is where it was measured.
 struct ActivePoint : FrameStore::Point {
   PointRefinement refined;
+  PointFit fit;
 };
 
 // `window`, shifted. Its fractions stay in [0, 1).

@@ -20,6 +20,7 @@ struct SnapshotPoint {
   double row = 0;  // Corner of the window in pixels of the snapshot's object array,
   double col = 0;  // interpolated bilinearly between pixels.
   PointRefinement refined;
+  PointFit fit;
 };
 
 // Object, probe and coverage of one iteration. Immutable once published; shared by readers.
@@ -36,6 +37,9 @@ struct Snapshot {
   // [modes, frame_shape], finite, centred. Orthogonal, by falling power, unless the probe is
   // frozen.
   ComplexStack probe;
+  // Σ |P|², photons, that the run keeps the probe at while it updates it; see
+  // engine/solver/solver.h. The probe's own is within a percent of it.
+  double probe_power = 0;
   FloatImage coverage;                // canvas.shape, Σ |P|², photons per pixel.
   std::vector<SnapshotPoint> points;  // In frame-id order.
   // frame_shape, zero frequency at [0, 0], counts; null when none has been refined.

@@ -26,6 +26,9 @@ bool ById(const FrameStore::Point& a, const FrameStore::Point& b) {
   return a.frame_id < b.frame_id;
 }
 
+// Of the logarithm of the probe's power.
+constexpr double kTolerableDrift = 0.01;
+
 // An initial probe whose power differs more than this from the frames' counts is warned of.
 constexpr double kProbePowerFactor = 10;
 
@@ -44,17 +47,37 @@ double NoiseRFactor(const FloatImage& mean_amplitude) {
   return signal > 0 ? noise / signal : 0;
 }
 
+double PowerOf(const ComplexStack& probe) {
+  double power = 0;
+  for (const Complex64 p : probe.data) power += std::norm(std::complex<double>(p));
+  return power;
+}
+
+// Of a frame, about: the square of a mean is less than the mean of squares.
+double MeanCounts(const FloatImage& mean_amplitude) {
+  double counts = 0;
+  for (const float a : mean_amplitude.data) counts += static_cast<double>(a) * a;
+  return counts;
+}
+
+bool MayCarry(double photons, double counts) {
+  return photons <= kProbePowerFactor * counts && photons >= counts / kProbePowerFactor;
+}
+
 // The difference map finds the scale of object and probe by itself, the other algorithms hardly.
 std::string ProbePowerWarning(const ComplexStack& probe, const FloatImage& mean_amplitude) {
-  double photons = 0, counts = 0;
-  for (const Complex64 p : probe.data) photons += std::norm(std::complex<double>(p));
-  for (const float a : mean_amplitude.data) counts += static_cast<double>(a) * a;
-  const double ratio = photons / counts;
-  if (ratio < kProbePowerFactor && ratio > 1 / kProbePowerFactor) return {};
+  const double photons = PowerOf(probe), counts = MeanCounts(mean_amplitude);
+  if (MayCarry(photons, counts)) return {};
   return absl::StrFormat(
       "probe.initial carries %.3g photons, but the frames hold about %.3g counts; scale its "
       "amplitude by %.3g, or begin the schedule with the difference map",
-      photons, counts, std::sqrt(1 / ratio));
+      photons, counts, std::sqrt(counts / photons));
+}
+
+// Σ |P|² that a run keeps which begins with `probe`.
+double PowerToKeep(const ComplexStack& probe, const FloatImage& mean_amplitude) {
+  const double photons = PowerOf(probe), counts = MeanCounts(mean_amplitude);
+  return MayCarry(photons, counts) ? photons : counts;
 }
 
 std::vector<PointWindow> WindowsOfPoints(std::span<const ActivePoint> points) {
@@ -70,8 +93,22 @@ std::vector<PointWindow> WindowsOfPoints(std::span<const ActivePoint> points) {
 std::vector<ActivePoint> AsMeasured(const std::vector<FrameStore::Point>& points) {
   std::vector<ActivePoint> active;
   active.reserve(points.size());
-  for (const FrameStore::Point& p : points) active.push_back({p, {}});
+  for (const FrameStore::Point& p : points) active.push_back({p, {}, {}});
   return active;
+}
+
+PointFit PointFitOf(const FrameFit& frame) {
+  PointFit fit;
+  const FitMetrics metrics = FitOf({&frame, 1});
+  if (frame.amplitude > 0) fit.r_factor = static_cast<float>(metrics.r_factor);
+  if (frame.non_zero > 0) fit.poisson_nll = static_cast<float>(metrics.poisson_nll);
+  return fit;
+}
+
+bool Contains(const Region& region, const Region& part) {
+  return part.row >= region.row && part.col >= region.col &&
+         part.row + part.shape.rows <= region.row + region.shape.rows &&
+         part.col + part.shape.cols <= region.col + region.shape.cols;
 }
 
 // Fraction of `area` (relative to the image) that has light.
@@ -119,7 +156,8 @@ std::unique_ptr<Snapshot> MakeSnapshot(Readback readback, const IterationRecord&
   for (const ActivePoint& p : points) {
     const Window w = Shifted(p.window, p.refined);
     snapshot->points.push_back({p.frame_id, w.row + static_cast<double>(w.frac_row) - canvas.row,
-                                w.col + static_cast<double>(w.frac_col) - canvas.col, p.refined});
+                                w.col + static_cast<double>(w.frac_col) - canvas.col, p.refined,
+                                p.fit});
   }
   snapshot->metrics = record;
   snapshot->metrics.coverage = CoveredFraction(snapshot->coverage, snapshot->scanned);
@@ -205,11 +243,10 @@ absl::Status CheckRestored(const Checkpoint& checkpoint, const ReconstructionCon
       (snapshot.background->shape != frame ||
        std::ssize(snapshot.background->data) != frame.pixels() ||
        !std::ranges::all_of(snapshot.background->data, [](float b) { return b >= 0; }))) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("the restored background of %d x %d is none of frames of %d x %d, whose "
-                        "counts are not negative",
-                        snapshot.background->shape.rows, snapshot.background->shape.cols,
-                        frame.rows, frame.cols));
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the restored background of %d x %d is none of frames of %d x %d, whose "
+        "counts are not negative",
+        snapshot.background->shape.rows, snapshot.background->shape.cols, frame.rows, frame.cols));
   }
   if (snapshot.run.stage < 0 || snapshot.run.stage >= static_cast<int>(config.schedule.size())) {
     return absl::InvalidArgumentError(absl::StrFormat("the restored run is in stage %d of %d",
@@ -242,8 +279,15 @@ Solver::~Solver() {
 
 bool Solver::NoteReady() {
   const std::vector<FrameStore::Point> points = store_.NewPoints();
-  waiting_.insert(waiting_.end(), points.begin(), points.end());
+  for (const FrameStore::Point& point : points) {
+    (IsHeldOut(point) ? held_out_ : waiting_).push_back(point);
+  }
   return !points.empty();
+}
+
+bool Solver::IsHeldOut(const FrameStore::Point& point) const {
+  const int every = config_.quality.held_out_every;
+  return every > 0 && (point.frame_id - config_.scan.first_frame_id) % every == every - 1;
 }
 
 absl::StatusOr<FloatImage> Solver::MeanAmplitudeOf(const std::vector<FrameStore::Point>& points) {
@@ -268,6 +312,8 @@ absl::StatusOr<std::vector<std::string>> Solver::Start() {
   noise_r_factor_ = NoiseRFactor(mean);
   const ComplexStack probe = InitialProbe(mean);
   PS_RETURN_IF_ERROR(backend_->SetProbe(restored_ != nullptr ? restored_->probe : probe));
+  const double restored_power = restored_ != nullptr ? restored_->snapshot->probe_power : 0;
+  probe_power_ = restored_power > 0 ? restored_power : PowerToKeep(probe, mean);
   started_ = true;
   const bool given = config_.probe.initial.modes > 0;
   std::vector<std::string> warnings =
@@ -318,9 +364,30 @@ absl::Status Solver::StartAnewWithHalf(int first) {
   PS_RETURN_IF_ERROR(SetBackground(nullptr));
   PS_RETURN_IF_ERROR(backend_->ClearObject(canvas_));
   PS_ASSIGN_OR_RETURN(const FloatImage mean, MeanAmplitudeOf({active_->begin(), active_->end()}));
-  PS_RETURN_IF_ERROR(backend_->SetProbe(InitialProbe(mean)));
+  const ComplexStack probe = InitialProbe(mean);
+  PS_RETURN_IF_ERROR(backend_->SetProbe(probe));
+  probe_power_ = PowerToKeep(probe, mean);
   waves_are_stale_ = false;
   return backend_->SetActivePoints(ActiveWindows());
+}
+
+absl::StatusOr<Evaluation> Solver::Evaluate(std::int64_t iteration) {
+  Evaluation evaluation{.iteration = iteration, .fit = {}, .held_out = {}};
+  PS_ASSIGN_OR_RETURN(const std::vector<FrameFit> fits, backend_->Evaluate(ActiveWindows()));
+  evaluation.fit = FitOf(fits);
+  auto points = std::make_shared<std::vector<ActivePoint>>(*active_);
+  for (std::size_t j = 0; j < points->size(); ++j) (*points)[j].fit = PointFitOf(fits[j]);
+  active_ = std::move(points);
+
+  // The canvas may not have come to the last ones yet.
+  std::vector<PointWindow> held_out = WindowsOfPoints(AsMeasured(held_out_));
+  std::erase_if(held_out, [this](const PointWindow& w) {
+    return !Contains(canvas_, {w.row, w.col, {frame_shape_.rows + 1, frame_shape_.cols + 1}});
+  });
+  if (held_out.empty()) return evaluation;
+  PS_ASSIGN_OR_RETURN(const std::vector<FrameFit> others, backend_->Evaluate(held_out));
+  evaluation.held_out = FitOf(others);
+  return evaluation;
 }
 
 absl::StatusOr<PlacedObject> Solver::ReadObject() {
@@ -380,8 +447,8 @@ std::vector<FrameStore::Point> Solver::UnknownPoints() const {
   return unknown;
 }
 
-absl::StatusOr<bool> Solver::ActivateWaiting(const ClearRegionConfig& clear_region) {
-  if (waiting_.empty()) return false;
+absl::Status Solver::ActivateWaiting(const ClearRegionConfig& clear_region) {
+  if (waiting_.empty()) return absl::OkStatus();
   // The session may keep it; this need not.
   const std::shared_ptr<const Checkpoint> restored = std::exchange(restored_, nullptr);
   if (restored != nullptr) {
@@ -416,7 +483,7 @@ absl::StatusOr<bool> Solver::ActivateWaiting(const ClearRegionConfig& clear_regi
     PS_RETURN_IF_ERROR(SetExitWavesOf(*restored));
     PS_RETURN_IF_ERROR(SetMomentumOf(*restored));
   }
-  return true;
+  return absl::OkStatus();
 }
 
 absl::Status Solver::SetExitWavesOf(const Checkpoint& restored) {
@@ -465,6 +532,10 @@ absl::StatusOr<IterationMetrics> Solver::Iterate(const StageConfig& stage, doubl
   options.amplitude_limits = config_.object.amplitude_limits;
   options.phase_limits = config_.object.phase_limits;
   PS_ASSIGN_OR_RETURN(const IterationMetrics metrics, backend_->Iterate(algorithm, options));
+  if (metrics.finite && options.update_object && options.update_probe &&
+      !options.amplitude_limits) {
+    PS_RETURN_IF_ERROR(KeepScale(metrics.probe_power));
+  }
   const int every = config_.probe.recentre_every;
   if (metrics.finite && options.update_probe && every > 0 && (iteration + 1) % every == 0) {
     PS_RETURN_IF_ERROR(Recentre());
@@ -492,6 +563,12 @@ absl::Status Solver::Refine(const StageRefinement& which, double step_scale) {
   return backend_->SetActivePoints(ActiveWindows());
 }
 
+absl::Status Solver::KeepScale(double probe_power) {
+  const double ratio = probe_power / probe_power_;
+  if (!(ratio > 0) || std::abs(std::log(ratio)) < kTolerableDrift) return absl::OkStatus();
+  return backend_->Rescale(std::sqrt(1 / ratio));
+}
+
 absl::Status Solver::Recentre() {
   PS_ASSIGN_OR_RETURN(const ComplexStack probe, backend_->ReadProbe());
   const CentreOffset offset = OffsetToCentre(probe);
@@ -504,12 +581,13 @@ absl::Status Solver::StartSnapshot(const IterationRecord& record, const RunPosit
   // Shared, as a std::function must be copyable.
   const auto task = std::make_shared<std::packaged_task<decltype(snapshot_.get())()>>(
       [collect = std::move(collect), record, run, scanned = store_.scanned(), points = active_,
-       background = background_, pixel_size = pixel_size_,
+       background = background_, pixel_size = pixel_size_, probe_power = probe_power_,
        frozen = config_.probe.frozen]() mutable -> absl::StatusOr<std::unique_ptr<Snapshot>> {
         PS_ASSIGN_OR_RETURN(Readback readback, std::move(collect)());
         auto snapshot = MakeSnapshot(std::move(readback), record, scanned, *points, pixel_size);
         snapshot->run = std::move(run);
         snapshot->background = std::move(background);
+        snapshot->probe_power = probe_power;
         OrderModes(frozen, *snapshot);
         return snapshot;
       });

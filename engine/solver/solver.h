@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -49,6 +50,8 @@ class Solver {
 
   // Notes the points that became ready. False when there are none.
   bool NoteReady();
+  // Points that are ready and held out.
+  std::int64_t held_out_points() const { return std::ssize(held_out_); }
   // Ready points that are not active yet.
   std::int64_t waiting_points() const { return static_cast<std::int64_t>(waiting_.size()); }
   std::int64_t active_points() const { return static_cast<std::int64_t>(active_->size()); }
@@ -60,16 +63,25 @@ class Solver {
   bool started() const { return started_; }
   // R-factor that shot noise alone would leave, estimated from the frames seen at the start.
   double noise_r_factor() const { return noise_r_factor_; }
-  // Makes all waiting points active. False when there were none.
-  absl::StatusOr<bool> ActivateWaiting(const ClearRegionConfig& clear_region);
+  // Makes all waiting points active.
+  absl::Status ActivateWaiting(const ClearRegionConfig& clear_region);
 
   // One iteration of `stage`, number `iteration` (0-based), with `step_scale` times its steps;
   // recentring and refinement included.
+  //
+  // No frame tells c P and O / c apart, and what the algorithms average away makes one of them
+  // fade and the other grow, by a factor of two in some hundred iterations. So the power of the
+  // probe is kept: at that of the initial one, if frames may have so many counts, else at theirs,
+  // for which the object has an amplitude of about 1, as where no light has been yet. Whenever it
+  // is a percent off, both are rescaled. A frozen probe, or limits of the object's amplitude, fix
+  // the scale by themselves.
   absl::StatusOr<IterationMetrics> Iterate(const StageConfig& stage, double step_scale,
                                            std::int64_t iteration);
   // As of now; none before the first refinement.
   const std::optional<RefinementFigures>& refinement() const { return refinement_; }
-  absl::StatusOr<FitMetrics> Evaluate() { return backend_->Evaluate(); }
+  // Of object and probe as they are after `iteration` iterations. Snapshots from now on have each
+  // point's own.
+  absl::StatusOr<Evaluation> Evaluate(std::int64_t iteration);
 
   // Begins from nothing once more, with every other one of the points that were active before the
   // first call, from number `first`, 0 or 1, on. A session that was restored begins as it had in
@@ -100,6 +112,7 @@ class Solver {
   ComplexStack InitialProbe(const FloatImage& mean) const;
   absl::StatusOr<FloatImage> MeanAmplitudeOf(const std::vector<FrameStore::Point>& points);
   absl::Status Recentre();
+  absl::Status KeepScale(double probe_power);
   absl::Status Refine(const StageRefinement& which, double step_scale);
   // Those that `points` tell of.
   static void TakeRefined(std::span<const std::int64_t> ids,
@@ -115,6 +128,7 @@ class Solver {
   absl::Status SetExitWavesOf(const Checkpoint& restored);
   // Gives the backend its momentum, if points and canvas are those of the checkpoint.
   absl::Status SetMomentumOf(const Checkpoint& restored);
+  bool IsHeldOut(const FrameStore::Point& point) const;
   // Those of the waiting points that the restored snapshot does not show.
   std::vector<FrameStore::Point> UnknownPoints() const;
   // Region of new points' windows, on the absolute lattice.
@@ -130,10 +144,12 @@ class Solver {
   std::vector<std::int64_t> restored_ids_;         // Frames that it shows, sorted,
   std::vector<PointRefinement> restored_refined_;  // and what was known of each.
   bool started_ = false;
+  double probe_power_ = 0;  // To be kept.
   double noise_r_factor_ = 0;
   bool waves_are_stale_ = false;  // After any iteration but the difference map's.
   Region canvas_;
   std::vector<FrameStore::Point> waiting_;
+  std::vector<FrameStore::Point> held_out_;
   // In frame-id order. Shared with the snapshot under way, so replaced rather than changed.
   std::shared_ptr<const std::vector<ActivePoint>> active_;
   std::shared_ptr<const FloatImage> background_;  // Null until it has been refined.

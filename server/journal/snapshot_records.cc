@@ -123,6 +123,7 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
   *header.mutable_scanned() = AreaToProto(snapshot.scanned);
   header.set_pixel_size_y_m(snapshot.pixel_size_y_m);
   header.set_pixel_size_x_m(snapshot.pixel_size_x_m);
+  header.set_probe_power(snapshot.probe_power);
   header.set_modes(snapshot.probe.modes);
   header.set_probe_rows(snapshot.probe.shape.rows);
   header.set_probe_cols(snapshot.probe.shape.cols);
@@ -136,6 +137,12 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
       header.add_point_shift_rows(point.refined.shift_row);
       header.add_point_shift_cols(point.refined.shift_col);
       header.add_point_intensities(point.refined.intensity);
+    }
+  }
+  if (snapshot.metrics.evaluation) {
+    for (const SnapshotPoint& point : snapshot.points) {
+      header.add_point_r_factors(point.fit.r_factor);
+      header.add_point_poisson_nlls(point.fit.poisson_nll);
     }
   }
   *header.mutable_metrics() = MetricsToProto(snapshot.metrics);
@@ -187,6 +194,9 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
        header.point_shift_rows_size() != header.point_ids_size()) ||
       header.point_shift_cols_size() != header.point_shift_rows_size() ||
       header.point_intensities_size() != header.point_shift_rows_size() ||
+      (header.point_r_factors_size() != 0 &&
+       header.point_r_factors_size() != header.point_ids_size()) ||
+      header.point_poisson_nlls_size() != header.point_r_factors_size() ||
       (header.kept_deviation_size() != 0 &&
        header.kept_deviation_size() != header.point_ids_size())) {
     return absl::DataLossError("a snapshot whose shapes are none");
@@ -204,15 +214,19 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
   s.scanned = scanned;
   s.pixel_size_y_m = header.pixel_size_y_m();
   s.pixel_size_x_m = header.pixel_size_x_m();
+  s.probe_power = header.probe_power();
   s.object.modes = 1;
   s.object.shape = s.coverage.shape = canvas.shape;
   s.probe.modes = exact_probe_.modes = header.modes();
   s.probe.shape = exact_probe_.shape = probe;
   for (int k = 0; k < header.point_ids_size(); ++k) {
-    s.points.push_back({header.point_ids(k), header.point_rows(k), header.point_cols(k), {}});
+    s.points.push_back({header.point_ids(k), header.point_rows(k), header.point_cols(k), {}, {}});
     if (header.point_shift_rows_size() > 0) {
       s.points.back().refined = {header.point_shift_rows(k), header.point_shift_cols(k),
                                  header.point_intensities(k)};
+    }
+    if (header.point_r_factors_size() > 0) {
+      s.points.back().fit = {header.point_r_factors(k), header.point_poisson_nlls(k)};
     }
   }
   s.metrics = MetricsFromProto(header.metrics());

@@ -13,8 +13,8 @@ namespace ptychoserve::server {
 namespace {
 
 constexpr std::uint32_t kMaxDownsample = 64;
-constexpr std::int64_t kPointColumns = 6;
-constexpr std::int64_t kHistoryColumns = 8;
+constexpr std::int64_t kPointColumns = 8;
+constexpr std::int64_t kHistoryColumns = 10;
 
 const Complex64 kComplexNan{std::numeric_limits<float>::quiet_NaN(),
                             std::numeric_limits<float>::quiet_NaN()};
@@ -133,7 +133,8 @@ PreparedArray PreparePoints(const Snapshot& snapshot, const Region& area) {
   for (const SnapshotPoint& point : snapshot.points) {
     values.insert(values.end(),
                   {static_cast<double>(point.frame_id), point.row - area.row, point.col - area.col,
-                   point.refined.shift_row, point.refined.shift_col, point.refined.intensity});
+                   point.refined.shift_row, point.refined.shift_col, point.refined.intensity,
+                   point.fit.r_factor, point.fit.poisson_nll});
   }
   return Own(values);
 }
@@ -141,11 +142,15 @@ PreparedArray PreparePoints(const Snapshot& snapshot, const Region& area) {
 PreparedArray PrepareHistory(const std::vector<IterationRecord>& history) {
   std::vector<double> values;
   values.reserve(history.size() * kHistoryColumns);
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
   for (const IterationRecord& r : history) {
-    values.insert(values.end(),
-                  {static_cast<double>(r.iteration), static_cast<double>(r.active_points),
-                   r.metrics.r_factor, r.metrics.fourier_error, r.metrics.object_change,
-                   r.metrics.probe_change, r.metrics.step, r.elapsed_s});
+    const bool held_out = r.evaluation && r.evaluation->held_out;
+    values.insert(
+        values.end(),
+        {static_cast<double>(r.iteration), static_cast<double>(r.active_points), r.metrics.r_factor,
+         r.metrics.fourier_error, r.metrics.object_change, r.metrics.probe_change, r.metrics.step,
+         r.elapsed_s, r.evaluation ? r.evaluation->fit.poisson_nll : kNan,
+         held_out ? r.evaluation->held_out->poisson_nll : kNan});
   }
   return Own(values);
 }

@@ -422,6 +422,8 @@ EdgeConfig ConfigFromProto(const v1::SessionConfig& proto) {
   config.deterministic = proto.deterministic();
   config.single_precision_waves = proto.single_precision_waves();
   config.quality.split_halves = proto.quality().split_halves();
+  config.quality.held_out_every =
+      edge.Int(proto.quality().held_out_every(), "quality.held_out_every");
   out.violations = edge.Take();
   return out;
 }

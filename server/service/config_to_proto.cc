@@ -203,6 +203,8 @@ v1::SessionConfig ConfigToProto(const ReconstructionConfig& config) {
   out.set_deterministic(config.deterministic);
   out.set_single_precision_waves(config.single_precision_waves);
   out.mutable_quality()->set_split_halves(config.quality.split_halves);
+  out.mutable_quality()->set_held_out_every(
+      static_cast<std::uint32_t>(config.quality.held_out_every));
   return out;
 }
 

@@ -14,6 +14,13 @@ FitMetrics FitFromProto(const v1::FitMetrics& fit) {
           .poisson_nll = fit.poisson_nll()};
 }
 
+Evaluation EvaluationFromProto(const v1::Evaluation& evaluation) {
+  Evaluation out{
+      .iteration = evaluation.iteration(), .fit = FitFromProto(evaluation.fit()), .held_out = {}};
+  if (evaluation.has_held_out()) out.held_out = FitFromProto(evaluation.held_out());
+  return out;
+}
+
 SplitHalvesStatus HalvesFromProto(const v1::SplitHalves& halves) {
   SplitHalvesStatus out{.iterations = halves.iterations(),
                         .iterations_planned = halves.iterations_planned(),
@@ -77,6 +84,7 @@ IterationRecord MetricsFromProto(const v1::IterationMetrics& metrics) {
   out.coverage = metrics.coverage();
   out.mode_powers.assign(metrics.mode_powers().begin(), metrics.mode_powers().end());
   if (metrics.has_refinement()) out.refinement = RefinementFromProto(metrics.refinement());
+  if (metrics.has_evaluation()) out.evaluation = EvaluationFromProto(metrics.evaluation());
   return out;
 }
 
@@ -91,6 +99,7 @@ Progress ProgressFromProto(const v1::Session& session) {
   out.positions = CountersFromProto(session.positions());
   out.joined_points = session.joined_points();
   out.active_points = session.active_points();
+  out.held_out_points = session.held_out_points();
   out.empty_frames = session.empty_frames();
   out.frames_without_position = session.frames_without_position();
   out.positions_without_frame = session.positions_without_frame();

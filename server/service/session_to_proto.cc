@@ -36,6 +36,23 @@ v1::RefinementMetrics RefinementToProto(const RefinementFigures& figures) {
   return out;
 }
 
+v1::FitMetrics FitToProto(const FitMetrics& fit) {
+  v1::FitMetrics out;
+  out.set_r_factor(fit.r_factor);
+  out.set_fourier_error(fit.fourier_error);
+  out.set_gaussian(fit.gaussian);
+  out.set_poisson_nll(fit.poisson_nll);
+  return out;
+}
+
+v1::Evaluation EvaluationToProto(const Evaluation& evaluation) {
+  v1::Evaluation out;
+  out.set_iteration(evaluation.iteration);
+  *out.mutable_fit() = FitToProto(evaluation.fit);
+  if (evaluation.held_out) *out.mutable_held_out() = FitToProto(*evaluation.held_out);
+  return out;
+}
+
 v1::IterationMetrics MetricsToProto(const IterationRecord& record) {
   v1::IterationMetrics out;
   out.set_iteration(record.iteration);
@@ -51,15 +68,7 @@ v1::IterationMetrics MetricsToProto(const IterationRecord& record) {
   out.set_coverage(record.coverage);
   out.mutable_mode_powers()->Assign(record.mode_powers.begin(), record.mode_powers.end());
   if (record.refinement) *out.mutable_refinement() = RefinementToProto(*record.refinement);
-  return out;
-}
-
-v1::FitMetrics FitToProto(const FitMetrics& fit) {
-  v1::FitMetrics out;
-  out.set_r_factor(fit.r_factor);
-  out.set_fourier_error(fit.fourier_error);
-  out.set_gaussian(fit.gaussian);
-  out.set_poisson_nll(fit.poisson_nll);
+  if (record.evaluation) *out.mutable_evaluation() = EvaluationToProto(*record.evaluation);
   return out;
 }
 
@@ -91,6 +100,7 @@ void ProgressToProto(const Progress& progress, v1::Session& session) {
   *session.mutable_positions() = CountersToProto(progress.positions);
   session.set_joined_points(progress.joined_points);
   session.set_active_points(progress.active_points);
+  session.set_held_out_points(progress.held_out_points);
   session.set_empty_frames(progress.empty_frames);
   session.set_frames_without_position(progress.frames_without_position);
   session.set_positions_without_frame(progress.positions_without_frame);

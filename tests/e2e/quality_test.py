@@ -65,6 +65,41 @@ class QualityTest(harness.EndToEndTest):
         self.assertAlmostEqual(resolution, pixel / measured["half_bit_of_nyquist"], delta=1e-15)
         self.assertGreater(measured["mean_to_half_nyquist"], 0.5)
 
+    def test_frames_tell_how_well_they_are_explained(self):
+        cxi, npz = self.path("frames.cxi"), self.path("frames.npz")
+        summary = self.run_scan(self.scan, "--hold-out-every", "12", "--out", cxi, "--out", npz)
+        self.assertEqual(summary["held_out_points"], 12)
+        evaluation = summary["metrics"]["evaluation"]
+        self.assertEqual(evaluation["fit"], summary["final_fit"])
+        self.assertLess(evaluation["held_out"]["r_factor"], 2 * evaluation["fit"]["r_factor"])
+        with h5py.File(cxi) as file:
+            ids = file["entry_1/sample_1/geometry_1/frame_id"][()]
+            r_factor = file["entry_1/image_1/frame_r_factor"][()]
+            nll = file["entry_1/image_1/frame_poisson_nll"][()]
+            columns = list(file[f"{PROCESS}/metrics"].attrs["columns"])
+            last = dict(zip(columns, file[f"{PROCESS}/metrics"][-1]))
+        self.assertEqual(len(ids), 132)
+        self.assertNotIn(11, ids % 12)
+        # R-factor of the frame from the result itself.
+        arrays, j = np.load(npz), 20
+        (row, col), side = arrays["pos"][ids[j]], arrays["probe"].shape[-1]
+        y, x = int(np.floor(row)), int(np.floor(col))
+        fy, fx = row - y, col - x
+        q = arrays["obj"][y:y + side + 1, x:x + side + 1]
+        window = ((1 - fy) * ((1 - fx) * q[:-1, :-1] + fx * q[:-1, 1:])
+                  + fy * ((1 - fx) * q[1:, :-1] + fx * q[1:, 1:]))
+        wave = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(arrays["probe"][0] * window))) / side
+        with h5py.File(self.scan) as file:
+            counts = file["entry_1/data_1/data"][ids[j]].astype(float)
+        expected = np.abs(np.abs(wave) - np.sqrt(counts)).sum() / np.sqrt(counts).sum()
+        self.assertAlmostEqual(r_factor[j], expected, delta=1e-4)
+        self.assertAlmostEqual(arrays["frame_r_factor"][ids[j]], r_factor[j], delta=1e-9)
+        self.assertTrue(np.isnan(arrays["frame_r_factor"][11]), "held out")
+        self.assertAlmostEqual(nll.mean(), summary["final_fit"]["poisson_nll"], delta=0.1)
+        self.assertEqual(last["held_out_poisson_nll"], evaluation["held_out"]["poisson_nll"])
+        self.assertIn("quality.held_out_every",
+                      self.refused(2, "run", self.scan, "--hold-out-every", "3")["message"])
+
     def test_two_files_are_compared_as_numpy_does(self):
         paths = [self.path("even.cxi"), self.path("odd.cxi")]
         for first, path in enumerate(paths):

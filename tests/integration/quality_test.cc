@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "client/cpp/client.h"
 #include "tests/integration/server_test.h"
 
 namespace ptychoserve::integration {
@@ -67,6 +68,40 @@ TEST_F(QualityTest, SplitHalvesAreMeasuredBeforeTheSessionCompletes) {
   ASSERT_THAT(snapshot.status, IsOk());
   EXPECT_TRUE(snapshot.value.header.final());
   EXPECT_EQ(snapshot.value.header.iteration(), 15);
+}
+
+TEST_F(QualityTest, HeldOutFramesAreMeasuredWithWhatTheOthersGive) {
+  v1::SessionConfig config = WideScan().Config(15);
+  config.mutable_quality()->set_held_out_every(10);
+  const std::string name = Create(config);
+  EXPECT_EQ(api().Get(name).value.config().quality().held_out_every(), 10u);
+  SendAll(name, WideScan());
+  const v1::Session session = api().AwaitEnd(name).value;
+  EXPECT_EQ(session.active_points(), 90);
+  EXPECT_EQ(session.held_out_points(), 10);
+  EXPECT_FALSE(session.partial());
+  const v1::Evaluation& evaluation = session.metrics().evaluation();
+  EXPECT_EQ(evaluation.iteration(), 15);
+  EXPECT_EQ(evaluation.fit().poisson_nll(), session.final_fit().poisson_nll());
+  EXPECT_GT(evaluation.held_out().r_factor(), 0);
+  EXPECT_GT(evaluation.held_out().poisson_nll(), evaluation.fit().poisson_nll());
+
+  v1::SnapshotSelection all;
+  all.add_arrays(v1::ARRAY_KIND_POINTS);
+  all.add_arrays(v1::ARRAY_KIND_HISTORY);
+  const auto client = client::Client::Connect(server().address());
+  ASSERT_TRUE(client.ok()) << client.status();
+  const auto snapshot = (*client)->GetSnapshot(name, all);
+  ASSERT_TRUE(snapshot.ok()) << snapshot.status();
+  ASSERT_EQ(snapshot->points.size(), 90u);
+  double mean = 0;
+  for (const client::SnapshotPoint& point : snapshot->points) {
+    EXPECT_NE(point.frame_id % 10, 9);
+    EXPECT_GT(point.r_factor, 0);
+    mean += point.poisson_nll / 90;
+  }
+  EXPECT_NEAR(mean / session.final_fit().poisson_nll(), 1, 0.1);
+  EXPECT_EQ(snapshot->history.values.back(), evaluation.held_out().poisson_nll());
 }
 
 TEST_F(QualityTest, SessionsThatDoNotAskHaveNone) {

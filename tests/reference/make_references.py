@@ -63,7 +63,7 @@ def save(folder, **arrays):
 
 def save_problem(folder, problem):
     save(folder, frames=problem.frames, windows=problem.windows, probe=problem.probe,
-         object=problem.obj, fit=problem.fit(), coverage=problem.coverage(),
+         object=problem.obj, fit=problem.fit(), frame_fits=problem.frame_fits(), coverage=problem.coverage(),
          waves=[problem.wave(j) for j in range(len(problem))])
 
 

@@ -69,18 +69,24 @@ class Problem:
             relative.append((e ** 2).sum() / self.counts[j].sum())
         return absolute / self.amplitude[::stride].sum(), np.sqrt(np.mean(relative))
 
+    def frame_fit(self, j):
+        """Of one frame: sums of |error|, amplitude, error^2, Poisson excess; pixels, non-zero ones."""
+        good = self.trusted[j]
+        model = self.intensity(j)[good]
+        data = self.counts[j][good]
+        error = np.abs(np.sqrt(model) - np.sqrt(data))
+        log = np.where(data > 0, np.log(model + 1e-6), 0.0)
+        log_data = np.log(np.where(data > 0, data, 1.0))
+        excess = ((model + 1e-6 - data * log) - (data - data * log_data)).sum()
+        return np.array([error.sum(), np.sqrt(data).sum(), (error ** 2).sum(), excess, data.size,
+                         (data > 0).sum()])
+
+    def frame_fits(self):
+        """R-factor and Poisson excess per half count pixel of each frame by itself."""
+        fits = np.array([self.frame_fit(j) for j in range(len(self))])
+        return np.stack([fits[:, 0] / fits[:, 1], fits[:, 3] / (0.5 * fits[:, 5])], 1)
+
     def fit(self):
         """R-factor, Fourier error, mean squared amplitude error, Poisson excess per half count pixel."""
-        gauss = nll = 0.0
-        pixels = nonzero = 0
-        for j in range(len(self)):
-            good = self.trusted[j]
-            model = self.intensity(j)[good]
-            data = self.counts[j][good]
-            gauss += ((np.sqrt(model) - np.sqrt(data)) ** 2).sum()
-            log = np.where(data > 0, np.log(model + 1e-6), 0.0)
-            log_data = np.log(np.where(data > 0, data, 1.0))
-            nll += ((model + 1e-6 - data * log) - (data - data * log_data)).sum()
-            pixels += data.size
-            nonzero += (data > 0).sum()
-        return (*self.errors(), gauss / pixels, nll / (0.5 * nonzero))
+        _, _, squared, excess, pixels, nonzero = sum(self.frame_fit(j) for j in range(len(self)))
+        return (*self.errors(), squared / pixels, excess / (0.5 * nonzero))

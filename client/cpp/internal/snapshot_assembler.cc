@@ -16,7 +16,7 @@ namespace {
 constexpr std::int64_t kMaxArrayBytes = std::int64_t{1} << 33;
 // Announced sizes are believed only so far before the bytes arrive.
 constexpr std::int64_t kMaxReserveBytes = std::int64_t{1} << 26;
-constexpr int kPointColumns = 6;
+constexpr int kPointColumns = 8;
 
 std::int64_t ElementBytes(v1::ArrayInfo::Element element) {
   switch (element) {
@@ -147,8 +147,8 @@ absl::Status SnapshotAssembler::Store(const v1::ArrayInfo& info, const std::vect
       const SnapshotArray<double> rows = Convert<double>(info, bytes);
       for (std::size_t k = 0; k < rows.values.size(); k += kPointColumns) {
         const double* const row = &rows.values[k];
-        snapshot_->points.push_back(
-            {static_cast<std::int64_t>(row[0]), row[1], row[2], row[3], row[4], row[5]});
+        snapshot_->points.push_back({static_cast<std::int64_t>(row[0]), row[1], row[2], row[3],
+                                     row[4], row[5], row[6], row[7]});
       }
       return absl::OkStatus();
     }

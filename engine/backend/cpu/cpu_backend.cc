@@ -242,6 +242,21 @@ absl::Status CpuBackend<Real>::Shift(int rows, int cols) {
   return absl::OkStatus();
 }
 
+template <typename Real>
+absl::Status CpuBackend<Real>::Rescale(double factor) {
+  PS_RETURN_IF_ERROR(CheckFactor(factor));
+  const auto scale = [](Complex* image, std::int64_t pixels, double by) {
+    for (std::int64_t i = 0; i < pixels; ++i) image[i] *= static_cast<Real>(by);
+  };
+  scale(probe_.data(), probe_pixels_, factor);
+  scale(object_.data(), canvas_.shape.pixels(), 1 / factor);
+  if (momentum_iterations_.has_value()) {
+    scale(other_probe_.data(), probe_pixels_, factor);
+    scale(other_object_.data(), canvas_.shape.pixels(), 1 / factor);
+  }
+  return absl::OkStatus();
+}
+
 // --- Frames and points -----------------------------------------------------------------------
 
 template <typename Real>
@@ -445,6 +460,7 @@ absl::StatusOr<IterationMetrics> CpuBackend<Real>::Iterate(const AlgorithmConfig
     metrics = Epie(std::get<EpieConfig>(algorithm), options);
   }
   metrics.finite = StateIsFinite();
+  for (const Complex& p : probe()) metrics.probe_power += std::norm(Complex128(p));
   return metrics;
 }
 

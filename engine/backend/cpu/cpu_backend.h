@@ -56,9 +56,10 @@ class CpuBackend final : public Backend {
   absl::Status SetActivePoints(std::span<const PointWindow> points) override;
   absl::Status ClearObject(const Region& region) override;
   absl::Status Shift(int rows, int cols) override;
+  absl::Status Rescale(double factor) override;
   absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
                                            const IterationOptions& options) override;
-  absl::StatusOr<FitMetrics> Evaluate() override;
+  absl::StatusOr<std::vector<FrameFit>> Evaluate(std::span<const PointWindow> points) override;
   absl::StatusOr<std::vector<RefinementSums>> Refine(double background_step) override;
   absl::StatusOr<FloatImage> ReadBackground() override;
   absl::Status SetBackground(const FloatImage& background) override;
@@ -175,6 +176,7 @@ class CpuBackend final : public Backend {
   void MoveBackground(double step);
   // Σ | |Ψ| - √I | and its square over the trusted pixels; `intensity` is that of the model.
   FrameErrors AmplitudeErrors(const Real* intensity, const Real* counts) const;
+  FrameFit FitOfFrame(const Real* intensity, const Real* counts) const;
   // Fills in the fit of every `stride`-th active point, in `errors_`.
   void MeasureFit(int stride);
   int fit_stride() const { return FitSampleStride(point_count()); }

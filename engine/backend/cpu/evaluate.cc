@@ -1,29 +1,19 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
+#include <span>
 #include <vector>
 
 #include "engine/algorithms/measurement.h"
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/cpu/lane_sums.h"
+#include "engine/backend/input_checks.h"
+#include "engine/base/status_macros.h"
 
 // How well object and probe explain the data.
 
 namespace ptychoserve {
-namespace {
-
-// Keeps the logarithm finite where the model is dark.
-constexpr double kDarkCounts = 1e-6;
-
-// Poisson negative log-likelihood of `counts` above its smallest possible value.
-double PoissonExcess(double counts, double intensity) {
-  const double model = intensity + kDarkCounts;
-  const double fit = counts > 0 ? counts * std::log(counts / model) : 0;
-  return model - counts + fit;
-}
-
-}  // namespace
-
 template <typename Real>
 auto CpuBackend<Real>::AmplitudeErrors(const Real* intensity, const Real* counts) const
     -> FrameErrors {
@@ -77,45 +67,38 @@ double CpuBackend<Real>::FourierError(int stride) const {
 }
 
 template <typename Real>
-absl::StatusOr<FitMetrics> CpuBackend<Real>::Evaluate() {
-  struct FrameFit {
-    double poisson = 0;
-    std::int64_t trusted = 0;
-    std::int64_t nonzero = 0;
-  };
-  std::vector<FrameFit> fits(points_.size());
-  pool_.ParallelFor(point_count(), [&](std::int64_t index, int worker) {
-    const Workspace work = workspace(worker);
-    LoadCounts(points_[index].slot, work.counts);
-    ModelWaves(points_[index], work.first);
-    Transform(points_[index], work.first, work.intensity);
-    errors_[index] = AmplitudeErrors(work.intensity, work.counts);
-    FrameFit fit;
-    for (std::int64_t i = 0; i < frame_pixels_; ++i) {
-      if (!IsTrusted(work.counts[i])) continue;
-      fit.poisson += PoissonExcess(work.counts[i], work.intensity[i]);
-      fit.trusted += 1;
-      fit.nonzero += work.counts[i] > 0 ? 1 : 0;
-    }
-    fits[index] = fit;
-  });
+FrameFit CpuBackend<Real>::FitOfFrame(const Real* intensity, const Real* counts) const {
+  FrameFit fit;
+  for (std::int64_t i = 0; i < frame_pixels_; ++i) {
+    if (!IsTrusted(counts[i])) continue;
+    const double measured = counts[i], expected = intensity[i];
+    const double error = AmplitudeError(measured, std::sqrt(expected));
+    fit.abs_deviation += error;
+    fit.amplitude += std::sqrt(measured);
+    fit.squared_deviation += error * error;
+    fit.counts += measured;
+    fit.trusted += 1;
+    fit.non_zero += measured > 0 ? 1 : 0;
+    fit.excess += PoissonExcess(measured, expected);
+  }
+  return fit;
+}
 
-  FrameFit total;
-  double squared = 0;
-  for (int i = 0; i < point_count(); ++i) {
-    total.poisson += fits[i].poisson;
-    total.trusted += fits[i].trusted;
-    total.nonzero += fits[i].nonzero;
-    squared += errors_[i].squared;
-  }
-  FitMetrics metrics;
-  metrics.r_factor = RFactor(/*stride=*/1);
-  metrics.fourier_error = FourierError(/*stride=*/1);
-  if (total.trusted > 0) metrics.gaussian = squared / static_cast<double>(total.trusted);
-  if (total.nonzero > 0) {
-    metrics.poisson_nll = total.poisson / (0.5 * static_cast<double>(total.nonzero));
-  }
-  return metrics;
+template <typename Real>
+absl::StatusOr<std::vector<FrameFit>> CpuBackend<Real>::Evaluate(
+    std::span<const PointWindow> points) {
+  PS_RETURN_IF_ERROR(CheckToEvaluate(points, config_, canvas_));
+  for (const PointWindow& point : points) PS_RETURN_IF_ERROR(CheckLoaded(point.slot));
+  std::vector<FrameFit> fits(points.size());
+  pool_.ParallelFor(std::ssize(points), [&](std::int64_t index, int worker) {
+    const auto j = static_cast<std::size_t>(index);
+    const Workspace work = workspace(worker);
+    LoadCounts(points[j].slot, work.counts);
+    ModelWaves(points[j], work.first);
+    Transform(points[j], work.first, work.intensity);
+    fits[j] = FitOfFrame(work.intensity, work.counts);
+  });
+  return fits;
 }
 
 #define PS_INSTANTIATE_(Real)                                                                   \
@@ -123,7 +106,9 @@ absl::StatusOr<FitMetrics> CpuBackend<Real>::Evaluate() {
   template void CpuBackend<Real>::MeasureFit(int);                                              \
   template double CpuBackend<Real>::RFactor(int) const;                                         \
   template double CpuBackend<Real>::FourierError(int) const;                                    \
-  template absl::StatusOr<FitMetrics> CpuBackend<Real>::Evaluate();
+  template FrameFit CpuBackend<Real>::FitOfFrame(const Real*, const Real*) const;               \
+  template absl::StatusOr<std::vector<FrameFit>> CpuBackend<Real>::Evaluate(                    \
+      std::span<const PointWindow>);
 PS_INSTANTIATE_(float)
 PS_INSTANTIATE_(double)
 #undef PS_INSTANTIATE_

@@ -65,6 +65,13 @@ __global__ void __launch_bounds__(kThreads)
   args.out[pixel] = static_cast<float>(sum / args.count);
 }
 
+__global__ void __launch_bounds__(kThreads) ScaleKernel(ScaleArgs args) {
+  const std::int64_t pixel = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (pixel >= args.pixels) return;
+  const float2 value = args.image[pixel];
+  args.image[pixel] = {args.factor * value.x, args.factor * value.y};
+}
+
 }  // namespace
 
 void LaunchMoveObject(const MoveObjectArgs& args, cudaStream_t stream) {
@@ -82,6 +89,10 @@ void LaunchRoll(const RollArgs& args, cudaStream_t stream) {
                   args.count < kMaxGridRows ? args.count : kMaxGridRows);
   const auto kernel = args.half ? RollKernel<__half2> : RollKernel<float2>;
   kernel<<<grid, kThreads, 0, stream>>>(args);
+}
+
+void LaunchScale(const ScaleArgs& args, cudaStream_t stream) {
+  ScaleKernel<<<BlocksFor(args.pixels), kThreads, 0, stream>>>(args);
 }
 
 void LaunchMeanAmplitude(const MeanAmplitudeArgs& args, cudaStream_t stream) {

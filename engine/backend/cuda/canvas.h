@@ -44,6 +44,13 @@ struct RollArgs {
 // Rolls images cyclically: out(r, c) = in(r - shift_rows, c - shift_cols).
 void LaunchRoll(const RollArgs& args, cudaStream_t stream);
 
+struct ScaleArgs {
+  float2* image;  // [pixels]
+  std::int64_t pixels;
+  float factor;
+};
+void LaunchScale(const ScaleArgs& args, cudaStream_t stream);
+
 struct MeanAmplitudeArgs {
   FrameSlots frames;
   const std::int32_t* slots;  // [count]

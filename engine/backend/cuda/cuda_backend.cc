@@ -4,6 +4,7 @@
 #include <cmath>
 #include <complex>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -99,8 +100,10 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(epie_points_, DeviceBuffer<DevicePoint>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(epie_maxima_, DeviceBuffer<EpieMaxima>::Create(plan_.points + 1));
   PS_ASSIGN_OR_RETURN(fit_sums_, DeviceBuffer<FitSums>::Create(plan_.fit_sums));
-  PS_ASSIGN_OR_RETURN(likelihood_sums_, DeviceBuffer<LikelihoodSums>::Create(plan_.fit_sums));
-  PS_ASSIGN_OR_RETURN(deviations_, DeviceBuffer<double>::Create(plan_.deviation_sums));
+  PS_ASSIGN_OR_RETURN(evaluated_points_, DeviceBuffer<DevicePoint>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(frame_fits_, DeviceBuffer<FrameFit>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(frame_fit_partials_, DeviceBuffer<FrameFit>::Create(plan_.chunk_pieces));
+  PS_ASSIGN_OR_RETURN(deviations_, DeviceBuffer<double>::Create(plan_.chunk_pieces));
   PS_ASSIGN_OR_RETURN(figures_, DeviceBuffer<FrameFigures>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(kept_deviation_, DeviceBuffer<float>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(probe_power_, DeviceBuffer<float>::Create(plan_.probe_power));
@@ -267,6 +270,22 @@ absl::Status CudaBackend::Shift(int rows, int cols) {
     back.shift_rows = back.shift_cols = 0;
     LaunchRoll(back, stream_.get());
   }
+  return CheckLaunches();
+}
+
+absl::Status CudaBackend::Rescale(double factor) {
+  PS_RETURN_IF_ERROR(CheckFactor(factor));
+  PS_RETURN_IF_ERROR(UseDevice());
+  const auto scale = [this](DeviceBuffer<float2>& image, std::int64_t pixels, double by) {
+    if (pixels > 0) LaunchScale({image.data(), pixels, static_cast<float>(by)}, stream_.get());
+  };
+  scale(probe_, plan_.probe, factor);
+  scale(object_, canvas_pixels(), 1 / factor);
+  if (has_momentum_) {
+    scale(other_probe_, plan_.probe, factor);
+    scale(previous_object_, canvas_pixels(), 1 / factor);
+  }
+  coverage_valid_ = false;
   return CheckLaunches();
 }
 
@@ -478,6 +497,31 @@ absl::StatusOr<Readback> CudaBackend::CollectSnapshot(Region canvas) {
   result.coverage.data.assign(coverage, coverage + canvas.shape.pixels());
   snapshot_under_way_ = false;
   return result;
+}
+
+absl::StatusOr<std::vector<FrameFit>> CudaBackend::Evaluate(std::span<const PointWindow> points) {
+  PS_RETURN_IF_ERROR(CheckToEvaluate(points, config_, canvas_));
+  PS_RETURN_IF_ERROR(UseDevice());
+  PS_RETURN_IF_ERROR(AwaitFrames(points, [](const PointWindow& point) { return point.slot; }));
+  std::vector<FrameFit> fits(points.size());
+  if (points.empty()) return fits;
+  std::vector<DevicePoint> uploaded;
+  std::ranges::transform(points, std::back_inserter(uploaded), DevicePointOf);
+  const int count = static_cast<int>(points.size());
+  PS_RETURN_IF_ERROR(
+      stream_.Copy(evaluated_points_.data(), uploaded.data(), count, cudaMemcpyHostToDevice));
+  for (int first = 0; first < count; first += plan_.chunk) {
+    Batch batch = BatchOf(0, std::min(plan_.chunk, count - first));
+    batch.points = evaluated_points_.data() + first;
+    PS_RETURN_IF_ERROR(ModelWaves(batch));
+    LaunchFrameFit({batch, frame_slots(), work_.data(), frame_fit_partials_.data(),
+                    frame_fits_.data() + first},
+                   stream_.get());
+  }
+  PS_RETURN_IF_ERROR(CheckLaunches());
+  PS_RETURN_IF_ERROR(stream_.Copy(fits.data(), frame_fits_.data(), count, cudaMemcpyDeviceToHost));
+  PS_RETURN_IF_ERROR(stream_.Synchronise());
+  return fits;
 }
 
 absl::StatusOr<ComplexStack> CudaBackend::ReadProbe() {

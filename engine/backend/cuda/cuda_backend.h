@@ -69,9 +69,10 @@ class CudaBackend final : public Backend {
   absl::Status SetActivePoints(std::span<const PointWindow> points) override;
   absl::Status ClearObject(const Region& region) override;
   absl::Status Shift(int rows, int cols) override;
+  absl::Status Rescale(double factor) override;
   absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
                                            const IterationOptions& options) override;
-  absl::StatusOr<FitMetrics> Evaluate() override;
+  absl::StatusOr<std::vector<FrameFit>> Evaluate(std::span<const PointWindow> points) override;
   absl::StatusOr<std::vector<RefinementSums>> Refine(double background_step) override;
   absl::StatusOr<FloatImage> ReadBackground() override;
   absl::Status SetBackground(const FloatImage& background) override;
@@ -229,19 +230,21 @@ class CudaBackend final : public Backend {
   DeviceBuffer<float2> previous_object_;  // [canvas]; before an iteration of ePIE, or velocities.
   DeviceBuffer<float2> object_sum_;       // [canvas]; Σ conj(P_m) ψ_m, the object while it moves.
   DeviceBuffer<float> object_weights_;    // [canvas]; Σ |P_m|²
-  DeviceBuffer<float> max_object_weight_;         // [1]
-  DeviceBuffer<DevicePoint> device_points_;       // [capacity], of which the active ones are set.
-  DeviceBuffer<std::int32_t> indices_;            // [capacity]
-  DeviceBuffer<DevicePoint> epie_points_;         // [capacity], batch after batch.
-  DeviceBuffer<EpieMaxima> epie_maxima_;          // [capacity + 1], by batch.
-  DeviceBuffer<FitSums> fit_sums_;                // [capacity, pieces]
-  DeviceBuffer<LikelihoodSums> likelihood_sums_;  // [capacity, pieces]
-  DeviceBuffer<double> deviations_;               // [chunk, pieces]
-  DeviceBuffer<FrameFigures> figures_;            // [capacity]
-  DeviceBuffer<float> kept_deviation_;            // [capacity], of the difference map.
-  DeviceBuffer<float> probe_power_;               // See coverage.h.
-  DeviceBuffer<DevicePoint> sample_points_;       // [kFitSamplePoints]
-  DeviceBuffer<FitSums> sample_sums_;             // [kFitSamplePoints, pieces]
+  DeviceBuffer<float> max_object_weight_;       // [1]
+  DeviceBuffer<DevicePoint> device_points_;     // [capacity], of which the active ones are set.
+  DeviceBuffer<std::int32_t> indices_;          // [capacity]
+  DeviceBuffer<DevicePoint> epie_points_;       // [capacity], batch after batch.
+  DeviceBuffer<EpieMaxima> epie_maxima_;        // [capacity + 1], by batch.
+  DeviceBuffer<FitSums> fit_sums_;              // [capacity, pieces]
+  DeviceBuffer<DevicePoint> evaluated_points_;  // [capacity]
+  DeviceBuffer<FrameFit> frame_fits_;           // [capacity]
+  DeviceBuffer<FrameFit> frame_fit_partials_;   // [chunk, pieces]
+  DeviceBuffer<double> deviations_;             // [chunk, pieces]
+  DeviceBuffer<FrameFigures> figures_;          // [capacity]
+  DeviceBuffer<float> kept_deviation_;          // [capacity], of the difference map.
+  DeviceBuffer<float> probe_power_;             // See coverage.h.
+  DeviceBuffer<DevicePoint> sample_points_;     // [kFitSamplePoints]
+  DeviceBuffer<FitSums> sample_sums_;           // [kFitSamplePoints, pieces]
   DeviceBuffer<FitPartial> fit_partials_;
   DeviceBuffer<FitPartial> sample_partials_;
   DeviceBuffer<ChangeSums> change_partials_;

@@ -72,13 +72,6 @@ struct ExitWaves {
   const FrameFigures* figures;  // [capacity]; for half precision.
 };
 
-// Further sums of an evaluation.
-struct LikelihoodSums {
-  double trusted;   // Pixels.
-  double non_zero;  // Trusted pixels with counts.
-  double excess;    // Poisson NLL of the model less that of the data.
-};
-
 struct ChangeSums {
   double squared_change;  // Σ |new - old|²
   double squared_norm;    // Σ |new|²
@@ -94,7 +87,6 @@ struct MomentumProgress {
 // What the kernels of one iteration tell each other and, at its end, the host.
 struct IterationState {
   FitSums fit;
-  LikelihoodSums likelihood;
   double squared_errors;  // Σ over frames with counts of Σ (|Ψ| - √I)² / Σ I.
   double lit_frames;      // Frames with counts.
   double step;            // Newton step of the gradient.

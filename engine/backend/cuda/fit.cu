@@ -5,46 +5,70 @@
 namespace ptychoserve::cuda {
 namespace {
 
-// Added to the model's intensity so that its logarithm is finite.
-constexpr double kIntensityFloor = 1e-6;
-
-// Negative log-likelihood of `counts` under Poisson statistics with that mean, less the one of
-// a perfect model.
-__device__ double PoissonExcess(double counts, double mean) {
-  const double model = mean + kIntensityFloor;
-  if (counts <= 0) return model;
-  return model - counts - counts * log(model / counts);
-}
-
-template <typename Pixel, bool kLikelihood, bool kSingle>
-__global__ void __launch_bounds__(kThreads) FitKernel(FitArgs args, const Pixel* frames) {
+// Calls fn(counts, expected counts) for this thread's trusted pixels of this block's piece.
+template <bool kSingle, typename Pixel, typename Fn>
+__device__ void ForEachTrusted(const Batch& batch, const float2* all_waves, const Pixel* all_frames,
+                               Fn fn) {
   const int j = blockIdx.y;
-  const Pixel* frame = FrameOf(args.batch, frames, j);
-  const int pixels = args.batch.rows * args.batch.cols;
-  const int modes = kSingle ? 1 : args.batch.modes;
-  const float2* waves = args.waves + static_cast<std::int64_t>(j) * modes * pixels;
-  FitSums sums{};
-  LikelihoodSums likelihood{};
-  ForEachPixelOfPiece(args.batch, [&](int pixel) {
+  const Pixel* frame = FrameOf(batch, all_frames, j);
+  const int pixels = batch.rows * batch.cols;
+  const int modes = kSingle ? 1 : batch.modes;
+  const float2* waves = all_waves + static_cast<std::int64_t>(j) * modes * pixels;
+  ForEachPixelOfPiece(batch, [&](int pixel) {
     const float counts = CountsOf(frame[pixel]);
     if (!IsTrusted(counts)) return;
     const float2* const wave = waves + pixel;
-    const float intensity =
-        ExpectedCounts<kSingle>(args.batch, j, pixel, *wave, wave, pixels, modes);
-    AddFit(counts, sqrtf(intensity), sums);
-    if constexpr (kLikelihood) {
-      likelihood.trusted += 1;
-      likelihood.non_zero += counts > 0;
-      likelihood.excess += PoissonExcess(counts, intensity);
-    }
+    fn(counts, ExpectedCounts<kSingle>(batch, j, pixel, *wave, wave, pixels, modes));
   });
-  const std::int64_t piece = static_cast<std::int64_t>(j) * gridDim.x + blockIdx.x;
-  StoreBlockSum(sums, &args.fit[piece]);
-  if constexpr (kLikelihood) {
-    double v[] = {likelihood.trusted, likelihood.non_zero, likelihood.excess};
-    BlockSums(v);
-    if (threadIdx.x == 0) args.likelihood[piece] = {v[0], v[1], v[2]};
+}
+
+__device__ std::int64_t PieceNumber() {
+  return static_cast<std::int64_t>(blockIdx.y) * gridDim.x + blockIdx.x;
+}
+
+template <typename Pixel, bool kSingle>
+__global__ void __launch_bounds__(kThreads) FitKernel(FitArgs args, const Pixel* frames) {
+  FitSums sums{};
+  ForEachTrusted<kSingle>(args.batch, args.waves, frames, [&](float counts, float expected) {
+    AddFit(counts, sqrtf(expected), sums);
+  });
+  StoreBlockSum(sums, &args.fit[PieceNumber()]);
+}
+
+template <typename Pixel, bool kSingle>
+__global__ void __launch_bounds__(kThreads) FrameFitKernel(FrameFitArgs args, const Pixel* frames) {
+  FitSums sums{};
+  double trusted = 0, non_zero = 0, excess = 0;
+  ForEachTrusted<kSingle>(args.batch, args.waves, frames, [&](float counts, float expected) {
+    AddFit(counts, sqrtf(expected), sums);
+    trusted += 1;
+    non_zero += counts > 0;
+    excess += PoissonExcess(counts, expected);
+  });
+  double v[] = {sums.abs_deviation, sums.amplitude, sums.squared_deviation, sums.intensity, trusted,
+                non_zero,           excess};
+  BlockSums(v);
+  if (threadIdx.x == 0) {
+    args.partials[PieceNumber()] = {v[0], v[1], v[2], v[3], v[4], v[5], v[6]};
   }
+}
+
+// One thread per frame.
+__global__ void __launch_bounds__(kThreads) AddPiecesKernel(FrameFitArgs args, int pieces) {
+  const int j = blockIdx.x * kThreads + threadIdx.x;
+  if (j >= args.batch.count) return;
+  FrameFit sum{};
+  for (int piece = 0; piece < pieces; ++piece) {
+    const FrameFit& part = args.partials[static_cast<std::int64_t>(j) * pieces + piece];
+    sum.abs_deviation += part.abs_deviation;
+    sum.amplitude += part.amplitude;
+    sum.squared_deviation += part.squared_deviation;
+    sum.counts += part.counts;
+    sum.trusted += part.trusted;
+    sum.non_zero += part.non_zero;
+    sum.excess += part.excess;
+  }
+  args.fits[j] = sum;
 }
 
 __device__ void Add(const FitSums& from, FitSums& to) {
@@ -56,21 +80,13 @@ __device__ void Add(const FitSums& from, FitSums& to) {
   to.step_denominator += from.step_denominator;
 }
 
-__device__ void Add(const LikelihoodSums& from, LikelihoodSums& to) {
-  to.trusted += from.trusted;
-  to.non_zero += from.non_zero;
-  to.excess += from.excess;
-}
-
 __device__ void StoreBlockSum(const FitPartial& sums, FitPartial* result) {
   StoreBlockSum(sums.fit, &result->fit);
-  double v[] = {sums.likelihood.trusted, sums.likelihood.non_zero, sums.likelihood.excess,
-                sums.squared_errors, sums.lit_frames};
+  double v[] = {sums.squared_errors, sums.lit_frames};
   BlockSums(v);
   if (threadIdx.x == 0) {
-    result->likelihood = {v[0], v[1], v[2]};
-    result->squared_errors = v[3];
-    result->lit_frames = v[4];
+    result->squared_errors = v[0];
+    result->lit_frames = v[1];
   }
 }
 
@@ -81,9 +97,7 @@ __global__ void __launch_bounds__(kThreads) ReduceFitKernel(ReduceFitArgs args) 
     const bool counts = j % args.stride == 0;
     FitSums frame{};
     for (int piece = 0; piece < args.pieces; ++piece) {
-      const std::int64_t at = static_cast<std::int64_t>(j) * args.pieces + piece;
-      Add(args.fit[at], frame);
-      if (args.what == ReducedSums::kLikelihood) Add(args.likelihood[at], mine.likelihood);
+      Add(args.fit[static_cast<std::int64_t>(j) * args.pieces + piece], frame);
     }
     if (!counts)
       frame = {.step_numerator = frame.step_numerator, .step_denominator = frame.step_denominator};
@@ -110,7 +124,6 @@ __global__ void __launch_bounds__(kThreads) FinishFitKernel(ReduceFitArgs args) 
     state.squared_errors = sum.squared_errors;
     state.lit_frames = sum.lit_frames;
   }
-  if (args.what == ReducedSums::kLikelihood) state.likelihood = sum.likelihood;
   if (args.what == ReducedSums::kStep || args.what == ReducedSums::kFitAndStep) {
     state.step = sum.fit.step_denominator > 0
                      ? args.step_scale * sum.fit.step_numerator / sum.fit.step_denominator
@@ -123,15 +136,22 @@ __global__ void __launch_bounds__(kThreads) FinishFitKernel(ReduceFitArgs args) 
 void LaunchFit(const FitArgs& args, cudaStream_t stream) {
   DispatchPixels(args.frames, [&](const auto* pixels) {
     using Pixel = std::remove_cvref_t<decltype(*pixels)>;
-    const dim3 grid = PieceGrid(args.batch);
     DispatchModes(args.batch.modes, [&](auto single) {
-      if (args.likelihood != nullptr) {
-        FitKernel<Pixel, true, single><<<grid, kThreads, 0, stream>>>(args, pixels);
-      } else {
-        FitKernel<Pixel, false, single><<<grid, kThreads, 0, stream>>>(args, pixels);
-      }
+      FitKernel<Pixel, single><<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
     });
   });
+}
+
+void LaunchFrameFit(const FrameFitArgs& args, cudaStream_t stream) {
+  const dim3 grid = PieceGrid(args.batch);
+  DispatchPixels(args.frames, [&](const auto* pixels) {
+    using Pixel = std::remove_cvref_t<decltype(*pixels)>;
+    DispatchModes(args.batch.modes, [&](auto single) {
+      FrameFitKernel<Pixel, single><<<grid, kThreads, 0, stream>>>(args, pixels);
+    });
+  });
+  AddPiecesKernel<<<BlocksFor(args.batch.count), kThreads, 0, stream>>>(args,
+                                                                        static_cast<int>(grid.x));
 }
 
 void LaunchReduceFit(const ReduceFitArgs& args, cudaStream_t stream) {

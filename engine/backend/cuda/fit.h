@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include "engine/backend/cuda/device_types.h"
+#include "engine/quality/frame_fit.h"
 
 // How well predicted waves in the detector plane agree with the measured frames. All sums are
 // taken in double precision and in a fixed order. Launchers enqueue on `stream`; errors show in
@@ -13,11 +14,20 @@ namespace ptychoserve::cuda {
 struct FitArgs {
   Batch batch;
   FrameSlots frames;
-  const float2* waves;         // Ψ [batch.count, modes, rows, cols]
-  FitSums* fit;                // Out: [batch.count, pieces]
-  LikelihoodSums* likelihood;  // Out: [batch.count, pieces]; null when not wanted.
+  const float2* waves;  // Ψ [batch.count, modes, rows, cols]
+  FitSums* fit;         // Out: [batch.count, pieces]
 };
 void LaunchFit(const FitArgs& args, cudaStream_t stream);
+
+// Everything there is to know of each frame's fit.
+struct FrameFitArgs {
+  Batch batch;
+  FrameSlots frames;
+  const float2* waves;  // Ψ [batch.count, modes, rows, cols]
+  FrameFit* partials;   // Scratch [batch.count, pieces]
+  FrameFit* fits;       // Out: [batch.count]
+};
+void LaunchFrameFit(const FrameFitArgs& args, cudaStream_t stream);
 
 // Blocks of the first stage of LaunchReduceFit.
 inline constexpr int kFitBlocks = 128;
@@ -25,7 +35,6 @@ inline constexpr int kFitBlocks = 128;
 // Sums of one block of the first stage.
 struct FitPartial {
   FitSums fit;
-  LikelihoodSums likelihood;
   double squared_errors;
   double lit_frames;
 };
@@ -35,13 +44,11 @@ enum class ReducedSums {
   kFit,   // fit but for the step's sums, squared_errors, lit_frames.
   kStep,  // step and its sums.
   kFitAndStep,
-  kLikelihood,  // Those of kFit, and likelihood.
 };
 
 struct ReduceFitArgs {
   ReducedSums what;
-  const FitSums* fit;                // [points, pieces]
-  const LikelihoodSums* likelihood;  // [points, pieces]; of kLikelihood.
+  const FitSums* fit;  // [points, pieces]
   int points;
   int pieces;
   int stride;            // Every so many-th point counts for the fit; the step is of all points.

@@ -113,6 +113,7 @@ absl::StatusOr<IterationMetrics> CudaBackend::Iterate(const AlgorithmConfig& alg
   metrics.fourier_error = FourierError(state);
   metrics.object_change = RelativeChange(state.object);
   metrics.probe_change = RelativeChange(state.probe);
+  metrics.probe_power = state.probe.squared_norm;
   metrics.step = state.step;
   metrics.finite = state.non_finite == 0;
   return metrics;
@@ -155,7 +156,6 @@ absl::Status CudaBackend::ModelWaves(const Batch& batch) {
 void CudaBackend::ReduceFit(ReducedSums what, int pieces, int stride, double step_scale) {
   LaunchReduceFit({.what = what,
                    .fit = fit_sums_.data(),
-                   .likelihood = likelihood_sums_.data(),
                    .points = point_count(),
                    .pieces = pieces,
                    .stride = stride,
@@ -183,13 +183,12 @@ absl::Status CudaBackend::FitSample(const Stream& stream) {
       batch.count = std::min(plan_.chunk, sample.count - first);
       PS_RETURN_IF_ERROR(ModelWaves(batch));
       LaunchFit({batch, frame_slots(), work_.data(),
-                 sample_sums_.data() + std::int64_t{first} * plan_.pieces, nullptr},
+                 sample_sums_.data() + std::int64_t{first} * plan_.pieces},
                 stream.get());
     }
   }
   LaunchReduceFit({.what = ReducedSums::kFit,
                    .fit = sample_sums_.data(),
-                   .likelihood = nullptr,
                    .points = sample.count,
                    .pieces = passes_.has_value() ? 1 : plan_.pieces,
                    .stride = 1,
@@ -458,27 +457,6 @@ absl::Status CudaBackend::OrderedMlGradient(const MlGradientConfig& config,
     }
     return absl::OkStatus();
   });
-}
-
-absl::StatusOr<FitMetrics> CudaBackend::Evaluate() {
-  PS_RETURN_IF_ERROR(UseDevice());
-  PS_RETURN_IF_ERROR(stream_.Clear(state_, 1));
-  const auto step = [&](const Batch& batch, int first) -> absl::Status {
-    PS_RETURN_IF_ERROR(ModelWaves(batch));
-    LaunchFit({batch, frame_slots(), work_.data(), FitSumsOf(first),
-               likelihood_sums_.data() + std::int64_t{first} * plan_.pieces},
-              stream_.get());
-    return absl::OkStatus();
-  };
-  PS_RETURN_IF_ERROR(ForEachChunk(step));
-  ReduceFit(ReducedSums::kLikelihood, plan_.pieces, /*stride=*/1, /*step_scale=*/0);
-  PS_ASSIGN_OR_RETURN(const IterationState state, ReadState());
-  FitMetrics metrics;
-  metrics.r_factor = RFactor(state);
-  metrics.fourier_error = FourierError(state);
-  metrics.gaussian = Ratio(state.fit.squared_deviation, state.likelihood.trusted);
-  metrics.poisson_nll = Ratio(state.likelihood.excess, 0.5 * state.likelihood.non_zero);
-  return metrics;
 }
 
 }  // namespace ptychoserve::cuda

@@ -78,9 +78,11 @@ std::int64_t MemoryPlan::TotalBytes() const {
   account.Add(epie_groups, sizeof(float));
   account.Add(epie_column_sums, sizeof(ColumnSums));
   account.Add(fit_sums, sizeof(FitSums));
-  account.Add(fit_sums, sizeof(LikelihoodSums));
+  account.Add(points, sizeof(DevicePoint));  // Evaluated,
+  account.Add(points, sizeof(FrameFit));     // their fits,
+  account.Add(chunk_pieces, sizeof(FrameFit));
   account.Add(sample_sums, sizeof(FitSums));
-  account.Add(deviation_sums, sizeof(double));
+  account.Add(chunk_pieces, sizeof(double));
   account.Add(points, sizeof(FrameFigures));
   account.Add(points, sizeof(float));  // Kept deviations.
   account.Add(probe_power, sizeof(float));
@@ -128,7 +130,7 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
   plan.points = capacity;
   plan.fit_sums = capacity * plan.pieces;
   plan.sample_sums = std::int64_t{kFitSamplePoints} * plan.pieces;
-  plan.deviation_sums = static_cast<std::int64_t>(plan.chunk) * plan.pieces;
+  plan.chunk_pieces = std::int64_t{plan.chunk} * plan.pieces;
   plan.probe_power = ProbePowerPixels(config.frame_shape.rows, config.frame_shape.cols);
   if (fused) {
     const FusedMemoryPlan passes =

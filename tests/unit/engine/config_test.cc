@@ -507,6 +507,10 @@ std::vector<Case> OtherCases() {
                 [](Config& c, int v) { c.run.max_iterations = v; });
   AddCases<double>(&cases, "run.idle_timeout_s", false, {-1, kNaN, kInf},
                    [](Config& c, double v) { c.run.idle_timeout_s = v; });
+  AddCases<int>(&cases, "quality.held_out_every", false, {-1, 1, 3},
+                [](Config& c, int v) { c.quality.held_out_every = v; });
+  AddCases<int>(&cases, "quality.held_out_every", true, {0, 4, 1000},
+                [](Config& c, int v) { c.quality.held_out_every = v; });
   AddCases<double>(&cases, "clear_region.min_pixels_per_point", false, {0, -1, kNaN, kInf},
                    [](Config& c, double v) { c.clear_region.min_pixels_per_point = v; });
   AddCases<int>(&cases, "snapshots.every_iterations", false, {-1, 0},

@@ -112,10 +112,10 @@ std::vector<v1::SnapshotChunk> Chunks() {
   points.set_kind(v1::ARRAY_KIND_POINTS);
   points.set_element(v1::ArrayInfo::ELEMENT_FLOAT64);
   points.add_shape(1);
-  points.add_shape(6);
-  points.set_bytes(48);
+  points.add_shape(8);
+  points.set_bytes(64);
   const float pixels[4] = {1, 2, 3, 4};
-  const double point[6] = {7, 1.5, 2.5, 0.25, -0.5, 1.25};
+  const double point[8] = {7, 1.5, 2.5, 0.25, -0.5, 1.25, 0.125, 2};
   chunks[1].mutable_data()->set_data(pixels, 8);
   chunks[2].mutable_data()->set_offset(8);
   chunks[2].mutable_data()->set_data(pixels + 2, 8);
@@ -147,6 +147,8 @@ TEST(Client, PutsASnapshotTogether) {
   EXPECT_EQ(snapshot->points[0].shift_row, 0.25);
   EXPECT_EQ(snapshot->points[0].shift_col, -0.5);
   EXPECT_EQ(snapshot->points[0].intensity, 1.25);
+  EXPECT_EQ(snapshot->points[0].r_factor, 0.125);
+  EXPECT_EQ(snapshot->points[0].poisson_nll, 2);
   EXPECT_TRUE(snapshot->probe.empty());
 }
 

@@ -184,7 +184,15 @@ TEST_P(BackendConformance, EvaluatesAsNumPyAndChangesNothing) {
     const TestScan scan = ReferenceScan(problem);
     const auto backend = Started(scan);
     const Readback before = Read(*backend);
-    const FitMetrics fit = *backend->Evaluate();
+    const std::vector<FrameFit> fits = *backend->Evaluate(scan.points);
+    const std::vector<double> each = ReferenceReals(problem + "/frame_fits");
+    ASSERT_EQ(each.size(), 2 * fits.size());
+    for (std::size_t j = 0; j < fits.size(); ++j) {
+      const FitMetrics alone = FitOf({&fits[j], 1});
+      EXPECT_NEAR(alone.r_factor, each[2 * j], kSinglePrecision * each[2 * j]);
+      EXPECT_NEAR(alone.poisson_nll, each[2 * j + 1], kSinglePrecision * each[2 * j + 1]);
+    }
+    const FitMetrics fit = FitOf(fits);
     const std::vector<double> expected = ReferenceReals(problem + "/fit");
     ASSERT_EQ(expected.size(), 4U);
     EXPECT_NEAR(fit.r_factor, expected[0], kSinglePrecision * expected[0]);
@@ -195,6 +203,35 @@ TEST_P(BackendConformance, EvaluatesAsNumPyAndChangesNothing) {
     EXPECT_EQ(after.object.data, before.object.data);
     EXPECT_EQ(after.probe.data, before.probe.data);
   }
+}
+
+TEST_P(BackendConformance, EvaluatesPointsThatAreNotActive) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = Started(scan);
+  const std::vector<FrameFit> active = *backend->Evaluate(scan.points);
+  const std::span<const PointWindow> first = std::span(scan.points).first(2);
+  const std::span<const PointWindow> rest = std::span(scan.points).subspan(2);
+  ASSERT_EQ(backend->SetActivePoints(first), absl::OkStatus());
+  const std::vector<FrameFit> others = *backend->Evaluate(rest);
+  ASSERT_EQ(others.size(), rest.size());
+  for (std::size_t j = 0; j < others.size(); ++j) {
+    EXPECT_EQ(others[j].abs_deviation, active[j + 2].abs_deviation);
+    EXPECT_EQ(others[j].excess, active[j + 2].excess);
+  }
+  EXPECT_TRUE(backend->Evaluate({})->empty());
+}
+
+TEST_P(BackendConformance, EvaluatesNothingThatIsNotThere) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = NewBackend(*device_, scan.Config(FrameStorage::kU16));
+  ASSERT_EQ(backend->SetCanvas(scan.canvas), absl::OkStatus());
+  EXPECT_EQ(backend->Evaluate(scan.points).status().code(), absl::StatusCode::kFailedPrecondition);
+  const auto started = Started(scan);
+  std::vector<PointWindow> outside = scan.points;
+  outside[0].row = scan.canvas.row - 1;
+  EXPECT_EQ(started->Evaluate(outside).status().code(), absl::StatusCode::kInvalidArgument);
+  std::vector<PointWindow> many(scan.points.size() + 1, scan.points[0]);
+  EXPECT_EQ(started->Evaluate(many).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_P(BackendConformance, MeanAmplitudeIsOverTheGivenSlotsOnly) {
@@ -626,7 +663,7 @@ TEST_P(BackendConformance, NewPointsTakeTheExactModulusAndOldOnesGoOn) {
   }
 }
 
-// With 300 points the sample is every third; Evaluate is always about all that are active.
+// With 300 points the sample is every third.
 TEST_P(BackendConformance, FitOfAnIterationIsThatOfTheSample) {
   TestScan scan = RepeatedScan(300);
   const auto pixels = static_cast<std::size_t>(scan.frame_shape.pixels());
@@ -639,9 +676,8 @@ TEST_P(BackendConformance, FitOfAnIterationIsThatOfTheSample) {
     }
   }
   const auto all = Started(scan);
-  const FitMetrics full = *all->Evaluate();
-  ASSERT_TRUE(all->SetActivePoints(sample).ok());
-  const FitMetrics expected = *all->Evaluate();
+  const FitMetrics full = Fit(*all, scan.points);
+  const FitMetrics expected = Fit(*all, sample);
   ASSERT_GT(std::abs(full.r_factor - expected.r_factor), 0.01 * expected.r_factor);
   ASSERT_GT(std::abs(full.fourier_error - expected.fourier_error), 0.01 * expected.fourier_error);
 
@@ -653,7 +689,7 @@ TEST_P(BackendConformance, FitOfAnIterationIsThatOfTheSample) {
   }
   const auto untouched = Started(scan);
   Iterate(*untouched, DifferenceMapConfig{}, {.update_object = false, .update_probe = false});
-  EXPECT_NEAR(untouched->Evaluate()->r_factor, full.r_factor, 1e-5 * full.r_factor);
+  EXPECT_NEAR(Fit(*untouched, scan.points).r_factor, full.r_factor, 1e-5 * full.r_factor);
 }
 
 // With 1153 points that is every second, and alone they would be few enough to be used all.
@@ -766,6 +802,52 @@ TEST_P(BackendConformance, ClearsTheRegionAndNothingElse) {
   }
 }
 
+// c P and O / c are the same to every frame, and so to every algorithm.
+TEST_P(BackendConformance, RescalingChangesNothingElse) {
+  constexpr double kFactor = 1.75;
+  for (const std::string problem : {"modes1", "modes2"}) {
+    const TestScan scan = ReferenceScan(problem);
+    for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+      const auto plain = Started(scan), scaled = Started(scan);
+      for (int i = 0; i < 4; ++i) {
+        const IterationMetrics m = Iterate(*plain, algorithm), n = Iterate(*scaled, algorithm);
+        EXPECT_NEAR(n.r_factor, m.r_factor, 1e-5 * m.r_factor);
+        const double factor = i < 2 ? 1 : kFactor;
+        EXPECT_NEAR(n.probe_power / m.probe_power, factor * factor, 1e-4);
+        if (i == 1) {
+          ASSERT_EQ(scaled->Rescale(kFactor), absl::OkStatus());
+        }
+      }
+      Readback expected = Read(*plain);
+      for (Complex64& o : expected.object.data) o /= static_cast<float>(kFactor);
+      for (Complex64& p : expected.probe.data) p *= static_cast<float>(kFactor);
+      const Readback state = Read(*scaled);
+      EXPECT_LT(RelativeError(state.object.data, expected.object.data), 1e-4);
+      EXPECT_LT(RelativeError(state.probe.data, expected.probe.data), 1e-4);
+    }
+  }
+}
+
+TEST_P(BackendConformance, PowerOfTheProbeIsTold) {
+  const TestScan scan = ReferenceScan("modes2");
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    for (const bool update_probe : {true, false}) {
+      const auto backend = Started(scan);
+      const IterationMetrics m = Iterate(*backend, algorithm, {.update_probe = update_probe});
+      double power = 0;
+      for (const Complex64 p : Read(*backend).probe.data) power += std::norm(p);
+      EXPECT_NEAR(m.probe_power / power, 1, 1e-5);
+    }
+  }
+}
+
+TEST_P(BackendConformance, RescalesByAFinitePositiveFactorOnly) {
+  const auto backend = Started(ReferenceScan());
+  for (const double factor : {0.0, -1.0, std::nan(""), std::numeric_limits<double>::infinity()}) {
+    EXPECT_EQ(backend->Rescale(factor).code(), absl::StatusCode::kInvalidArgument) << factor;
+  }
+}
+
 TEST_P(BackendConformance, ShiftMovesProbeObjectAndWavesTogether) {
   TestScan scan = ReferenceScan("modes2");
   const auto [rows, cols] = scan.frame_shape;
@@ -783,14 +865,14 @@ TEST_P(BackendConformance, ShiftMovesProbeObjectAndWavesTogether) {
 
   const auto backend = Started(scan);
   Iterate(*backend, DifferenceMapConfig{}, {.update_object = true, .update_probe = false});
-  const FitMetrics before = *backend->Evaluate();
+  const FitMetrics before = Fit(*backend, scan.points);
   const Readback state = Read(*backend);
   const std::vector<Complex64> waves = backend->ReadExitWaves()->waves.data;
 
   const int down = -2;
   const int right = 3;
   ASSERT_TRUE(backend->Shift(down, right).ok());
-  const FitMetrics after = *backend->Evaluate();
+  const FitMetrics after = Fit(*backend, scan.points);
   EXPECT_NEAR(after.r_factor, before.r_factor, 1e-5 * before.r_factor);
   EXPECT_NEAR(after.poisson_nll, before.poisson_nll, 1e-5 * before.poisson_nll);
 
@@ -947,9 +1029,9 @@ TEST_P(BackendConformance, AMixtureOfTheModesIsTheSameBeamInEveryIteration) {
     const auto one = Started(scan);
     const auto other = Started(mixed);
     for (int i = 0; i < 3; ++i) {
-      const FitMetrics fit = *one->Evaluate();
-      EXPECT_NEAR(other->Evaluate()->r_factor, fit.r_factor, 1e-5 * fit.r_factor);
-      EXPECT_NEAR(other->Evaluate()->poisson_nll, fit.poisson_nll, 1e-5 * fit.poisson_nll);
+      const FitMetrics fit = Fit(*one, scan.points), of_other = Fit(*other, scan.points);
+      EXPECT_NEAR(of_other.r_factor, fit.r_factor, 1e-5 * fit.r_factor);
+      EXPECT_NEAR(of_other.poisson_nll, fit.poisson_nll, 1e-5 * fit.poisson_nll);
       Iterate(*one, algorithm);
       Iterate(*other, algorithm);
     }

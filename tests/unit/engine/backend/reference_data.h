@@ -239,6 +239,13 @@ inline std::vector<ReferenceCase> ReferenceCases() {
   return cases;
 }
 
+// How well the backend's object and probe explain the frames of `points` together.
+inline FitMetrics Fit(Backend& backend, std::span<const PointWindow> points) {
+  const absl::StatusOr<std::vector<FrameFit>> fits = backend.Evaluate(points);
+  EXPECT_TRUE(fits.ok()) << fits.status();
+  return fits.ok() ? FitOf(*fits) : FitMetrics();
+}
+
 inline void PrintTo(const ReferenceCase& reference, std::ostream* out) { *out << reference.folder; }
 
 }  // namespace ptychoserve

@@ -82,7 +82,7 @@ TEST(Streaming, EverySlotCanBeUsed) {
     ASSERT_EQ(metrics.status(), absl::OkStatus());
     EXPECT_TRUE(metrics->finite);
   }
-  EXPECT_EQ(gpu->Evaluate().status(), absl::OkStatus());
+  EXPECT_EQ(gpu->Evaluate(problem.points).status(), absl::OkStatus());
 }
 
 TEST(Streaming, SlotsBeyondCapacityAreRefused) {

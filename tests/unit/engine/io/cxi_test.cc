@@ -281,6 +281,8 @@ CxiResult SmallResult() {
   result.frame_ids = {2, 5};
   result.window_row = {0.5, 1.25};
   result.window_col = {2, 3.75};
+  result.r_factor = {0.125, 0.25};
+  result.poisson_nll = {1.5, 2};
   result.metric_names = {"iteration", "r_factor", "object_change"};
   result.metrics = {1, 0.5, 0.1, 2, 0.25, 0.05};
   result.ring_correlation = {1, 0.75, 0.5, 0.25};
@@ -313,6 +315,8 @@ TEST(CxiResult, RoundTrip) {
   EXPECT_EQ(read->frame_ids, written.frame_ids);
   EXPECT_EQ(read->window_row, written.window_row);
   EXPECT_EQ(read->window_col, written.window_col);
+  EXPECT_EQ(read->r_factor, written.r_factor);
+  EXPECT_EQ(read->poisson_nll, written.poisson_nll);
   EXPECT_EQ(read->metric_names, written.metric_names);
   EXPECT_EQ(read->metrics, written.metrics);
   EXPECT_EQ(read->ring_correlation, written.ring_correlation);
@@ -327,6 +331,8 @@ TEST(CxiResult, WithoutFramesCoverageAndMetrics) {
   result.frame_ids.clear();
   result.window_row.clear();
   result.window_col.clear();
+  result.r_factor.clear();
+  result.poisson_nll.clear();
   result.coverage = {};
   result.metrics.clear();
   ASSERT_TRUE(WriteCxiResult(path, result).ok());

@@ -339,6 +339,7 @@ class FaultyBackend final : public Backend {
   }
   absl::Status ClearObject(const Region& region) override { return inner_->ClearObject(region); }
   absl::Status Shift(int rows, int cols) override { return inner_->Shift(rows, cols); }
+  absl::Status Rescale(double factor) override { return inner_->Rescale(factor); }
   absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
                                            const IterationOptions& options) override {
     if (iterations_++ == fault_at_) {
@@ -347,7 +348,9 @@ class FaultyBackend final : public Backend {
     }
     return inner_->Iterate(algorithm, options);
   }
-  absl::StatusOr<FitMetrics> Evaluate() override { return inner_->Evaluate(); }
+  absl::StatusOr<std::vector<FrameFit>> Evaluate(std::span<const PointWindow> points) override {
+    return inner_->Evaluate(points);
+  }
   absl::StatusOr<std::vector<RefinementSums>> Refine(double background_step) override {
     return inner_->Refine(background_step);
   }

@@ -25,8 +25,12 @@ struct FakeRecord {
   std::vector<std::string> calls;  // Of SetCanvas, SetProbe, SetObject, SetActivePoints.
   ComplexStack object;             // The last one set.
   int probes_set = 0;
-  ComplexStack probe;  // The last one.
+  ComplexStack probe;            // The last one.
+  std::vector<double> rescaled;  // By which factors.
+  std::function<double(int)> probe_power = [](int) { return 0.0; };
   int evaluations = 0;
+  std::vector<PointWindow> evaluated;         // In the last of them.
+  std::function<void()> on_evaluate = [] {};  // During each of them.
   int destroyed = 0;
   std::function<bool(int)> is_nan = [](int) { return false; };  // After that iteration, 0-based.
   std::optional<int> fail_at_iteration;
@@ -94,6 +98,10 @@ class FakeBackend final : public Backend {
     return absl::OkStatus();
   }
   absl::Status Shift(int, int) override { return absl::OkStatus(); }
+  absl::Status Rescale(double factor) override {
+    record_.rescaled.push_back(factor);
+    return absl::OkStatus();
+  }
   absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
                                            const IterationOptions& options) override {
     const int n = iterations_++;
@@ -102,12 +110,23 @@ class FakeBackend final : public Backend {
     record_.options.push_back(options);
     IterationMetrics metrics;
     metrics.r_factor = record_.r_factor(n);
+    metrics.probe_power = record_.probe_power(n);
     metrics.finite = !record_.is_nan(n);
     return metrics;
   }
-  absl::StatusOr<FitMetrics> Evaluate() override {
+  absl::StatusOr<std::vector<FrameFit>> Evaluate(std::span<const PointWindow> points) override {
     ++record_.evaluations;
-    return FitMetrics{.r_factor = 0.25};
+    record_.evaluated.assign(points.begin(), points.end());
+    record_.on_evaluate();
+    // R is 0.25, Poisson NLL 1.5.
+    const FrameFit each{.abs_deviation = 1,
+                        .amplitude = 4,
+                        .squared_deviation = 1,
+                        .counts = 4,
+                        .trusted = 4,
+                        .non_zero = 4,
+                        .excess = 3};
+    return std::vector<FrameFit>(points.size(), each);
   }
   absl::StatusOr<std::vector<RefinementSums>> Refine(double) override {
     ++record_.refinements;

@@ -34,7 +34,7 @@ std::shared_ptr<const Snapshot> MakeSnapshot() {
     }
   }
   s->probe = ComplexStack(2, {4, 4}, {1.0f, -1.0f});
-  s->points = {{7, 2.5, 3.25, {0.5f, -0.25f, 1.5f}}};
+  s->points = {{7, 2.5, 3.25, {0.5f, -0.25f, 1.5f}, {0.125f, 2.0f}}};
   return s;
 }
 
@@ -127,7 +127,7 @@ TEST(Selection, PointsAreRelativeToWhatIsSentAtFullResolution) {
   Selection selection = Select({v1::ARRAY_KIND_POINTS});
   selection.downsample = 2;
   const auto points = Values<double>(Prepare(MakeSnapshot(), selection, {}).arrays[0]);
-  EXPECT_THAT(points, testing::ElementsAre(7, 0.5, 0.25, 0.5, -0.25, 1.5));
+  EXPECT_THAT(points, testing::ElementsAre(7, 0.5, 0.25, 0.5, -0.25, 1.5, 0.125, 2));
 }
 
 TEST(Selection, HistoryHasItsColumnsInOrder) {
@@ -136,9 +136,15 @@ TEST(Selection, HistoryHasItsColumnsInOrder) {
   record.active_points = 5;
   record.elapsed_s = 8;
   record.metrics = {0.1, 0.2, 0.3, 0.4, 0.5, true};
+  record.evaluation = {
+      .iteration = 3, .fit = {.poisson_nll = 1.25}, .held_out = FitMetrics{.poisson_nll = 1.75}};
   const auto history =
       Values<double>(Prepare(MakeSnapshot(), Select({v1::ARRAY_KIND_HISTORY}), {record}).arrays[0]);
-  EXPECT_THAT(history, testing::ElementsAre(3, 5, 0.1, 0.2, 0.3, 0.4, 0.5, 8));
+  EXPECT_THAT(history, testing::ElementsAre(3, 5, 0.1, 0.2, 0.3, 0.4, 0.5, 8, 1.25, 1.75));
+  record.evaluation.reset();
+  const auto without =
+      Values<double>(Prepare(MakeSnapshot(), Select({v1::ARRAY_KIND_HISTORY}), {record}).arrays[0]);
+  EXPECT_TRUE(std::isnan(without[8]) && std::isnan(without[9]));
 }
 
 TEST(Selection, EachWrongFieldIsNamed) {

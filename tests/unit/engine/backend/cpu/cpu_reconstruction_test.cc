@@ -109,13 +109,13 @@ TEST(CpuReconstructionTest, DifferenceMapFindsTheObjectAndTheGradientRefinesIt) 
   const auto device = CreateCpuDevice();
   const auto backend = NewBackend(*device, scan);
   scan.Start(*backend);
-  const double start = backend->Evaluate()->r_factor;
+  const double start = Fit(*backend, scan.points).r_factor;
   for (int i = 0; i < 60; ++i) {
     ASSERT_TRUE(backend->Iterate(DifferenceMapConfig{}, {.update_probe = i >= 2}).ok());
   }
-  const FitMetrics coarse = *backend->Evaluate();
+  const FitMetrics coarse = Fit(*backend, scan.points);
   for (int i = 0; i < 30; ++i) ASSERT_TRUE(backend->Iterate(MlGradientConfig{}, {}).ok());
-  const FitMetrics fine = *backend->Evaluate();
+  const FitMetrics fine = Fit(*backend, scan.points);
   EXPECT_LT(coarse.r_factor, 0.1 * start);
   EXPECT_LT(fine.poisson_nll, coarse.poisson_nll);
   EXPECT_LT(fine.poisson_nll, 1.1);  // 1 is the noise.
