@@ -272,6 +272,7 @@ void ImportStateStream::End(const absl::Status& status) {
   if (std::exchange(finished_, true)) return;
   if (status.ok()) *response_ = std::move(imported_);
   timeout_.Cancel();
+  core_.streams.Leave(weak_from_this());
   Finish(ToGrpcStatus(status));
 }
 

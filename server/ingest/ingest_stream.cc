@@ -388,6 +388,7 @@ void IngestStream::FinishLocked(const absl::Status& status) {
          {"payload_bytes", acks_.payload_bytes()},
          {"status", absl::StatusCodeToString(status.code())}});
   }
+  core_.streams.Leave(weak_from_this());
   Finish(ToGrpcStatus(status));
 }
 

@@ -146,6 +146,7 @@ class PushStream : public grpc::ServerWriteReactor<Message>,
   void FinishLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     finished_ = true;
     timer_.Cancel();
+    core_.streams.Leave(this->weak_from_this());
     this->Finish(ToGrpcStatus(status));
   }
 

@@ -41,6 +41,14 @@ class StreamSet {
     return true;
   }
 
+  // The stream is about to finish: another may take its place as soon as its peer knows of that.
+  void Leave(const std::weak_ptr<Drainable>& stream) {
+    MutexLock lock(mu_);
+    std::erase_if(streams_, [&](const auto& other) {
+      return !other.owner_before(stream) && !stream.owner_before(other);
+    });
+  }
+
   int most() const { return most_; }
 
   void DrainAll(Drainable::Kind kind) {
