@@ -124,6 +124,14 @@ absl::Status WriteCxi(const std::string& path, const client::Snapshot& snapshot,
     result.shift_row.push_back(point.shift_row);
     result.shift_col.push_back(point.shift_col);
     result.intensity.push_back(point.intensity);
+    result.variation.insert(result.variation.end(), point.variation.begin(), point.variation.end());
+  }
+  const auto& components = snapshot.probe_components;
+  if (!components.empty()) {
+    result.probe_components =
+        ComplexStack(static_cast<int>(components.shape[0]) * static_cast<int>(components.shape[1]),
+                     result.probe.shape);
+    result.probe_components.data = components.values;
   }
   result.background = BackgroundOf(snapshot, session);
   result.metric_names.assign(client::kHistoryColumns.begin(), client::kHistoryColumns.end());
@@ -145,11 +153,15 @@ absl::Status WriteCxi(const std::string& path, const client::Snapshot& snapshot,
 
 absl::Status WriteArrays(const std::string& path, const client::Snapshot& snapshot,
                          const v1::Session& session, const CxiScanInfo* scan) {
-  std::vector<double> positions, shifts, scales;
+  const auto& components = snapshot.probe_components;
+  const std::size_t component_count = components.empty() ? 0 : components.shape[0];
+  std::vector<double> positions, shifts, scales, variations;
   for (const WindowCorner& corner : WindowCorners(snapshot, session, scan)) {
     positions.insert(positions.end(), {corner.row, corner.col});
     shifts.insert(shifts.end(), {corner.shift_row, corner.shift_col});
     scales.push_back(std::sqrt(corner.intensity));
+    variations.insert(variations.end(), corner.variation.begin(), corner.variation.end());
+    variations.resize(scales.size() * component_count);  // Of frames that took no part: 0.
   }
   const auto points = static_cast<std::int64_t>(positions.size() / 2);
   std::vector<std::pair<std::string, NpyArray>> arrays = {
@@ -169,6 +181,13 @@ absl::Status WriteArrays(const std::string& path, const client::Snapshot& snapsh
     arrays.emplace_back("shift", NpyArray::FromDouble({points, 2}, shifts));
     arrays.emplace_back("scale", NpyArray::FromDouble({points}, scales));
   }
+  if (component_count > 0) {
+    arrays.emplace_back("probe_components",
+                        NpyArray::FromComplex(components.shape, components.values));
+    arrays.emplace_back(
+        "variation",
+        NpyArray::FromDouble({points, static_cast<std::int64_t>(component_count)}, variations));
+  }
   if (const FloatImage background = BackgroundOf(snapshot, session); !background.data.empty()) {
     arrays.emplace_back(
         "bg", NpyArray::FromFloat({background.shape.rows, background.shape.cols}, background.data));
@@ -177,7 +196,7 @@ absl::Status WriteArrays(const std::string& path, const client::Snapshot& snapsh
 }
 
 WindowCorner CornerOf(const client::SnapshotPoint& p) {
-  return {p.row, p.col, p.shift_row, p.shift_col, p.intensity};
+  return {p.row, p.col, p.shift_row, p.shift_col, p.intensity, p.variation};
 }
 
 // Amplitude and phase of the scanned area.
@@ -196,7 +215,7 @@ v1::SnapshotSelection FullSelection() {
   v1::SnapshotSelection selection;
   for (const v1::ArrayKind kind :
        {v1::ARRAY_KIND_OBJECT, v1::ARRAY_KIND_PROBE, v1::ARRAY_KIND_COVERAGE, v1::ARRAY_KIND_POINTS,
-        v1::ARRAY_KIND_HISTORY, v1::ARRAY_KIND_BACKGROUND}) {
+        v1::ARRAY_KIND_HISTORY, v1::ARRAY_KIND_BACKGROUND, v1::ARRAY_KIND_PROBE_COMPONENTS}) {
     selection.add_arrays(kind);
   }
   selection.set_area(v1::OBJECT_AREA_CANVAS);
@@ -229,7 +248,8 @@ std::vector<WindowCorner> WindowCorners(const client::Snapshot& snapshot,
     corners.push_back({(y - header.origin_y_m()) / header.pixel_size_y_m() -
                            MiddlePixel(static_cast<int>(probe[1])),
                        (x - header.origin_x_m()) / header.pixel_size_x_m() -
-                           MiddlePixel(static_cast<int>(probe[2]))});
+                           MiddlePixel(static_cast<int>(probe[2])),
+                       /*shift_row=*/0, /*shift_col=*/0, /*intensity=*/1, /*variation=*/{}});
   }
   return corners;
 }

@@ -25,6 +25,7 @@ struct WindowCorner {
   double shift_row = 0;
   double shift_col = 0;
   double intensity = 1;
+  std::vector<double> variation;  // As in client::SnapshotPoint.
 };
 // Corners for all frames of `scan`, in file order: those of the snapshot's points, and for frames
 // that took no part, where they would have been. Without `scan`: the snapshot's points.

@@ -25,7 +25,8 @@ struct SnapshotPoint {
   double col = 0;
   double shift_row = 0;  // How far refinement has moved it, of `row` and `col`.
   double shift_col = 0;
-  double intensity = 1;  // The frame's light, of the mean's.
+  double intensity = 1;           // The frame's light, of the mean's.
+  std::vector<double> variation;  // Coefficients of the probe's components, if it varies.
 };
 
 // Object, probe and what belongs to them, all of one iteration.
@@ -40,6 +41,8 @@ struct Snapshot {
   // [frame rows, frame cols], counts, the far field's zero frequency at [0, 0]; empty, too, when
   // none was refined.
   SnapshotArray<float> background;
+  // Of the probe's variation, [components, modes, rows, cols]; empty, too, when none was refined.
+  SnapshotArray<std::complex<float>> probe_components;
 };
 
 inline constexpr std::array<const char*, 8> kHistoryColumns = {
