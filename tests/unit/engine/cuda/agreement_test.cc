@@ -136,8 +136,8 @@ std::vector<NamedProblem> Problems() {
         .points = 9,
         .half_waves = true,
         .refined = true,
-        .measured = true,
-        .components = 2}},
+        .components = 2,
+        .measured = true}},
       {"U16_128x512_ThreeModes_Varied_WholePixels",
        {.frame_shape = {128, 512},
         .points = 9,
@@ -235,9 +235,9 @@ TEST_P(RefinementAgreement, GpuEqualsCpu) {
       const RefinementSums &a = found->points[j], &b = reference->points[j];
       // Gradients are sums of both signs; what they are compared with is what they may be.
       double largest = 0;
-      for (int i = 0; i < std::ssize(b.fisher); ++i)
+      for (int i = 0; i < static_cast<int>(std::size(b.fisher)); ++i)
         largest = std::max(largest, std::abs(b.fisher[i]));
-      for (int i = 0; i < std::ssize(b.fisher); ++i) {
+      for (int i = 0; i < static_cast<int>(std::size(b.fisher)); ++i) {
         EXPECT_NEAR(a.fisher[i], b.fisher[i], kTolerance * largest);
       }
       for (int i = 0; i < kMaxRefinedPerPoint; ++i) {
@@ -257,6 +257,8 @@ std::vector<NamedProblem> RefinementProblems() {
       {"U16_512x512_FourModes",
        {.frame_shape = {512, 512}, .points = 4, .modes = 4, .refined = true, .measured = true}});
   problems.push_back({"U16_32x32_Many", {.frame_shape = {32, 32}, .points = 700}});
+  problems.push_back({"U16_64x32_Varied_Many",
+                      {.frame_shape = {64, 32}, .points = 700, .modes = 2, .components = 2}});
   return problems;
 }
 
