@@ -71,6 +71,12 @@ int ShiftMarginPx(const ReconstructionConfig& config) {
   return refines ? static_cast<int>(std::ceil(config.refinement.max_shift_px)) + 1 : 0;
 }
 
+int ProbeComponents(const ReconstructionConfig& config) {
+  const bool refines = std::ranges::any_of(
+      config.schedule, [](const StageConfig& stage) { return stage.refine.variation; });
+  return refines ? config.refinement.probe_components : 0;
+}
+
 std::uint32_t LargestTrustedCount(const DetectorConfig& detector) {
   const std::uint32_t largest =
       LargestValue(detector.dtype).value_or(std::numeric_limits<std::uint32_t>::max());

@@ -233,12 +233,16 @@ struct StageRefinement {
   bool positions = false;    // Where each frame was taken.
   bool intensities = false;  // How much light each frame got.
   bool background = false;   // Counts of the detector that no frame's sample scattered.
+  bool variation = false;    // How the probe differs from frame to frame.
 
-  bool any() const { return positions || intensities || background; }
+  // Whether there is something to be found for each frame.
+  bool points() const { return positions || intensities || variation; }
+  bool any() const { return points() || background; }
   void Add(const StageRefinement& other) {
     positions = positions || other.positions;
     intensities = intensities || other.intensities;
     background = background || other.background;
+    variation = variation || other.variation;
   }
   bool operator==(const StageRefinement&) const = default;
 };
@@ -285,6 +289,7 @@ struct RefinementConfig {
   double max_shift_px = 4;   // Furthest from the measured position, object pixels, (0, 64].
   double max_intensity = 2;  // Largest light of a frame over the mean, and of the mean over it,
                              // (1, 100].
+  int probe_components = 2;  // Of the probe's variation, 1..4.
 };
 
 struct QualityConfig {
@@ -344,6 +349,8 @@ int DataTypeBytes(DataType dtype);
 // Object pixels that a window may come to lie beyond where it was measured; 0 when no stage refines
 // positions.
 int ShiftMarginPx(const ReconstructionConfig& config);
+// Components of the probe's variation; 0 when no stage refines it.
+int ProbeComponents(const ReconstructionConfig& config);
 // Shape of the frames in the engine, after orientation and crop.
 Shape EngineFrameShape(const DetectorConfig& detector);
 

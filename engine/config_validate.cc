@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "engine/algorithms/refinement.h"
 #include "engine/config.h"
 #include "engine/scan/object_grid.h"
 #include "engine/scan/optics.h"
@@ -507,6 +508,7 @@ void CheckRefinement(const RefinementConfig& refinement, Checker& check) {
   check.AboveUpTo("step", refinement.step, 0, 1);
   check.AboveUpTo("max_shift_px", refinement.max_shift_px, 0, kMaxShiftPx);
   check.AboveUpTo("max_intensity", refinement.max_intensity, 1, kMaxIntensity);
+  check.Integer("probe_components", refinement.probe_components, 1, kMaxProbeComponents);
 }
 
 }  // namespace

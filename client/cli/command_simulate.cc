@@ -100,6 +100,10 @@ absl::Status Check(const SimulateOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("--background is ", c.background_counts, "; [0, 65535] is allowed"));
   }
+  if (!(c.probe_variation >= 0 && c.probe_variation <= 0.5)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--probe-variation is ", c.probe_variation, "; [0, 0.5] is allowed"));
+  }
   if (!(c.wavelength_m > 0 && options.distance_m.value_or(1) > 0 &&
         options.detector_pixel_size_m.value_or(1) > 0)) {
     return absl::InvalidArgumentError("--wavelength, --distance and --pixel-size must be > 0");
@@ -136,6 +140,9 @@ CxiScanInfo InfoOf(const Simulation& simulation, std::span<const std::int64_t> f
     info.true_x_m.push_back(simulation.true_x_m()[static_cast<std::size_t>(j)]);
     info.true_y_m.push_back(simulation.true_y_m()[static_cast<std::size_t>(j)]);
     info.true_intensity.push_back(simulation.intensities()[static_cast<std::size_t>(j)]);
+    if (simulation.variation().empty()) continue;
+    const auto variation = simulation.variation().begin() + 2 * j;
+    info.true_variation.insert(info.true_variation.end(), variation, variation + 2);
   }
   info.true_background = simulation.background();
   info.title = absl::StrCat("Simulated scan, ", frames.size(), " frames, seed ", config.seed);
@@ -217,6 +224,11 @@ void AddSimulate(CLI::App& app, Context& context) {
   command
       ->add_option("--background", c.background_counts,
                    "Counts that a pixel has besides, in the mean of all pixels")
+      ->capture_default_str();
+  command
+      ->add_option("--probe-variation", c.probe_variation,
+                   "How much the beam's direction and its focus wander from frame to frame: "
+                   "standard deviation of the phase that either makes, radians")
       ->capture_default_str();
   command->add_option("--lost", options->lost, "Fraction of the frames that is lost")
       ->capture_default_str();

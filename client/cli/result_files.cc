@@ -128,6 +128,14 @@ absl::Status WriteCxi(const std::string& path, const client::Snapshot& snapshot,
     result.shift_row.push_back(point.shift_row);
     result.shift_col.push_back(point.shift_col);
     result.intensity.push_back(point.intensity);
+    result.variation.insert(result.variation.end(), point.variation.begin(), point.variation.end());
+  }
+  const auto& components = snapshot.probe_components;
+  if (!components.empty()) {
+    result.probe_components =
+        ComplexStack(static_cast<int>(components.shape[0]) * static_cast<int>(components.shape[1]),
+                     result.probe.shape);
+    result.probe_components.data = components.values;
   }
   result.background = BackgroundOf(snapshot, session);
   result.metric_names.assign(client::kHistoryColumns.begin(), client::kHistoryColumns.end());
@@ -149,11 +157,15 @@ absl::Status WriteCxi(const std::string& path, const client::Snapshot& snapshot,
 
 absl::Status WriteArrays(const std::string& path, const client::Snapshot& snapshot,
                          const v1::Session& session, const CxiScanInfo* scan) {
-  std::vector<double> positions, shifts, scales, r_factors, poisson_nlls;
+  const auto& components = snapshot.probe_components;
+  const std::size_t component_count = components.empty() ? 0 : components.shape[0];
+  std::vector<double> positions, shifts, scales, variations, r_factors, poisson_nlls;
   for (const client::SnapshotPoint& point : PointsOf(snapshot, session, scan)) {
     positions.insert(positions.end(), {point.row, point.col});
     shifts.insert(shifts.end(), {point.shift_row, point.shift_col});
     scales.push_back(std::sqrt(point.intensity));
+    variations.insert(variations.end(), point.variation.begin(), point.variation.end());
+    variations.resize(scales.size() * component_count);  // Of frames that took no part: 0.
     r_factors.push_back(point.r_factor);
     poisson_nlls.push_back(point.poisson_nll);
   }
@@ -179,6 +191,13 @@ absl::Status WriteArrays(const std::string& path, const client::Snapshot& snapsh
     arrays.emplace_back("shift", NpyArray::FromDouble({points, 2}, shifts));
     arrays.emplace_back("scale", NpyArray::FromDouble({points}, scales));
   }
+  if (component_count > 0) {
+    arrays.emplace_back("probe_components",
+                        NpyArray::FromComplex(components.shape, components.values));
+    arrays.emplace_back(
+        "variation",
+        NpyArray::FromDouble({points, static_cast<std::int64_t>(component_count)}, variations));
+  }
   if (const FloatImage background = BackgroundOf(snapshot, session); !background.data.empty()) {
     arrays.emplace_back(
         "bg", NpyArray::FromFloat({background.shape.rows, background.shape.cols}, background.data));
@@ -202,7 +221,7 @@ v1::SnapshotSelection FullSelection() {
   v1::SnapshotSelection selection;
   for (const v1::ArrayKind kind :
        {v1::ARRAY_KIND_OBJECT, v1::ARRAY_KIND_PROBE, v1::ARRAY_KIND_COVERAGE, v1::ARRAY_KIND_POINTS,
-        v1::ARRAY_KIND_HISTORY, v1::ARRAY_KIND_BACKGROUND}) {
+        v1::ARRAY_KIND_HISTORY, v1::ARRAY_KIND_BACKGROUND, v1::ARRAY_KIND_PROBE_COMPONENTS}) {
     selection.add_arrays(kind);
   }
   selection.set_area(v1::OBJECT_AREA_CANVAS);

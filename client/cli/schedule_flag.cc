@@ -10,7 +10,8 @@ namespace ptychoserve::cli {
 namespace {
 
 constexpr char kNames[] = "dm, raar, ap, ml_grad, ml_gauss, epie, epie_seq or rpie";
-constexpr char kRefined[] = "pos (positions), int (intensities) or bg (background)";
+constexpr char kRefined[] =
+    "pos (positions), int (intensities), bg (background) or var (the probe's variation)";
 // Of the object; the probe, which every frame lights, takes the steps of ePIE.
 constexpr double kRpieAlpha = 0.3;
 constexpr double kPercent = 100.0;
@@ -66,6 +67,8 @@ bool SetRefined(absl::string_view name, v1::StageRefinement& refine) {
     refine.set_intensities(true);
   } else if (name == "bg") {
     refine.set_background(true);
+  } else if (name == "var") {
+    refine.set_variation(true);
   } else {
     return false;
   }

@@ -20,12 +20,12 @@ struct ScheduleFlag {
 
 // Stages separated by commas, each NAME, NAME+REFINED or either with :UNTIL. NAME is dm, raar, ap
 // (alternating projections), ml_grad, ml_gauss, epie, epie_seq (ePIE frame after frame) or rpie.
-// REFINED is pos, int, bg, or several with a + between. UNTIL is a number of iterations ("40"), a
-// part of the run ("66%"), or "plateau"; all but the last stage need one. Errors: kInvalidArgument
-// quoting the stage and saying what is allowed.
+// REFINED is pos, int, bg, var, or several with a + between. UNTIL is a number of iterations
+// ("40"), a part of the run ("66%"), or "plateau"; all but the last stage need one. Errors:
+// kInvalidArgument quoting the stage and saying what is allowed.
 absl::StatusOr<ScheduleFlag> ParseSchedule(const std::string& text);
 
-// What is refined, as given to --refine: pos, int, bg, separated by commas. Errors:
+// What is refined, as given to --refine: pos, int, bg, var, separated by commas. Errors:
 // kInvalidArgument quoting the name and saying what is allowed.
 absl::StatusOr<v1::StageRefinement> ParseRefine(const std::string& text);
 

@@ -116,17 +116,21 @@ void AddSessionFlags(CLI::App* command, SessionFlags& flags) {
       ->add_option("--schedule", flags.schedule,
                    "Stages, e.g. dm:40,ml_grad:20. Each dm, raar, ap, ml_grad, ml_gauss, epie, "
                    "epie_seq (frame after frame) or rpie, with a number of iterations, a part of "
-                   "the run (66%) or plateau; with +pos, +int or +bg behind the name it refines "
-                   "positions, intensities or the background")
+                   "the run (66%) or plateau; with +pos, +int, +bg or +var behind the name it "
+                   "refines positions, intensities, the background or the probe's variation")
       ->group(group);
   command
       ->add_option("--refine", flags.refine,
-                   "Refine, in all stages but the first or in the only one: pos, int, bg, or "
+                   "Refine, in all stages but the first or in the only one: pos, int, bg, var, or "
                    "several with commas between")
       ->group(group);
   command
       ->add_option("--refine-every", flags.refine_every,
                    "Iterations between two refinements, 1 to 1000. Default 2")
+      ->group(group);
+  command
+      ->add_option("--probe-components", flags.probe_components,
+                   "Of the variation of the probe that var refines, 1 to 4. Default 2")
       ->group(group);
   command
       ->add_option("--max-shift-px", flags.max_shift_px,
@@ -269,6 +273,9 @@ absl::StatusOr<v1::SessionConfig> BuildConfig(const SessionFlags& flags, const C
     *config.mutable_refinement()->mutable_later_stages() = *std::move(refine);
   }
   if (flags.refine_every) config.mutable_refinement()->set_every(*flags.refine_every);
+  if (flags.probe_components) {
+    config.mutable_refinement()->set_probe_components(*flags.probe_components);
+  }
   if (flags.max_shift_px) config.mutable_refinement()->set_max_shift_px(*flags.max_shift_px);
   v1::RunRules& run = *config.mutable_run();
   if (flags.max_iterations) run.set_max_iterations(*flags.max_iterations);

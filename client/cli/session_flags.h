@@ -31,6 +31,7 @@ struct SessionFlags {
   std::string refine;
   std::optional<std::uint32_t> refine_every;
   std::optional<double> max_shift_px;
+  std::optional<std::uint32_t> probe_components;
   // Optics, of files that lack them or are wrong.
   std::optional<double> wavelength_m;
   std::optional<double> photon_energy_ev;

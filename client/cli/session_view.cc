@@ -57,12 +57,20 @@ std::string DescribeRings(const v1::RingCorrelation& rings) {
 
 std::string DescribeRefinement(const v1::RefinementMetrics& refined) {
   constexpr double kPercent = 100, kMilli = 1e3;
-  return absl::StrFormat(
+  std::string text = absl::StrFormat(
       "shifts %.3f px rms, %d at the limit; scale y %+.2f %%, x %+.2f %%, rotation %+.2f mrad, "
       "shear %+.2f mrad; intensities %.2f %% rms; background %.4g counts a frame",
       refined.shift_rms_px(), refined.positions_at_limit(), kPercent * refined.scale_y(),
       kPercent * refined.scale_x(), kMilli * refined.rotation_rad(), kMilli * refined.shear_rad(),
       kPercent * refined.intensity_rms(), refined.background_counts());
+  for (int k = 0; k < refined.variation_powers_size(); ++k) {
+    absl::StrAppendFormat(&text, "%s%.3g %%", k == 0 ? "; variation of the probe " : " + ",
+                          kPercent * refined.variation_powers(k));
+  }
+  if (refined.variation_powers_size() > 0) {
+    absl::StrAppendFormat(&text, " of its power, %d at the limit", refined.variations_at_limit());
+  }
+  return text;
 }
 
 std::string DescribeSession(const v1::Session& session) {

@@ -30,6 +30,7 @@ struct SnapshotPoint {
   // Of this frame, in header.metrics.evaluation; NaN if it came later, or without counts.
   double r_factor = std::numeric_limits<double>::quiet_NaN();
   double poisson_nll = std::numeric_limits<double>::quiet_NaN();
+  std::vector<double> variation;  // Coefficients of the probe's components, if it varies.
 };
 
 // Object, probe and what belongs to them, all of one iteration.
@@ -44,6 +45,8 @@ struct Snapshot {
   // [frame rows, frame cols], counts, the far field's zero frequency at [0, 0]; empty, too, when
   // none was refined.
   SnapshotArray<float> background;
+  // Of the probe's variation, [components, modes, rows, cols]; empty, too, when none was refined.
+  SnapshotArray<std::complex<float>> probe_components;
 };
 
 inline constexpr std::array<const char*, 10> kHistoryColumns = {

@@ -2,6 +2,7 @@
 #define PTYCHOSERVE_ENGINE_BACKEND_BACKEND_H_
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -31,8 +32,15 @@ struct PointWindow {
   std::int32_t col = 0;
   float frac_row = 0;
   float frac_col = 0;
-  float intensity = 1;  // w of engine/algorithms/refinement.h.
+  float intensity = 1;                                    // w of engine/algorithms/refinement.h,
+  std::array<float, kMaxProbeComponents> variation = {};  // and its c_k, 0 of components beyond
+                                                          // BackendConfig::probe_components.
 };
+
+// Whether the point sees another probe than the mean one.
+inline bool Varies(const PointWindow& point) {
+  return std::ranges::any_of(point.variation, [](float c) { return c != 0; });
+}
 
 // A frame on its way into the store: EngineFrameShape pixels of the session's FrameStorage, zero
 // frequency at [0, 0] in the far field, pixels that are not to be trusted marked by
@@ -52,6 +60,7 @@ struct BackendConfig {
   FrameStorage storage = FrameStorage::kU16;
   int capacity = 0;                    // Slots, 0..capacity-1.
   int probe_modes = 1;                 // Mutually incoherent modes of the probe.
+  int probe_components = 0;            // Of its variation from point to point; 0: there is none.
   bool keeps_exit_waves = false;       // Some stage projects, as the difference map does.
   std::int64_t max_object_pixels = 0;  // Largest canvas that SetCanvas will be asked for.
   Complex64 initial_object{1.0f, 0.0f};
@@ -132,6 +141,16 @@ struct MomentumState {
   int iterations = 0;            // Since the velocities were 0.
 };
 
+// What one pass over the points says about all that is refined beside object and probe.
+struct Refinement {
+  std::vector<RefinementSums> points;  // In the order of SetActivePoints; empty if not asked for.
+  // Of the probe's components, empty if not asked for: Σ_j c_jk O_j* F⁻¹(g Ψ_jm), with g of
+  // engine/algorithms/refinement.h, [components * modes, frame_shape], and Σ_j c_jk² |O_j|²,
+  // [components, frame_shape].
+  ComplexStack component_sums;
+  std::vector<float> component_weights;
+};
+
 // The exit waves of one active point.
 struct ExitWaveToSet {
   std::int32_t slot = 0;
@@ -178,11 +197,11 @@ class Backend {
   virtual absl::Status SetActivePoints(std::span<const PointWindow> points) = 0;
   // Sets the object inside `region` back to initial_object.
   virtual absl::Status ClearObject(const Region& region) = 0;
-  // Moves probe (cyclically), object and exit waves by whole pixels together, so that no
-  // intensity predicted in the far field changes where the canvas has room.
+  // Moves probe and its components (cyclically), object and exit waves by whole pixels together, so
+  // that no intensity predicted in the far field changes where the canvas has room.
   virtual absl::Status Shift(int rows, int cols) = 0;
-  // Multiplies the probe by `factor`, above 0, and divides the object by it, and velocities with
-  // them, so that nothing that is expected of any frame changes.
+  // Multiplies the probe and its components by `factor`, above 0, and divides the object by it, and
+  // velocities with them, so that nothing that is expected of any frame changes.
   virtual absl::Status Rescale(double factor) = 0;
   // One pass over all active points.
   virtual absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
@@ -193,15 +212,21 @@ class Backend {
   // window that is not inside the canvas.
   virtual absl::StatusOr<std::vector<FrameFit>> Evaluate(std::span<const PointWindow> points) = 0;
 
-  // One pass over all active points: how the fit of each depends on its place and its intensity, in
-  // the order of SetActivePoints. With `background_step` above 0 the background takes such a part
-  // of its full step as well.
-  virtual absl::StatusOr<std::vector<RefinementSums>> Refine(double background_step) = 0;
+  // One pass over all active points about what `which` names, to be called if that is anything:
+  // how the fit of each point depends on its place, its light and its c_k, and what the components
+  // are to become. The background takes `step`, in (0, 1], of its full step by itself.
+  virtual absl::StatusOr<Refinement> Refine(const StageRefinement& which, double step) = 0;
   // frame_shape, zero frequency at [0, 0], counts, the same for all frames; 0 at first. Waits for
   // the device.
   virtual absl::StatusOr<FloatImage> ReadBackground() = 0;
   // Errors: kInvalidArgument when the shape is not the frame's.
   virtual absl::Status SetBackground(const FloatImage& background) = 0;
+
+  // The components V_k of the probe's variation, [probe_components * modes, frame_shape], the modes
+  // of a component in a row; 0 at first. Waits for the device.
+  virtual absl::StatusOr<ComplexStack> ReadProbeComponents() = 0;
+  // Leaves exit waves and momentum as they are. Errors: kInvalidArgument when they do not fit.
+  virtual absl::Status SetProbeComponents(const ComplexStack& components) = 0;
 
   // Begins a copy of object, probe and coverage as they are now. What is returned waits for it and
   // hands it out: to be called once, before the next start, on any thread, while iterations go on.

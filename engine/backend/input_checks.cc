@@ -20,13 +20,15 @@ std::string Describe(const Region& r) {
 
 absl::Status CheckBackendConfig(const BackendConfig& config) {
   const Shape frame = config.frame_shape;
-  if (frame.rows >= 1 && frame.cols >= 1 && config.capacity >= 1 && config.probe_modes >= 1) {
+  if (frame.rows >= 1 && frame.cols >= 1 && config.capacity >= 1 && config.probe_modes >= 1 &&
+      config.probe_components >= 0 && config.probe_components <= kMaxProbeComponents) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(absl::StrFormat(
-      "a backend needs frames of at least 1 x 1, a capacity and probe modes of at least 1; got "
-      "%d x %d, %d and %d",
-      frame.rows, frame.cols, config.capacity, config.probe_modes));
+      "a backend needs frames of at least 1 x 1, a capacity and probe modes of at least 1, and "
+      "components of the probe from 0 to %d; got %d x %d, %d, %d and %d",
+      kMaxProbeComponents, frame.rows, frame.cols, config.capacity, config.probe_modes,
+      config.probe_components));
 }
 
 absl::Status CheckProbeFits(const ComplexStack& probe, const BackendConfig& config) {
@@ -100,6 +102,30 @@ absl::Status CheckExitWavesToSet(std::span<const ExitWaveToSet> waves, const Bac
         absl::StrFormat("exit waves are given for slot %d, which is not active", wave.slot));
   }
   return CheckKeepsExitWaves(config);
+}
+
+absl::Status CheckVariation(std::span<const PointWindow> points, const BackendConfig& config) {
+  for (const PointWindow& p : points) {
+    for (std::size_t k = config.probe_components; k < p.variation.size(); ++k) {
+      if (p.variation[k] == 0) continue;
+      return absl::InvalidArgumentError(
+          absl::StrFormat("slot %d has a coefficient of component %d of the probe, of which there "
+                          "are %d",
+                          p.slot, k, config.probe_components));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckComponentsFit(const ComplexStack& components, const BackendConfig& config) {
+  const int images = config.probe_components * config.probe_modes;
+  if (components.modes == images && components.shape == config.frame_shape) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "probe components of %d x %d x %d do not fit %d of %d modes and frames of %d x %d",
+      components.modes, components.shape.rows, components.shape.cols, config.probe_components,
+      config.probe_modes, config.frame_shape.rows, config.frame_shape.cols));
 }
 
 absl::Status CheckBackgroundFits(const FloatImage& background, const BackendConfig& config) {

@@ -38,6 +38,12 @@ absl::Status CheckKeepsExitWaves(const BackendConfig& config);
 absl::Status CheckExitWavesToSet(std::span<const ExitWaveToSet> waves, const BackendConfig& config,
                                  absl::FunctionRef<bool(std::int32_t)> is_active);
 
+// No point has a coefficient of a component that there is not.
+absl::Status CheckVariation(std::span<const PointWindow> points, const BackendConfig& config);
+
+// There are as many components of the probe as `config` says, of its modes and shape.
+absl::Status CheckComponentsFit(const ComplexStack& components, const BackendConfig& config);
+
 // The background has the frame's shape.
 absl::Status CheckBackgroundFits(const FloatImage& background, const BackendConfig& config);
 

@@ -41,6 +41,7 @@ struct CxiScanInfo {
   // Of a simulated scan, written only: where the frames were taken, their light of the mean's, and
   // [frame_shape] the counts that each has besides. Empty: unknown, or none.
   std::vector<double> true_x_m, true_y_m, true_intensity, true_background;
+  std::vector<double> true_variation;  // [frames, 2], how the probe differs; see Simulation.
   // Of a file that was read: sentences about what is unusual in it, and what has been made of it.
   std::vector<std::string> notes;
 };
@@ -114,6 +115,8 @@ struct CxiResult {
   // Of each frame, by itself; NaN when it was not evaluated. Empty when none was.
   std::vector<double> r_factor, poisson_nll;
   FloatImage background;                  // Frame's shape, counts, zero frequency in the middle.
+  ComplexStack probe_components;          // [components * modes, rows, cols], of its variation,
+  std::vector<double> variation;          // [frames, components]; empty when it has none.
   std::vector<std::string> metric_names;  // Columns of `metrics`.
   std::vector<double> metrics;            // [iterations, metric_names.size()]
   // Of split halves, [rings], and the half period of the half-bit crossing; empty and 0 without.

@@ -40,6 +40,7 @@ inline constexpr char kTrueProbe[] = "/entry_1/ground_truth_1/probe";
 inline constexpr char kTrueTranslation[] = "/entry_1/ground_truth_1/translation";
 inline constexpr char kTrueIntensity[] = "/entry_1/ground_truth_1/intensity";
 inline constexpr char kTrueBackground[] = "/entry_1/ground_truth_1/background";
+inline constexpr char kTrueVariation[] = "/entry_1/ground_truth_1/variation";
 inline constexpr char kTrueOrigin[] = "/entry_1/ground_truth_1/object_origin";  // (row, col).
 
 inline constexpr char kImage[] = "/entry_1/image_1/data";
@@ -58,6 +59,9 @@ inline constexpr char kIntensity[] = "/entry_1/image_1/refined_intensity";
 inline constexpr char kFrameRFactor[] = "/entry_1/image_1/frame_r_factor";
 inline constexpr char kFramePoissonNll[] = "/entry_1/image_1/frame_poisson_nll";
 inline constexpr char kBackground[] = "/entry_1/image_1/refined_background";
+// Coefficients of each frame and components of the probe's variation, those that have been refined.
+inline constexpr char kVariation[] = "/entry_1/image_1/refined_variation";
+inline constexpr char kProbeComponents[] = "/entry_1/image_1/refined_probe_components";
 inline constexpr char kProgram[] = "/entry_1/image_1/process_1/program";
 inline constexpr char kProgramVersion[] = "/entry_1/image_1/process_1/version";
 inline constexpr char kDate[] = "/entry_1/image_1/process_1/date";

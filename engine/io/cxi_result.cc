@@ -27,6 +27,12 @@ absl::Status CheckResult(const CxiResult& r) {
                                                    r.window_col.size(), " columns for ", frames,
                                                    " frame ids"));
   }
+  if (frames * static_cast<std::size_t>(r.probe_components.modes) !=
+      r.variation.size() * static_cast<std::size_t>(r.probe.modes)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        r.variation.size(), " coefficients of ", frames, " frames for ", r.probe_components.modes,
+        " images of the components of ", r.probe.modes, " modes"));
+  }
   const std::size_t columns = r.metric_names.size();
   if (columns == 0 ? !r.metrics.empty() : r.metrics.size() % columns != 0) {
     return absl::InvalidArgumentError(
@@ -86,6 +92,13 @@ absl::Status WriteRefined(hid_t file, const CxiResult& r)
   PS_RETURN_IF_ERROR(
       hdf5::Write<double>(file, cxi::kShift, {Size(r.shift_row), 2}, shift, "pixels"));
   PS_RETURN_IF_ERROR(hdf5::Write<double>(file, cxi::kIntensity, {Size(r.intensity)}, r.intensity));
+  if (!r.variation.empty()) {
+    const std::int64_t frames = Size(r.intensity);
+    PS_RETURN_IF_ERROR(hdf5::Write<double>(file, cxi::kVariation,
+                                           {frames, Size(r.variation) / frames}, r.variation));
+    PS_RETURN_IF_ERROR(hdf5::WriteComplex(file, cxi::kProbeComponents, r.probe_components,
+                                          /*keep_modes=*/true, "sqrt(photons)"));
+  }
   if (r.background.data.empty()) return absl::OkStatus();
   return hdf5::Write<float>(file, cxi::kBackground,
                             {r.background.shape.rows, r.background.shape.cols}, r.background.data,
@@ -205,6 +218,13 @@ absl::StatusOr<CxiResult> ReadAll(hid_t file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5
       r.shift_col.push_back(shift[i + 1]);
     }
     PS_ASSIGN_OR_RETURN(r.intensity, ReadShaped<double>(file, cxi::kIntensity, {frames}));
+  }
+  if (hdf5::Exists(file, cxi::kVariation)) {
+    PS_ASSIGN_OR_RETURN(r.probe_components, hdf5::ReadComplex(file, cxi::kProbeComponents));
+    const auto frames = static_cast<std::int64_t>(r.frame_ids.size());
+    PS_ASSIGN_OR_RETURN(r.variation,
+                        ReadShaped<double>(file, cxi::kVariation,
+                                           {frames, r.probe_components.modes / r.probe.modes}));
   }
   if (hdf5::Exists(file, cxi::kBackground)) {
     r.background.shape = r.probe.shape;

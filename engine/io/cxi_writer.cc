@@ -75,6 +75,10 @@ absl::Status WriteTruth(hid_t file, const CxiScanInfo& info)
     PS_RETURN_IF_ERROR(
         hdf5::Write<double>(file, cxi::kTrueIntensity, {info.frames}, info.true_intensity));
   }
+  if (!info.true_variation.empty()) {
+    PS_RETURN_IF_ERROR(
+        hdf5::Write<double>(file, cxi::kTrueVariation, {info.frames, 2}, info.true_variation));
+  }
   if (info.true_background.empty()) return absl::OkStatus();
   return hdf5::Write<double>(file, cxi::kTrueBackground,
                              {info.frame_shape.rows, info.frame_shape.cols}, info.true_background,

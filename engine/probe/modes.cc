@@ -5,6 +5,7 @@
 #include <complex>
 #include <cstddef>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include "engine/probe/hermitian_eigen.h"
@@ -144,7 +145,7 @@ ComplexStack WithModes(const ComplexStack& probe, int modes) {
   return result;
 }
 
-std::vector<double> OrthogonaliseModes(ComplexStack& probe) {
+std::vector<double> OrthogonaliseModes(ComplexStack& probe, ComplexStack& components) {
   const int n = probe.modes;
   if (n == 1) return {1.0};
   const std::vector<Wave> modes = ModesOf(probe);
@@ -158,17 +159,24 @@ std::vector<double> OrthogonaliseModes(ComplexStack& probe) {
   const HermitianEigen eigen = SolveHermitianEigen(n, std::move(gram));
 
   const auto pixels = static_cast<std::size_t>(probe.shape.pixels());
-  double total = 0;
-  for (std::size_t k = 0; k < modes.size(); ++k) {
-    total += std::max(0.0, eigen.values[k]);
-    for (std::size_t i = 0; i < pixels; ++i) {
-      Complex128 sum = 0;
-      for (std::size_t a = 0; a < modes.size(); ++a) {
-        sum += eigen.vectors[k * modes.size() + a] * modes[a][i];
+  const auto mix = [&](std::span<Complex64> images) {
+    const Wave before(images.begin(), images.end());
+    for (std::size_t k = 0; k < modes.size(); ++k) {
+      for (std::size_t i = 0; i < pixels; ++i) {
+        Complex128 sum = 0;
+        for (std::size_t a = 0; a < modes.size(); ++a) {
+          sum += eigen.vectors[k * modes.size() + a] * before[a * pixels + i];
+        }
+        images[k * pixels + i] = Complex64(sum);
       }
-      probe.data[k * pixels + i] = Complex64(sum);
     }
+  };
+  mix(probe.data);
+  for (std::size_t begin = 0; begin < components.data.size(); begin += probe.data.size()) {
+    mix(std::span(components.data).subspan(begin, probe.data.size()));
   }
+  double total = 0;
+  for (const double value : eigen.values) total += std::max(0.0, value);
   std::vector<double> powers;
   for (const double value : eigen.values) {
     powers.push_back(total > 0 ? std::max(0.0, value) / total : 0);

@@ -28,7 +28,12 @@ ComplexStack WithModes(const ComplexStack& probe, int modes);
 // Replaces the modes by those orthogonal ones that are the same beam, by falling power. A mode
 // keeps its phase as far as it remains the same. Returns the part of the power that each has, 0
 // where there is no power at all. Does not touch a probe of one mode. All values are finite.
-std::vector<double> OrthogonaliseModes(ComplexStack& probe);
+// `components`, any number of stacks of such modes, are mixed as the modes are.
+std::vector<double> OrthogonaliseModes(ComplexStack& probe, ComplexStack& components);
+inline std::vector<double> OrthogonaliseModes(ComplexStack& probe) {
+  ComplexStack none;
+  return OrthogonaliseModes(probe, none);
+}
 
 }  // namespace ptychoserve
 

@@ -31,6 +31,7 @@ constexpr double kIntensitySteps = 4096;
 constexpr std::uint64_t kDeadPixelStream = 0x300;
 constexpr std::uint64_t kPositionErrorStream = 0x400;
 constexpr std::uint64_t kIntensityStream = 0x500;
+constexpr std::uint64_t kVariationStream = 0x600;
 
 constexpr double kLeastIntensity = 0.1;
 
@@ -48,6 +49,20 @@ std::vector<double> Background(int n, double mean_counts) {
   const double spot_mean = total / static_cast<double>(background.size());
   for (double& b : background) b = mean_counts * 0.5 * (1 + b / spot_mean);
   return background;
+}
+// Of mean 0 and variance 1 in the intensity.
+void Normalise(const std::vector<double>& intensity, std::vector<double>& values) {
+  double total = 0, mean = 0, variance = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    total += intensity[i];
+    mean += intensity[i] * values[i];
+  }
+  mean /= total;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] -= mean;
+    variance += intensity[i] * values[i] * values[i] / total;
+  }
+  for (double& value : values) value /= std::sqrt(variance);
 }
 constexpr std::uint64_t kFrameStream = std::uint64_t{1} << 32;  // Plus the frame's number.
 
@@ -125,6 +140,9 @@ absl::Status ValidateSimulation(const SimulationConfig& config) {
   if (!(config.background_counts >= 0 && config.background_counts <= kLargestCount)) {
     return OutOfRange("background_counts", config.background_counts, "in [0, 65535]");
   }
+  if (!(config.probe_variation >= 0 && config.probe_variation <= 0.5)) {
+    return OutOfRange("probe_variation", config.probe_variation, "in [0, 0.5]");
+  }
   if (!positive(config.wavelength_m)) {
     return OutOfRange("wavelength_m", config.wavelength_m, "finite and above 0");
   }
@@ -196,6 +214,27 @@ Simulation::Simulation(const SimulationConfig& config) : config_(config) {
     fft_->Forward(probe_spectra_.data() + m * probe_.shape.pixels());
   }
 
+  if (config.probe_variation > 0) {
+    std::vector<double> intensity;
+    for (std::int64_t i = 0; i < probe_.shape.pixels(); ++i) {
+      intensity.push_back(std::norm(Complex(probe_.data[static_cast<std::size_t>(i)])));
+      direction_.push_back(static_cast<double>(i % n));
+    }
+    Normalise(intensity, direction_);
+    std::vector<double> y;
+    for (std::int64_t i = 0; i < probe_.shape.pixels(); ++i)
+      y.push_back(static_cast<double>(i / n));
+    Normalise(intensity, y);
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      focus_.push_back(direction_[i] * direction_[i] + y[i] * y[i]);
+    }
+    Normalise(intensity, focus_);
+    Random random(config.seed, kVariationStream);
+    for (std::size_t k = 0; k < 2 * y_m_.size(); ++k) {
+      variation_.push_back(config.probe_variation * random.Normal());
+    }
+  }
+
   if (config.dead_pixel_fraction > 0) {
     Random random(config.seed, kDeadPixelStream);
     bad_pixels_.resize(static_cast<std::size_t>(n) * static_cast<std::size_t>(n));
@@ -217,10 +256,20 @@ OpticsConfig Simulation::optics() const {
   return optics;
 }
 
-std::vector<Complex> Simulation::ShiftedProbe(int mode, double shift_y, double shift_x) const {
+std::vector<Complex> Simulation::ShiftedProbe(int j, int mode, double shift_y,
+                                              double shift_x) const {
   const auto pixels = probe_.shape.pixels();
   const Complex* const spectrum = probe_spectra_.data() + mode * pixels;
   std::vector<Complex> probe(spectrum, spectrum + pixels);
+  if (!variation_.empty()) {
+    const double a = variation_[2 * static_cast<std::size_t>(j)];
+    const double b = variation_[2 * static_cast<std::size_t>(j) + 1];
+    for (std::size_t i = 0; i < probe.size(); ++i) {
+      probe[i] = Complex(probe_.data[static_cast<std::size_t>(mode * pixels) + i]) *
+                 std::polar(1.0, a * direction_[i] + b * focus_[i]);
+    }
+    fft_->Forward(probe.data());
+  }
   ShiftSpectrum(config_.frame_side, shift_y, shift_x, probe);
   fft_->Inverse(probe.data());
   return probe;
@@ -237,7 +286,7 @@ std::vector<std::uint16_t> Simulation::Frame(int j) const {
   const std::size_t pitch = static_cast<std::size_t>(object_.shape.cols);
   std::vector<double> intensities(side * side);
   for (int mode = 0; mode < config_.modes; ++mode) {
-    std::vector<Complex> wave = ShiftedProbe(mode, corner_y - row, corner_x - col);
+    std::vector<Complex> wave = ShiftedProbe(j, mode, corner_y - row, corner_x - col);
     for (std::size_t y = 0; y < side; ++y) {
       const Complex64* o = object_.data.data() + (static_cast<std::size_t>(row) + y) * pitch +
                            static_cast<std::size_t>(col);

@@ -37,6 +37,10 @@ struct SimulationConfig {
   double position_error_px = 0;  // [0, 16].
   double intensity_rms = 0;      // Of the light of a frame, standard deviation, [0, 0.3].
   double background_counts = 0;  // Mean of all pixels, more in the middle, >= 0.
+  // The beam's direction and its focus differ from frame to frame, by exp(i (a u + b v)) with u the
+  // coordinate along x and v the squared distance from the axis, both of mean 0 and variance 1 in
+  // the beam's intensity: standard deviation of a and of b.
+  double probe_variation = 0;  // [0, 0.5].
   double wavelength_m = 0.137146e-9;
   double distance_m = 2.05;
   double detector_pixel_size_m = 75e-6;
@@ -73,6 +77,8 @@ class Simulation {
   const std::vector<double>& intensities() const { return intensities_; }
   // [frame_side, frame_side], counts, beam at the centre; empty when there is none.
   const std::vector<double>& background() const { return background_; }
+  // [points, 2]: a and b of SimulationConfig::probe_variation; empty when it is 0.
+  const std::vector<double>& variation() const { return variation_; }
   // Points per line of a raster; 0 for a spiral.
   int fast_axis_points() const { return fast_axis_points_; }
   const ComplexStack& object() const { return object_; }  // [1, rows, cols]
@@ -91,14 +97,17 @@ class Simulation {
   std::vector<std::uint16_t> Frame(int j) const;
 
  private:
-  // A mode of the probe moved by a fraction of a pixel, [frame_side, frame_side].
-  std::vector<std::complex<double>> ShiftedProbe(int mode, double shift_y, double shift_x) const;
+  // A mode of the probe of frame `j` moved by a fraction of a pixel, [frame_side, frame_side].
+  std::vector<std::complex<double>> ShiftedProbe(int j, int mode, double shift_y,
+                                                 double shift_x) const;
 
   SimulationConfig config_;
   PixelSize pixel_size_;
   std::vector<double> y_m_, x_m_, true_y_m_, true_x_m_;
   std::vector<double> intensities_;
   std::vector<double> background_;
+  std::vector<double> variation_;
+  std::vector<double> direction_, focus_;  // u and v, [frame_side, frame_side].
   int fast_axis_points_ = 0;
   int object_row_ = 0, object_col_ = 0;
   ComplexStack object_, probe_, initial_probe_;

@@ -18,6 +18,8 @@ struct Checkpoint {
   std::shared_ptr<const Snapshot> snapshot;  // Never null.
   // As the iterations use it, [modes, frame_shape]: the snapshot's has its modes orthogonalised.
   ComplexStack probe;
+  // Likewise, of the probe's variation; null when none has been refined.
+  std::shared_ptr<const ComplexStack> probe_components;
   // Of the snapshot's points in their order, when the run is in a difference map. None: they start
   // as P O, as they do at the beginning of such a stage.
   std::optional<ExitWaveState> exit_waves;
@@ -32,6 +34,7 @@ using TakeCheckpoint = std::function<void(std::shared_ptr<const Checkpoint>)>;
 inline std::shared_ptr<const Checkpoint> CheckpointOf(std::shared_ptr<const Snapshot> snapshot) {
   auto checkpoint = std::make_shared<Checkpoint>();
   checkpoint->probe = snapshot->probe;
+  checkpoint->probe_components = snapshot->probe_components;
   checkpoint->snapshot = std::move(snapshot);
   return checkpoint;
 }

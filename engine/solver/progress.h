@@ -54,6 +54,10 @@ struct RefinementFigures {
   double shear_rad = 0;
   double intensity_rms = 0;      // Standard deviation of the frames' light, of its mean.
   double background_counts = 0;  // Σ b, of one frame.
+  // Power of each component of the probe's variation, of that of the probe, in the mean of the
+  // frames; falling. Frames whose variation has been cut at the power of the probe.
+  std::vector<double> variation_powers;
+  std::int64_t variations_at_limit = 0;
 
   bool operator==(const RefinementFigures&) const = default;
 };

@@ -97,6 +97,7 @@ BackendConfig Reconstruction::BackendConfigFor(const ReconstructionConfig& confi
   backend.initial_object = std::polar(static_cast<float>(config.object.initial_amplitude),
                                       static_cast<float>(config.object.initial_phase_rad));
   backend.probe_modes = config.probe.modes;
+  backend.probe_components = ProbeComponents(config);
   backend.deterministic = config.deterministic;
   backend.half_waves = !config.single_precision_waves;
   backend.near_field = SpaceToDetector(config.optics, config.detector);

@@ -14,35 +14,39 @@ namespace {
 // The longest step of a position at a time: the gradient is that of the place where it is taken.
 constexpr double kMaxStepPx = 0.5;
 constexpr double kMaxLogIntensityStep = 0.2;
+constexpr double kMaxVariationStep = 0.25;
+// The largest √Σ_k c_k² of a point: as much variation as there is probe.
+constexpr double kMaxVariation = 1;
 // A prior's standard deviation, of the limit.
 constexpr double kPriorOfLimit = 0.5;
 // Shifts this close to the limit are at it.
 constexpr double kAtLimit = 0.999;
 
-using Vector = std::array<double, kRefinedPerPoint>;
-using Matrix = std::array<Vector, kRefinedPerPoint>;
+constexpr std::size_t kRefined = kMaxRefinedPerPoint;
+constexpr std::size_t kFirstComponent = kRefinedBesideProbe;
+using Vector = std::array<double, kRefined>;
+using Matrix = std::array<Vector, kRefined>;
 
-// Place of element (i, j), i <= j, among the rows of the upper triangle.
-constexpr std::size_t TrianglePlace(std::size_t i, std::size_t j) {
-  return i * kRefinedPerPoint - i * (i + 1) / 2 + j;
+std::size_t PlaceOf(std::size_t i, std::size_t j) {
+  return static_cast<std::size_t>(TrianglePlace(static_cast<int>(i), static_cast<int>(j)));
 }
 
 // x of F x = g, by Cholesky's decomposition; F is positive definite.
 Vector Solve(Matrix f, Vector g) {
-  for (std::size_t j = 0; j < kRefinedPerPoint; ++j) {
+  for (std::size_t j = 0; j < kRefined; ++j) {
     for (std::size_t k = 0; k < j; ++k) f[j][j] -= f[j][k] * f[j][k];
     f[j][j] = std::sqrt(f[j][j]);
-    for (std::size_t i = j + 1; i < kRefinedPerPoint; ++i) {
+    for (std::size_t i = j + 1; i < kRefined; ++i) {
       for (std::size_t k = 0; k < j; ++k) f[i][j] -= f[i][k] * f[j][k];
       f[i][j] /= f[j][j];
     }
   }
-  for (std::size_t i = 0; i < kRefinedPerPoint; ++i) {
+  for (std::size_t i = 0; i < kRefined; ++i) {
     for (std::size_t k = 0; k < i; ++k) g[i] -= f[i][k] * g[k];
     g[i] /= f[i][i];
   }
-  for (std::size_t i = kRefinedPerPoint; i-- > 0;) {
-    for (std::size_t k = i + 1; k < kRefinedPerPoint; ++k) g[i] -= f[k][i] * g[k];
+  for (std::size_t i = kRefined; i-- > 0;) {
+    for (std::size_t k = i + 1; k < kRefined; ++k) g[i] -= f[k][i] * g[k];
     g[i] /= f[i][i];
   }
   return g;
@@ -53,23 +57,35 @@ Vector FullStep(const RefinementSums& sums, const PointRefinement& now,
                 const RefinementConfig& config, const StageRefinement& which) {
   const double shift_prior = 1 / std::pow(kPriorOfLimit * config.max_shift_px, 2);
   const double light_prior = 1 / std::pow(kPriorOfLimit * std::log(config.max_intensity), 2);
-  const Vector value = {now.shift_row, now.shift_col, std::log(now.intensity)};
-  const Vector prior = {shift_prior, shift_prior, light_prior};
-  const std::array<bool, kRefinedPerPoint> refines = {which.positions, which.positions,
-                                                      which.intensities};
+  Vector value = {now.shift_row, now.shift_col, std::log(now.intensity)};
+  Vector prior = {shift_prior, shift_prior, light_prior};
+  std::array<bool, kRefined> refines = {which.positions, which.positions, which.intensities};
+  for (std::size_t i = kFirstComponent; i < kRefined; ++i) {
+    value[i] = now.variation[i - kFirstComponent];
+    prior[i] = 1 / std::pow(kPriorOfLimit * kMaxVariation, 2);
+    // A component that is not there yet keeps its coefficients.
+    refines[i] = which.variation && sums.fisher[PlaceOf(i, i)] > 0;
+  }
   Matrix fisher{};
   Vector gradient{};
-  for (std::size_t i = 0; i < kRefinedPerPoint; ++i) {
+  for (std::size_t i = 0; i < kRefined; ++i) {
     fisher[i][i] = 1;
     if (!refines[i]) continue;
     gradient[i] = sums.gradient[i] - prior[i] * value[i];
-    for (std::size_t j = i; j < kRefinedPerPoint; ++j) {
-      if (refines[j]) fisher[i][j] = fisher[j][i] = sums.fisher[TrianglePlace(i, j)];
+    for (std::size_t j = i; j < kRefined; ++j) {
+      if (refines[j]) fisher[i][j] = fisher[j][i] = sums.fisher[PlaceOf(i, j)];
     }
     fisher[i][i] += prior[i];
   }
   const Vector step = Solve(fisher, gradient);
-  return std::isfinite(step[0] + step[1] + step[2]) ? step : Vector{};
+  return std::ranges::all_of(step, [](double x) { return std::isfinite(x); }) ? step : Vector{};
+}
+
+template <typename Coefficients>
+double VariationOf(const Coefficients& coefficients) {
+  double squares = 0;
+  for (const auto c : coefficients) squares += static_cast<double>(c) * static_cast<double>(c);
+  return std::sqrt(squares);
 }
 
 // `shift` of at most `limit` a length, that keeps `corner` within [first, last].
@@ -115,7 +131,7 @@ void KeepOnCanvas(const Region& canvas, const Shape& frame, std::span<ActivePoin
 void TakeRefinementSteps(const RefinementConfig& config, const StageRefinement& which, double step,
                          std::span<const RefinementSums> sums, const Region& canvas,
                          const Shape& frame, std::span<ActivePoint> points) {
-  if (points.empty() || !(which.positions || which.intensities)) return;
+  if (points.empty() || !which.points()) return;
   std::vector<Vector> values(points.size());
   Vector mean{};
   for (std::size_t k = 0; k < points.size(); ++k) {
@@ -127,7 +143,12 @@ void TakeRefinementSteps(const RefinementConfig& config, const StageRefinement& 
     values[k] = {
         now.shift_row + shorter * full[0], now.shift_col + shorter * full[1],
         std::log(now.intensity) + std::clamp(full[2], -kMaxLogIntensityStep, kMaxLogIntensityStep)};
-    for (std::size_t i = 0; i < kRefinedPerPoint; ++i) {
+    const double varied = VariationOf(std::span(full).subspan<kFirstComponent>());
+    const double less = varied > kMaxVariationStep ? kMaxVariationStep / varied : 1;
+    for (std::size_t i = kFirstComponent; i < kRefined; ++i) {
+      values[k][i] = now.variation[i - kFirstComponent] + less * full[i];
+    }
+    for (std::size_t i = 0; i < kRefined; ++i) {
       mean[i] += values[k][i] / static_cast<double>(points.size());
     }
   }
@@ -140,6 +161,15 @@ void TakeRefinementSteps(const RefinementConfig& config, const StageRefinement& 
     if (which.intensities) {
       points[k].refined.intensity =
           static_cast<float>(std::exp(std::clamp(values[k][2] - mean[2], -most, most)));
+    }
+    if (which.variation) {
+      for (std::size_t i = kFirstComponent; i < kRefined; ++i) values[k][i] -= mean[i];
+      const double length = VariationOf(std::span(values[k]).subspan<kFirstComponent>());
+      const double shorter = length > kMaxVariation ? kMaxVariation / length : 1;
+      for (std::size_t i = kFirstComponent; i < kRefined; ++i) {
+        points[k].refined.variation[i - kFirstComponent] =
+            static_cast<float>(shorter * values[k][i]);
+      }
     }
   }
 }
@@ -158,6 +188,7 @@ RefinementFigures FiguresOf(const RefinementConfig& config, std::span<const Acti
     mean_col += (p.window.col + double{p.window.frac_col}) / count;
     mean_intensity += double{p.refined.intensity} / count;
   }
+  std::array<double, kMaxProbeComponents> powers = {};
   double squares = 0, spread = 0;
   double rr = 0, rc = 0, cc = 0, row_r = 0, row_c = 0, col_r = 0, col_c = 0;
   for (const ActivePoint& p : points) {
@@ -175,6 +206,14 @@ RefinementFigures FiguresOf(const RefinementConfig& config, std::span<const Acti
     col_c += shift_col * c;
     const double limit = kAtLimit * config.max_shift_px;
     figures.positions_at_limit += std::hypot(shift_row, shift_col) >= limit ? 1 : 0;
+    const double variation = VariationOf(p.refined.variation);
+    figures.variations_at_limit += variation >= kAtLimit * kMaxVariation ? 1 : 0;
+    for (std::size_t k = 0; k < powers.size(); ++k) {
+      powers[k] += std::pow(double{p.refined.variation[k]}, 2) / count;
+    }
+  }
+  for (const double power : powers) {
+    if (power > 0) figures.variation_powers.push_back(power);
   }
   figures.shift_rms_px = std::sqrt(squares / count);
   figures.intensity_rms = std::sqrt(spread / count);

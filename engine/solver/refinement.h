@@ -1,6 +1,7 @@
 #ifndef PTYCHOSERVE_ENGINE_SOLVER_REFINEMENT_H_
 #define PTYCHOSERVE_ENGINE_SOLVER_REFINEMENT_H_
 
+#include <array>
 #include <limits>
 #include <span>
 #include <vector>
@@ -19,6 +20,8 @@ struct PointRefinement {
   float shift_row = 0;  // From the measured window, object pixels.
   float shift_col = 0;
   float intensity = 1;  // Of the light that frames get in the mean.
+  // Of the components of the probe's variation; see probe_variation.h.
+  std::array<float, kMaxProbeComponents> variation = {};
 
   bool operator==(const PointRefinement&) const = default;
 };
@@ -45,10 +48,11 @@ void KeepOnCanvas(const Region& canvas, const Shape& frame, std::span<ActivePoin
 // Takes `step` of the full step (see engine/algorithms/refinement.h) for each point, whose sums are
 // those of the same place, of what `which` names.
 //
-// A point that hardly changes its frame is not known better than it was measured: shifts and ln w
-// have a normal prior around 0, of half of their limits. Shifts of more than the limit, and out of
-// the canvas, are cut there and counted. The mean shift is taken out, as object and probe would
-// follow it for ever; so is the mean of ln w, which the probe takes.
+// A point that hardly changes its frame is not known better than it was measured: shifts, ln w and
+// c_k have a normal prior around 0, of half of their limits. Shifts of more than the limit, and out
+// of the canvas, are cut there and counted, as are coefficients of more than the probe's own power.
+// The mean shift is taken out, as object and probe would follow it for ever; so are the means of
+// ln w and c_k, which the probe takes.
 void TakeRefinementSteps(const RefinementConfig& config, const StageRefinement& which, double step,
                          std::span<const RefinementSums> sums, const Region& canvas,
                          const Shape& frame, std::span<ActivePoint> points);

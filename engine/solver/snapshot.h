@@ -42,6 +42,9 @@ struct Snapshot {
   double probe_power = 0;
   FloatImage coverage;                // canvas.shape, Σ |P|², photons per pixel.
   std::vector<SnapshotPoint> points;  // In frame-id order.
+  // Of the probe's variation, [components * modes, frame_shape]; the modes are mixed as those of
+  // the probe are. Null when none has been refined.
+  std::shared_ptr<const ComplexStack> probe_components;
   // frame_shape, zero frequency at [0, 0], counts; null when none has been refined.
   std::shared_ptr<const FloatImage> background;
   IterationRecord metrics;

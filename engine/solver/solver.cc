@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "engine/algorithms/projections.h"
 #include "engine/base/failpoint.h"
 #include "engine/base/status_macros.h"
@@ -15,6 +16,7 @@
 #include "engine/probe/probe.h"
 #include "engine/schedule/schedule.h"
 #include "engine/solver/plausibility.h"
+#include "engine/solver/probe_variation.h"
 
 namespace ptychoserve {
 namespace {
@@ -85,7 +87,8 @@ std::vector<PointWindow> WindowsOfPoints(std::span<const ActivePoint> points) {
   windows.reserve(points.size());
   for (const ActivePoint& p : points) {
     const Window w = Shifted(p.window, p.refined);
-    windows.push_back({p.slot, w.row, w.col, w.frac_row, w.frac_col, p.refined.intensity});
+    windows.push_back(
+        {p.slot, w.row, w.col, w.frac_row, w.frac_col, p.refined.intensity, p.refined.variation});
   }
   return windows;
 }
@@ -169,8 +172,14 @@ std::unique_ptr<Snapshot> MakeSnapshot(Readback readback, const IterationRecord&
 void OrderModes(bool frozen, Snapshot& snapshot) {
   if (snapshot.probe.modes == 1) return;
   ComplexStack orthogonal = snapshot.probe;
-  snapshot.metrics.mode_powers = OrthogonaliseModes(orthogonal);
-  if (!frozen) snapshot.probe = std::move(orthogonal);
+  ComplexStack components =
+      snapshot.probe_components != nullptr ? *snapshot.probe_components : ComplexStack();
+  snapshot.metrics.mode_powers = OrthogonaliseModes(orthogonal, components);
+  if (frozen) return;
+  snapshot.probe = std::move(orthogonal);
+  if (snapshot.probe_components != nullptr) {
+    snapshot.probe_components = std::make_shared<const ComplexStack>(std::move(components));
+  }
 }
 
 }  // namespace
@@ -231,13 +240,27 @@ absl::Status CheckRestored(const Checkpoint& checkpoint, const ReconstructionCon
   for (const SnapshotPoint& p : snapshot.points) {
     const PointRefinement& r = p.refined;
     if (std::abs(r.shift_row) <= kMostShiftPx && std::abs(r.shift_col) <= kMostShiftPx &&
-        r.intensity > 0 && std::isfinite(r.intensity)) {
+        r.intensity > 0 && std::isfinite(r.intensity) &&
+        std::ranges::all_of(r.variation, [](float c) { return std::isfinite(c); })) {
       continue;
     }
     return absl::InvalidArgumentError(absl::StrFormat(
-        "the restored frame %d is shifted by (%g, %g) pixels and has %g of the light; shifts of at "
-        "most %g pixels and light above 0 are possible",
-        p.frame_id, r.shift_row, r.shift_col, r.intensity, kMostShiftPx));
+        "the restored frame %d is shifted by (%g, %g) pixels, has %g of the light, and "
+        "coefficients "
+        "%s of the probe's variation; shifts of at most %g pixels, light above 0 and finite "
+        "coefficients are possible",
+        p.frame_id, r.shift_row, r.shift_col, r.intensity, absl::StrJoin(r.variation, ", "),
+        kMostShiftPx));
+  }
+  const int component_images = ProbeComponents(config) * config.probe.modes;
+  for (const auto& components : {snapshot.probe_components, checkpoint.probe_components}) {
+    if (components == nullptr || (components->modes == component_images &&
+                                  components->shape == frame && filled(*components))) {
+      continue;
+    }
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the restored components of the probe's variation are %s; the session's are %d x %d x %d",
+        shape_of(*components), component_images, frame.rows, frame.cols));
   }
   if (snapshot.background != nullptr &&
       (snapshot.background->shape != frame ||
@@ -362,6 +385,7 @@ absl::Status Solver::StartAnewWithHalf(int first) {
   active_ = std::move(half);
   PS_RETURN_IF_ERROR(backend_->SetActivePoints({}));
   PS_RETURN_IF_ERROR(SetBackground(nullptr));
+  PS_RETURN_IF_ERROR(SetProbeComponents(nullptr));
   PS_RETURN_IF_ERROR(backend_->ClearObject(canvas_));
   PS_ASSIGN_OR_RETURN(const FloatImage mean, MeanAmplitudeOf({active_->begin(), active_->end()}));
   const ComplexStack probe = InitialProbe(mean);
@@ -410,10 +434,13 @@ absl::Status Solver::GoBackTo(const Snapshot& snapshot) {
     refined.push_back(p.refined);
   }
   auto points = std::make_shared<std::vector<ActivePoint>>(*active_);
+  // Coefficients mean nothing beside other components.
+  for (ActivePoint& p : *points) p.refined.variation = {};
   TakeRefined(ids, refined, *points);
   active_ = std::move(points);
   refinement_ = snapshot.metrics.refinement;
   PS_RETURN_IF_ERROR(SetBackground(snapshot.background));
+  PS_RETURN_IF_ERROR(SetProbeComponents(snapshot.probe_components));
   return backend_->SetActivePoints(ActiveWindows());
 }
 
@@ -438,6 +465,17 @@ absl::Status Solver::SetBackground(std::shared_ptr<const FloatImage> background)
   return backend_->SetBackground(none);
 }
 
+absl::Status Solver::SetProbeComponents(std::shared_ptr<const ComplexStack> components) {
+  if (components == probe_components_) return absl::OkStatus();
+  probe_components_ = std::move(components);
+  return backend_->SetProbeComponents(probe_components_ != nullptr ? *probe_components_
+                                                                   : NoProbeComponents());
+}
+
+ComplexStack Solver::NoProbeComponents() const {
+  return ComplexStack(ProbeComponents(config_) * config_.probe.modes, frame_shape_);
+}
+
 std::vector<FrameStore::Point> Solver::UnknownPoints() const {
   std::vector<FrameStore::Point> unknown;
   std::copy_if(waiting_.begin(), waiting_.end(), std::back_inserter(unknown),
@@ -454,6 +492,7 @@ absl::Status Solver::ActivateWaiting(const ClearRegionConfig& clear_region) {
   if (restored != nullptr) {
     PS_RETURN_IF_ERROR(SetObjectOf(*restored->snapshot));
     PS_RETURN_IF_ERROR(SetBackground(restored->snapshot->background));
+    PS_RETURN_IF_ERROR(SetProbeComponents(restored->probe_components));
   }
   PS_RETURN_IF_ERROR(MoveCanvas(store_.canvas()));
   const std::vector<FrameStore::Point> unknown = UnknownPoints();
@@ -549,16 +588,31 @@ absl::StatusOr<IterationMetrics> Solver::Iterate(const StageConfig& stage, doubl
 
 absl::Status Solver::Refine(const StageRefinement& which, double step_scale) {
   const double step = step_scale * config_.refinement.step;
-  PS_ASSIGN_OR_RETURN(const std::vector<RefinementSums> sums,
-                      backend_->Refine(which.background ? step : 0));
+  auto points = std::make_shared<std::vector<ActivePoint>>(*active_);
+  ComplexStack components = probe_components_ != nullptr ? *probe_components_ : NoProbeComponents();
+  if (which.variation && SeedVariation(components, config_.probe.modes, *points)) {
+    PS_RETURN_IF_ERROR(backend_->SetActivePoints(WindowsOfPoints(*points)));
+  }
+  PS_ASSIGN_OR_RETURN(const Refinement found, backend_->Refine(which, step));
   if (which.background) {
     PS_ASSIGN_OR_RETURN(FloatImage background, backend_->ReadBackground());
     background_ = std::make_shared<const FloatImage>(std::move(background));
   }
-  auto points = std::make_shared<std::vector<ActivePoint>>(*active_);
-  TakeRefinementSteps(config_.refinement, which, step, sums, canvas_, frame_shape_, *points);
+  if (which.points()) {
+    TakeRefinementSteps(config_.refinement, which, step, found.points, canvas_, frame_shape_,
+                        *points);
+  }
+  if (which.variation) {
+    components = SteppedComponents(components, config_.probe.modes, found, step);
+    PS_ASSIGN_OR_RETURN(const ComplexStack probe, backend_->ReadProbe());
+    MakePrincipal(probe, which, components, *points);
+    PS_RETURN_IF_ERROR(
+        SetProbeComponents(std::make_shared<const ComplexStack>(std::move(components))));
+  }
   refinement_ =
       FiguresOf(config_.refinement, *points, background_ != nullptr ? *background_ : FloatImage());
+  // A background alone leaves the points, and what hangs on them, as they are.
+  if (!which.points()) return absl::OkStatus();
   active_ = std::move(points);
   return backend_->SetActivePoints(ActiveWindows());
 }
@@ -566,14 +620,23 @@ absl::Status Solver::Refine(const StageRefinement& which, double step_scale) {
 absl::Status Solver::KeepScale(double probe_power) {
   const double ratio = probe_power / probe_power_;
   if (!(ratio > 0) || std::abs(std::log(ratio)) < kTolerableDrift) return absl::OkStatus();
-  return backend_->Rescale(std::sqrt(1 / ratio));
+  PS_RETURN_IF_ERROR(backend_->Rescale(std::sqrt(1 / ratio)));
+  return TakeProbeComponents();
 }
 
 absl::Status Solver::Recentre() {
   PS_ASSIGN_OR_RETURN(const ComplexStack probe, backend_->ReadProbe());
   const CentreOffset offset = OffsetToCentre(probe);
   if (offset.rows == 0 && offset.cols == 0) return absl::OkStatus();
-  return backend_->Shift(offset.rows, offset.cols);
+  PS_RETURN_IF_ERROR(backend_->Shift(offset.rows, offset.cols));
+  return TakeProbeComponents();
+}
+
+absl::Status Solver::TakeProbeComponents() {
+  if (probe_components_ == nullptr) return absl::OkStatus();
+  PS_ASSIGN_OR_RETURN(ComplexStack components, backend_->ReadProbeComponents());
+  probe_components_ = std::make_shared<const ComplexStack>(std::move(components));
+  return absl::OkStatus();
 }
 
 absl::Status Solver::StartSnapshot(const IterationRecord& record, const RunPosition& run) {
@@ -581,13 +644,15 @@ absl::Status Solver::StartSnapshot(const IterationRecord& record, const RunPosit
   // Shared, as a std::function must be copyable.
   const auto task = std::make_shared<std::packaged_task<decltype(snapshot_.get())()>>(
       [collect = std::move(collect), record, run, scanned = store_.scanned(), points = active_,
-       background = background_, pixel_size = pixel_size_, probe_power = probe_power_,
+       background = background_, components = probe_components_, pixel_size = pixel_size_,
+       probe_power = probe_power_,
        frozen = config_.probe.frozen]() mutable -> absl::StatusOr<std::unique_ptr<Snapshot>> {
         PS_ASSIGN_OR_RETURN(Readback readback, std::move(collect)());
         auto snapshot = MakeSnapshot(std::move(readback), record, scanned, *points, pixel_size);
         snapshot->run = std::move(run);
         snapshot->background = std::move(background);
         snapshot->probe_power = probe_power;
+        snapshot->probe_components = std::move(components);
         OrderModes(frozen, *snapshot);
         return snapshot;
       });
@@ -601,6 +666,7 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Solver::MakeCheckpoint(
   auto checkpoint = std::make_shared<Checkpoint>();
   checkpoint->snapshot = std::move(snapshot);
   PS_ASSIGN_OR_RETURN(checkpoint->probe, backend_->ReadProbe());
+  checkpoint->probe_components = probe_components_;
   const std::int64_t bytes = std::ssize(*active_) * config_.probe.modes * frame_shape_.pixels() *
                              static_cast<std::int64_t>(sizeof(Complex64));
   if (!waves_are_stale_ && bytes <= most_wave_bytes) {

@@ -112,6 +112,8 @@ class Solver {
   ComplexStack InitialProbe(const FloatImage& mean) const;
   absl::StatusOr<FloatImage> MeanAmplitudeOf(const std::vector<FrameStore::Point>& points);
   absl::Status Recentre();
+  // From the backend, which has moved or rescaled them.
+  absl::Status TakeProbeComponents();
   absl::Status KeepScale(double probe_power);
   absl::Status Refine(const StageRefinement& which, double step_scale);
   // Those that `points` tell of.
@@ -119,6 +121,9 @@ class Solver {
                           std::span<const PointRefinement> refined,
                           std::vector<ActivePoint>& points);
   absl::Status SetBackground(std::shared_ptr<const FloatImage> background);
+  absl::Status SetProbeComponents(std::shared_ptr<const ComplexStack> components);
+  // Those of a probe that does not vary.
+  ComplexStack NoProbeComponents() const;
   std::vector<PointWindow> ActiveWindows() const;
   absl::Status RestartExitWaves();
   // Sets the object, and the canvas to that of `snapshot`; no point is active.
@@ -152,7 +157,9 @@ class Solver {
   std::vector<FrameStore::Point> held_out_;
   // In frame-id order. Shared with the snapshot under way, so replaced rather than changed.
   std::shared_ptr<const std::vector<ActivePoint>> active_;
-  std::shared_ptr<const FloatImage> background_;  // Null until it has been refined.
+  // Null until they have been refined.
+  std::shared_ptr<const FloatImage> background_;
+  std::shared_ptr<const ComplexStack> probe_components_;
   std::optional<RefinementFigures> refinement_;
   std::future<absl::StatusOr<std::unique_ptr<Snapshot>>> snapshot_;  // Under way when valid.
   std::shared_ptr<const std::vector<ActivePoint>> all_;              // Of which halves are taken.

@@ -90,6 +90,7 @@ std::shared_ptr<const Checkpoint> AsBeginning(const Checkpoint& checkpoint) {
   snapshot->final = false;
   snapshot->points.clear();
   snapshot->background.reset();
+  snapshot->probe_components.reset();
   snapshot->metrics = {};
   snapshot->run = {};
   auto beginning = std::make_shared<Checkpoint>();

@@ -145,6 +145,15 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
       header.add_point_poisson_nlls(point.fit.poisson_nll);
     }
   }
+  if (snapshot.probe_components != nullptr) {
+    const int components = snapshot.probe_components->modes / snapshot.probe.modes;
+    header.set_probe_components(components);
+    for (const SnapshotPoint& point : snapshot.points) {
+      for (const float c : std::span(point.refined.variation).first(components)) {
+        header.add_point_variations(c);
+      }
+    }
+  }
   *header.mutable_metrics() = MetricsToProto(snapshot.metrics);
   RunToProto(snapshot.run, *header.mutable_run());
   if (waves != nullptr) {
@@ -162,8 +171,15 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
   if (snapshot.background != nullptr) {
     records_.push_back(ArrayRecord(StateKind::kBackground, snapshot.background->data));
   }
+  if (snapshot.probe_components != nullptr) {
+    records_.push_back(ArrayRecord(StateKind::kProbeComponents, snapshot.probe_components->data));
+  }
   if (checkpoint == nullptr) return;
   records_.push_back(ArrayRecord(StateKind::kExactProbe, checkpoint->probe.data));
+  if (checkpoint->probe_components != nullptr) {
+    records_.push_back(
+        ArrayRecord(StateKind::kExactProbeComponents, checkpoint->probe_components->data));
+  }
   if (momentum != nullptr) {
     records_.push_back(ArrayRecord(StateKind::kObjectVelocity, momentum->object_velocity.data));
     records_.push_back(ArrayRecord(StateKind::kProbeVelocity, momentum->probe_velocity.data));
@@ -197,6 +213,8 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
       (header.point_r_factors_size() != 0 &&
        header.point_r_factors_size() != header.point_ids_size()) ||
       header.point_poisson_nlls_size() != header.point_r_factors_size() ||
+      header.probe_components() < 0 || header.probe_components() > kMaxProbeComponents ||
+      header.point_variations_size() != header.probe_components() * header.point_ids_size() ||
       (header.kept_deviation_size() != 0 &&
        header.kept_deviation_size() != header.point_ids_size())) {
     return absl::DataLossError("a snapshot whose shapes are none");
@@ -228,7 +246,12 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
     if (header.point_r_factors_size() > 0) {
       s.points.back().fit = {header.point_r_factors(k), header.point_poisson_nlls(k)};
     }
+    for (int c = 0; c < header.probe_components(); ++c) {
+      s.points.back().refined.variation[static_cast<std::size_t>(c)] =
+          header.point_variations(k * header.probe_components() + c);
+    }
   }
+  component_count_ = header.probe_components();
   s.metrics = MetricsFromProto(header.metrics());
   s.run = RunFromProto(header.run());
   if (header.kept_deviation_size() > 0) {
@@ -265,11 +288,18 @@ absl::Status SnapshotReader::TakeVelocity(const Record& record, StateKind kind) 
   return TakeArray(record, velocity.modes * velocity.shape.pixels(), &velocity.data);
 }
 
+absl::Status SnapshotReader::TakeComponents(const Record& record, ComplexStack* components) const {
+  components->modes = component_count_ * snapshot_->probe.modes;
+  components->shape = snapshot_->probe.shape;
+  return TakeArray(record, components->modes * components->shape.pixels(), &components->data);
+}
+
 absl::Status SnapshotReader::Take(const Record& record) {
   const auto kind = static_cast<StateKind>(record.kind);
   const bool is_velocity = kind == StateKind::kObjectVelocity || kind == StateKind::kProbeVelocity;
   if ((kind < StateKind::kSnapshot || kind > StateKind::kExitWave) && !is_velocity &&
-      kind != StateKind::kBackground) {
+      kind != StateKind::kBackground && kind != StateKind::kProbeComponents &&
+      kind != StateKind::kExactProbeComponents) {
     return absl::OkStatus();
   }
   if (kind == StateKind::kSnapshot) return TakeHeader(record);
@@ -283,6 +313,8 @@ absl::Status SnapshotReader::Take(const Record& record) {
     background_.shape = s.probe.shape;
     return TakeArray(record, s.probe.shape.pixels(), &background_.data);
   }
+  if (kind == StateKind::kProbeComponents) return TakeComponents(record, &components_);
+  if (kind == StateKind::kExactProbeComponents) return TakeComponents(record, &exact_components_);
   if (kind == StateKind::kExactProbe) return TakeArray(record, probe, &exact_probe_.data);
   if (kind == StateKind::kObject) return TakeArray(record, canvas, &s.object.data);
   if (kind == StateKind::kProbe) return TakeArray(record, probe, &s.probe.data);
@@ -292,6 +324,8 @@ absl::Status SnapshotReader::Take(const Record& record) {
 absl::StatusOr<std::shared_ptr<const Checkpoint>> SnapshotReader::Finish() {
   if (snapshot_ == nullptr) return nullptr;
   if (snapshot_->object.data.empty() || snapshot_->probe.data.empty() ||
+      (component_count_ > 0 &&
+       (components_.data.empty() || exact_components_.data.empty() != exact_probe_.data.empty())) ||
       snapshot_->coverage.data.empty() || (exit_waves_ && exact_probe_.data.empty()) ||
       (exit_waves_ &&
        exit_waves_->waves.modes != std::ssize(exit_waves_->kept_deviation) * exact_probe_.modes) ||
@@ -302,10 +336,18 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> SnapshotReader::Finish() {
   if (!background_.data.empty()) {
     snapshot_->background = std::make_shared<const FloatImage>(std::exchange(background_, {}));
   }
+  if (component_count_ > 0) {
+    snapshot_->probe_components =
+        std::make_shared<const ComplexStack>(std::exchange(components_, {}));
+  }
   if (exact_probe_.data.empty()) return CheckpointOf(std::move(snapshot_));
   auto checkpoint = std::make_shared<Checkpoint>();
   checkpoint->snapshot = std::move(snapshot_);
   checkpoint->probe = std::move(exact_probe_);
+  if (component_count_ > 0) {
+    checkpoint->probe_components =
+        std::make_shared<const ComplexStack>(std::exchange(exact_components_, {}));
+  }
   checkpoint->exit_waves = std::move(exit_waves_);
   checkpoint->momentum = std::move(momentum_);
   return checkpoint;

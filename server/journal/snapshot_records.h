@@ -29,7 +29,11 @@ enum class StateKind : std::uint32_t {
   // Of a checkpoint, too:
   kObjectVelocity = 25,
   kProbeVelocity = 26,
-  kBackground = 27,  // Of a snapshot.
+  // Of a snapshot:
+  kBackground = 27,
+  kProbeComponents = 28,
+  // Of a checkpoint:
+  kExactProbeComponents = 29,
 };
 
 // A message as a record, which looks at `bytes`.
@@ -62,11 +66,14 @@ class SnapshotReader {
   absl::Status TakeHeader(const Record& record);
   absl::Status TakeExitWave(const Record& record);
   absl::Status TakeVelocity(const Record& record, StateKind kind);
+  absl::Status TakeComponents(const Record& record, ComplexStack* components) const;
 
   // Arrays are empty until they come.
   std::shared_ptr<Snapshot> snapshot_;
   ComplexStack exact_probe_;
   FloatImage background_;
+  int component_count_ = 0;  // Of the probe's variation.
+  ComplexStack components_, exact_components_;
   std::optional<ExitWaveState> exit_waves_;
   std::optional<MomentumState> momentum_;
 };

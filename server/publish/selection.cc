@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -127,14 +128,24 @@ PreparedArray PrepareCoverage(const Snapshot& snapshot, const Selection& selecti
                                        [](std::size_t) { return true; }));
 }
 
+// Of the probe's variation.
+int ComponentsOf(const Snapshot& snapshot) {
+  return snapshot.probe_components != nullptr
+             ? snapshot.probe_components->modes / snapshot.probe.modes
+             : 0;
+}
+
 PreparedArray PreparePoints(const Snapshot& snapshot, const Region& area) {
   std::vector<double> values;
-  values.reserve(snapshot.points.size() * kPointColumns);
+  const int components = ComponentsOf(snapshot);
+  values.reserve(snapshot.points.size() * static_cast<std::size_t>(kPointColumns + components));
   for (const SnapshotPoint& point : snapshot.points) {
     values.insert(values.end(),
                   {static_cast<double>(point.frame_id), point.row - area.row, point.col - area.col,
                    point.refined.shift_row, point.refined.shift_col, point.refined.intensity,
                    point.fit.r_factor, point.fit.poisson_nll});
+    const auto coefficients = std::span(point.refined.variation).first(components);
+    values.insert(values.end(), coefficients.begin(), coefficients.end());
   }
   return Own(values);
 }
@@ -171,7 +182,7 @@ absl::StatusOr<Selection> ParseSelection(const v1::SnapshotSelection& selection)
     if (!v1::ArrayKind_IsValid(kind) || kind == v1::ARRAY_KIND_UNSPECIFIED) {
       violations.push_back({field, absl::StrCat(static_cast<int>(kind),
                                                 "; allowed: OBJECT, PROBE, COVERAGE, POINTS, "
-                                                "HISTORY, BACKGROUND")});
+                                                "HISTORY, BACKGROUND, PROBE_COMPONENTS")});
     } else if (out.wants(kind)) {
       violations.push_back({field, "named twice; allowed: each array once"});
     } else {
@@ -255,7 +266,8 @@ PreparedSnapshot Prepare(std::shared_ptr<const Snapshot> snapshot, const Selecti
       case v1::ARRAY_KIND_POINTS:
         array = PreparePoints(s, area);
         Describe(header, kind, v1::ArrayInfo::ELEMENT_FLOAT64,
-                 {static_cast<std::int64_t>(s.points.size()), kPointColumns}, array.bytes.size());
+                 {static_cast<std::int64_t>(s.points.size()), kPointColumns + ComponentsOf(s)},
+                 array.bytes.size());
         break;
       case v1::ARRAY_KIND_HISTORY:
         array = PrepareHistory(history);
@@ -266,6 +278,15 @@ PreparedSnapshot Prepare(std::shared_ptr<const Snapshot> snapshot, const Selecti
         if (s.background != nullptr) array = View(s.background->data);
         const Shape shape = s.background != nullptr ? s.background->shape : Shape{0, 0};
         Describe(header, kind, v1::ArrayInfo::ELEMENT_FLOAT32, {shape.rows, shape.cols},
+                 array.bytes.size());
+        break;
+      }
+      case v1::ARRAY_KIND_PROBE_COMPONENTS: {
+        const int components = ComponentsOf(s);
+        if (components > 0) array = View(s.probe_components->data);
+        const Shape shape = components > 0 ? s.probe.shape : Shape{0, 0};
+        Describe(header, kind, v1::ArrayInfo::ELEMENT_COMPLEX64,
+                 {components, components > 0 ? s.probe.modes : 0, shape.rows, shape.cols},
                  array.bytes.size());
         break;
       }

@@ -219,7 +219,7 @@ void ReadTolerance(const In& in, Out& out) {
 }
 
 StageRefinement ReadStageRefinement(const v1::StageRefinement& in) {
-  return {in.positions(), in.intensities(), in.background()};
+  return {in.positions(), in.intensities(), in.background(), in.variation()};
 }
 
 StageConfig ReadStage(const v1::Stage& in, const std::string& path, Edge& edge) {
@@ -344,6 +344,9 @@ RefinementConfig ReadRefinement(const v1::Refinement& in, Edge& edge) {
   if (in.has_step()) out.step = in.step();
   if (in.has_max_shift_px()) out.max_shift_px = in.max_shift_px();
   if (in.has_max_intensity()) out.max_intensity = in.max_intensity();
+  if (in.has_probe_components()) {
+    out.probe_components = edge.Int(in.probe_components(), "refinement.probe_components");
+  }
   out.later_stages = ReadStageRefinement(in.later_stages());
   return out;
 }

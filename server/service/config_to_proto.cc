@@ -153,6 +153,7 @@ void Write(const StageRefinement& in, v1::StageRefinement& out) {
   out.set_positions(in.positions);
   out.set_intensities(in.intensities);
   out.set_background(in.background);
+  out.set_variation(in.variation);
 }
 
 void Write(const StageConfig& in, v1::Stage& out) {
@@ -171,6 +172,7 @@ void Write(const RefinementConfig& in, v1::Refinement& out) {
   out.set_step(in.step);
   out.set_max_shift_px(in.max_shift_px);
   out.set_max_intensity(in.max_intensity);
+  out.set_probe_components(static_cast<std::uint32_t>(in.probe_components));
   if (in.later_stages.any()) Write(in.later_stages, *out.mutable_later_stages());
 }
 

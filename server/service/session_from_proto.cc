@@ -59,14 +59,17 @@ IngestCounters CountersFromProto(const v1::IngestCounters& counters) {
 }
 
 RefinementFigures RefinementFromProto(const v1::RefinementMetrics& metrics) {
-  return {.shift_rms_px = metrics.shift_rms_px(),
-          .positions_at_limit = metrics.positions_at_limit(),
-          .scale_row = metrics.scale_y(),
-          .scale_col = metrics.scale_x(),
-          .rotation_rad = metrics.rotation_rad(),
-          .shear_rad = metrics.shear_rad(),
-          .intensity_rms = metrics.intensity_rms(),
-          .background_counts = metrics.background_counts()};
+  return {
+      .shift_rms_px = metrics.shift_rms_px(),
+      .positions_at_limit = metrics.positions_at_limit(),
+      .scale_row = metrics.scale_y(),
+      .scale_col = metrics.scale_x(),
+      .rotation_rad = metrics.rotation_rad(),
+      .shear_rad = metrics.shear_rad(),
+      .intensity_rms = metrics.intensity_rms(),
+      .background_counts = metrics.background_counts(),
+      .variation_powers = {metrics.variation_powers().begin(), metrics.variation_powers().end()},
+      .variations_at_limit = metrics.variations_at_limit()};
 }
 
 IterationRecord MetricsFromProto(const v1::IterationMetrics& metrics) {

@@ -33,6 +33,9 @@ v1::RefinementMetrics RefinementToProto(const RefinementFigures& figures) {
   out.set_shear_rad(figures.shear_rad);
   out.set_intensity_rms(figures.intensity_rms);
   out.set_background_counts(figures.background_counts);
+  out.mutable_variation_powers()->Assign(figures.variation_powers.begin(),
+                                         figures.variation_powers.end());
+  out.set_variations_at_limit(figures.variations_at_limit);
   return out;
 }
 

@@ -147,6 +147,7 @@ TEST_F(KillTest, NothingIsLostWhateverTheMoment) {
   refining.mutable_refine()->set_positions(true);
   refining.mutable_refine()->set_intensities(true);
   refining.mutable_refine()->set_background(true);
+  refining.mutable_refine()->set_variation(true);
   const v1::Session undisturbed = Run("undisturbed", config, scan, [] {}).session;
   ASSERT_EQ(undisturbed.state(), v1::SESSION_STATE_COMPLETED) << undisturbed.failure();
   const int rounds = Rounds();

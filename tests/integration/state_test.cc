@@ -132,6 +132,7 @@ TEST_F(StateTest, ARunGoesOnElsewhereWithTheSameBits) {
   refined.set_positions(true);
   refined.set_intensities(true);
   refined.set_background(true);
+  refined.set_variation(true);
   const std::string whole = Send("whole", scan, config, 0, scan.points());
   const std::string first = Send("first", scan, config, 0, scan.points());
   api().Await(first, [](const v1::Session& s) { return s.iteration() >= 20; });

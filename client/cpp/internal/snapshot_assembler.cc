@@ -16,7 +16,7 @@ namespace {
 constexpr std::int64_t kMaxArrayBytes = std::int64_t{1} << 33;
 // Announced sizes are believed only so far before the bytes arrive.
 constexpr std::int64_t kMaxReserveBytes = std::int64_t{1} << 26;
-constexpr int kPointColumns = 8;
+constexpr int kPointColumns = 8;  // And one for each component of the probe.
 
 std::int64_t ElementBytes(v1::ArrayInfo::Element element) {
   switch (element) {
@@ -139,16 +139,28 @@ absl::Status SnapshotAssembler::Store(const v1::ArrayInfo& info, const std::vect
       PS_RETURN_IF_ERROR(Expect(info, v1::ArrayInfo::ELEMENT_FLOAT32, 2));
       snapshot_->background = Convert<float>(info, bytes);
       return absl::OkStatus();
+    case v1::ARRAY_KIND_PROBE_COMPONENTS:
+      PS_RETURN_IF_ERROR(Expect(info, v1::ArrayInfo::ELEMENT_COMPLEX64, 4));
+      snapshot_->probe_components = Convert<std::complex<float>>(info, bytes);
+      return absl::OkStatus();
     case v1::ARRAY_KIND_POINTS: {
       PS_RETURN_IF_ERROR(Expect(info, v1::ArrayInfo::ELEMENT_FLOAT64, 2));
-      if (info.shape(1) != kPointColumns) {
+      if (info.shape(1) < kPointColumns) {
         return absl::DataLossError(absl::StrCat("snapshot: points of ", info.shape(1), " columns"));
       }
       const SnapshotArray<double> rows = Convert<double>(info, bytes);
-      for (std::size_t k = 0; k < rows.values.size(); k += kPointColumns) {
+      const auto columns = static_cast<std::size_t>(info.shape(1));
+      for (std::size_t k = 0; k < rows.values.size(); k += columns) {
         const double* const row = &rows.values[k];
-        snapshot_->points.push_back({static_cast<std::int64_t>(row[0]), row[1], row[2], row[3],
-                                     row[4], row[5], row[6], row[7]});
+        snapshot_->points.push_back({static_cast<std::int64_t>(row[0]),
+                                     row[1],
+                                     row[2],
+                                     row[3],
+                                     row[4],
+                                     row[5],
+                                     row[6],
+                                     row[7],
+                                     {row + kPointColumns, row + columns}});
       }
       return absl::OkStatus();
     }

@@ -29,6 +29,9 @@ std::int64_t AlignedPixels(std::int64_t pixels) {
   return (pixels + kMultiple - 1) / kMultiple * kMultiple;
 }
 
+// Real images of a worker: counts, intensity and derivatives.
+std::int64_t WorkReals(const BackendConfig& config) { return 4 + config.probe_components; }
+
 // Pixels of each buffer that has one element per something.
 struct Extents {
   Extents(const BackendConfig& config, int threads, int frames_per_chunk)
@@ -40,10 +43,12 @@ struct Extents {
         transfer(config.near_field.has_value() ? frame : 0),
         chunk_waves(frames_per_chunk * config.probe_modes * AlignedPixels(frame)),
         object(config.max_object_pixels),
+        components(config.probe_components * probe),
+        component_weights(config.probe_components * frame),
         work_waves(2 * threads * config.probe_modes * AlignedPixels(frame)),
-        work_reals(2 * threads * frame) {}
+        work_reals(WorkReals(config) * threads * frame) {}
   std::int64_t slots, frame, frame_bytes, probe, exit_waves, transfer, chunk_waves, object,
-      work_waves, work_reals;
+      components, component_weights, work_waves, work_reals;
 };
 
 // Cyclic shift: out[(y + rows) mod n, (x + cols) mod n] = in[y, x].
@@ -94,6 +99,7 @@ std::int64_t CpuBackend<Real>::BytesFor(const BackendConfig& config, int threads
   return n.slots * kPerSlot + n.frame_bytes +
          (n.exit_waves + n.transfer + n.chunk_waves) * kComplex +
          (n.object + n.probe) * (2 * kComplex + kComplex128) + (n.object + n.frame) * kDouble +
+         n.components * (kComplex + kComplex128) + n.component_weights * kDouble +
          n.work_waves * kComplex + (n.work_reals + n.frame) * kReal +
          n.frame * static_cast<std::int64_t>(sizeof(BackgroundSums));
 }
@@ -104,7 +110,8 @@ std::int64_t CpuBackend<Real>::allocated_bytes() const {
          transfer_.bytes() + chunk_waves_.bytes() + object_.bytes() + other_object_.bytes() +
          object_num_.bytes() + object_den_.bytes() + probe_.bytes() + other_probe_.bytes() +
          probe_num_.bytes() + probe_den_.bytes() + work_waves_.bytes() + work_reals_.bytes() +
-         background_.bytes() + background_sums_.bytes();
+         background_.bytes() + background_sums_.bytes() + components_.bytes() +
+         component_sums_.bytes() + component_weights_.bytes();
 }
 
 template <typename Real>
@@ -128,9 +135,13 @@ absl::Status CpuBackend<Real>::Allocate() {
   PS_RETURN_IF_ERROR(work_reals_.Allocate(n.work_reals));
   PS_RETURN_IF_ERROR(background_.Allocate(n.frame));
   PS_RETURN_IF_ERROR(background_sums_.Allocate(n.frame));
+  PS_RETURN_IF_ERROR(components_.Allocate(n.components));
+  PS_RETURN_IF_ERROR(component_sums_.Allocate(n.components));
+  PS_RETURN_IF_ERROR(component_weights_.Allocate(n.component_weights));
   std::fill_n(slots_.data(), n.slots, Slot{});
   std::fill_n(probe_.data(), n.probe, Complex{});
   std::fill_n(background_.data(), n.frame, Real(0));
+  std::fill_n(components_.data(), n.components, Complex{});
   if (config_.near_field.has_value()) {
     const std::vector<Complex128> transfer =
         TransferFunction(*config_.near_field, config_.frame_shape);
@@ -143,8 +154,12 @@ template <typename Real>
 auto CpuBackend<Real>::workspace(int worker) -> Workspace {
   const std::int64_t stride = AlignedPixels(frame_pixels_);
   Complex* const waves = &work_waves_[2 * worker * modes() * stride];
-  Real* const reals = &work_reals_[2 * worker * frame_pixels_];
-  return {{waves, stride}, {waves + modes() * stride, stride}, reals, reals + frame_pixels_};
+  Real* const reals = &work_reals_[WorkReals(config_) * worker * frame_pixels_];
+  return {{waves, stride},
+          {waves + modes() * stride, stride},
+          reals,
+          reals + frame_pixels_,
+          reals + 2 * frame_pixels_};
 }
 
 template <typename Real>
@@ -230,6 +245,13 @@ absl::Status CpuBackend<Real>::Shift(int rows, int cols) {
     Roll(frame, rows, cols, &probe_[mode], &other_probe_[mode]);
   }
   probe_.Swap(other_probe_);
+  for (int k = 0; k < config_.probe_components; ++k) {
+    Complex* const component = &components_[k * probe_pixels_];
+    std::copy_n(component, probe_pixels_, other_probe_.data());
+    for (std::int64_t mode = 0; mode < probe_pixels_; mode += frame_pixels_) {
+      Roll(frame, rows, cols, &other_probe_[mode], component + mode);
+    }
+  }
   if (!config_.keeps_exit_waves) return absl::OkStatus();
   pool_.ParallelFor(point_count(), [&](std::int64_t i, int worker) {
     const ModeWaves waves = exit_waves_of(points_[i].slot);
@@ -249,6 +271,7 @@ absl::Status CpuBackend<Real>::Rescale(double factor) {
     for (std::int64_t i = 0; i < pixels; ++i) image[i] *= static_cast<Real>(by);
   };
   scale(probe_.data(), probe_pixels_, factor);
+  scale(components_.data(), config_.probe_components * probe_pixels_, factor);
   scale(object_.data(), canvas_.shape.pixels(), 1 / factor);
   if (momentum_iterations_.has_value()) {
     scale(other_probe_.data(), probe_pixels_, factor);
@@ -344,6 +367,7 @@ absl::Status CpuBackend<Real>::SetActivePoints(std::span<const PointWindow> poin
   for (const PointWindow& point : points) PS_RETURN_IF_ERROR(CheckLoaded(point.slot));
   PS_RETURN_IF_ERROR(CheckInside(points, config_.frame_shape, canvas_));
   PS_RETURN_IF_ERROR(CheckSlotsDiffer(points));
+  PS_RETURN_IF_ERROR(CheckVariation(points, config_));
 
   if (!std::ranges::equal(points, points_, {}, &PointWindow::slot, &PointWindow::slot)) {
     momentum_iterations_.reset();
@@ -377,7 +401,34 @@ auto CpuBackend<Real>::WindowCorner(const PointWindow& point) const -> const Com
 }
 
 template <typename Real>
-void CpuBackend<Real>::ModelWaves(const PointWindow& point, ModeWaves waves) const {
+auto CpuBackend<Real>::VariationRow(const PointWindow& point, int mode, int y,
+                                    Complex* scratch) const -> const Complex* {
+  const int cols = config_.frame_shape.cols;
+  std::fill_n(scratch, cols, Complex{});
+  for (int k = 0; k < config_.probe_components; ++k) {
+    const auto c = static_cast<Real>(point.variation[k]);
+    const Complex* const component =
+        &components_[k * probe_pixels_ + mode * frame_pixels_ + std::int64_t{y} * cols];
+    for (int x = 0; x < cols; ++x) scratch[x] += c * component[x];
+  }
+  return scratch;
+}
+
+template <typename Real>
+auto CpuBackend<Real>::ProbeRow(const PointWindow& point, int mode, int y, Complex* scratch) const
+    -> const Complex* {
+  const int cols = config_.frame_shape.cols;
+  const Complex* const mean = &probe_[mode * frame_pixels_ + std::int64_t{y} * cols];
+  if (!Varies(point)) return mean;
+  VariationRow(point, mode, y, scratch);
+  for (int x = 0; x < cols; ++x) scratch[x] += mean[x];
+  return scratch;
+}
+
+template <typename Real>
+void CpuBackend<Real>::WindowProducts(const PointWindow& point,
+                                      absl::FunctionRef<const Complex*(int, int)> image_row,
+                                      ModeWaves waves) const {
   const Shape frame = config_.frame_shape;
   const Complex* object = WindowCorner(point);
   const int last = modes() - 1;
@@ -387,11 +438,18 @@ void CpuBackend<Real>::ModelWaves(const PointWindow& point, ModeWaves waves) con
     Complex* const window = waves[last] + first;
     InterpolateRow(object, object + canvas_.shape.cols, point, frame.cols, window);
     for (int mode = 0; mode <= last; ++mode) {
-      const Complex* const probe = &probe_[mode * frame_pixels_ + first];
+      const Complex* const image = image_row(mode, y);
       Complex* const wave = waves[mode] + first;
-      for (int x = 0; x < frame.cols; ++x) wave[x] = window[x] * probe[x];
+      for (int x = 0; x < frame.cols; ++x) wave[x] = window[x] * image[x];
     }
   }
+}
+
+template <typename Real>
+void CpuBackend<Real>::ModelWaves(const PointWindow& point, ModeWaves waves) const {
+  std::vector<Complex> scratch(config_.frame_shape.cols);
+  WindowProducts(
+      point, [&](int mode, int y) { return ProbeRow(point, mode, y, scratch.data()); }, waves);
 }
 
 template <typename Real>
@@ -484,6 +542,21 @@ absl::StatusOr<ComplexStack> CpuBackend<Real>::ReadProbe() {
   ComplexStack result(modes(), config_.frame_shape);
   std::transform(probe().begin(), probe().end(), result.data.begin(), Narrow<Real>);
   return result;
+}
+
+template <typename Real>
+absl::StatusOr<ComplexStack> CpuBackend<Real>::ReadProbeComponents() {
+  ComplexStack result(config_.probe_components * modes(), config_.frame_shape);
+  std::transform(components_.data(), components_.data() + components_.size(), result.data.begin(),
+                 Narrow<Real>);
+  return result;
+}
+
+template <typename Real>
+absl::Status CpuBackend<Real>::SetProbeComponents(const ComplexStack& components) {
+  PS_RETURN_IF_ERROR(CheckComponentsFit(components, config_));
+  std::copy(components.data.begin(), components.data.end(), components_.data());
+  return absl::OkStatus();
 }
 
 template <typename Real>

@@ -60,9 +60,11 @@ class CpuBackend final : public Backend {
   absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
                                            const IterationOptions& options) override;
   absl::StatusOr<std::vector<FrameFit>> Evaluate(std::span<const PointWindow> points) override;
-  absl::StatusOr<std::vector<RefinementSums>> Refine(double background_step) override;
+  absl::StatusOr<Refinement> Refine(const StageRefinement& which, double step) override;
   absl::StatusOr<FloatImage> ReadBackground() override;
   absl::Status SetBackground(const FloatImage& background) override;
+  absl::StatusOr<ComplexStack> ReadProbeComponents() override;
+  absl::Status SetProbeComponents(const ComplexStack& components) override;
   absl::StatusOr<CollectReadback> StartReadback() override;
   absl::StatusOr<ComplexStack> ReadProbe() override;
   absl::StatusOr<ExitWaveState> ReadExitWaves() override;
@@ -109,6 +111,7 @@ class CpuBackend final : public Backend {
     ModeWaves second;
     Real* counts;
     Real* intensity;
+    Real* derivatives;  // [2 + probe_components]: ∂M by row, by column, by c_1, c_2, ..
   };
   // ‖new - old‖² and ‖new‖² of an update.
   struct Change {
@@ -134,7 +137,14 @@ class CpuBackend final : public Backend {
   // Of pixels [begin, end).
   void LoadCounts(int slot, std::int64_t begin, std::int64_t end, Real* counts) const;
   void MeasureSlot(int slot, Real* counts);
-  // P_m O_j.
+  // Row y of Σ_k c_k V_km, and of P_jm, the probe as the point sees it. What is returned may be
+  // `scratch`, a row.
+  const Complex* VariationRow(const PointWindow& point, int mode, int y, Complex* scratch) const;
+  const Complex* ProbeRow(const PointWindow& point, int mode, int y, Complex* scratch) const;
+  // Image_m O_j, of images whose row y is image_row(m, y).
+  void WindowProducts(const PointWindow& point,
+                      absl::FunctionRef<const Complex*(int, int)> image_row, ModeWaves waves) const;
+  // P_jm O_j.
   void ModelWaves(const PointWindow& point, ModeWaves waves) const;
   // Of one mode, in place: from the sample to the detector, and back by the adjoint.
   void ToDetector(Complex* wave) const;
@@ -167,10 +177,18 @@ class CpuBackend final : public Backend {
   void AddToEpieObjectSums(std::span<const int> chunk, const Region& area);
   void AddToEpieProbeSums(std::span<const int> chunk);
   void MoveEpieObject(const EpieConfig& config, const Region& area);
-  // P_m ∂O_j by row and by column; the window shifted by a whole pixel adds as much.
+  // P_jm ∂O_j by row and by column; the window shifted by a whole pixel adds as much.
   void DerivativeWaves(const PointWindow& point, ModeWaves by_row, ModeWaves by_col) const;
-  // Adds the sums of one point, and leaves its transformed waves in `waves`.
-  RefinementSums RefinementOf(const PointWindow& point, Workspace work, ModeWaves waves);
+  // ∂M along transformed waves, into `derivatives`.
+  void DerivativeAlong(const PointWindow& point, ConstModeWaves waves, ModeWaves along,
+                       Real* derivatives) const;
+  // The sums of one point, whose counts, transformed waves and their intensity are given. With
+  // kComponents of the probe's variation.
+  template <int kComponents>
+  RefinementSums RefinementOf(const PointWindow& point, const StageRefinement& which,
+                              Workspace work, ConstModeWaves waves) const;
+  // Adds points [begin, end), whose transformed waves are the chunk's, to the components' sums.
+  void AddToComponentSums(int begin, int end);
   // Adds points [begin, end), whose transformed waves are the chunk's, to the background's sums.
   void AddToBackgroundSums(int begin, int end);
   void MoveBackground(double step);
@@ -192,16 +210,19 @@ class CpuBackend final : public Backend {
   // The waves of the i-th active point.
   using WavesOf = absl::FunctionRef<ConstModeWaves(int)>;
   void ClearSums(bool object, bool probe);
-  // Σ |P_m|² over the windows of all points, into object_den_.
+  // Σ |P_jm|² over the windows of all points, into object_den_.
   void SumCoverage();
-  // Row y of Σ P_m* wave_m, and of Σ |P_m|².
-  void ProductRow(int y, ConstModeWaves waves, Complex* out) const;
-  void IntensityRow(int y, Real* out) const;
-  // Adds Σ P_m* wave_m over points [begin, end) to object_num_.
+  // Row y of Σ P_jm* wave_m, and of Σ |P_jm|²; `scratch` as for ProbeRow.
+  void ProductRow(const PointWindow& point, int y, ConstModeWaves waves, Complex* scratch,
+                  Complex* out) const;
+  void IntensityRow(const PointWindow& point, int y, Complex* scratch, Real* out) const;
+  // Adds Σ P_jm* wave_m over points [begin, end) to object_num_.
   void AddToObjectSums(int begin, int end, WavesOf waves_of);
   // Adds Σ O_j* wave_m to probe_num_ and Σ |O_j|² to probe_den_, each over every so many-th active
-  // point, as far as it lies in [begin, end).
-  void AddToProbeSums(int begin, int end, const ProbeStrides& strides, WavesOf waves_of);
+  // point, as far as it lies in [begin, end). Exit waves are those of the mean probe then: less
+  // Σ_k c_k V_km O_j.
+  void AddToProbeSums(int begin, int end, const ProbeStrides& strides, bool exit_waves,
+                      WavesOf waves_of);
   double MaxObjectDenominator() const;
   double MaxProbeDenominator() const;
 
@@ -233,16 +254,19 @@ class CpuBackend final : public Backend {
   Buffer<Complex> object_;         // [canvas], capacity max_object_pixels.
   Buffer<Complex> other_object_;   // As object_: the canvas while it changes, the object before
                                    // an iteration of ePIE, the velocities of the gradient.
-  Buffer<Complex128> object_num_;  // As object_: Σ P_m* ψ_m.
-  Buffer<double> object_den_;      // As object_: Σ |P_m|².
+  Buffer<Complex128> object_num_;  // As object_: Σ P_jm* ψ_m.
+  Buffer<double> object_den_;      // As object_: Σ |P_jm|².
   Buffer<Complex> probe_;          // [modes, frame]
   Buffer<Complex> other_probe_;    // [modes, frame], likewise.
   Buffer<Complex128> probe_num_;   // [modes, frame]: Σ O_j* ψ_m.
   Buffer<double> probe_den_;       // [frame]: Σ |O_j|².
   Buffer<Real> background_;        // [frame]
   Buffer<BackgroundSums> background_sums_;  // [frame]
+  Buffer<Complex> components_;              // [components, modes, frame]
+  Buffer<Complex128> component_sums_;       // [components, modes, frame]; see Refinement.
+  Buffer<double> component_weights_;        // [components, frame]
   Buffer<Complex> work_waves_;              // [threads, 2, modes, frame]
-  Buffer<Real> work_reals_;                 // [threads, 2, frame]
+  Buffer<Real> work_reals_;                 // [threads, 4 + components, frame]
 };
 
 }  // namespace ptychoserve

@@ -125,7 +125,7 @@ void CpuBackend<Real>::EpieCorrection(const PointWindow& point, Workspace work,
   ScaleAndTransformBack(factors, corrections);
 }
 
-// Adds Σ P_m* Δ_m to object_num_ and Σ |P_m|² to object_den_; the corrections are the chunk's
+// Adds Σ P_jm* Δ_m to object_num_ and Σ |P_jm|² to object_den_; the corrections are the chunk's
 // waves.
 template <typename Real>
 void CpuBackend<Real>::AddToEpieObjectSums(std::span<const int> chunk, const Region& area) {
@@ -133,13 +133,17 @@ void CpuBackend<Real>::AddToEpieObjectSums(std::span<const int> chunk, const Reg
   auto* const sums = reinterpret_cast<double*>(object_num_.data());
   pool_.ParallelFor(BandCount(area.shape.rows), [&](std::int64_t index, int) {
     const RowBand band = BandOf(index, area.row, area.shape.rows);
+    std::vector<Complex> scratch(frame.cols);
     for (std::size_t k = 0; k < chunk.size(); ++k) {
       const PointWindow& point = points_[chunk[k]];
       const ModeWaves corrections = chunk_waves_of(static_cast<int>(k));
       const auto product_row = [&](int y, Real* out) {
-        ProductRow(y, {corrections.data, corrections.stride}, reinterpret_cast<Complex*>(out));
+        ProductRow(point, y, {corrections.data, corrections.stride}, scratch.data(),
+                   reinterpret_cast<Complex*>(out));
       };
-      const auto intensity_row = [&](int y, Real* out) { IntensityRow(y, out); };
+      const auto intensity_row = [&](int y, Real* out) {
+        IntensityRow(point, y, scratch.data(), out);
+      };
       const int row = point.row - canvas_.row, col = point.col - canvas_.col;
       AddAdjointWindow<2, Real>(point, frame, row, col, band, product_row, sums,
                                 canvas_.shape.cols);
@@ -179,7 +183,7 @@ void CpuBackend<Real>::MoveEpieObject(const EpieConfig& config, const Region& ar
   double largest = 0;
   std::vector<Real> intensity(config_.frame_shape.cols);
   for (int y = 0; y < config_.frame_shape.rows; ++y) {
-    IntensityRow(y, intensity.data());
+    IntensityRow(/*point=*/{}, y, /*scratch=*/nullptr, intensity.data());  // Of the mean probe.
     for (const Real value : intensity) largest = std::max(largest, double(value));
   }
   pool_.ParallelFor(BandCount(area.shape.rows), [&](std::int64_t index, int) {

@@ -26,7 +26,9 @@ IterationMetrics CpuBackend<Real>::MlGradient(const MlGradientConfig& config,
       return {waves.data, waves.stride};
     };
     if (options.update_object) AddToObjectSums(begin, end, waves_of);
-    if (options.update_probe) AddToProbeSums(begin, end, {1, fit_stride()}, waves_of);
+    if (options.update_probe) {
+      AddToProbeSums(begin, end, {1, fit_stride()}, /*exit_waves=*/false, waves_of);
+    }
   }
   IterationMetrics metrics;
   metrics.r_factor = RFactor(fit_stride());

@@ -36,7 +36,7 @@ IterationMetrics CpuBackend<Real>::Project(const Projection& projection,
   }
   if (options.update_probe) {  // With the new object.
     const int stride = ProbeSampleStride(point_count());
-    AddToProbeSums(0, point_count(), {stride, stride}, waves_of);
+    AddToProbeSums(0, point_count(), {stride, stride}, /*exit_waves=*/true, waves_of);
     metrics.probe_change = UpdateProbe(rule(MaxProbeDenominator()), nullptr).Relative();
   }
   return metrics;

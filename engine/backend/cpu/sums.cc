@@ -71,11 +71,12 @@ void CpuBackend<Real>::ClearSums(bool object, bool probe) {
 }
 
 template <typename Real>
-void CpuBackend<Real>::ProductRow(int y, ConstModeWaves waves, Complex* out) const {
+void CpuBackend<Real>::ProductRow(const PointWindow& point, int y, ConstModeWaves waves,
+                                  Complex* scratch, Complex* out) const {
   const int cols = config_.frame_shape.cols;
   const std::int64_t first = std::int64_t{y} * cols;
   for (int mode = 0; mode < modes(); ++mode) {
-    const Complex* const p = &probe_[mode * frame_pixels_ + first];
+    const Complex* const p = ProbeRow(point, mode, y, scratch);
     const Complex* const w = waves[mode] + first;
     if (mode == 0) {
       for (int x = 0; x < cols; ++x) out[x] = std::conj(p[x]) * w[x];
@@ -86,10 +87,11 @@ void CpuBackend<Real>::ProductRow(int y, ConstModeWaves waves, Complex* out) con
 }
 
 template <typename Real>
-void CpuBackend<Real>::IntensityRow(int y, Real* out) const {
+void CpuBackend<Real>::IntensityRow(const PointWindow& point, int y, Complex* scratch,
+                                    Real* out) const {
   const int cols = config_.frame_shape.cols;
   for (int mode = 0; mode < modes(); ++mode) {
-    const Complex* const p = &probe_[mode * frame_pixels_ + std::int64_t{y} * cols];
+    const Complex* const p = ProbeRow(point, mode, y, scratch);
     if (mode == 0) {
       for (int x = 0; x < cols; ++x) out[x] = std::norm(p[x]);
     } else {
@@ -104,8 +106,11 @@ void CpuBackend<Real>::SumCoverage() {
   std::fill_n(object_den_.data(), canvas_.shape.pixels(), 0.0);
   pool_.ParallelFor(BandCount(canvas_.shape.rows), [&](std::int64_t index, int) {
     const RowBand band = Band(index, canvas_.shape.rows);
+    std::vector<Complex> scratch(frame.cols);
     for (const PointWindow& point : points_) {
-      const auto intensity_row = [&](int y, Real* out) { IntensityRow(y, out); };
+      const auto intensity_row = [&](int y, Real* out) {
+        IntensityRow(point, y, scratch.data(), out);
+      };
       AddAdjointWindow<1, Real>(point, frame, point.row - canvas_.row, point.col - canvas_.col,
                                 band, intensity_row, object_den_.data(), canvas_.shape.cols);
     }
@@ -118,11 +123,12 @@ void CpuBackend<Real>::AddToObjectSums(int begin, int end, WavesOf waves_of) {
   auto* const sums = reinterpret_cast<double*>(object_num_.data());
   pool_.ParallelFor(BandCount(canvas_.shape.rows), [&](std::int64_t index, int) {
     const RowBand band = Band(index, canvas_.shape.rows);
+    std::vector<Complex> scratch(frame.cols);
     for (int i = begin; i < end; ++i) {
       const PointWindow& point = points_[i];
       const ConstModeWaves waves = waves_of(i);
       const auto product_row = [&](int y, Real* out) {
-        ProductRow(y, waves, reinterpret_cast<Complex*>(out));
+        ProductRow(point, y, waves, scratch.data(), reinterpret_cast<Complex*>(out));
       };
       AddAdjointWindow<2, Real>(point, frame, point.row - canvas_.row, point.col - canvas_.col,
                                 band, product_row, sums, canvas_.shape.cols);
@@ -132,12 +138,13 @@ void CpuBackend<Real>::AddToObjectSums(int begin, int end, WavesOf waves_of) {
 
 template <typename Real>
 void CpuBackend<Real>::AddToProbeSums(int begin, int end, const ProbeStrides& strides,
-                                      WavesOf waves_of) {
+                                      bool exit_waves, WavesOf waves_of) {
   const Shape frame = config_.frame_shape;
   pool_.ParallelFor(BandCount(frame.rows), [&](std::int64_t index, int) {
     const RowBand band = Band(index, frame.rows);
-    std::vector<Complex> window(frame.cols);
+    std::vector<Complex> window(frame.cols), scratch(frame.cols);
     for (int i = begin; i < end; ++i) {
+      const bool varies = exit_waves && Varies(points_[i]);
       const bool in_numerator = i % strides.numerator == 0;
       const bool in_denominator = i % strides.denominator == 0;
       if (!in_numerator && !in_denominator) continue;
@@ -151,6 +158,9 @@ void CpuBackend<Real>::AddToProbeSums(int begin, int end, const ProbeStrides& st
           const Complex* const w = waves[mode] + first;
           Complex128* const sums = &probe_num_[mode * frame_pixels_ + first];
           for (int x = 0; x < frame.cols; ++x) sums[x] += Complex128(std::conj(window[x]) * w[x]);
+          if (!varies) continue;
+          const Complex* const v = VariationRow(points_[i], mode, y, scratch.data());
+          for (int x = 0; x < frame.cols; ++x) sums[x] -= Complex128(std::norm(window[x]) * v[x]);
         }
         if (in_denominator) {
           for (int x = 0; x < frame.cols; ++x) {
@@ -224,20 +234,21 @@ bool CpuBackend<Real>::StateIsFinite() const {
          AllFinite(probe_.data(), probe_pixels_);
 }
 
-#define PS_INSTANTIATE_(Real)                                                              \
-  template double CpuBackend<Real>::Change::Relative() const;                              \
-  template void CpuBackend<Real>::ClearSums(bool, bool);                                   \
-  template void CpuBackend<Real>::ProductRow(int, ConstModeWaves, Complex*) const;         \
-  template void CpuBackend<Real>::IntensityRow(int, Real*) const;                          \
-  template void CpuBackend<Real>::SumCoverage();                                           \
-  template void CpuBackend<Real>::AddToObjectSums(int, int, WavesOf);                      \
-  template void CpuBackend<Real>::AddToProbeSums(int, int, const ProbeStrides&, WavesOf);  \
-  template double CpuBackend<Real>::MaxObjectDenominator() const;                          \
-  template double CpuBackend<Real>::MaxProbeDenominator() const;                           \
-  template auto CpuBackend<Real>::UpdateObject(const UpdateRule&, const IterationOptions&, \
-                                               Complex*)                                   \
-      ->Change;                                                                            \
-  template auto CpuBackend<Real>::UpdateProbe(const UpdateRule&, Complex*)->Change;        \
+#define PS_INSTANTIATE_(Real)                                                                   \
+  template double CpuBackend<Real>::Change::Relative() const;                                   \
+  template void CpuBackend<Real>::ClearSums(bool, bool);                                        \
+  template void CpuBackend<Real>::ProductRow(const PointWindow&, int, ConstModeWaves, Complex*, \
+                                             Complex*) const;                                   \
+  template void CpuBackend<Real>::IntensityRow(const PointWindow&, int, Complex*, Real*) const; \
+  template void CpuBackend<Real>::SumCoverage();                                                \
+  template void CpuBackend<Real>::AddToObjectSums(int, int, WavesOf);                           \
+  template void CpuBackend<Real>::AddToProbeSums(int, int, const ProbeStrides&, bool, WavesOf); \
+  template double CpuBackend<Real>::MaxObjectDenominator() const;                               \
+  template double CpuBackend<Real>::MaxProbeDenominator() const;                                \
+  template auto CpuBackend<Real>::UpdateObject(const UpdateRule&, const IterationOptions&,      \
+                                               Complex*)                                        \
+      ->Change;                                                                                 \
+  template auto CpuBackend<Real>::UpdateProbe(const UpdateRule&, Complex*)->Change;             \
   template bool CpuBackend<Real>::StateIsFinite() const;
 PS_INSTANTIATE_(float)
 PS_INSTANTIATE_(double)

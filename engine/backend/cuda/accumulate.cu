@@ -97,10 +97,11 @@ __global__ void __launch_bounds__(kThreads) ObjectSumKernel(ObjectSumArgs args) 
   float2 sums[kRowsPerWarp] = {};
   const auto value = [&](int j, const DevicePoint& point, int pixel) {
     const int index = args.waves.by_slot ? point.slot : j;
-    float2 sum =
-        ConjProduct(args.probe[pixel], WaveAt<false>(args.waves, index, 0, modes, pixels, pixel));
+    float2 sum = ConjProduct(ProbeAt(args.batch, args.probe, point.slot, pixel),
+                             WaveAt<false>(args.waves, index, 0, modes, pixels, pixel));
     for (int mode = 1; !kSingle && mode < modes; ++mode) {
-      sum = sum + ConjProduct(args.probe[static_cast<std::int64_t>(mode) * pixels + pixel],
+      const std::int64_t place = static_cast<std::int64_t>(mode) * pixels + pixel;
+      sum = sum + ConjProduct(ProbeAt(args.batch, args.probe, point.slot, place),
                               WaveAt<false>(args.waves, index, mode, modes, pixels, pixel));
     }
     return sum;
@@ -129,6 +130,10 @@ __global__ void __launch_bounds__(kThreads) ProbeSumKernel(ProbeSumArgs args) {
     if (kSum) {
       const int index = args.waves.by_slot ? point.slot : j;
       sum = sum + ConjProduct(object, WaveAt<kHalf>(args.waves, index, mode, modes, pixels, pixel));
+      if (args.waves.by_slot && batch.variation.count > 0) {
+        const std::int64_t place = static_cast<std::int64_t>(mode) * pixels + pixel;
+        sum = sum - Norm(object) * OwnProbe(batch, point.slot).At(place);
+      }
     }
     weight += Norm(object);
   }

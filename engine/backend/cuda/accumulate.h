@@ -10,8 +10,8 @@
 // errors show in cudaGetLastError.
 namespace ptychoserve::cuda {
 
-// Waves of a batch's points: by slot ([capacity, modes, rows, cols]), or in the batch's order
-// ([batch.count, modes, rows, cols]), complex pairs in single precision unless `half`.
+// Waves of a batch's points: by slot ([capacity, modes, rows, cols]), exit waves, or in the batch's
+// order ([batch.count, modes, rows, cols]), complex pairs in single precision unless `half`.
 struct Waves {
   const void* data;
   bool by_slot;
@@ -32,7 +32,7 @@ struct ObjectSumArgs {
   Waves waves;
   float2* sum;  // [canvas.rows, canvas.cols]
 };
-// sum += Σ_j Σ_m B_jᵀ(conj(P_m) w_jm) with B_j the bilinear interpolation at point j.
+// sum += Σ_j Σ_m B_jᵀ(conj(P_jm) w_jm) with B_j the bilinear interpolation at point j.
 void LaunchObjectSum(const ObjectSumArgs& args, cudaStream_t stream);
 
 struct ProbeSumArgs {
@@ -45,7 +45,7 @@ struct ProbeSumArgs {
   float* weights;  // [groups, rows, cols]; null: sums alone.
 };
 // sum_m += Σ_j conj(O_j) w_jm, weights += Σ_j |O_j|², each group over every groups-th of these
-// points, in their order.
+// points, in their order. Exit waves are those of the mean probe: less Σ_k c_jk V_km O_j.
 void LaunchProbeSum(const ProbeSumArgs& args, cudaStream_t stream);
 
 }  // namespace ptychoserve::cuda

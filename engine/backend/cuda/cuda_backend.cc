@@ -118,15 +118,21 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(background_, DeviceBuffer<float>::Create(plan_.frame_pixels));
   PS_ASSIGN_OR_RETURN(background_sums_, DeviceBuffer<BackgroundSums>::Create(plan_.frame_pixels));
   PS_ASSIGN_OR_RETURN(moved_background_, DeviceBuffer<float>::Create(plan_.frame_pixels));
-  PS_ASSIGN_OR_RETURN(refinement_sums_, DeviceBuffer<RefinementSums>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(refinement_sums_, DeviceBuffer<double>::Create(plan_.refinement_sums));
   PS_ASSIGN_OR_RETURN(refinement_partials_,
-                      DeviceBuffer<RefinementSums>::Create(plan_.refinement_partials));
+                      DeviceBuffer<double>::Create(plan_.refinement_partials));
+  PS_ASSIGN_OR_RETURN(components_, DeviceBuffer<float2>::Create(plan_.components));
+  PS_ASSIGN_OR_RETURN(component_sums_, DeviceBuffer<float2>::Create(plan_.components));
+  PS_ASSIGN_OR_RETURN(component_weights_, DeviceBuffer<float>::Create(plan_.component_weights));
+  PS_ASSIGN_OR_RETURN(coefficients_, DeviceBuffer<float>::Create(plan_.coefficients));
 
   PS_ASSIGN_OR_RETURN(points_upload_, PinnedBuffer<DevicePoint>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(epie_points_upload_, PinnedBuffer<DevicePoint>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(epie_uploaded_, Event::Create());
   PS_ASSIGN_OR_RETURN(sample_upload_, PinnedBuffer<DevicePoint>::Create(kFitSamplePoints));
   PS_ASSIGN_OR_RETURN(indices_upload_, PinnedBuffer<std::int32_t>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(coefficients_upload_, PinnedBuffer<float>::Create(plan_.coefficients));
+  std::fill_n(coefficients_upload_.data(), plan_.coefficients, 0.0f);
   PS_ASSIGN_OR_RETURN(state_download_, PinnedBuffer<IterationState>::Create(1));
   PS_ASSIGN_OR_RETURN(uploaded_, Event::Create());
   PS_ASSIGN_OR_RETURN(snapshot_taken_, Event::Create());
@@ -140,6 +146,8 @@ absl::Status CudaBackend::Allocate() {
   PS_RETURN_IF_ERROR(stream_.Clear(kept_deviation_, kept_deviation_.size()));
   PS_RETURN_IF_ERROR(stream_.Clear(background_, background_.size()));
   PS_RETURN_IF_ERROR(stream_.Clear(probe_, probe_.size()));
+  PS_RETURN_IF_ERROR(stream_.Clear(components_, components_.size()));
+  PS_RETURN_IF_ERROR(stream_.Clear(coefficients_, coefficients_.size()));
   return config_.near_field.has_value() ? UploadTransfer() : absl::OkStatus();
 }
 
@@ -170,8 +178,13 @@ FrameSlots CudaBackend::frame_slots() const {
 }
 
 Batch CudaBackend::BatchOf(int first, int count) const {
-  return {device_points_.data() + first, count,       config_.frame_shape.rows,
-          config_.frame_shape.cols,      plan_.modes, background()};
+  return {device_points_.data() + first,
+          count,
+          config_.frame_shape.rows,
+          config_.frame_shape.cols,
+          plan_.modes,
+          background(),
+          batch_variation()};
 }
 
 // --- Canvas and object -----------------------------------------------------------------------
@@ -249,6 +262,14 @@ absl::Status CudaBackend::Shift(int rows, int cols) {
                 .shift_cols = Modulo(cols, frame.cols)};
   LaunchRoll(roll, stream_.get());
   std::swap(probe_, other_probe_);
+  if (config_.probe_components > 0) {
+    RollArgs components = roll;
+    components.in = components_.data();
+    components.out = component_sums_.data();
+    components.modes = config_.probe_components * plan_.modes;
+    LaunchRoll(components, stream_.get());
+    std::swap(components_, component_sums_);
+  }
   coverage_valid_ = false;
   ++epoch_;
   if (!config_.keeps_exit_waves) return CheckLaunches();
@@ -280,6 +301,7 @@ absl::Status CudaBackend::Rescale(double factor) {
     if (pixels > 0) LaunchScale({image.data(), pixels, static_cast<float>(by)}, stream_.get());
   };
   scale(probe_, plan_.probe, factor);
+  scale(components_, config_.probe_components * plan_.probe, factor);
   scale(object_, canvas_pixels(), 1 / factor);
   if (has_momentum_) {
     scale(other_probe_, plan_.probe, factor);
@@ -398,11 +420,13 @@ absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
   PS_RETURN_IF_ERROR(AwaitFrames(points, [](const PointWindow& point) { return point.slot; }));
   PS_RETURN_IF_ERROR(CheckInside(points, config_.frame_shape, canvas_));
   PS_RETURN_IF_ERROR(CheckSlotsDiffer(points));
+  PS_RETURN_IF_ERROR(CheckVariation(points, config_));
 
   if (!std::ranges::equal(points, points_, {}, &PointWindow::slot, &PointWindow::slot)) {
     has_momentum_ = false;
   }
   points_.assign(points.begin(), points.end());
+  varies_ = std::ranges::any_of(points_, Varies);
   coverage_valid_ = false;
   ++epoch_;
   std::vector<std::int32_t> added;  // Places in points_ of slots that were not active.
@@ -420,11 +444,16 @@ absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
   if (points_.empty()) return absl::OkStatus();
 
   PS_RETURN_IF_ERROR(uploaded_.Wait());
+  std::fill_n(coefficients_upload_.data(), plan_.coefficients, 0.0f);
   const int stride = FitSampleStride(point_count());
   for (int i = 0; i < point_count(); ++i) {
     points_upload_.data()[i] = DevicePointOf(points_[static_cast<std::size_t>(i)]);
     if (i % stride == 0) sample_upload_.data()[sample_count_++] = points_upload_.data()[i];
+    const PointWindow& point = points_[static_cast<std::size_t>(i)];
+    std::copy_n(point.variation.begin(), config_.probe_components,
+                coefficients_upload_.data() + std::int64_t{point.slot} * config_.probe_components);
   }
+  PS_RETURN_IF_ERROR(stream_.Copy(coefficients_, coefficients_upload_, plan_.coefficients));
   PS_RETURN_IF_ERROR(stream_.Copy(device_points_, points_upload_, point_count()));
   PS_RETURN_IF_ERROR(stream_.Copy(sample_points_, sample_upload_, sample_count_));
   PS_RETURN_IF_ERROR(stream_.Record(uploaded_));

@@ -73,9 +73,11 @@ class CudaBackend final : public Backend {
   absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,
                                            const IterationOptions& options) override;
   absl::StatusOr<std::vector<FrameFit>> Evaluate(std::span<const PointWindow> points) override;
-  absl::StatusOr<std::vector<RefinementSums>> Refine(double background_step) override;
+  absl::StatusOr<Refinement> Refine(const StageRefinement& which, double step) override;
   absl::StatusOr<FloatImage> ReadBackground() override;
   absl::Status SetBackground(const FloatImage& background) override;
+  absl::StatusOr<ComplexStack> ReadProbeComponents() override;
+  absl::Status SetProbeComponents(const ComplexStack& components) override;
   absl::StatusOr<CollectReadback> StartReadback() override;
   absl::StatusOr<ComplexStack> ReadProbe() override;
   absl::StatusOr<ExitWaveState> ReadExitWaves() override;
@@ -165,6 +167,14 @@ class CudaBackend final : public Backend {
   // Whether background_ is looked at.
   void UseBackground(bool used);
   const float* background() const { return uses_background_ ? background_.data() : nullptr; }
+  ProbeVariation variation() const {
+    return {components_.data(), coefficients_.data(), config_.probe_components};
+  }
+  // That of batches: none when all points see the mean probe.
+  ProbeVariation batch_variation() const { return varies_ ? variation() : ProbeVariation(); }
+  // The sums of `batch`, which begins with point `first`, into refinement_sums_.
+  absl::Status SumRefinement(const Batch& batch, int first, const StageRefinement& which);
+  absl::Status SumComponents(const Batch& batch);
   absl::Status ClearSums();
   // Adds conj(P) w of `batch`, which begins with point `first`, to object_sum_.
   void SumIntoObject(const Batch& batch, int first, const Waves& waves);
@@ -194,6 +204,7 @@ class CudaBackend final : public Backend {
   bool coverage_valid_ = false;
   bool has_momentum_ = false;  // momentum_, and velocities in previous_object_ and other_probe_.
   bool uses_background_ = false;
+  bool varies_ = false;   // Some point has a probe of its own.
   int sample_count_ = 0;  // Of sample_points_.
 
   // What a captured iteration depends on besides the contents of device memory.
@@ -251,16 +262,21 @@ class CudaBackend final : public Backend {
   DeviceBuffer<double> momentum_partials_;   // [kMomentumBlocks]
   DeviceBuffer<MomentumProgress> momentum_;  // [1]
   DeviceBuffer<IterationState> state_;
-  DeviceBuffer<float> background_;                    // [frame]
-  DeviceBuffer<float> moved_background_;              // [frame], while it takes a step.
-  DeviceBuffer<BackgroundSums> background_sums_;      // [frame]
-  DeviceBuffer<RefinementSums> refinement_sums_;      // [capacity]
-  DeviceBuffer<RefinementSums> refinement_partials_;  // [refine_chunk, pieces]
+  DeviceBuffer<float> background_;                // [frame]
+  DeviceBuffer<float> moved_background_;          // [frame], while it takes a step.
+  DeviceBuffer<BackgroundSums> background_sums_;  // [frame]
+  DeviceBuffer<double> refinement_sums_;          // [capacity, terms]
+  DeviceBuffer<double> refinement_partials_;      // [refine_chunk, pieces, terms]
+  DeviceBuffer<float2> components_;               // [components, modes, frame]
+  DeviceBuffer<float2> component_sums_;           // Likewise; the components while they move.
+  DeviceBuffer<float> component_weights_;         // [components, frame]
+  DeviceBuffer<float> coefficients_;              // [capacity, components]
 
   PinnedBuffer<DevicePoint> points_upload_;
   PinnedBuffer<DevicePoint> sample_upload_;
   PinnedBuffer<std::int32_t> indices_upload_;
-  Event uploaded_;  // What the two above hold is on the device.
+  PinnedBuffer<float> coefficients_upload_;
+  Event uploaded_;  // What they hold is on the device.
   PinnedBuffer<DevicePoint> epie_points_upload_;
   Event epie_uploaded_;  // What it holds is on the device.
   PinnedBuffer<IterationState> state_download_;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "engine/algorithms/refinement.h"
 #include "engine/backend/cuda/device_types.h"
 
 // What several kernels need: complex arithmetic, the bilinear object window, sums over a block.
@@ -63,6 +64,42 @@ __device__ inline float2 WindowAt(const Canvas& canvas, const DevicePoint& point
   return __ldg(canvas.object +
                static_cast<std::int64_t>(point.row - canvas.row + row) * canvas.cols +
                (point.col - canvas.col + col));
+}
+
+// What the probe of one point has besides the mean.
+class OwnProbe {
+ public:
+  __device__ OwnProbe(const Batch& batch, std::int64_t slot)
+      : components_(batch.variation.components),
+        pixels_(static_cast<std::int64_t>(batch.modes) * batch.rows * batch.cols),
+        count_(batch.variation.count) {
+#pragma unroll
+    for (int k = 0; k < kMaxProbeComponents; ++k) {
+      c_[k] = k < count_ ? __ldg(batch.variation.coefficients + slot * count_ + k) : 0.0f;
+    }
+  }
+  // At a place within the images of all modes.
+  __device__ float2 At(std::int64_t place) const {
+    float2 sum{0, 0};
+#pragma unroll
+    for (int k = 0; k < kMaxProbeComponents; ++k) {
+      if (k < count_) sum = sum + c_[k] * __ldg(components_ + k * pixels_ + place);
+    }
+    return sum;
+  }
+
+ private:
+  const float2* components_;
+  std::int64_t pixels_;
+  int count_;
+  float c_[kMaxProbeComponents];
+};
+
+// The probe as a point sees it, at a place within the images of all modes.
+__device__ inline float2 ProbeAt(const Batch& batch, const float2* probe, std::int64_t slot,
+                                 std::int64_t place) {
+  const float2 mean = __ldg(probe + place);
+  return batch.variation.count > 0 ? mean + OwnProbe(batch, slot).At(place) : mean;
 }
 
 // Sums of kCount values per thread over a block of kThreads, in a fixed order; valid in thread 0.

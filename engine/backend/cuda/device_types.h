@@ -33,6 +33,13 @@ struct FrameSlots {
   bool is_f32;
 };
 
+// How the probe differs from point to point: that of a point has Σ_k c_k V_km besides the mean.
+struct ProbeVariation {
+  const float2* components = nullptr;   // V, [count, modes, rows, cols]
+  const float* coefficients = nullptr;  // c, [capacity, count]
+  int count = 0;                        // 0: it does not.
+};
+
 // A run of points that a kernel works on; `count` of them from `points`. Arrays indexed by point
 // "within the run" begin with the run's first point.
 struct Batch {
@@ -42,6 +49,7 @@ struct Batch {
   int cols;
   int modes = 1;  // Of the probe: images that each point has among the waves, one after the other.
   const float* background = nullptr;  // [rows, cols], counts of every frame; null: none.
+  ProbeVariation variation = {};
 };
 
 // Bytes of one pixel of a wave, by its precision.

@@ -69,8 +69,13 @@ absl::Status CudaBackend::EpieBatch(int b, const EpieConfig& config,
                                     const IterationOptions& options) {
   const int first = epie_batches_.begins[static_cast<std::size_t>(b)];
   const int count = static_cast<int>(epie_batches_.Batch(b).size());
-  const Batch batch{epie_points_.data() + first, count,       config_.frame_shape.rows,
-                    config_.frame_shape.cols,    plan_.modes, background()};
+  const Batch batch{epie_points_.data() + first,
+                    count,
+                    config_.frame_shape.rows,
+                    config_.frame_shape.cols,
+                    plan_.modes,
+                    background(),
+                    batch_variation()};
   const CanvasArea area = EpieArea(b);
   const int pixels = static_cast<int>(plan_.frame_pixels);
   const int groups = std::min(plan_.groups, count);

@@ -34,11 +34,10 @@ absl::StatusOr<EpiePasses> EpiePasses::Create(Shape frame, int modes, int capaci
 
 absl::Status EpiePasses::SetPoints(std::span<const PointWindow> points, const PieBatches& batches,
                                    const Stream& stream) {
-  subpixel_ = std::ranges::any_of(
-      points, [](const PointWindow& p) { return p.frac_row != 0 || p.frac_col != 0; });
+  kind_ = PointKindOf(points);
   if (points.empty()) return absl::OkStatus();
   PS_RETURN_IF_ERROR(uploaded_.Wait());
-  const int beyond = subpixel_ ? 1 : 0;
+  const int beyond = PixelsBeyond(kind_);
   PointGroup* group = groups_upload_.data();
   for (int b = 0; b < batches.count(); ++b) {
     int place = 0;  // Within the batch.
@@ -74,8 +73,13 @@ void EpiePasses::RunChunk(const Args& args, int place, int count, std::size_t la
   const cudaStream_t on = lanes_[lane].get();
   const auto number = static_cast<std::int64_t>(lane);
   const FusedPasses::State& state = args.state;
-  const Batch batch{
-      args.points + args.first + place, count, frame_.rows, frame_.cols, modes_, state.background};
+  const Batch batch{args.points + args.first + place,
+                    count,
+                    frame_.rows,
+                    frame_.cols,
+                    modes_,
+                    state.background,
+                    state.variation};
   void* const waves = state.waves + number * plan_.lane_bytes;
   const ExitWaves no_exit_waves{nullptr, state.half, state.figures};
   LaunchRowsForward({.batch = batch,
@@ -84,7 +88,7 @@ void EpiePasses::RunChunk(const Args& args, int place, int count, std::size_t la
                      .scale = state.scale,
                      .exit_waves = no_exit_waves,
                      .waves = waves,
-                     .subpixel = subpixel_,
+                     .kind = kind_,
                      .points_per_block = 1},
                     on);
   // Without a tolerated deviation the factor is then √I / |Ψ| - 1.
@@ -109,7 +113,7 @@ void EpiePasses::RunChunk(const Args& args, int place, int count, std::size_t la
                      .model_factor = 0.0f,
                      .groups = groups_.data() + args.first + place,
                      .group_count = count,
-                     .subpixel = subpixel_,
+                     .kind = kind_,
                      .object_sum = args.object_sum,
                      .probe_sum = args.probe_sum},
                     on);

@@ -59,7 +59,7 @@ class EpiePasses {
   Shape frame_;
   int modes_ = 1;
   EpieMemoryPlan plan_;
-  bool subpixel_ = false;             // Some point has a fractional position.
+  PointKind kind_ = PointKind::kWhole;
   DeviceBuffer<PointGroup> groups_;   // One point each: neighbours are in other batches.
   DeviceBuffer<float> no_deviation_;  // [capacity] zeros: the modulus becomes the measured one.
   DeviceBuffer<ColumnSums> column_sums_;

@@ -22,19 +22,19 @@ __device__ std::int64_t PlaceOf(std::int64_t index, int modes, int pixels, int p
   return index * modes * pixels + pixel;
 }
 
-// Calls fn(offset, P_m O_j) for each mode: `offset` of its image from that of the first.
+// Calls fn(offset, P_jm O_j) for each mode: `offset` of its image from that of the first.
 template <bool kSingle, typename Fn>
-__device__ void ForEachProduct(const Canvas& canvas, const float2* probe, const DevicePoint& point,
-                               int cols, int pixel, int pixels, int modes, Fn fn) {
-  const int row = pixel / cols;
-  const int col = pixel - row * cols;
+__device__ void ForEachProduct(const Batch& batch, const Canvas& canvas, const float2* probe,
+                               const DevicePoint& point, int pixel, int pixels, int modes, Fn fn) {
+  const int row = pixel / batch.cols;
+  const int col = pixel - row * batch.cols;
   const float2 object = ObjectAt(canvas, point, BilinearOf(point), row, col);
   if constexpr (kSingle) {
-    fn(std::int64_t{0}, Product(__ldg(probe + pixel), object));
+    fn(std::int64_t{0}, Product(ProbeAt(batch, probe, point.slot, pixel), object));
   } else {
     for (int mode = 0; mode < modes; ++mode) {
       const std::int64_t offset = static_cast<std::int64_t>(mode) * pixels;
-      fn(offset, Product(__ldg(probe + offset + pixel), object));
+      fn(offset, Product(ProbeAt(batch, probe, point.slot, offset + pixel), object));
     }
   }
 }
@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(kThreads) ProductKernel(ProductArgs args) {
   for (int j = blockIdx.y; j < args.batch.count; j += gridDim.y) {
     float2* const out = args.out + PlaceOf(j, modes, pixels, pixel);
     ForEachProduct<kSingle>(
-        args.canvas, args.probe, PointOf(args.batch, j), args.batch.cols, pixel, pixels, modes,
+        args.batch, args.canvas, args.probe, PointOf(args.batch, j), pixel, pixels, modes,
         [&](std::int64_t offset, float2 product) { out[offset] = args.scale * product; });
   }
 }
@@ -66,8 +66,8 @@ __global__ void __launch_bounds__(kThreads) ReflectionKernel(ReflectionArgs args
     const DevicePoint point = PointOf(batch, j);
     const float2* const exit = args.exit_waves + PlaceOf(point.slot, modes, pixels, pixel);
     float2* const out = args.product.out + PlaceOf(j, modes, pixels, pixel);
-    ForEachProduct<kSingle>(args.product.canvas, args.product.probe, point, batch.cols, pixel,
-                            pixels, modes, [&](std::int64_t offset, float2 product) {
+    ForEachProduct<kSingle>(batch, args.product.canvas, args.product.probe, point, pixel, pixels,
+                            modes, [&](std::int64_t offset, float2 product) {
                               out[offset] =
                                   args.product.scale * (2.0f * product - __ldg(exit + offset));
                             });
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(kThreads) InitExitWavesKernel(InitExitWavesArg
     const float unit = UnitOf<kHalf>(args.exit_waves.figures, point.slot);
     auto* const exit = static_cast<StoredWave<kHalf>*>(args.exit_waves.data) +
                        PlaceOf(point.slot, modes, pixels, pixel);
-    ForEachProduct<false>(args.canvas, args.probe, point, args.batch.cols, pixel, pixels, modes,
+    ForEachProduct<false>(args.batch, args.canvas, args.probe, point, pixel, pixels, modes,
                           [&](std::int64_t offset, float2 product) {
                             exit[offset] = Narrowed<StoredWave<kHalf>>(1 / unit * product);
                           });
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kThreads) ExitWaveUpdateKernel(ExitWaveUpdateA
     const DevicePoint point = PointOf(args.batch, j);
     const float2* const correction = args.correction + PlaceOf(j, modes, pixels, pixel);
     float2* const exit = args.exit_waves + PlaceOf(point.slot, modes, pixels, pixel);
-    ForEachProduct<kSingle>(args.canvas, args.probe, point, args.batch.cols, pixel, pixels, modes,
+    ForEachProduct<kSingle>(args.batch, args.canvas, args.probe, point, pixel, pixels, modes,
                             [&](std::int64_t offset, float2 product) {
                               exit[offset] = args.model * product + __ldg(correction + offset);
                             });

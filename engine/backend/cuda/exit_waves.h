@@ -16,14 +16,14 @@ struct ProductArgs {
   float scale;          // Multiplies the result.
   float2* out;          // [batch.count, modes, rows, cols]
 };
-// out_j = scale * P O_j, for every mode.
+// out_j = scale * P_j O_j, for every mode; here and below, P_j is the probe as the point sees it.
 void LaunchProduct(const ProductArgs& args, cudaStream_t stream);
 
 struct ReflectionArgs {
   ProductArgs product;
   const float2* exit_waves;  // [capacity, modes, rows, cols]
 };
-// out_j = scale * (2 P O_j - ψ_j)
+// out_j = scale * (2 P_j O_j - ψ_j)
 void LaunchReflection(const ReflectionArgs& args, cudaStream_t stream);
 
 struct InitExitWavesArgs {
@@ -34,7 +34,7 @@ struct InitExitWavesArgs {
   const float2* probe;
   ExitWaves exit_waves;
 };
-// ψ_j = P O_j for the selected points.
+// ψ_j = P_j O_j for the selected points.
 void LaunchInitExitWaves(const InitExitWavesArgs& args, cudaStream_t stream);
 
 struct CopyExitWavesArgs {
@@ -62,7 +62,7 @@ struct ExitWaveUpdateArgs {
   const float2* correction;  // [batch.count, modes, rows, cols]
   float2* exit_waves;
 };
-// ψ_j = model P O_j + correction_j; see engine/algorithms/projection_update.h.
+// ψ_j = model P_j O_j + correction_j; see engine/algorithms/projection_update.h.
 void LaunchExitWaveUpdate(const ExitWaveUpdateArgs& args, cudaStream_t stream);
 
 }  // namespace ptychoserve::cuda

@@ -168,12 +168,13 @@ void CudaBackend::ReduceFit(ReducedSums what, int pieces, int stride, double ste
 FusedPasses::State CudaBackend::fused_state() {
   return {canvas_view(),   probe_.data(), frame_slots(),
           figures_.data(), unitary_,      reinterpret_cast<std::byte*>(work_.data()),
-          plan_.half,      background()};
+          plan_.half,      background(),  batch_variation()};
 }
 
 absl::Status CudaBackend::FitSample(const Stream& stream) {
   const Batch sample{sample_points_.data(),    sample_count_, config_.frame_shape.rows,
-                     config_.frame_shape.cols, plan_.modes,   background()};
+                     config_.frame_shape.cols, plan_.modes,   background(),
+                     batch_variation()};
   if (passes_.has_value()) {
     PS_RETURN_IF_ERROR(passes_->FitSample(fused_state(), sample, sample_sums_.data(), stream));
   } else {

@@ -97,8 +97,11 @@ std::int64_t MemoryPlan::TotalBytes() const {
   account.Add(1, sizeof(IterationState));
   for (int i = 0; i < 2; ++i) account.Add(frame_pixels, sizeof(float));  // Background
   account.Add(frame_pixels, sizeof(BackgroundSums));                     // and its sums.
-  account.Add(points, sizeof(RefinementSums));
-  account.Add(refinement_partials, sizeof(RefinementSums));
+  account.Add(refinement_sums, sizeof(double));
+  account.Add(refinement_partials, sizeof(double));
+  for (int i = 0; i < 2; ++i) account.Add(components, sizeof(float2));
+  account.Add(component_weights, sizeof(float));
+  account.Add(coefficients, sizeof(float));
   return account.Total();
 }
 
@@ -119,10 +122,16 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
   plan.half = fused && config.half_waves;
   plan.probe = plan.modes * plan.frame_pixels;
   plan.exit_waves = config.keeps_exit_waves ? capacity * plan.probe * WaveBytes(plan.half) : 0;
-  // Three sets of waves at a time; see CudaBackend::Refine.
-  plan.refine_chunk = std::max(plan.chunk / 3, 1);
-  plan.work = std::max(plan.chunk, 3 * plan.refine_chunk) * plan.probe;
-  plan.refinement_partials = std::int64_t{plan.refine_chunk} * plan.pieces;
+  // So many sets of waves at a time; see CudaBackend::SumRefinement.
+  const int sets = 3 + config.probe_components;
+  plan.refine_chunk = std::max(plan.chunk / sets, 1);
+  plan.work = std::max(plan.chunk, sets * plan.refine_chunk) * plan.probe;
+  const std::int64_t terms = RefinementTermCount(config.probe_components);
+  plan.refinement_sums = capacity * terms;
+  plan.refinement_partials = std::int64_t{plan.refine_chunk} * plan.pieces * terms;
+  plan.components = config.probe_components * plan.probe;
+  plan.component_weights = config.probe_components * plan.frame_pixels;
+  plan.coefficients = capacity * config.probe_components;
   plan.transfer = config.near_field.has_value() ? plan.frame_pixels : 0;
   plan.probe_sums = plan.groups * plan.probe;
   plan.probe_weights = plan.groups * plan.frame_pixels;
@@ -131,7 +140,8 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
   plan.fit_sums = capacity * plan.pieces;
   plan.sample_sums = std::int64_t{kFitSamplePoints} * plan.pieces;
   plan.chunk_pieces = std::int64_t{plan.chunk} * plan.pieces;
-  plan.probe_power = ProbePowerPixels(config.frame_shape.rows, config.frame_shape.cols);
+  plan.probe_power = ProbePowerImages(config.probe_components) *
+                     ProbePowerPixels(config.frame_shape.rows, config.frame_shape.cols);
   if (fused) {
     const FusedMemoryPlan passes =
         PlanFusedMemory(config.frame_shape, plan.modes, config.capacity, plan.half);

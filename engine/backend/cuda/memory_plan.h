@@ -37,7 +37,11 @@ struct MemoryPlan {
   std::int64_t fused_points = 0;  // Points and groups of the fused passes.
   std::int64_t fused_column_sums = 0;
   int refine_chunk = 0;                  // Points whose derivatives are in work at once.
-  std::int64_t refinement_partials = 0;  // [refine_chunk, pieces]
+  std::int64_t refinement_sums = 0;      // [capacity, terms]; see RefinementTermCount.
+  std::int64_t refinement_partials = 0;  // [refine_chunk, pieces, terms]
+  std::int64_t components = 0;           // [components, modes, frame]; two of them.
+  std::int64_t component_weights = 0;    // [components, frame]
+  std::int64_t coefficients = 0;         // [capacity, components]
   std::int64_t epie_groups = 0;          // See EpieMemoryPlan.
   std::int64_t epie_column_sums = 0;
 

@@ -13,49 +13,131 @@
 
 namespace ptychoserve::cuda {
 
-absl::StatusOr<std::vector<RefinementSums>> CudaBackend::Refine(double background_step) {
+absl::StatusOr<Refinement> CudaBackend::Refine(const StageRefinement& which, double step) {
   PS_RETURN_IF_ERROR(UseDevice());
-  std::vector<RefinementSums> sums(points_.size());
-  if (points_.empty()) return sums;
-  const bool background = background_step > 0;
-  if (background) PS_RETURN_IF_ERROR(stream_.Clear(background_sums_, background_sums_.size()));
-  // Three sets of waves share the place of those of an iteration.
+  Refinement result;
+  const int components = which.variation ? config_.probe_components : 0;
+  if (which.variation) {
+    result.component_sums = ComplexStack(components * plan_.modes, config_.frame_shape);
+    result.component_weights.resize(static_cast<std::size_t>(plan_.component_weights));
+  }
+  if (points_.empty()) return result;
+  if (which.background) {
+    PS_RETURN_IF_ERROR(stream_.Clear(background_sums_, background_sums_.size()));
+  }
+  if (which.variation) {
+    PS_RETURN_IF_ERROR(stream_.Clear(component_sums_, component_sums_.size()));
+    PS_RETURN_IF_ERROR(stream_.Clear(component_weights_, component_weights_.size()));
+  }
   for (int first = 0; first < point_count(); first += plan_.refine_chunk) {
     const Batch batch = BatchOf(first, std::min(plan_.refine_chunk, point_count() - first));
-    const int images = batch.count * batch.modes;
-    float2* const waves = work_.data();
-    float2* const by_row = waves + images * plan_.frame_pixels;
-    float2* const by_col = by_row + images * plan_.frame_pixels;
     PS_RETURN_IF_ERROR(ModelWaves(batch));
-    LaunchDerivatives({batch, canvas_view(), probe_.data(), unitary_, by_row, by_col},
-                      stream_.get());
-    PS_RETURN_IF_ERROR(ToDetector(by_row, images));
-    PS_RETURN_IF_ERROR(ToDetector(by_col, images));
-    LaunchRefinementSums({.batch = batch,
-                          .frames = frame_slots(),
-                          .waves = waves,
-                          .by_row = by_row,
-                          .by_col = by_col,
-                          .partials = refinement_partials_.data(),
-                          .sums = refinement_sums_.data() + first},
-                         stream_.get());
-    if (background) {
-      LaunchBackgroundSums({batch, frame_slots(), waves, background_sums_.data()}, stream_.get());
+    if (which.points()) PS_RETURN_IF_ERROR(SumRefinement(batch, first, which));
+    if (which.background) {
+      LaunchBackgroundSums({batch, frame_slots(), work_.data(), background_sums_.data()},
+                           stream_.get());
     }
+    if (which.variation) PS_RETURN_IF_ERROR(SumComponents(batch));
   }
-  if (background) {
+  if (which.background) {
     LaunchBackgroundStep(
-        {config_.frame_shape.rows, config_.frame_shape.cols, background_sums_.data(),
-         background_step, background_.data(), moved_background_.data()},
+        {config_.frame_shape.rows, config_.frame_shape.cols, background_sums_.data(), step,
+         background_.data(), moved_background_.data()},
         stream_.get());
     PS_RETURN_IF_ERROR(stream_.Copy(background_, moved_background_, plan_.frame_pixels));
     UseBackground(true);
   }
   PS_RETURN_IF_ERROR(CheckLaunches());
-  PS_RETURN_IF_ERROR(
-      stream_.Copy(sums.data(), refinement_sums_.data(), point_count(), cudaMemcpyDeviceToHost));
+  const int terms = RefinementTermCount(components);
+  std::vector<double> totals;
+  if (which.points()) {
+    totals.resize(points_.size() * static_cast<std::size_t>(terms));
+    PS_RETURN_IF_ERROR(stream_.Copy(totals.data(), refinement_sums_.data(), std::ssize(totals),
+                                    cudaMemcpyDeviceToHost));
+  }
+  if (which.variation) {
+    PS_RETURN_IF_ERROR(stream_.Copy(reinterpret_cast<float2*>(result.component_sums.data.data()),
+                                    component_sums_.data(), plan_.components,
+                                    cudaMemcpyDeviceToHost));
+    PS_RETURN_IF_ERROR(stream_.Copy(result.component_weights.data(), component_weights_.data(),
+                                    plan_.component_weights, cudaMemcpyDeviceToHost));
+  }
   PS_RETURN_IF_ERROR(stream_.Synchronise());
-  return sums;
+  for (const double* of_point = totals.data(); of_point != totals.data() + totals.size();
+       of_point += terms) {
+    result.points.push_back(RefinementSumsOf(components, of_point));
+  }
+  return result;
+}
+
+// Sets of waves share the place of those of an iteration: Ψ, its derivatives by row and column, and
+// by each component.
+absl::Status CudaBackend::SumRefinement(const Batch& batch, int first,
+                                        const StageRefinement& which) {
+  const int images = batch.count * batch.modes;
+  const std::int64_t set = images * plan_.frame_pixels;
+  float2* const by_row = work_.data() + set;
+  float2* const by_col = by_row + set;
+  float2* const by_component = by_col + set;
+  if (which.positions) {
+    LaunchDerivatives({batch, canvas_view(), probe_.data(), unitary_, by_row, by_col},
+                      stream_.get());
+    PS_RETURN_IF_ERROR(ToDetector(by_row, images));
+    PS_RETURN_IF_ERROR(ToDetector(by_col, images));
+  }
+  const int components = which.variation ? config_.probe_components : 0;
+  Batch same_for_all = batch;
+  same_for_all.variation = {};
+  for (int k = 0; k < components; ++k) {
+    LaunchProduct({same_for_all, canvas_view(), components_.data() + k * plan_.probe, unitary_,
+                   by_component + k * set},
+                  stream_.get());
+    PS_RETURN_IF_ERROR(ToDetector(by_component + k * set, images));
+  }
+  LaunchRefinementSums(
+      {.batch = batch,
+       .frames = frame_slots(),
+       .waves = work_.data(),
+       .by_row = which.positions ? by_row : nullptr,
+       .by_col = which.positions ? by_col : nullptr,
+       .intensities = which.intensities,
+       .components = components,
+       .by_component = by_component,
+       .partials = refinement_partials_.data(),
+       .sums = refinement_sums_.data() + std::int64_t{first} * RefinementTermCount(components)},
+      stream_.get());
+  return CheckLaunches();
+}
+
+// The batch's waves at the detector are in work_.
+absl::Status CudaBackend::SumComponents(const Batch& batch) {
+  LaunchMisfit({batch, frame_slots(), work_.data(), unitary_}, stream_.get());
+  PS_RETURN_IF_ERROR(ToSample(work_.data(), batch.count * batch.modes));
+  Batch all = batch;
+  all.variation = variation();
+  LaunchComponentSums(
+      {all, canvas_view(), work_.data(), component_sums_.data(), component_weights_.data()},
+      stream_.get());
+  return CheckLaunches();
+}
+
+absl::StatusOr<ComplexStack> CudaBackend::ReadProbeComponents() {
+  PS_RETURN_IF_ERROR(UseDevice());
+  ComplexStack components(config_.probe_components * plan_.modes, config_.frame_shape);
+  PS_RETURN_IF_ERROR(stream_.Copy(reinterpret_cast<float2*>(components.data.data()),
+                                  components_.data(), plan_.components, cudaMemcpyDeviceToHost));
+  PS_RETURN_IF_ERROR(stream_.Synchronise());
+  return components;
+}
+
+absl::Status CudaBackend::SetProbeComponents(const ComplexStack& components) {
+  PS_RETURN_IF_ERROR(CheckComponentsFit(components, config_));
+  PS_RETURN_IF_ERROR(UseDevice());
+  coverage_valid_ = false;
+  PS_RETURN_IF_ERROR(stream_.Copy(components_.data(),
+                                  reinterpret_cast<const float2*>(components.data.data()),
+                                  plan_.components, cudaMemcpyHostToDevice));
+  return stream_.Synchronise();
 }
 
 void CudaBackend::UseBackground(bool used) {

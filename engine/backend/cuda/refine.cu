@@ -5,8 +5,6 @@
 namespace ptychoserve::cuda {
 namespace {
 
-constexpr int kSums = kRefinedPerPoint + kFisherElements;
-
 // One thread per pixel of a frame (x) and point (y).
 __global__ void __launch_bounds__(kThreads) DerivativesKernel(DerivativeArgs args) {
   const Batch& batch = args.batch;
@@ -28,8 +26,8 @@ __global__ void __launch_bounds__(kThreads) DerivativesKernel(DerivativeArgs arg
   for (int mode = 0; mode < batch.modes; ++mode) {
     const std::int64_t at =
         (static_cast<std::int64_t>(blockIdx.y) * batch.modes + mode) * pixels + pixel;
-    const float2 probe =
-        args.scale * __ldg(args.probe + static_cast<std::int64_t>(mode) * pixels + pixel);
+    const float2 probe = args.scale * ProbeAt(batch, args.probe, point.slot,
+                                              static_cast<std::int64_t>(mode) * pixels + pixel);
     args.by_row[at] = Product(probe, down);
     args.by_col[at] = Product(probe, right);
   }
@@ -38,61 +36,113 @@ __global__ void __launch_bounds__(kThreads) DerivativesKernel(DerivativeArgs arg
 // Re(conj(a) b)
 __device__ float Along(float2 a, float2 b) { return a.x * b.x + a.y * b.y; }
 
-template <typename Pixel>
+template <int kComponents, typename Pixel>
 __global__ void __launch_bounds__(kThreads)
     RefinementKernel(RefinementArgs args, const Pixel* frames) {
+  constexpr int kTerms = RefinementTermCount(kComponents);
   const Batch& batch = args.batch;
   const int j = blockIdx.y;
   const Pixel* const frame = FrameOf(batch, frames, j);
   const float light = PointOf(batch, j).intensity;
   const int pixels = batch.rows * batch.cols;
-  const std::int64_t first = static_cast<std::int64_t>(j) * batch.modes * pixels;
-  double sums[kSums] = {};
+  const std::int64_t point_pixels = static_cast<std::int64_t>(batch.modes) * pixels;
+  const std::int64_t first = j * point_pixels;
+  double sums[kTerms] = {};
   ForEachPixelOfPiece(batch, [&](int pixel) {
-    float brighter = 0, row = 0, col = 0;
+    float brighter = 0;
+    float along[kRefinedBesideProbe + kComponents] = {};
     for (int mode = 0; mode < batch.modes; ++mode) {
       const std::int64_t at = first + static_cast<std::int64_t>(mode) * pixels + pixel;
       const float2 wave = args.waves[at];
       brighter += Norm(wave);
-      row += Along(wave, args.by_row[at]);
-      col += Along(wave, args.by_col[at]);
-    }
-    brighter *= light;
-    row *= 2 * light;
-    col *= 2 * light;
-    const auto [g, information] =
-        WeightsOfPixel(CountsOf(frame[pixel]), brighter + BackgroundAt(batch, pixel));
-    const float terms[kSums] = {g * row,
-                                g * col,
-                                g * brighter,
-                                information * row * row,
-                                information * row * col,
-                                information * row * brighter,
-                                information * col * col,
-                                information * col * brighter,
-                                information * brighter * brighter};
+      if (args.by_row != nullptr) {
+        along[0] += Along(wave, args.by_row[at]);
+        along[1] += Along(wave, args.by_col[at]);
+      }
 #pragma unroll
-    for (int i = 0; i < kSums; ++i) sums[i] += terms[i];
+      for (int k = 0; k < kComponents; ++k) {
+        along[kRefinedBesideProbe + k] +=
+            Along(wave, args.by_component[k * batch.count * point_pixels + at]);
+      }
+    }
+#pragma unroll
+    for (float& derivative : along) derivative *= 2 * light;
+    brighter *= light;
+    if (args.intensities) along[2] = brighter;
+    float terms[kTerms];
+    RefinementTerms<kComponents>(
+        WeightsOfPixel(CountsOf(frame[pixel]), brighter + BackgroundAt(batch, pixel)), along,
+        terms);
+#pragma unroll
+    for (int i = 0; i < kTerms; ++i) sums[i] += terms[i];
   });
   BlockSums(sums);
   if (threadIdx.x != 0) return;
-  RefinementSums& partial = args.partials[static_cast<std::int64_t>(j) * gridDim.x + blockIdx.x];
-  for (int i = 0; i < kRefinedPerPoint; ++i) partial.gradient[i] = sums[i];
-  for (int i = 0; i < kFisherElements; ++i) partial.fisher[i] = sums[kRefinedPerPoint + i];
+  double* const partial =
+      args.partials + (static_cast<std::int64_t>(j) * gridDim.x + blockIdx.x) * kTerms;
+  for (int i = 0; i < kTerms; ++i) partial[i] = sums[i];
 }
 
-// One thread per point.
+// One thread per point and term.
 __global__ void __launch_bounds__(kThreads)
-    GatherRefinementKernel(RefinementArgs args, int pieces) {
-  const int j = blockIdx.x * kThreads + threadIdx.x;
-  if (j >= args.batch.count) return;
-  RefinementSums sums;
+    GatherRefinementKernel(RefinementArgs args, int pieces, int terms) {
+  const int i = blockIdx.x * kThreads + threadIdx.x;
+  if (i >= args.batch.count * terms) return;
+  const int j = i / terms, term = i - j * terms;
+  double sum = 0;
   for (int piece = 0; piece < pieces; ++piece) {
-    const RefinementSums& part = args.partials[static_cast<std::int64_t>(j) * pieces + piece];
-    for (int i = 0; i < kRefinedPerPoint; ++i) sums.gradient[i] += part.gradient[i];
-    for (int i = 0; i < kFisherElements; ++i) sums.fisher[i] += part.fisher[i];
+    sum += args.partials[(static_cast<std::int64_t>(j) * pieces + piece) * terms + term];
   }
-  args.sums[j] = sums;
+  args.sums[i] = sum;
+}
+
+template <typename Pixel>
+__global__ void __launch_bounds__(kThreads) MisfitKernel(MisfitArgs args, const Pixel* frames) {
+  const Batch& batch = args.batch;
+  const int j = blockIdx.y, pixels = batch.rows * batch.cols;
+  const Pixel* const frame = FrameOf(batch, frames, j);
+  float2* const waves = args.waves + static_cast<std::int64_t>(j) * batch.modes * pixels;
+  ForEachPixelOfPiece(batch, [&](int pixel) {
+    float2* const wave = waves + pixel;
+    const float2 first = *wave;
+    const auto weights =
+        WeightsOfPixel(CountsOf(frame[pixel]),
+                       ExpectedCounts<false>(batch, j, pixel, first, wave, pixels, batch.modes));
+    ScaleModes<false>(args.scale * weights.gradient, first, wave, pixels, batch.modes);
+  });
+}
+
+// One thread per pixel, for all points of the batch; one mode for each block in y.
+__global__ void __launch_bounds__(kThreads) ComponentSumsKernel(ComponentSumsArgs args) {
+  const Batch& batch = args.batch;
+  const int pixels = batch.rows * batch.cols;
+  const int pixel = blockIdx.x * kThreads + threadIdx.x;
+  if (pixel >= pixels) return;
+  const int mode = blockIdx.y, components = batch.variation.count;
+  const int row = pixel / batch.cols, col = pixel - row * batch.cols;
+  float2 sums[kMaxProbeComponents] = {};
+  float weights[kMaxProbeComponents] = {};
+  for (int j = 0; j < batch.count; ++j) {
+    const DevicePoint point = PointOf(batch, j);
+    const float2 object = ObjectAt(args.canvas, point, BilinearOf(point), row, col);
+    const float2 change = ConjProduct(
+        object, args.waves[(static_cast<std::int64_t>(j) * batch.modes + mode) * pixels + pixel]);
+    const float* const c =
+        batch.variation.coefficients + static_cast<std::int64_t>(point.slot) * components;
+#pragma unroll
+    for (int k = 0; k < kMaxProbeComponents; ++k) {
+      if (k >= components) continue;
+      sums[k] = sums[k] + __ldg(c + k) * change;
+      weights[k] += __ldg(c + k) * __ldg(c + k) * Norm(object);
+    }
+  }
+#pragma unroll
+  for (int k = 0; k < kMaxProbeComponents; ++k) {
+    if (k >= components) continue;
+    float2& sum = args.sums[(static_cast<std::int64_t>(k) * batch.modes + mode) * pixels + pixel];
+    sum = sum + sums[k];
+    if (mode == 0) args.weights[static_cast<std::int64_t>(k) * pixels + pixel] += weights[k];
+  }
 }
 
 // One thread per pixel, for all points of the batch.
@@ -135,10 +185,25 @@ void LaunchRefinementSums(const RefinementArgs& args, cudaStream_t stream) {
   const dim3 grid = PieceGrid(args.batch);
   DispatchPixels(args.frames, [&](const auto* pixels) {
     using Pixel = std::remove_cvref_t<decltype(*pixels)>;
-    RefinementKernel<Pixel><<<grid, kThreads, 0, stream>>>(args, pixels);
+    DispatchComponents(args.components, [&](auto components) {
+      RefinementKernel<components(), Pixel><<<grid, kThreads, 0, stream>>>(args, pixels);
+    });
   });
-  GatherRefinementKernel<<<BlocksFor(args.batch.count), kThreads, 0, stream>>>(
-      args, static_cast<int>(grid.x));
+  const int terms = RefinementTermCount(args.components);
+  GatherRefinementKernel<<<BlocksFor(static_cast<std::int64_t>(args.batch.count) * terms), kThreads,
+                           0, stream>>>(args, static_cast<int>(grid.x), terms);
+}
+
+void LaunchMisfit(const MisfitArgs& args, cudaStream_t stream) {
+  DispatchPixels(args.frames, [&](const auto* pixels) {
+    using Pixel = std::remove_cvref_t<decltype(*pixels)>;
+    MisfitKernel<Pixel><<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
+  });
+}
+
+void LaunchComponentSums(const ComponentSumsArgs& args, cudaStream_t stream) {
+  const int blocks = BlocksFor(static_cast<std::int64_t>(args.batch.rows) * args.batch.cols);
+  ComponentSumsKernel<<<dim3(blocks, args.batch.modes), kThreads, 0, stream>>>(args);
 }
 
 void LaunchBackgroundSums(const BackgroundSumsArgs& args, cudaStream_t stream) {

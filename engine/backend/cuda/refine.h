@@ -19,19 +19,41 @@ struct DerivativeArgs {
   float2* by_row;       // [batch.count, modes, rows, cols]
   float2* by_col;
 };
-// scale * P_m ∂O_j, by row and by column.
+// scale * P_jm ∂O_j, by row and by column.
 void LaunchDerivatives(const DerivativeArgs& args, cudaStream_t stream);
 
 struct RefinementArgs {
   Batch batch;
   FrameSlots frames;
-  const float2* waves;  // Transformed, [batch.count, modes, rows, cols], as the two below.
-  const float2* by_row;
+  const float2* waves;   // Transformed, [batch.count, modes, rows, cols], as the two below.
+  const float2* by_row;  // Null: positions are not asked for.
   const float2* by_col;
-  RefinementSums* partials;  // [batch.count, pieces]
-  RefinementSums* sums;      // Out: [batch.count]
+  bool intensities;            // Whether they are asked for.
+  int components;              // Of the probe that are asked for.
+  const float2* by_component;  // F(V_k O_j), [components, batch.count, modes, rows, cols]
+  double* partials;            // [batch.count, pieces, RefinementTermCount(components)]
+  double* sums;                // Out: [batch.count, RefinementTermCount(components)]
 };
 void LaunchRefinementSums(const RefinementArgs& args, cudaStream_t stream);
+
+struct MisfitArgs {
+  Batch batch;
+  FrameSlots frames;
+  float2* waves;  // Transformed, in and out [batch.count, modes, rows, cols]
+  float scale;    // Multiplies the result.
+};
+// waves_jm = scale * g waves_jm
+void LaunchMisfit(const MisfitArgs& args, cudaStream_t stream);
+
+struct ComponentSumsArgs {
+  Batch batch;
+  Canvas canvas;
+  const float2* waves;  // F⁻¹(g Ψ_jm), [batch.count, modes, rows, cols]
+  float2* sums;         // [components, modes, rows, cols]; +=, in the order of the points,
+  float* weights;       // [components, rows, cols]; as these.
+};
+// See Refinement.
+void LaunchComponentSums(const ComponentSumsArgs& args, cudaStream_t stream);
 
 struct BackgroundSumsArgs {
   Batch batch;

@@ -97,7 +97,7 @@ absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, co
                        .scale = state.scale,
                        .exit_waves = reflected,
                        .waves = waves,
-                       .subpixel = schedule_.subpixel,
+                       .kind = schedule_.kind,
                        .points_per_block = kPointsPerForwardBlock},
                       on);
     LaunchColumns({.batch = batch,
@@ -122,7 +122,7 @@ absl::Status FusedPasses::Run(const State& state, const Iteration& iteration, co
                        .model_factor = static_cast<float>(iteration.update.model),
                        .groups = groups_.data() + chunk.first_group,
                        .group_count = chunk.group_count,
-                       .subpixel = schedule_.subpixel,
+                       .kind = schedule_.kind,
                        .object_sum = iteration.object_sum,
                        .probe_sum = iteration.probe_sum},
                       on);
@@ -156,7 +156,7 @@ absl::Status FusedPasses::FitSample(const State& state, const Batch& sample, Fit
                        .scale = state.scale,
                        .exit_waves = {nullptr, state.half, state.figures},
                        .waves = waves,
-                       .subpixel = schedule_.subpixel,
+                       .kind = schedule_.kind,
                        .points_per_block = 1},
                       stream.get());
     LaunchColumns({.batch = batch,

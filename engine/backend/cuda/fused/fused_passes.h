@@ -57,6 +57,7 @@ class FusedPasses {
     std::byte* waves;             // Scratch [FusedMemoryPlan::wave_bytes]
     bool half;                    // The precision of waves and exit waves.
     const float* background;      // See Batch.
+    ProbeVariation variation;     // Of none when no point has a coefficient.
   };
   struct Iteration {
     ColumnRule rule;
@@ -82,7 +83,8 @@ class FusedPasses {
 
  private:
   Batch BatchOf(int first, int count, const State& state) const {
-    return {points_.data() + first, count, frame_.rows, frame_.cols, modes_, state.background};
+    return {points_.data() + first, count,          frame_.rows, frame_.cols, modes_,
+            state.background,       state.variation};
   }
   std::int64_t sums_per_point() const { return frame_.cols / kColumnsPerBlock; }
   // The intermediates of a lane.

@@ -38,14 +38,26 @@ inline constexpr int kColumnsPerBlock = 16;
 // Rows that one block of the first and the third pass handles.
 __host__ __device__ constexpr int RowsPerBlock(int cols) { return 4096 / cols; }
 
+// What the kernels of the first and the third pass have to reckon with, each kind with all before
+// it. They are made for each.
+enum class PointKind {
+  kWhole,       // All points lie on whole pixels, and see the mean probe.
+  kFractional,  // Some have fractional positions,
+  kVaried,      // or probes of their own.
+};
+inline constexpr PointKind kPointKinds[] = {PointKind::kWhole, PointKind::kFractional,
+                                            PointKind::kVaried};
+// Rows and columns beyond a window that its pixels are interpolated from.
+constexpr int PixelsBeyond(PointKind kind) { return kind == PointKind::kWhole ? 0 : 1; }
+
 struct RowsForwardArgs {
   Batch batch;
   Canvas canvas;
   const float2* probe;   // [rows, cols]
   float scale;           // Multiplies the result.
   ExitWaves exit_waves;  // data null: P O_j alone.
-  void* waves;    // Out: [batch.count, modes, rows, cols], [row, frequency], as exit_waves.half.
-  bool subpixel;  // Some point of the batch has a fractional position.
+  void* waves;  // Out: [batch.count, modes, rows, cols], [row, frequency], as exit_waves.half.
+  PointKind kind;
   int points_per_block;  // Neighbours that share a block's probe rows, >= 1.
 };
 void LaunchRowsForward(const RowsForwardArgs& args, cudaStream_t stream);
@@ -104,8 +116,8 @@ struct RowsInverseArgs {
   float model_factor;    // ProjectionUpdate::model, with ψ.
   const PointGroup* groups;  // [group_count]
   int group_count;
-  bool subpixel;
-  float2* object_sum;  // += Σ_j B_jᵀ(conj(P) w_j) over all modes [canvas]; null when not wanted.
+  PointKind kind;
+  float2* object_sum;  // += Σ_j B_jᵀ(conj(P_j) w_j) over all modes [canvas]; null when not wanted.
   float2* probe_sum;  // += Σ_j conj(O_j) v_j [modes, rows, cols]; null when not wanted, or with ψ.
 };
 void LaunchRowsInverse(const RowsInverseArgs& args, cudaStream_t stream);

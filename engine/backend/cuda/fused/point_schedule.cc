@@ -51,7 +51,7 @@ std::vector<int> CurveOrder(std::span<const PointWindow> points) {
 // The part of the canvas that one row block of a group touches.
 class GroupExtent {
  public:
-  GroupExtent(Shape frame, bool subpixel) : frame_(frame), beyond_(subpixel ? 1 : 0) {}
+  GroupExtent(Shape frame, PointKind kind) : frame_(frame), beyond_(PixelsBeyond(kind)) {}
 
   void Begin(const PointWindow& point) {
     top_ = bottom_ = point.row;
@@ -92,9 +92,9 @@ class GroupExtent {
 };
 
 PointSchedule ScheduleInOrder(std::span<const PointWindow> points, std::vector<int> order,
-                              Shape frame, int chunk_points, bool subpixel) {
+                              Shape frame, int chunk_points, PointKind kind) {
   PointSchedule schedule;
-  schedule.subpixel = subpixel;
+  schedule.kind = kind;
   const int count = static_cast<int>(order.size());
   const auto point_at = [&](int place) -> const PointWindow& {
     return points[static_cast<std::size_t>(order[static_cast<std::size_t>(place)])];
@@ -103,7 +103,7 @@ PointSchedule ScheduleInOrder(std::span<const PointWindow> points, std::vector<i
     PointChunk chunk{first, std::min(chunk_points, count - first),
                      static_cast<int>(schedule.groups.size()), 0};
     for (int begin = 0; begin < chunk.count;) {
-      GroupExtent extent(frame, subpixel);
+      GroupExtent extent(frame, kind);
       extent.Begin(point_at(first + begin));
       int end = begin + 1;
       while (end < chunk.count && end - begin < kMaxGroupPoints &&
@@ -122,17 +122,23 @@ PointSchedule ScheduleInOrder(std::span<const PointWindow> points, std::vector<i
 
 }  // namespace
 
-PointSchedule SchedulePoints(std::span<const PointWindow> points, Shape frame, int chunk_points) {
-  const bool subpixel = std::ranges::any_of(
+PointKind PointKindOf(std::span<const PointWindow> points) {
+  if (std::ranges::any_of(points, Varies)) return PointKind::kVaried;
+  const bool fractional = std::ranges::any_of(
       points, [](const PointWindow& p) { return p.frac_row != 0 || p.frac_col != 0; });
+  return fractional ? PointKind::kFractional : PointKind::kWhole;
+}
+
+PointSchedule SchedulePoints(std::span<const PointWindow> points, Shape frame, int chunk_points) {
+  const PointKind kind = PointKindOf(points);
   std::vector<int> given(points.size());
   std::iota(given.begin(), given.end(), 0);
-  PointSchedule as_given = ScheduleInOrder(points, std::move(given), frame, chunk_points, subpixel);
+  PointSchedule as_given = ScheduleInOrder(points, std::move(given), frame, chunk_points, kind);
   // Three points to a block are as good as it gets with lines that end: no need to look further,
   // which while data arrive would be done again and again.
   if (as_given.groups.size() * (kMaxGroupPoints - 1) <= points.size()) return as_given;
   PointSchedule along_curve =
-      ScheduleInOrder(points, CurveOrder(points), frame, chunk_points, subpixel);
+      ScheduleInOrder(points, CurveOrder(points), frame, chunk_points, kind);
   return along_curve.groups.size() < as_given.groups.size() ? along_curve : as_given;
 }
 

@@ -22,8 +22,10 @@ struct PointSchedule {
   std::vector<int> order;  // Indices into the points that were scheduled.
   std::vector<PointChunk> chunks;
   std::vector<PointGroup> groups;  // `first` counts from the chunk's first point.
-  bool subpixel = false;           // Some point has a fractional position.
+  PointKind kind = PointKind::kWhole;
 };
+
+PointKind PointKindOf(std::span<const PointWindow> points);
 
 // Chunks of at most `chunk_points` points. Points keep their order where neighbours in it overlap
 // well, or as well as neighbours along a space-filling curve do, so that a raster stays as it was

@@ -34,6 +34,19 @@ __device__ inline void LoadProbe(const float2* probe_row, int lane, int thread, 
   }
 }
 
+// fn(std::integral_constant<PointKind, kind>())
+template <typename Fn>
+auto ForKind(PointKind kind, Fn fn) {
+  switch (kind) {
+    case PointKind::kWhole:
+      return fn(std::integral_constant<PointKind, PointKind::kWhole>());
+    case PointKind::kFractional:
+      return fn(std::integral_constant<PointKind, PointKind::kFractional>());
+    default:
+      return fn(std::integral_constant<PointKind, PointKind::kVaried>());
+  }
+}
+
 // O_j at the pixel whose upper left object pixel is at `at`; whole pixels unless kSubpixel.
 template <bool kSubpixel>
 __device__ inline float2 WindowValue(const float2* at, int pitch, const Bilinear& w) {

@@ -21,11 +21,12 @@ constexpr int SharedBytes() {
 
 constexpr int kBlocks = 2;  // On a multiprocessor at a time.
 
-template <int kCols, bool kReflect, bool kSubpixel, bool kHalf>
+template <int kCols, bool kReflect, PointKind kKind, bool kHalf>
 __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsForwardArgs args) {
   using Fft = LaneFft<kCols, Lanes<kCols>>;
   using Stored = StoredWave<kHalf>;
   constexpr int kLanes = Fft::kLanes;
+  constexpr bool kSubpixel = kKind != PointKind::kWhole;
   extern __shared__ __align__(16) unsigned char shared[];
   float4* const probe_slots = reinterpret_cast<float4*>(shared);
   float2* const exchange = reinterpret_cast<float2*>(shared + kProbeBytes);
@@ -50,6 +51,7 @@ __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsFo
     const Stored* const exit = kReflect ? static_cast<const Stored*>(args.exit_waves.data) +
                                               (point.slot * point_pixels + at + place.lane)
                                         : nullptr;
+    [[maybe_unused]] const OwnProbe own(args.batch, point.slot);
     float2 x[kLaneValues];
 #pragma unroll
     for (int i = 0; i < kLaneValues / 2; ++i) {
@@ -57,7 +59,10 @@ __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsFo
 #pragma unroll
       for (int k = 0; k < 2; ++k) {
         const int value = 2 * i + k;
-        const float2 probe = k == 0 ? float2{pair.x, pair.y} : float2{pair.z, pair.w};
+        float2 probe = k == 0 ? float2{pair.x, pair.y} : float2{pair.z, pair.w};
+        if constexpr (kKind == PointKind::kVaried) {
+          probe = probe + own.At(at + place.lane + kLanes * value);
+        }
         const float2 o =
             WindowValue<kSubpixel>(object + kLanes * value, args.canvas.cols, bilinear);
         float2 product = scale * Product(probe, o);
@@ -80,25 +85,23 @@ __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsFo
 }
 
 template <int kCols, bool kHalf>
-KernelChoice<RowsForwardArgs> ChooseFor(bool reflect, bool subpixel) {
+KernelChoice<RowsForwardArgs> ChooseFor(bool reflect, PointKind kind) {
   KernelChoice<RowsForwardArgs> choice;
   choice.threads = kRowThreads;
   choice.shared_bytes = SharedBytes<kCols>();
   choice.blocks_per_multiprocessor = kBlocks;
-  if (reflect) {
-    choice.kernel = subpixel ? RowsForwardKernel<kCols, true, true, kHalf>
-                             : RowsForwardKernel<kCols, true, false, kHalf>;
-  } else {
-    choice.kernel = subpixel ? RowsForwardKernel<kCols, false, true, kHalf>
-                             : RowsForwardKernel<kCols, false, false, kHalf>;
-  }
+  choice.kernel = ForKind(kind, [reflect](auto constant) {
+    constexpr PointKind kKind = constant();
+    return reflect ? RowsForwardKernel<kCols, true, kKind, kHalf>
+                   : RowsForwardKernel<kCols, false, kKind, kHalf>;
+  });
   return choice;
 }
 
-KernelChoice<RowsForwardArgs> Choose(int cols, bool half, bool reflect, bool subpixel) {
+KernelChoice<RowsForwardArgs> Choose(int cols, bool half, bool reflect, PointKind kind) {
   return ForLength(cols, [&](auto length) {
-    return half ? ChooseFor<length(), true>(reflect, subpixel)
-                : ChooseFor<length(), false>(reflect, subpixel);
+    return half ? ChooseFor<length(), true>(reflect, kind)
+                : ChooseFor<length(), false>(reflect, kind);
   });
 }
 
@@ -108,15 +111,14 @@ void LaunchRowsForward(const RowsForwardArgs& args, cudaStream_t stream) {
   const Batch& batch = args.batch;
   const dim3 grid(batch.rows / RowsPerBlock(batch.cols),
                   (batch.count + args.points_per_block - 1) / args.points_per_block, batch.modes);
-  Launch(Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.subpixel),
-         grid, args, stream);
+  Launch(Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.kind), grid,
+         args, stream);
 }
 
 cudaError_t PrepareRowsForward() {
-  for (const bool half : {false, true}) {
-    const cudaError_t error = PrepareInstances([half](int cols, bool reflect, bool subpixel) {
-      return Choose(cols, half, reflect, subpixel);
-    });
+  for (const PointKind kind : kPointKinds) {
+    const cudaError_t error = PrepareInstances(
+        [kind](int cols, bool half, bool reflect) { return Choose(cols, half, reflect, kind); });
     if (error != cudaSuccess) return error;
   }
   return cudaSuccess;

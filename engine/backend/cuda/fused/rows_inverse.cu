@@ -65,11 +65,12 @@ __device__ inline void DiscardRow(const Stored* row, int lane) {
   asm volatile("discard.global.L2 [%0], 128;" ::"l"(row + lane * kPerLine) : "memory");
 }
 
-template <int kCols, bool kExit, bool kSubpixel, bool kHalf>
+template <int kCols, bool kExit, PointKind kKind, bool kHalf>
 __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInverseArgs args) {
   using Fft = LaneFft<kCols, Lanes<kCols>>;
   using Stored = StoredWave<kHalf>;
   constexpr int kLanes = Fft::kLanes;
+  constexpr bool kSubpixel = kKind != PointKind::kWhole;
   extern __shared__ __align__(16) unsigned char shared[];
   float* const exchange = reinterpret_cast<float*>(shared);
   float4* const probe_slots = reinterpret_cast<float4*>(shared + ExchangeBytes<kCols>());
@@ -118,13 +119,17 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
                                        (point.slot * point_pixels + at + place.lane)
                                  : nullptr;
       const float model_factor = args.model_factor / unit;
+      [[maybe_unused]] const OwnProbe own(args.batch, point.slot);
 #pragma unroll
       for (int i = 0; i < kLaneValues / 2; ++i) {
         const float4 pair = probe_slots[i * kRowThreads + thread];
 #pragma unroll
         for (int k = 0; k < 2; ++k) {
           const int value = 2 * i + k;
-          const float2 probe = k == 0 ? float2{pair.x, pair.y} : float2{pair.z, pair.w};
+          float2 probe = k == 0 ? float2{pair.x, pair.y} : float2{pair.z, pair.w};
+          if constexpr (kKind == PointKind::kVaried) {
+            probe = probe + own.At(at + place.lane + kLanes * value);
+          }
           const float2 o =
               WindowValue<kSubpixel>(object + kLanes * value, args.canvas.cols, bilinear);
           float2 wave_value = x[Fft::InversePlace(value)];
@@ -194,24 +199,21 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
 }
 
 template <int kCols, bool kHalf>
-KernelChoice<RowsInverseArgs> ChooseFor(bool exit, bool subpixel) {
+KernelChoice<RowsInverseArgs> ChooseFor(bool exit, PointKind kind) {
   KernelChoice<RowsInverseArgs> choice;
   choice.threads = kBlockThreads;
   choice.shared_bytes = SharedBytes<kCols>();
-  if (exit) {
-    choice.kernel = subpixel ? RowsInverseKernel<kCols, true, true, kHalf>
-                             : RowsInverseKernel<kCols, true, false, kHalf>;
-  } else {
-    choice.kernel = subpixel ? RowsInverseKernel<kCols, false, true, kHalf>
-                             : RowsInverseKernel<kCols, false, false, kHalf>;
-  }
+  choice.kernel = ForKind(kind, [exit](auto constant) {
+    constexpr PointKind kKind = constant();
+    return exit ? RowsInverseKernel<kCols, true, kKind, kHalf>
+                : RowsInverseKernel<kCols, false, kKind, kHalf>;
+  });
   return choice;
 }
 
-KernelChoice<RowsInverseArgs> Choose(int cols, bool half, bool exit, bool subpixel) {
+KernelChoice<RowsInverseArgs> Choose(int cols, bool half, bool exit, PointKind kind) {
   return ForLength(cols, [&](auto length) {
-    return half ? ChooseFor<length(), true>(exit, subpixel)
-                : ChooseFor<length(), false>(exit, subpixel);
+    return half ? ChooseFor<length(), true>(exit, kind) : ChooseFor<length(), false>(exit, kind);
   });
 }
 
@@ -219,22 +221,22 @@ KernelChoice<RowsInverseArgs> Choose(int cols, bool half, bool exit, bool subpix
 
 void LaunchRowsInverse(const RowsInverseArgs& args, cudaStream_t stream) {
   const Batch& batch = args.batch;
-  Launch(Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.subpixel),
+  Launch(Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.kind),
          dim3(batch.rows / RowsPerBlock(batch.cols), args.group_count, batch.modes), args, stream);
 }
 
 int FusedSharedBytes() {
   int most = 0;
   for (const int cols : kFusedLengths) {
-    most = std::max(most, Choose(cols, false, true, true).shared_bytes);
+    most = std::max(most, Choose(cols, false, true, PointKind::kVaried).shared_bytes);
   }
   return most;
 }
 
 cudaError_t PrepareRowsInverse() {
-  for (const bool half : {false, true}) {
+  for (const PointKind kind : kPointKinds) {
     const cudaError_t error = PrepareInstances(
-        [half](int cols, bool exit, bool subpixel) { return Choose(cols, half, exit, subpixel); });
+        [kind](int cols, bool half, bool exit) { return Choose(cols, half, exit, kind); });
     if (error != cudaSuccess) return error;
   }
   return cudaSuccess;

@@ -29,14 +29,16 @@ TEST(ScheduleFlag, ReadsStagesThatCountIterationsAndTheirSum) {
 }
 
 TEST(ScheduleFlag, ReadsWhatAStageRefines) {
-  const auto schedule = ParseSchedule("dm:20,ml_gauss+pos+int:66%,epie+bg");
+  const auto schedule = ParseSchedule("dm:20,ml_gauss+pos+int:66%,epie+bg+var");
   ASSERT_TRUE(schedule.ok()) << schedule.status();
   EXPECT_FALSE(schedule->stages[0].has_refine());
   EXPECT_TRUE(schedule->stages[1].refine().positions());
   EXPECT_TRUE(schedule->stages[1].refine().intensities());
   EXPECT_FALSE(schedule->stages[1].refine().background());
+  EXPECT_FALSE(schedule->stages[1].refine().variation());
   EXPECT_DOUBLE_EQ(schedule->stages[1].fraction(), 0.66);
   EXPECT_TRUE(schedule->stages[2].refine().background());
+  EXPECT_TRUE(schedule->stages[2].refine().variation());
   EXPECT_TRUE(schedule->stages[2].has_epie());
 
   const auto refine = ParseRefine("bg,pos");

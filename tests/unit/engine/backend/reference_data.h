@@ -63,6 +63,7 @@ struct TestScan {
   std::vector<float> counts;  // [frames, frame_shape]; negative: not to be trusted.
   std::vector<PointWindow> points;
   ComplexStack probe;
+  ComplexStack components;  // Of its variation; empty: none.
   ComplexStack object;
 
   int frames() const { return static_cast<int>(points.size()); }
@@ -75,6 +76,7 @@ struct TestScan {
     config.keeps_exit_waves = true;
     config.max_object_pixels = canvas.shape.pixels();
     config.probe_modes = probe.modes;
+    config.probe_components = components.modes / probe.modes;
     config.initial_object = {0.9f, -0.1f};
     return config;
   }
@@ -108,6 +110,9 @@ struct TestScan {
     for (int i = 0; i < frames(); ++i) LoadFrame(backend, i, storage);
     ASSERT_TRUE(backend.SetProbe(probe).ok());
     ASSERT_TRUE(backend.SetObject(object).ok());
+    if (components.modes > 0) {
+      ASSERT_TRUE(backend.SetProbeComponents(components).ok());
+    }
     ASSERT_TRUE(backend.SetActivePoints(points).ok());
   }
 };

@@ -123,6 +123,34 @@ std::vector<NamedProblem> Problems() {
         .measured = true}},
       {"U16_128x128_ThreeModes_Refined",
        {.frame_shape = {128, 128}, .points = 9, .modes = 3, .refined = true}},
+      {"U16_64x64_Varied", {.frame_shape = {64, 64}, .points = 20, .components = 1}},
+      {"F32_33x47_Varied",
+       {.frame_shape = {33, 47},
+        .points = 7,
+        .modes = 2,
+        .storage = FrameStorage::kF32,
+        .refined = true,
+        .components = 4}},
+      {"U16_256x128_Varied_Half",
+       {.frame_shape = {256, 128},
+        .points = 9,
+        .half_waves = true,
+        .refined = true,
+        .components = 2,
+        .measured = true}},
+      {"U16_128x512_ThreeModes_Varied_WholePixels",
+       {.frame_shape = {128, 512},
+        .points = 9,
+        .modes = 3,
+        .whole_pixels = true,
+        .refined = true,
+        .components = 3}},
+      {"U16_512x512_Varied_Deterministic",
+       {.frame_shape = {512, 512},
+        .points = 3,
+        .deterministic = true,
+        .refined = true,
+        .components = 2}},
       {"U16_64x64_TwoModes_Deterministic",
        {.frame_shape = {64, 64}, .points = 9, .modes = 2, .deterministic = true}},
       {"U16_64x64_NearField", {.frame_shape = {64, 64}, .points = 20, .near_field = true}},
@@ -189,21 +217,30 @@ TEST_P(RefinementAgreement, GpuEqualsCpu) {
   const std::unique_ptr<Backend> cpu = MustCreate(ReferenceDevice(), problem.config);
   ASSERT_EQ(Prepare(problem, *gpu), absl::OkStatus());
   ASSERT_EQ(Prepare(problem, *cpu), absl::OkStatus());
-  for (const double background_step : {0.0, 0.5, 0.5}) {
-    const absl::StatusOr<std::vector<RefinementSums>> sums = gpu->Refine(background_step);
-    const absl::StatusOr<std::vector<RefinementSums>> reference = cpu->Refine(background_step);
-    ASSERT_EQ(sums.status(), absl::OkStatus());
+  const bool varies = problem.config.probe_components > 0;
+  for (const bool background : {false, true, true}) {
+    const StageRefinement which{
+        .positions = true, .intensities = true, .background = background, .variation = varies};
+    const absl::StatusOr<Refinement> found = gpu->Refine(which, 0.5);
+    const absl::StatusOr<Refinement> reference = cpu->Refine(which, 0.5);
+    ASSERT_EQ(found.status(), absl::OkStatus());
     ASSERT_EQ(reference.status(), absl::OkStatus());
-    ASSERT_EQ(sums->size(), problem.points.size());
-    for (std::size_t j = 0; j < sums->size(); ++j) {
-      const RefinementSums &a = (*sums)[j], &b = (*reference)[j];
+    ASSERT_EQ(found->points.size(), problem.points.size());
+    if (varies) {
+      EXPECT_LT(Deviation(found->component_sums.data, reference->component_sums.data),
+                10 * kTolerance);
+      EXPECT_LT(Deviation(found->component_weights, reference->component_weights), kTolerance);
+    }
+    for (std::size_t j = 0; j < found->points.size(); ++j) {
+      const RefinementSums &a = found->points[j], &b = reference->points[j];
       // Gradients are sums of both signs; what they are compared with is what they may be.
       double largest = 0;
-      for (int i = 0; i < kFisherElements; ++i) largest = std::max(largest, std::abs(b.fisher[i]));
-      for (int i = 0; i < kFisherElements; ++i) {
+      for (int i = 0; i < static_cast<int>(std::size(b.fisher)); ++i)
+        largest = std::max(largest, std::abs(b.fisher[i]));
+      for (int i = 0; i < static_cast<int>(std::size(b.fisher)); ++i) {
         EXPECT_NEAR(a.fisher[i], b.fisher[i], kTolerance * largest);
       }
-      for (int i = 0; i < kRefinedPerPoint; ++i) {
+      for (int i = 0; i < kMaxRefinedPerPoint; ++i) {
         EXPECT_NEAR(a.gradient[i], b.gradient[i],
                     kTolerance * (std::abs(b.gradient[i]) + std::sqrt(largest)) * 10);
       }
@@ -220,6 +257,8 @@ std::vector<NamedProblem> RefinementProblems() {
       {"U16_512x512_FourModes",
        {.frame_shape = {512, 512}, .points = 4, .modes = 4, .refined = true, .measured = true}});
   problems.push_back({"U16_32x32_Many", {.frame_shape = {32, 32}, .points = 700}});
+  problems.push_back({"U16_64x32_Varied_Many",
+                      {.frame_shape = {64, 32}, .points = 700, .modes = 2, .components = 2}});
   return problems;
 }
 

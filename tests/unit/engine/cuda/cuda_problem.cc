@@ -149,6 +149,11 @@ Problem MakeProblem(const ProblemOptions& options) {
   problem.probe = RandomProbe(frame, options.modes,
                               kPhotonsPerPixel * static_cast<double>(frame.pixels()), rng);
 
+  problem.config.probe_components = options.components;
+  problem.components = RandomProbe(frame, options.components * options.modes,
+                                   kPhotonsPerPixel * static_cast<double>(frame.pixels()), rng);
+  std::uniform_real_distribution<float> coefficient(-0.3f, 0.3f);
+
   if (options.refined) {
     problem.background.shape = frame;
     std::uniform_real_distribution<float> counts(0.0f, 20.0f);
@@ -172,6 +177,9 @@ Problem MakeProblem(const ProblemOptions& options) {
     point.frac_col = i % 7 == 3 ? 0.0f : remainder(rng);
     if (options.whole_pixels) point.frac_row = point.frac_col = 0;
     if (options.refined) point.intensity = 0.7f + 0.1f * static_cast<float>(i % 7);
+    for (int k = 0; k < options.components; ++k) {
+      point.variation[static_cast<std::size_t>(k)] = coefficient(rng);
+    }
     problem.points.push_back(point);
 
     std::vector<double> counts(static_cast<std::size_t>(frame.pixels()));
@@ -219,6 +227,7 @@ absl::Status Prepare(const Problem& problem, Backend& backend) {
   PS_RETURN_IF_ERROR(backend.SetCanvas(problem.canvas));
   PS_RETURN_IF_ERROR(backend.SetObject(problem.object));
   PS_RETURN_IF_ERROR(backend.SetProbe(problem.probe));
+  PS_RETURN_IF_ERROR(backend.SetProbeComponents(problem.components));
   PS_RETURN_IF_ERROR(Load(problem, problem.points, backend));
   if (!problem.background.data.empty()) {
     PS_RETURN_IF_ERROR(backend.SetBackground(problem.background));

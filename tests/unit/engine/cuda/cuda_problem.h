@@ -32,6 +32,7 @@ struct ProblemOptions {
   bool deterministic = false;
   bool half_waves = false;
   bool refined = false;  // Points have intensities of their own, and there is a background.
+  int components = 0;    // Of the probe's variation; points have coefficients of their own.
   // Counts of a noisy measurement of an object that differs somewhat from the problem's; else
   // counts that fit no object at all.
   bool measured = false;
@@ -45,6 +46,7 @@ struct Problem {
   Region canvas;
   ComplexStack object;
   ComplexStack probe;
+  ComplexStack components;                     // Of its variation.
   std::vector<PointWindow> points;             // Slots in a random order.
   std::vector<std::vector<std::byte>> frames;  // By slot, [points]
   FloatImage background;                       // Empty: none.

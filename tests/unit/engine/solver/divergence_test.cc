@@ -351,8 +351,14 @@ class FaultyBackend final : public Backend {
   absl::StatusOr<std::vector<FrameFit>> Evaluate(std::span<const PointWindow> points) override {
     return inner_->Evaluate(points);
   }
-  absl::StatusOr<std::vector<RefinementSums>> Refine(double background_step) override {
-    return inner_->Refine(background_step);
+  absl::StatusOr<Refinement> Refine(const StageRefinement& which, double step) override {
+    return inner_->Refine(which, step);
+  }
+  absl::StatusOr<ComplexStack> ReadProbeComponents() override {
+    return inner_->ReadProbeComponents();
+  }
+  absl::Status SetProbeComponents(const ComplexStack& components) override {
+    return inner_->SetProbeComponents(components);
   }
   absl::StatusOr<FloatImage> ReadBackground() override { return inner_->ReadBackground(); }
   absl::Status SetBackground(const FloatImage& background) override {

@@ -39,6 +39,7 @@ struct FakeRecord {
   int refinements = 0;
   RefinementSums refined;  // Of every other point.
   FloatImage background;
+  ComplexStack components;
   bool loads_beside = false;
   bool hold_copies = false;  // Frames are copied only when somebody waits for it.
   bool fail_to_load = false;
@@ -128,13 +129,30 @@ class FakeBackend final : public Backend {
                         .excess = 3};
     return std::vector<FrameFit>(points.size(), each);
   }
-  absl::StatusOr<std::vector<RefinementSums>> Refine(double) override {
+  absl::StatusOr<Refinement> Refine(const StageRefinement& which, double) override {
     ++record_.refinements;
-    std::vector<RefinementSums> sums(record_.active.size());
-    for (std::size_t j = 0; j < sums.size(); j += 2) sums[j] = record_.refined;
-    const Shape frame = config_.frame_shape;
-    record_.background = {frame, std::vector<float>(static_cast<std::size_t>(frame.pixels()), 3)};
-    return sums;
+    Refinement found;
+    if (which.points()) found.points.resize(record_.active.size());
+    for (std::size_t j = 0; j < found.points.size(); j += 2) found.points[j] = record_.refined;
+    const auto pixels = static_cast<std::size_t>(config_.frame_shape.pixels());
+    if (which.background) {
+      record_.background = {config_.frame_shape, std::vector<float>(pixels, 3)};
+    }
+    if (which.variation) {
+      // The k-th component is to be lit at its k-th pixel.
+      const int components = config_.probe_components;
+      found.component_sums = ComplexStack(components * config_.probe_modes, config_.frame_shape);
+      for (std::size_t k = 0; k < static_cast<std::size_t>(components); ++k) {
+        found.component_sums.data[k * pixels * config_.probe_modes + k] = 1;
+      }
+      found.component_weights.assign(static_cast<std::size_t>(components) * pixels, 1);
+    }
+    return found;
+  }
+  absl::StatusOr<ComplexStack> ReadProbeComponents() override { return record_.components; }
+  absl::Status SetProbeComponents(const ComplexStack& components) override {
+    record_.components = components;
+    return absl::OkStatus();
   }
   absl::StatusOr<FloatImage> ReadBackground() override { return record_.background; }
   absl::Status SetBackground(const FloatImage& background) override {

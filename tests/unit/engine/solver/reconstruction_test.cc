@@ -260,6 +260,18 @@ TEST_F(ReconstructionTest, RecentringComesAtItsIterationWhateverTheSnapshotDoes)
   RunHeld();
 }
 
+TEST_F(ReconstructionTest, ABackgroundAloneLeavesThePointsAsTheyAre) {
+  ReconstructionConfig config = Config();
+  config.refinement.every = 1;
+  config.refinement.later_stages.background = true;
+  Start(config);
+  Send(0, 8);
+  ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+  RunTurns();
+  EXPECT_GT(record().refinements, 0);
+  EXPECT_EQ(record().active_counts.size(), 1U);
+}
+
 TEST_F(ReconstructionTest, EveryChangeOfStateIsWrittenDown) {
   Start(Config());
   Send(0, 8);

@@ -30,8 +30,10 @@ std::vector<ActivePoint> Grid() {
 RefinementSums Known(double row, double col, double log_intensity, double fisher = 1e6) {
   RefinementSums sums;
   const double step[] = {row, col, log_intensity};
-  for (int i = 0; i < kRefinedPerPoint; ++i) sums.gradient[i] = fisher * step[i];
-  sums.fisher[0] = sums.fisher[3] = sums.fisher[5] = fisher;
+  for (int i = 0; i < kRefinedBesideProbe; ++i) {
+    sums.gradient[i] = fisher * step[i];
+    sums.fisher[TrianglePlace(i, i)] = fisher;
+  }
   return sums;
 }
 
@@ -60,10 +62,9 @@ TEST(RefinementTest, SolvesForAllThreeTogether) {
   // F x = G with x = (0.1, -0.2, 0.04).
   const double f[3][3] = {{4e6, 1e6, 2e6}, {1e6, 3e6, -1e6}, {2e6, -1e6, 5e6}};
   const double x[3] = {0.1, -0.2, 0.04};
-  std::size_t place = 0;
   for (int i = 0; i < 3; ++i) {
     for (int j = 0; j < 3; ++j) sums.gradient[i] += f[i][j] * x[j];
-    for (int j = i; j < 3; ++j) sums.fisher[place++] = f[i][j];
+    for (int j = i; j < 3; ++j) sums.fisher[TrianglePlace(i, j)] = f[i][j];
   }
   RefinementSums against = sums;
   for (double& g : against.gradient) g = -g;
@@ -77,6 +78,58 @@ TEST(RefinementTest, SolvesForAllThreeTogether) {
   Take({}, kPositions, 1, {sums, against}, alone);
   EXPECT_NEAR(alone[0].refined.shift_row, (3 * sums.gradient[0] - sums.gradient[1]) / 11e6, 1e-5);
   EXPECT_EQ(alone[0].refined.intensity, 1);
+}
+
+// Of a point whose c_1 and c_2 are known to be off.
+RefinementSums KnownVariation(double c1, double c2, double fisher = 1e6) {
+  RefinementSums sums;
+  const double step[] = {c1, c2};
+  for (int k = 0; k < 2; ++k) {
+    sums.gradient[kRefinedBesideProbe + k] = fisher * step[k];
+    sums.fisher[TrianglePlace(kRefinedBesideProbe + k, kRefinedBesideProbe + k)] = fisher;
+  }
+  return sums;
+}
+
+TEST(RefinementTest, CoefficientsOfTheVariationTakeStepsWithoutTheirMean) {
+  std::vector<ActivePoint> points = Grid();
+  std::vector<RefinementSums> sums(points.size(), KnownVariation(0.05, 0.1));
+  sums[7] = KnownVariation(0.15, 0.0);
+  sums[8] = KnownVariation(-0.05, 0.2);
+  constexpr StageRefinement kVariation{.variation = true};
+  Take({}, kVariation, 0.5, sums, points);
+  EXPECT_NEAR(points[7].refined.variation[0], 0.05, 1e-5);
+  EXPECT_NEAR(points[7].refined.variation[1], -0.05, 1e-5);
+  EXPECT_NEAR(points[8].refined.variation[0], -0.05, 1e-5);
+  EXPECT_NEAR(points[0].refined.variation[0], 0, 1e-5);
+  EXPECT_EQ(points[7].refined.variation[2], 0);
+  EXPECT_EQ(points[7].refined.shift_row, 0);
+
+  const RefinementFigures figures = FiguresOf({}, points, {});
+  ASSERT_EQ(figures.variation_powers.size(), 2U);
+  EXPECT_NEAR(figures.variation_powers[0], 2 * 0.05 * 0.05 / 100, 1e-8);
+  EXPECT_EQ(figures.variations_at_limit, 0);
+
+  sums.assign(points.size(), RefinementSums());
+  sums[3] = KnownVariation(3, 4);
+  sums[4] = KnownVariation(-3, -4);
+  for (ActivePoint& p : points) p.refined = {};
+  Take({}, kVariation, 1, sums, points);
+  EXPECT_NEAR(points[3].refined.variation[0], 0.15, 1e-4);  // A quarter at a time.
+  EXPECT_NEAR(points[3].refined.variation[1], 0.2, 1e-4);
+  for (int i = 0; i < 20; ++i) Take({}, kVariation, 1, sums, points);
+  EXPECT_NEAR(std::hypot(points[3].refined.variation[0], points[3].refined.variation[1]), 1, 1e-5);
+  EXPECT_EQ(FiguresOf({}, points, {}).variations_at_limit, 2);
+}
+
+// Nothing is known of a component that is 0 everywhere: its coefficients are those it begins with.
+TEST(RefinementTest, CoefficientsWithoutInformationStay) {
+  std::vector<ActivePoint> points = Grid();
+  points[3].refined.variation[1] = 0.5f;
+  points[4].refined.variation[1] = -0.5f;
+  Take({}, {.variation = true}, 1, std::vector<RefinementSums>(points.size()), points);
+  EXPECT_EQ(points[3].refined.variation[1], 0.5f);
+  EXPECT_EQ(points[4].refined.variation[1], -0.5f);
 }
 
 TEST(RefinementTest, WhatIsNotRefinedStays) {

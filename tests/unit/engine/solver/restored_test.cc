@@ -114,25 +114,35 @@ TEST_F(RestoredTest, PointsThatCameAfterTheSnapshotAreRefinedLikeAnyOther) {
 
 TEST_F(RestoredTest, WhatWasRefinedComesBack) {
   auto snapshot = Earlier();
-  snapshot->points[3].refined = {0.5f, -0.25f, 1.25f};
+  snapshot->points[3].refined = {0.5f, -0.25f, 1.25f, {0.125f, -0.5f}};
   snapshot->metrics.refinement = RefinementFigures{.shift_rms_px = 0.2};
   auto background = std::make_shared<FloatImage>();
   background->shape = {kSide, kSide};
   background->data.assign(kSide * kSide, 2.0f);
   snapshot->background = background;
-  Restore(TwoStages(), snapshot);
+  auto components = std::make_shared<ComplexStack>(2, Shape{kSide, kSide}, Complex64(3, 4));
+  snapshot->probe_components = components;
+  ReconstructionConfig config = TwoStages();
+  config.schedule[1].refine.variation = true;
+  config.refinement.every = 1000;
+  Restore(config, snapshot);
   Send(0, 8);
   RunTurns(1);
   EXPECT_EQ(record().background.data, background->data);
   ASSERT_EQ(record().active.size(), 8u);
   for (const PointWindow& window : record().active) {
     EXPECT_EQ(window.intensity, window.slot == 3 ? 1.25f : 1.0f);
+    EXPECT_EQ(window.variation, snapshot->points[static_cast<std::size_t>(window.slot)]
+                                    .refined.variation);
   }
+  EXPECT_EQ(record().components.data, components->data);
   ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
   RunTurns();
   const auto last = session_->latest_snapshot();
   EXPECT_EQ(last->points[3].refined, snapshot->points[3].refined);
   EXPECT_EQ(last->points[2].refined, PointRefinement());
+  ASSERT_NE(last->probe_components, nullptr);
+  EXPECT_EQ(last->probe_components->data, components->data);
   ASSERT_NE(last->background, nullptr);
   EXPECT_EQ(last->background->data, background->data);
   EXPECT_EQ(last->metrics.refinement, snapshot->metrics.refinement);
@@ -188,7 +198,7 @@ TEST_F(RestoredTest, WhatDoesNotFitTheSessionIsRefused) {
   auto snapshot = Earlier();
   snapshot->probe = ComplexStack(2, {kSide, kSide});
   EXPECT_THAT(refusal(snapshot), HasSubstr("the restored probe is 2 x 16 x 16"));
-  for (const PointRefinement& bad : {PointRefinement{NAN, 0, 1}, {0, 65, 1}, {0, 0, 0}}) {
+  for (const PointRefinement& bad : {PointRefinement{NAN, 0, 1}, {0, 65, 1}, {0, 0, 0}, {0, 0, 1, {NAN}}}) {
     snapshot = Earlier();
     snapshot->points[2].refined = bad;
     EXPECT_THAT(refusal(snapshot), HasSubstr("the restored frame 2 is shifted by"));
@@ -196,6 +206,9 @@ TEST_F(RestoredTest, WhatDoesNotFitTheSessionIsRefused) {
   snapshot = Earlier();
   snapshot->background = std::make_shared<FloatImage>(FloatImage{{1, 1}, {0}});
   EXPECT_THAT(refusal(snapshot), HasSubstr("the restored background of 1 x 1"));
+  snapshot = Earlier();
+  snapshot->probe_components = std::make_shared<ComplexStack>(1, Shape{kSide, kSide});
+  EXPECT_THAT(refusal(snapshot), HasSubstr("components of the probe's variation are 1 x 16 x 16"));
   snapshot = Earlier();
   snapshot->object = ComplexStack(1, {64, 64});
   EXPECT_THAT(refusal(snapshot), HasSubstr("does not fill its canvas of 64 x 80"));

@@ -48,19 +48,26 @@ class SplitHalvesTest : public FakeSessionTest {
 TEST_F(SplitHalvesTest, KnowNothingOfWhatTheWholeHasRefined) {
   ReconstructionConfig config = Config();
   config.refinement.every = 1;
-  config.schedule[1].refine = {.positions = true, .intensities = true, .background = true};
+  config.schedule[1].refine = {
+      .positions = true, .intensities = true, .background = true, .variation = true};
   record().refined.gradient[2] = 1e6;  // Every other point is brighter than thought.
   record().refined.fisher[5] = 1e6;
   Start(config);
   SendScan();
   RunToHalves(1);
   ASSERT_EQ(record().refinements, 2);
-  for (const PointWindow& window : record().active) EXPECT_EQ(window.intensity, 1);
+  for (const PointWindow& window : record().active) {
+    EXPECT_EQ(window.intensity, 1);
+    EXPECT_FALSE(Varies(window));
+  }
+  EXPECT_THAT(record().components.data, ::testing::Each(Complex64()));
   EXPECT_THAT(record().background.data, ::testing::Each(0));
   const auto whole = session_->latest_snapshot();
   EXPECT_GT(whole->points[0].refined.intensity, 1.05f);
   EXPECT_LT(whole->points[1].refined.intensity, 0.95f);
   EXPECT_GT(whole->background->data[0], 0);
+  ASSERT_NE(whole->probe_components, nullptr);
+  EXPECT_NE(whole->points[0].refined.variation[0], 0);
   RunTurns();
   EXPECT_EQ(record().refinements, 6);
 }

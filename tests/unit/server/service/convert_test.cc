@@ -90,7 +90,7 @@ constexpr char kFullConfig[] = R"pb(
       regularisation { absolute: 0.7 }
     }
     iterations: 11
-    refine { positions: true intensities: true background: true }
+    refine { positions: true intensities: true background: true variation: true }
   }
   schedule {
     ml_gradient {
@@ -102,7 +102,7 @@ constexpr char kFullConfig[] = R"pb(
       momentum: 0.7
     }
     plateau { window: 6 min_relative_change: 0.02 }
-    refine { positions: true intensities: true background: true }
+    refine { positions: true intensities: true background: true variation: true }
   }
   schedule {
     raar {
@@ -127,7 +127,8 @@ constexpr char kFullConfig[] = R"pb(
     step: 0.6
     max_shift_px: 5
     max_intensity: 1.5
-    later_stages { positions: true intensities: true background: true }
+    later_stages { positions: true intensities: true background: true variation: true }
+    probe_components: 3
   }
   run {
     min_points_to_start: 9

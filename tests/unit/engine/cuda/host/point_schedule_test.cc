@@ -35,7 +35,7 @@ void ExpectComplete(const PointSchedule& schedule, const std::vector<PointWindow
   std::vector<int> sorted = schedule.order;
   std::ranges::sort(sorted);
   EXPECT_EQ(sorted, Counting(points.size()));
-  const int beyond = schedule.subpixel ? 1 : 0;
+  const int beyond = PixelsBeyond(schedule.kind);
   int next_point = 0, next_group = 0;
   for (const PointChunk& chunk : schedule.chunks) {
     EXPECT_EQ(chunk.first, next_point);
@@ -108,9 +108,9 @@ TEST(PointSchedule, PointsInAnyOrderFollowTheCurve) {
 
 TEST(PointSchedule, OnlyFractionalPositionsAreSubpixel) {
   std::vector<PointWindow> points = Raster(3, 4);
-  EXPECT_FALSE(SchedulePoints(points, {64, 64}, kChunk).subpixel);
+  EXPECT_EQ(SchedulePoints(points, {64, 64}, kChunk).kind, PointKind::kWhole);
   points.back().frac_row = 0.25f;
-  EXPECT_TRUE(SchedulePoints(points, {64, 64}, kChunk).subpixel);
+  EXPECT_EQ(SchedulePoints(points, {64, 64}, kChunk).kind, PointKind::kFractional);
 }
 
 TEST(PointSchedule, NoPointsAndFarPoints) {
