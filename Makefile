@@ -16,7 +16,7 @@ PACKAGES := $(shell sed -e 's/\#.*//' -e '/^[[:space:]]*$$/d' docker/packages.tx
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help packages configure build demo test check-all asan fuzz soak tsan format lint gpu-bundle clean
+.PHONY: help packages configure build demo test check-all asan fuzz mutants soak tsan format lint gpu-bundle clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ fuzz: packages  ## Run each fuzzer for FUZZ_MINUTES (20); stops at the first fin
 	@command -v clang++ > /dev/null || { echo 'make fuzz needs: apt-get install clang'; exit 1; }
 	@cmake --preset fuzz $(CMAKE_ARGS) > /dev/null && cmake --build --preset fuzz -j $(JOBS) --target fuzzers
 	@tests/fuzz/run_fuzzers.sh build/fuzz $(FUZZ_MINUTES) $(FUZZ_TARGETS)
+
+mutants: packages  ## Change constants of the solver one at a time: a test must notice each
+	@$(PYTHON) tests/mutation/run_mutants.py $(BUILD)
 
 soak: build  ## 200 kills of servers and of clients, and SOAK_MINUTES (10) with 1000 sessions
 	@PTYCHOSERVE_KILL_ROUNDS=200 $(BUILD)/bin/integration_tests --gtest_filter='*KillTest.*'

@@ -232,7 +232,88 @@ TEST(ConfigConversion, OtherMembersOfOneofsSurviveToo) {
   EXPECT_TRUE(MessageDifferencer::Equals(in, ConfigToProto(edge.config)));
 }
 
-TEST(ConfigConversion, DefaultsAreThoseOfTheApi) {
+// What config.proto says of each.
+constexpr char kDefaults[] = R"pb(
+  detector {
+    orientation: ORIENTATION_IDENTITY
+    auto_centre { frames: 64 threshold: 0.02 }
+    beam: BEAM_POSITION_CENTRE
+  }
+  scan {
+    capacity: 8192
+    over_capacity: OVER_CAPACITY_REJECT
+    out_of_canvas: OUT_OF_CANVAS_REJECT
+    y_sign: 1
+    x_sign: 1
+  }
+  object { initial_amplitude: 1 padding_px: 4 max_pixels: 16777216 }
+  probe { start_update: 2 modes: 1 }
+  schedule {
+    difference_map {
+      beta: 0.9
+      relaxation: 0.8
+      regularisation { relative: 0.02 }
+    }
+  }
+  schedule {
+    raar {
+      beta: 0.9
+      relaxation: 0.8
+      regularisation { relative: 0.02 }
+    }
+  }
+  schedule {
+    alternating_projections {
+      relaxation: 0.8
+      regularisation { relative: 0.02 }
+    }
+  }
+  schedule {
+    epie { object_step: 0.8 probe_step: 0.8 object_alpha: 1 probe_alpha: 1 }
+    plateau { window: 10 min_relative_change: 0.01 }
+  }
+  schedule {
+    ml_gradient {
+      likelihood: LIKELIHOOD_POISSON
+      epsilon: 0.05
+      max_gradient: 5
+      step: 1
+      regularisation { relative: 0.02 }
+      momentum: 0.9
+    }
+  }
+  run {
+    min_points_to_start: 16
+    schedule_clock: SCHEDULE_CLOCK_AFTER_END_OF_DATA
+    it_ends_after: 60
+    idle_timeout_s: 300
+  }
+  clear_region { min_pixels_per_point: 16 }
+  snapshots { every_iterations: 5 min_interval_ms: 200 history: 1 }
+  refinement { every: 2 step: 0.5 max_shift_px: 4 max_intensity: 2 probe_components: 2 }
+)pb";
+
+TEST(ConfigConversion, DefaultsAreThoseThatTheApiStates) {
+  v1::SessionConfig in = Parse(kLeastConfig);
+  v1::AutoCentre& centre = *in.mutable_detector()->mutable_auto_centre();
+  centre.mutable_crop_shape()->set_rows(8);
+  centre.mutable_crop_shape()->set_cols(8);
+  in.add_schedule()->mutable_difference_map();
+  in.add_schedule()->mutable_raar();
+  in.add_schedule()->mutable_alternating_projections();
+  in.add_schedule()->mutable_epie();
+  for (v1::Stage& stage : *in.mutable_schedule()) stage.mutable_plateau();
+  in.add_schedule()->mutable_ml_gradient();
+  const auto config = CheckedConfig(in);
+  ASSERT_TRUE(config.ok()) << config.status();
+  std::string difference;
+  MessageDifferencer differencer;
+  differencer.set_scope(MessageDifferencer::PARTIAL);
+  differencer.ReportDifferencesToString(&difference);
+  EXPECT_TRUE(differencer.Compare(Parse(kDefaults), ConfigToProto(*config))) << difference;
+}
+
+TEST(ConfigConversion, DefaultsOfTheLeastConfiguration) {
   const auto config = CheckedConfig(Parse(kLeastConfig));
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_DOUBLE_EQ(config->optics.wavelength_m, WavelengthFromPhotonEnergy(8000));
