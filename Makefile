@@ -56,7 +56,7 @@ fuzz: packages  ## Run each fuzzer for FUZZ_MINUTES (20); stops at the first fin
 	@tests/fuzz/run_fuzzers.sh build/fuzz $(FUZZ_MINUTES) $(FUZZ_TARGETS)
 
 mutants: packages  ## Change constants of the solver one at a time: a test must notice each
-	@$(PYTHON) tests/mutation/run_mutants.py $(BUILD)
+	@/usr/bin/python3 tests/mutation/run_mutants.py $(BUILD)
 
 soak: build  ## 200 kills of servers and of clients, and SOAK_MINUTES (10) with 1000 sessions
 	@PTYCHOSERVE_KILL_ROUNDS=200 $(BUILD)/bin/integration_tests --gtest_filter='*KillTest.*'

@@ -221,7 +221,6 @@ absl::StatusOr<CxiResult> ReadAll(hid_t file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5
   }
   if (hdf5::Exists(file, cxi::kVariation)) {
     PS_ASSIGN_OR_RETURN(r.probe_components, hdf5::ReadComplex(file, cxi::kProbeComponents));
-    const auto frames = static_cast<std::int64_t>(r.frame_ids.size());
     PS_ASSIGN_OR_RETURN(r.variation,
                         ReadShaped<double>(file, cxi::kVariation,
                                            {frames, r.probe_components.modes / r.probe.modes}));
