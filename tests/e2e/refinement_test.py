@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Positions, intensities and the background that are refined, through server and command line.
+"""What is refined beside object and probe, through server and command line.
 
     refinement_test.py BUILD_DIR [unittest arguments]
 """
@@ -12,17 +12,19 @@ import numpy as np
 TRUTH = "entry_1/ground_truth_1"
 
 
-class RefinementTest(harness.EndToEndTest):
+class ScanTest(harness.EndToEndTest):
+    def run_scan(self, name, *flags, schedule=None):
+        npz = self.path(f"{name}.npz")
+        summary = self.json("run", self.scan, "--probe", f"{self.scan}:{harness.PROBE}", "--quiet",
+                            "--schedule", schedule or self.SCHEDULE, "--out", npz, *flags)
+        self.assertEqual(summary["state"], "SESSION_STATE_COMPLETED")
+        return summary, np.load(npz)
+
+
+class RefinementTest(ScanTest):
     SCAN_FLAGS = ("--points", "225", "--frame", "64", "--photons", "1e6", "--seed", "5",
                   "--position-error-px", "1.2", "--intensity-rms", "0.04", "--background", "2")
     SCHEDULE = "dm:40,ml_gauss:200,ml_grad:40"
-
-    def run_scan(self, name, *flags, schedule=SCHEDULE):
-        npz = self.path(f"{name}.npz")
-        summary = self.json("run", self.scan, "--probe", f"{self.scan}:{harness.PROBE}", "--quiet",
-                            "--schedule", schedule, "--out", npz, *flags)
-        self.assertEqual(summary["state"], "SESSION_STATE_COMPLETED")
-        return summary, np.load(npz)
 
     def test_what_the_scan_was_off_by_is_found(self):
         cxi = self.path("refined.cxi")
@@ -72,9 +74,50 @@ class RefinementTest(harness.EndToEndTest):
         self.assertEqual([stage.get("refine", {}) for stage in stages],
                          [{}, {"intensities": True}, {}])
         error = self.refused(2, "run", self.scan, "--refine", "pos,probe")
-        self.assertIn("pos (positions), int (intensities) or bg (background)", str(error))
+        self.assertIn("pos (positions), int (intensities), bg (background) or var", str(error))
         error = self.refused(2, "run", self.scan, "--refine", "pos", "--max-shift-px", 80)
         self.assertIn("refinement.max_shift_px", str(error))
+        error = self.refused(2, "run", self.scan, "--refine", "var", "--probe-components", 5)
+        self.assertIn("refinement.probe_components", str(error))
+
+
+class VariationTest(ScanTest):
+    """A beam whose direction and focus wander from frame to frame."""
+
+    SCAN_FLAGS = ("--points", "225", "--frame", "64", "--photons", "1e6", "--seed", "5",
+                  "--probe-variation", "0.15")
+    SCHEDULE = "dm:40,ml_gauss:80"
+
+    def test_both_ways_in_which_the_beam_wanders_are_found(self):
+        cxi = self.path("varied.cxi")
+        without, plain = self.run_scan("plain")
+        varied, result = self.run_scan("varied", "--refine", "var", "--out", cxi)
+        self.assertNotIn("variation", plain.files)
+        self.assertLess(varied["final_fit"]["poisson_nll"],
+                        0.3 * without["final_fit"]["poisson_nll"])
+        with h5py.File(self.scan) as file:
+            truth = file[f"{TRUTH}/variation"][()]
+        coefficients, components = result["variation"], result["probe_components"]
+        self.assertEqual(components.shape, (2, *result["probe"].shape))
+        # Components may be mixtures of the two ways.
+        known = np.c_[coefficients, np.ones(len(coefficients))]
+        for way in truth.T:
+            found = known @ np.linalg.lstsq(known, way, rcond=None)[0]
+            self.assertGreater(np.corrcoef(found, way)[0, 1], 0.95)
+
+        power = (np.abs(result["probe"]) ** 2).sum()
+        gram = np.einsum("amyx,bmyx->ab", components.conj(), components).real
+        np.testing.assert_allclose(gram, power * np.eye(2), atol=0.01 * power)
+        figures = varied["metrics"]["refinement"]
+        np.testing.assert_allclose(figures["variation_powers"], (coefficients ** 2).mean(axis=0),
+                                   rtol=1e-4)
+        self.assertEqual(figures["variations_at_limit"], 0)
+        with h5py.File(cxi) as file:
+            np.testing.assert_array_equal(file["entry_1/image_1/refined_variation"][()],
+                                          coefficients)
+            np.testing.assert_array_equal(
+                file["entry_1/image_1/refined_probe_components"][()].reshape(components.shape),
+                components)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,10 @@ TEST(CpuBackendTest, EstimateIsWhatIsAllocated) {
       config.capacity = 11;
       config.keeps_exit_waves = keeps_exit_waves;
       config.max_object_pixels = 1001;
-      if (modes == 3) config.near_field = FreeSpace{1e-10, 1e-3, {50e-9, 50e-9}};
+      if (modes == 3) {
+        config.near_field = FreeSpace{1e-10, 1e-3, {50e-9, 50e-9}};
+        config.probe_components = 2;
+      }
       const auto single = *CpuBackend<float>::Create(config, pool, 5);
       EXPECT_EQ(single->allocated_bytes(), CpuBackend<float>::BytesFor(config, 3, 5));
       const auto device = CreateCpuDevice({.threads = 3, .frames_per_chunk = 5});
