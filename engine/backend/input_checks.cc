@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_format.h"
@@ -26,6 +28,16 @@ absl::Status CheckBackendConfig(const BackendConfig& config) {
       "a backend needs frames of at least 1 x 1, a capacity and probe modes of at least 1; got "
       "%d x %d, %d and %d",
       frame.rows, frame.cols, config.capacity, config.probe_modes));
+}
+
+std::optional<Accelerated> AcceleratedBy(const AlgorithmConfig& algorithm) {
+  if (const auto* gradient = std::get_if<MlGradientConfig>(&algorithm)) {
+    if (gradient->momentum > 0) return Accelerated::kMlGradient;
+  }
+  if (const auto* lsq = std::get_if<LsqMlConfig>(&algorithm)) {
+    if (lsq->momentum > 0) return Accelerated::kLsqMl;
+  }
+  return std::nullopt;
 }
 
 absl::Status CheckProbeFits(const ComplexStack& probe, const BackendConfig& config) {

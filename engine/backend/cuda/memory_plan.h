@@ -38,8 +38,8 @@ struct MemoryPlan {
   std::int64_t fused_column_sums = 0;
   int refine_chunk = 0;                  // Points whose derivatives are in work at once.
   std::int64_t refinement_partials = 0;  // [refine_chunk, pieces]
-  std::int64_t epie_groups = 0;          // See EpieMemoryPlan.
-  std::int64_t epie_column_sums = 0;
+  std::int64_t batch_groups = 0;         // See BatchMemoryPlan.
+  std::int64_t batch_column_sums = 0;
 
   // Transforms of the largest batch.
   int transforms() const { return chunk * modes; }

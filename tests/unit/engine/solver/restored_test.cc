@@ -216,8 +216,9 @@ TEST_F(RestoredTest, WhatDoesNotFitTheSessionIsRefused) {
       HasSubstr("the restored exit waves are 7 x 16 x 16; those of 8 points with 1 modes are"));
 
   checkpoint.exit_waves.reset();
-  checkpoint.momentum =
-      MomentumState{ComplexStack(1, {64, 80}), ComplexStack(2, {kSide, kSide}), 3};
+  checkpoint.momentum = MomentumState{.object_velocity = ComplexStack(1, {64, 80}),
+                                      .probe_velocity = ComplexStack(2, {kSide, kSide}),
+                                      .iterations = 3};
   options.restored = std::make_shared<Checkpoint>(checkpoint);
   EXPECT_THAT(
       std::string(Reconstruction::Create(TwoStages(), device_, options).status().message()),
@@ -290,6 +291,25 @@ TEST(Restored, EndsWithTheSameBitsAsAnUndisturbedRunWhereverItWasKilled) {
           << iterations;
       EXPECT_EQ(session->latest_snapshot()->probe.data, whole->latest_snapshot()->probe.data);
     }
+  }
+}
+
+TEST(Restored, LsqMlGoesOnWithTheSameBitsFromItsOwnMomentumAndFromAnothers) {
+  ReconstructionConfig config = DmThenMl();
+  StageConfig gradient{.algorithm = MlGradientConfig{}};
+  gradient.iterations = 6;
+  config.schedule = {gradient, {.algorithm = LsqMlConfig{}}};
+  config.run.it_ends_after = 12;
+  const auto whole = SmallPhantom().Run(config);
+  for (const int iterations : {3, 6, 9}) {
+    const auto checkpoint = KilledAfter(iterations, config);
+    ASSERT_TRUE(checkpoint->momentum.has_value()) << iterations;
+    EXPECT_EQ(checkpoint->momentum->of,
+              iterations > 6 ? Accelerated::kLsqMl : Accelerated::kMlGradient);
+    const auto session = GoesOnFrom(checkpoint, config);
+    EXPECT_EQ(session->latest_snapshot()->object.data, whole->latest_snapshot()->object.data)
+        << iterations;
+    EXPECT_EQ(session->latest_snapshot()->probe.data, whole->latest_snapshot()->probe.data);
   }
 }
 
