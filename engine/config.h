@@ -219,8 +219,28 @@ struct EpieConfig {
   bool operator==(const EpieConfig&) const = default;
 };
 
+// Which points share a batch.
+enum class BatchKind {
+  kSparse,   // Points spread evenly over the scan.
+  kCompact,  // Neighbours.
+};
+
+// LSQ-ML, Odstrcil, Menzel and Guizar-Sicairos, Opt. Express 26, 3108 (2018); see
+// engine/algorithms/lsq_ml.h.
+struct LsqMlConfig {
+  Likelihood likelihood = Likelihood::kGaussian;
+  double object_step = 0.5;  // Multiplies the least-squares step, (0, 2].
+  double probe_step = 0.5;   // Likewise.
+  BatchKind batch_kind = BatchKind::kSparse;
+  int batch_size = 0;     // Points of a batch, the last of which may have fewer. 0: automatic.
+  double momentum = 0.9;  // Part of an iteration's move that the next one repeats, [0, 1); 0: none.
+  Regularisation regularisation{.relative = 0.3, .absolute = std::nullopt};
+
+  bool operator==(const LsqMlConfig&) const = default;
+};
+
 using AlgorithmConfig = std::variant<DifferenceMapConfig, MlGradientConfig, EpieConfig, RaarConfig,
-                                     AlternatingProjectionsConfig>;
+                                     AlternatingProjectionsConfig, LsqMlConfig>;
 
 // Ends a stage when the R-factor has improved by less than min_relative_change over `window`.
 struct Plateau {

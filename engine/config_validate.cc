@@ -417,6 +417,14 @@ class AlgorithmCheck {
     check_.AboveUpTo("object_alpha", epie.object_alpha, 0, 1);
     check_.AboveUpTo("probe_alpha", epie.probe_alpha, 0, 1);
   }
+  void operator()(const LsqMlConfig& lsq) {
+    check_.Enter(absl::StrCat(stage_, ".lsq_ml"));
+    check_.AboveUpTo("object_step", lsq.object_step, 0, kMaxStep);
+    check_.AboveUpTo("probe_step", lsq.probe_step, 0, kMaxStep);
+    check_.Integer("batch_size", lsq.batch_size, 0, kMaxInt);
+    check_.From("momentum", lsq.momentum, 0, 1);
+    CheckRegularisation(lsq.regularisation, check_);
+  }
 
  private:
   // What the algorithms that keep exit waves have in common.

@@ -17,8 +17,8 @@ struct ServerOptions {
   std::string device = "auto";             // auto, cpu, cuda, cuda:N.
   int threads = 0;                         // Of the CPU device; 0: all cores.
   int max_streams = 1024;
-  std::uint64_t host_memory_limit = 0;     // Bytes; 0: half of the memory.
-  std::uint64_t cpu_memory_limit = 0;      // Bytes; 0: three quarters of the memory.
+  std::uint64_t host_memory_limit = 0;  // Bytes; 0: half of the memory.
+  std::uint64_t cpu_memory_limit = 0;   // Bytes; 0: three quarters of the memory.
   int max_sessions = 64;
   std::uint64_t max_message_bytes = 32 << 20;
   std::uint64_t staging_bytes = 256 << 20;

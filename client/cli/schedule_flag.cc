@@ -9,7 +9,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kNames[] = "dm, raar, ap, ml_grad, ml_gauss, epie, epie_seq or rpie";
+constexpr char kNames[] = "dm, raar, ap, ml_grad, ml_gauss, epie, epie_seq, rpie or lsqml";
 constexpr char kRefined[] =
     "pos (positions), int (intensities), bg (background) or var (the probe's variation)";
 // Of the object; the probe, which every frame lights, takes the steps of ePIE.
@@ -37,6 +37,8 @@ bool SetAlgorithm(absl::string_view name, v1::Stage& stage) {
     stage.mutable_epie()->set_max_batch(1);
   } else if (name == "rpie") {
     stage.mutable_epie()->set_object_alpha(kRpieAlpha);
+  } else if (name == "lsqml") {
+    stage.mutable_lsq_ml();
   } else {
     return false;
   }

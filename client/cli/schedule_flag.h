@@ -19,8 +19,8 @@ struct ScheduleFlag {
 };
 
 // Stages separated by commas, each NAME, NAME+REFINED or either with :UNTIL. NAME is dm, raar, ap
-// (alternating projections), ml_grad, ml_gauss, epie, epie_seq (ePIE frame after frame) or rpie.
-// REFINED is pos, int, bg, var, or several with a + between. UNTIL is a number of iterations
+// (alternating projections), ml_grad, ml_gauss, epie, epie_seq (ePIE frame after frame), rpie or
+// lsqml. REFINED is pos, int, bg, var, or several with a + between. UNTIL is a number of iterations
 // ("40"), a part of the run ("66%"), or "plateau"; all but the last stage need one. Errors:
 // kInvalidArgument quoting the stage and saying what is allowed.
 absl::StatusOr<ScheduleFlag> ParseSchedule(const std::string& text);

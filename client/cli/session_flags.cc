@@ -113,11 +113,12 @@ void AddSessionFlags(CLI::App* command, SessionFlags& flags) {
                    "Iterations after the end of data. Default: sum of --schedule, else 60")
       ->group(group);
   command
-      ->add_option("--schedule", flags.schedule,
-                   "Stages, e.g. dm:40,ml_grad:20. Each dm, raar, ap, ml_grad, ml_gauss, epie, "
-                   "epie_seq (frame after frame) or rpie, with a number of iterations, a part of "
-                   "the run (66%) or plateau; with +pos, +int, +bg or +var behind the name it "
-                   "refines positions, intensities, the background or the probe's variation")
+      ->add_option(
+          "--schedule", flags.schedule,
+          "Stages, e.g. dm:40,ml_grad:20. Each dm, raar, ap, ml_grad, ml_gauss, epie, "
+          "epie_seq (frame after frame), rpie or lsqml, with a number of iterations, a part "
+          "of the run (66%) or plateau; with +pos, +int, +bg or +var behind the name it "
+          "refines positions, intensities, the background or the probe's variation")
       ->group(group);
   command
       ->add_option("--refine", flags.refine,

@@ -3,8 +3,8 @@
 
 #include "engine/base/host_device.h"
 
-// Momentum of the likelihood gradient. Each pixel x of object and probe has a velocity v beside the
-// step m that the gradient calls for:
+// Momentum of the likelihood gradient and of LSQ-ML. Each pixel x of object and probe has a
+// velocity v beside the step m that the gradient calls for:
 //
 //   v <- μ v + m,  x <- x + m + μ v,  μ = min(momentum, k / (k + 2))
 //
@@ -15,6 +15,11 @@
 // below 0 over object and probe with num the sums over all points of ml_gradient.h: O'Donoghue and
 // Candès, Found. Comput. Math. 15, 715 (2015). They do so as well when points, canvas, object or
 // probe are set, and after an iteration of another algorithm.
+//
+// An iteration of LSQ-ML is a sequence of steps with a gradient of its own each. It begins by
+// moving x by μ v, and v becomes what the whole of it has changed: the same method, with the place
+// where the gradient is taken left to the next iteration. Nothing else begins its velocities anew
+// than what is set and other algorithms: its steps adapt to where the momentum has led.
 
 namespace ptychoserve {
 

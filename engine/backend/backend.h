@@ -115,8 +115,10 @@ struct IterationMetrics {
   double object_change = 0;  // ‖O_new - O_old‖ / ‖O_new‖ over covered pixels.
   double probe_change = 0;   // ‖P_new - P_old‖ / ‖P_new‖.
   double probe_power = 0;    // Σ |P_new|² over all modes, photons.
-  double step = 0;           // Newton step of ML_grad; 0 for other algorithms.
-  bool finite = true;        // False when object or probe has a NaN or an infinity.
+  // Newton step of the likelihood gradient; mean over the batches of the object's step in LSQ-ML; 0
+  // for other algorithms.
+  double step = 0;
+  bool finite = true;  // False when object or probe has a NaN or an infinity.
 };
 
 // Object, probe and coverage of one and the same iteration.
@@ -133,9 +135,14 @@ struct ExitWaveState {
   std::vector<double> kept_deviation;  // [points]; see engine/algorithms/difference_map.h.
 };
 
-// What the likelihood gradient carries from one iteration to the next when it has a momentum; see
-// engine/algorithms/momentum.h.
+// The algorithms that may have a momentum. None goes on with another's.
+enum class Accelerated { kMlGradient, kLsqMl };
+// Unset for one without.
+std::optional<Accelerated> AcceleratedBy(const AlgorithmConfig& algorithm);
+
+// What such an algorithm carries from one iteration to the next; see engine/algorithms/momentum.h.
 struct MomentumState {
+  Accelerated of = Accelerated::kMlGradient;
   ComplexStack object_velocity;  // [1, canvas.shape]
   ComplexStack probe_velocity;   // [modes, frame_shape]
   int iterations = 0;            // Since the velocities were 0.
@@ -191,9 +198,9 @@ class Backend {
   virtual absl::Status SetObject(const ComplexStack& object) = 0;
   // The points of all following iterations. Windows, one object pixel beyond their far edges
   // included, lie inside the canvas. Exit waves of slots that were not in the previous set
-  // start as P * O, and the first difference map gives them the measured modulus exactly. The
-  // gradient's momentum stays when the slots are the same in the same order: points that have moved
-  // a little go on.
+  // start as P * O, and the first difference map gives them the measured modulus exactly. A
+  // momentum stays when the slots are the same in the same order: points that have moved a little
+  // go on.
   virtual absl::Status SetActivePoints(std::span<const PointWindow> points) = 0;
   // Sets the object inside `region` back to initial_object.
   virtual absl::Status ClearObject(const Region& region) = 0;

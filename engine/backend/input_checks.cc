@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_format.h"
@@ -29,6 +31,16 @@ absl::Status CheckBackendConfig(const BackendConfig& config) {
       "components of the probe from 0 to %d; got %d x %d, %d, %d and %d",
       kMaxProbeComponents, frame.rows, frame.cols, config.capacity, config.probe_modes,
       config.probe_components));
+}
+
+std::optional<Accelerated> AcceleratedBy(const AlgorithmConfig& algorithm) {
+  if (const auto* gradient = std::get_if<MlGradientConfig>(&algorithm)) {
+    if (gradient->momentum > 0) return Accelerated::kMlGradient;
+  }
+  if (const auto* lsq = std::get_if<LsqMlConfig>(&algorithm)) {
+    if (lsq->momentum > 0) return Accelerated::kLsqMl;
+  }
+  return std::nullopt;
 }
 
 absl::Status CheckProbeFits(const ComplexStack& probe, const BackendConfig& config) {

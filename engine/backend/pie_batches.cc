@@ -106,8 +106,8 @@ class Dealer {
     }
   }
 
-  PieBatches Result() const {
-    PieBatches batches;
+  PointBatches Result() const {
+    PointBatches batches;
     batches.begins.assign(1, 0);
     std::partial_sum(sizes_.begin(), sizes_.end(), std::back_inserter(batches.begins));
     batches.order.resize(batch_of_.size());
@@ -150,9 +150,9 @@ class Dealer {
 
 }  // namespace
 
-PieBatches MakePieBatches(std::span<const PointWindow> points, Shape frame, int max_batch) {
+PointBatches MakePieBatches(std::span<const PointWindow> points, Shape frame, int max_batch) {
   if (max_batch == 1) {
-    PieBatches batches;
+    PointBatches batches;
     batches.order.resize(points.size());
     std::iota(batches.order.begin(), batches.order.end(), 0);
     batches.begins.resize(points.size() + 1);

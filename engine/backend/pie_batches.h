@@ -1,11 +1,10 @@
 #ifndef PTYCHOSERVE_ENGINE_BACKEND_PIE_BATCHES_H_
 #define PTYCHOSERVE_ENGINE_BACKEND_PIE_BATCHES_H_
 
-#include <cstddef>
 #include <span>
-#include <vector>
 
 #include "engine/backend/backend.h"
+#include "engine/backend/point_batches.h"
 #include "engine/base/array.h"
 
 // Which points ePIE takes at the same time, and in which order it comes to them.
@@ -20,25 +19,13 @@ namespace ptychoserve {
 // Pixels that the windows of a batch are apart, in rows or in columns.
 constexpr int PieSpacing(int frame_side) { return (frame_side + 2) / 3; }
 
-struct PieBatches {
-  std::vector<int> order;   // Indices of points, batch after batch, rising within each.
-  std::vector<int> begins;  // Where the batches begin in `order`, and where the last one ends.
-
-  int count() const { return static_cast<int>(begins.size()) - 1; }
-  std::span<const int> Batch(int b) const {
-    const auto begin = static_cast<std::size_t>(begins[static_cast<std::size_t>(b)]);
-    const auto end = static_cast<std::size_t>(begins[static_cast<std::size_t>(b) + 1]);
-    return std::span(order).subspan(begin, end - begin);
-  }
-};
-
 // Deals every point to one batch of at most `max_batch` points, or of any number if that is 0: a
 // colouring of the points in which those that are closer than PieSpacing of the frame, in rows and
 // in columns, differ. Each point, in order, gets the first colour that is free; then the larger
 // batches give points to the smaller ones. With max_batch = 1 the points stay in their order. The
 // result depends on the points and their order alone. Time: n (log n + d) for n points, of which
 // d are close to any one.
-PieBatches MakePieBatches(std::span<const PointWindow> points, Shape frame, int max_batch);
+PointBatches MakePieBatches(std::span<const PointWindow> points, Shape frame, int max_batch);
 
 }  // namespace ptychoserve
 

@@ -64,6 +64,10 @@ AlgorithmConfig WithScaledStep(AlgorithmConfig algorithm, double scale) {
   } else if (auto* epie = std::get_if<EpieConfig>(&algorithm)) {
     epie->object_step *= scale;
     epie->probe_step *= scale;
+  } else if (auto* lsq = std::get_if<LsqMlConfig>(&algorithm)) {
+    lsq->object_step *= scale;
+    lsq->probe_step *= scale;
+    lsq->momentum *= scale;
   }
   return algorithm;
 }

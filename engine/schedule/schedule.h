@@ -37,8 +37,8 @@ bool OnPlateau(const Plateau& plateau, std::span<const double> r);
 int NextStage(const ReconstructionConfig& config, const RunStatus& status);
 
 // `algorithm` with `scale` times its step: beta of the difference map and of RAAR, the factor of
-// the gradient's Newton step and its momentum, both steps of ePIE. Alternating projections have
-// none.
+// the gradient's Newton step and its momentum, both steps of ePIE, both of LSQ-ML and its momentum.
+// Alternating projections have none.
 AlgorithmConfig WithScaledStep(AlgorithmConfig algorithm, double scale);
 
 // The rule that ends the run before the next iteration; kNone: go on.

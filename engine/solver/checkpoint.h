@@ -23,7 +23,7 @@ struct Checkpoint {
   // Of the snapshot's points in their order, when the run is in a difference map. None: they start
   // as P O, as they do at the beginning of such a stage.
   std::optional<ExitWaveState> exit_waves;
-  // Of the likelihood gradient, when the run is in one that has a momentum. None: it begins anew.
+  // When the run is in an algorithm that has one. None: it begins anew.
   std::optional<MomentumState> momentum;
 };
 

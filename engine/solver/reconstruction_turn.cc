@@ -258,8 +258,7 @@ std::shared_ptr<const Checkpoint> Reconstruction::Impl::CheckpointWithoutDevice(
   // Its exit waves are gone.
   if (KeepsExitWaves(stage.algorithm)) return nullptr;
   // So is its momentum, which costs a few iterations and the last bits.
-  const auto* const gradient = std::get_if<MlGradientConfig>(&stage.algorithm);
-  if (deterministic && gradient != nullptr && gradient->momentum > 0) return nullptr;
+  if (deterministic && AcceleratedBy(stage.algorithm)) return nullptr;
   return CheckpointOf(newest);
 }
 

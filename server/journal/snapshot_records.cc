@@ -162,7 +162,10 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
   }
   const MomentumState* const momentum =
       checkpoint != nullptr && checkpoint->momentum ? &*checkpoint->momentum : nullptr;
-  if (momentum != nullptr) header.set_momentum_iterations(momentum->iterations);
+  if (momentum != nullptr) {
+    header.set_momentum_iterations(momentum->iterations);
+    header.set_momentum_of_lsq_ml(momentum->of == Accelerated::kLsqMl);
+  }
   header_ = header.SerializeAsString();
   records_ = {MessageRecord(StateKind::kSnapshot, header_),
               ArrayRecord(StateKind::kObject, snapshot.object.data),
@@ -263,6 +266,7 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
   if (header.has_momentum_iterations()) {
     momentum_.emplace();
     momentum_->iterations = header.momentum_iterations();
+    momentum_->of = header.momentum_of_lsq_ml() ? Accelerated::kLsqMl : Accelerated::kMlGradient;
     momentum_->object_velocity.modes = 1;
     momentum_->object_velocity.shape = canvas.shape;
     momentum_->probe_velocity.modes = header.modes();

@@ -203,8 +203,8 @@ ProbeConfig ReadProbe(const v1::ProbeSettings& in, Edge& edge) {
   return out;
 }
 
-Regularisation ReadRegularisation(const v1::Regularisation& in) {
-  Regularisation out;
+// `out` where nothing is set.
+Regularisation ReadRegularisation(const v1::Regularisation& in, Regularisation out = {}) {
   if (in.kind_case() == v1::Regularisation::kRelative) out.relative = in.relative();
   if (in.kind_case() == v1::Regularisation::kAbsolute) out.absolute = in.absolute();
   return out;
@@ -269,11 +269,27 @@ StageConfig ReadStage(const v1::Stage& in, const std::string& path, Edge& edge) 
       out.algorithm = config;
       break;
     }
+    case v1::Stage::kLsqMl: {
+      const v1::LsqMl& lsq = in.lsq_ml();
+      LsqMlConfig config;
+      if (lsq.likelihood() != v1::LIKELIHOOD_UNSPECIFIED) {
+        config.likelihood =
+            edge.Enum(lsq.likelihood(), path + ".lsq_ml.likelihood", config.likelihood);
+      }
+      if (lsq.has_object_step()) config.object_step = lsq.object_step();
+      if (lsq.has_probe_step()) config.probe_step = lsq.probe_step();
+      config.batch_kind =
+          edge.Enum(lsq.batch_kind(), path + ".lsq_ml.batch_kind", config.batch_kind);
+      config.batch_size = edge.Int(lsq.batch_size(), path + ".lsq_ml.batch_size");
+      if (lsq.has_momentum()) config.momentum = lsq.momentum();
+      config.regularisation = ReadRegularisation(lsq.regularisation(), config.regularisation);
+      out.algorithm = config;
+      break;
+    }
     case v1::Stage::ALGORITHM_NOT_SET:
-      edge.Add(
-          path + ".algorithm",
-          "not set; one of difference_map, ml_gradient, epie, raar, alternating_projections is "
-          "required");
+      edge.Add(path + ".algorithm",
+               "not set; one of difference_map, ml_gradient, epie, raar, alternating_projections, "
+               "lsq_ml is required");
       break;
   }
   out.refine = ReadStageRefinement(in.refine());

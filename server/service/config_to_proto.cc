@@ -149,6 +149,17 @@ void Write(const EpieConfig& in, v1::Stage& stage) {
   stage.mutable_epie()->set_probe_alpha(in.probe_alpha);
 }
 
+void Write(const LsqMlConfig& in, v1::Stage& stage) {
+  v1::LsqMl& out = *stage.mutable_lsq_ml();
+  out.set_likelihood(ToProto(in.likelihood));
+  out.set_object_step(in.object_step);
+  out.set_probe_step(in.probe_step);
+  out.set_batch_kind(ToProto(in.batch_kind));
+  out.set_batch_size(static_cast<std::uint32_t>(in.batch_size));
+  out.set_momentum(in.momentum);
+  Write(in.regularisation, *out.mutable_regularisation());
+}
+
 void Write(const StageRefinement& in, v1::StageRefinement& out) {
   out.set_positions(in.positions);
   out.set_intensities(in.intensities);

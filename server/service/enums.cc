@@ -92,6 +92,18 @@ std::optional<Likelihood> FromProto(v1::Likelihood value) {
   }
 }
 
+std::optional<BatchKind> FromProto(v1::BatchKind value) {
+  switch (value) {
+    case v1::BATCH_KIND_UNSPECIFIED:
+    case v1::BATCH_KIND_SPARSE:
+      return BatchKind::kSparse;
+    case v1::BATCH_KIND_COMPACT:
+      return BatchKind::kCompact;
+    default:
+      return std::nullopt;
+  }
+}
+
 std::optional<Encoding> FromProto(v1::Encoding value) {
   switch (value) {
     case v1::ENCODING_UNSPECIFIED:
@@ -192,6 +204,16 @@ v1::Likelihood ToProto(Likelihood value) {
       return v1::LIKELIHOOD_GAUSSIAN;
   }
   return v1::LIKELIHOOD_UNSPECIFIED;
+}
+
+v1::BatchKind ToProto(BatchKind value) {
+  switch (value) {
+    case BatchKind::kSparse:
+      return v1::BATCH_KIND_SPARSE;
+    case BatchKind::kCompact:
+      return v1::BATCH_KIND_COMPACT;
+  }
+  return v1::BATCH_KIND_UNSPECIFIED;
 }
 
 v1::SessionState ToProto(SessionState value) {

@@ -24,6 +24,7 @@ std::optional<OverCapacity> FromProto(v1::OverCapacity value);
 std::optional<OutOfCanvas> FromProto(v1::OutOfCanvas value);
 std::optional<ScheduleClock> FromProto(v1::ScheduleClock value);
 std::optional<Likelihood> FromProto(v1::Likelihood value);
+std::optional<BatchKind> FromProto(v1::BatchKind value);
 std::optional<Encoding> FromProto(v1::Encoding value);
 
 v1::DataType ToProto(DataType value);
@@ -32,6 +33,7 @@ v1::OverCapacity ToProto(OverCapacity value);
 v1::OutOfCanvas ToProto(OutOfCanvas value);
 v1::ScheduleClock ToProto(ScheduleClock value);
 v1::Likelihood ToProto(Likelihood value);
+v1::BatchKind ToProto(BatchKind value);
 v1::SessionState ToProto(SessionState value);
 v1::EndOfData ToProto(EndOfData value);
 v1::Completion ToProto(Completion value);

@@ -27,11 +27,15 @@ inline absl::StatusOr<BenchAlgorithm> AlgorithmNamed(absl::string_view name) {
   if (name == "raar") return BenchAlgorithm{"raar", RaarConfig()};
   if (name == "ap") return BenchAlgorithm{"ap", AlternatingProjectionsConfig()};
   if (name == "ml_plain") return BenchAlgorithm{"ml_plain", MlGradientConfig{.momentum = 0}};
+  if (name == "ml_gauss") {
+    return BenchAlgorithm{"ml_gauss", MlGradientConfig{.likelihood = Likelihood::kGaussian}};
+  }
+  if (name == "lsqml") return BenchAlgorithm{"lsqml", LsqMlConfig()};
   if (name == "rpie") return BenchAlgorithm{"rpie", EpieConfig{.object_alpha = 0.3}};
-  return absl::InvalidArgumentError(
-      absl::StrCat("algorithm '", name,
-                   "'; must be one of dm, raar, ap, ml_grad, ml_plain (without momentum), epie, "
-                   "epie_seq, rpie"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "algorithm '", name,
+      "'; must be one of dm, raar, ap, ml_grad, ml_gauss, ml_plain (without momentum), "
+      "epie, epie_seq, rpie, lsqml"));
 }
 
 }  // namespace ptychoserve

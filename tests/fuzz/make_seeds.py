@@ -75,6 +75,7 @@ scan { capacity: 100 x_sign: -1 encoder { samples_per_frame: 3 y_scale_m_per_cou
   x_scale_m_per_count: -1e-9 rotation_angle_deg: 60 } }
 schedule { difference_map { sigma2: 0.1 } plateau { window: 5 } }
 schedule { epie { max_batch: 1 } iterations: 3 }
+schedule { lsq_ml { batch_kind: BATCH_KIND_COMPACT batch_size: 9 } iterations: 2 }
 schedule { ml_gradient { likelihood: LIKELIHOOD_GAUSSIAN } }
 """
 JSON_CONFIG = """{"optics": {"electronEnergyEv": 3e5, "distanceM": 1, "detectorPixelSizeYM": 1e-4},
@@ -228,6 +229,8 @@ def saved_states():
     yield "exit_waves", b"\1\6" + record(2, waves) + arrays + bytes([6, 1, 7, 1])
     moving = whole + message((18, 4))
     yield "momentum", b"\1\7" + record(2, moving) + arrays + bytes([6, 1, 8, 1, 9, 1])
+    lsq = moving + message((22, 1))
+    yield "momentum_of_lsq_ml", b"\1\7" + record(2, lsq) + arrays + bytes([6, 1, 8, 1, 9, 1])
     yield "missing_velocity", b"\1\6" + record(2, moving) + arrays + bytes([6, 1, 8, 1])
     yield "missing_wave", b"\1\5" + record(2, waves) + arrays + bytes([6, 1])
     yield "same_array", b"\1\4" + record(2, whole) + bytes([3, 1] * 3)

@@ -35,12 +35,13 @@ bench single_integer_128 --frames 4096 --sizes 128 --integer_positions --single_
 bench single_integer_512 --frames 1024 --sizes 512 --integer_positions --single_precision_waves
 bench large_256 --algorithms dm --frames 40000 --sizes 256 --iterations 10 --integer_positions
 bench deterministic_256 --frames 4096 --sizes 256 --integer_positions --deterministic
-bench epie_256 --algorithms epie --frames 1024,4096 --sizes 256
+bench epie_256 --algorithms epie,lsqml --frames 1024,4096 --sizes 256
 bench epie_seq_256 --algorithms epie_seq --frames 1024 --sizes 256 --iterations 5
 bench snapshots_256 --frames 4096 --sizes 256 --integer_positions --snapshots
 bench single_convergence_256 --convergence --frames 1024,4096 --sizes 256 --schedule dm:60 \
   --single_precision_waves
 bench convergence_256 --convergence --frames 1024,4096 --sizes 256 --schedule dm:60
+bench lsqml_convergence_256 --convergence --frames 1024,4096 --sizes 256 --schedule lsqml:60
 
 echo "$failed failed"
 ((failed == 0))

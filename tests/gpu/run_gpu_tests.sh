@@ -50,9 +50,9 @@ googletest cuda_tests bin/cuda_tests
 # races in shared memory, over the kernels that use it, with every length of row and column.
 sanitizer=$(command -v compute-sanitizer || echo "$cuda/bin/compute-sanitizer")
 declare -A filters=(
-  [memcheck]='Streaming.*:Canvas.*:CudaBackend.*:Chunks.*:*ExitWaves*:*RefinementAgreement*:*NearField*-*SideBySide*'
-  [initcheck]='Streaming.*:Canvas.*:CudaBackend.*:Chunks.*:*ExitWaves*:*RefinementAgreement*:*NearField*-*SideBySide*'
-  [racecheck]='*GpuEqualsCpu*/DifferenceMap_*:*GpuEqualsCpu*/MlPoisson_*:*RefinementAgreement*'
+  [memcheck]='Streaming.*:Canvas.*:CudaBackend.*:Chunks.*:*ExitWaves*:*RefinementAgreement*:*NearField*:*GpuEqualsCpu*/LsqMl_*-*SideBySide*'
+  [initcheck]='Streaming.*:Canvas.*:CudaBackend.*:Chunks.*:*ExitWaves*:*RefinementAgreement*:*NearField*:*GpuEqualsCpu*/LsqMl_*-*SideBySide*'
+  [racecheck]='*GpuEqualsCpu*/DifferenceMap_*:*GpuEqualsCpu*/MlPoisson_*:*GpuEqualsCpu*/LsqMl_*:*RefinementAgreement*'
 )
 if [[ -x $sanitizer ]]; then
   for tool in memcheck initcheck racecheck; do
@@ -67,7 +67,7 @@ fi
 
 # The time of an iteration; run_bench.sh has the full table.
 if [[ ${BENCH:-1} != 0 && -x bin/bench_engine ]]; then
-  bin/bench_engine --algorithms dm,ml_grad,epie --json "$logs/bench.json" > "$logs/bench.log" 2>&1
+  bin/bench_engine --algorithms dm,ml_grad,epie,lsqml --json "$logs/bench.json" > "$logs/bench.log" 2>&1
   result "bench_engine" $? "$logs/bench.log"
   cat "$logs/bench.log"
 fi

@@ -2,6 +2,8 @@
 
 Waves are (modes, rows, cols). The detector sees the sum of the modes' intensities.
 """
+import copy
+
 import numpy as np
 from model import fft2, ifft2
 
@@ -127,6 +129,22 @@ def _accelerated(problem, object_move, probe_move, object_num, probe_num, moment
     return object_move + mu * v_obj, probe_move + mu * v_probe
 
 
+def _gradient(problem, j, likelihood, epsilon=0.05, cap=5.0):
+    """The inverse transform of g psi at point j, and its two sums of the Newton step."""
+    psi = fft2(problem.wave(j))
+    good = problem.trusted[j]
+    intensity = (np.abs(psi) ** 2).sum(0)
+    if likelihood == "poisson":
+        model, data = intensity, problem.counts[j]
+        g = np.where(good, np.minimum((data - model) / (model + epsilon), cap), 0)
+        sums = (g ** 2 * model).sum(), (g ** 2 * (model + data)).sum()
+    else:
+        model, data = np.sqrt(intensity), problem.amplitude[j]
+        g = np.where(good, np.minimum((data - model) / (model + epsilon), cap), 0)
+        sums = (g * model * (data - model)).sum(), (g ** 2 * model ** 2).sum()
+    return ifft2(g * psi), *sums
+
+
 def ml_gradient(problem, regulariser, likelihood="poisson", epsilon=0.05, cap=5.0, step=1.0,
                 momentum=0):
     everyone, sample = (range(0, len(problem), s) for s in (1, fit_stride(len(problem))))
@@ -134,20 +152,10 @@ def ml_gradient(problem, regulariser, likelihood="poisson", epsilon=0.05, cap=5.
     waves = []
     top = bottom = 0.0
     for j in everyone:
-        psi = fft2(problem.wave(j))
-        good = problem.trusted[j]
-        intensity = (np.abs(psi) ** 2).sum(0)
-        if likelihood == "poisson":
-            model, data = intensity, problem.counts[j]
-            g = np.where(good, np.minimum((data - model) / (model + epsilon), cap), 0)
-            top += (g ** 2 * model).sum()
-            bottom += (g ** 2 * (model + data)).sum()
-        else:
-            model, data = np.sqrt(intensity), problem.amplitude[j]
-            g = np.where(good, np.minimum((data - model) / (model + epsilon), cap), 0)
-            top += (g * model * (data - model)).sum()
-            bottom += (g ** 2 * model ** 2).sum()
-        waves.append(ifft2(g * psi))
+        wave, upper, lower = _gradient(problem, j, likelihood, epsilon, cap)
+        waves.append(wave)
+        top += upper
+        bottom += lower
     alpha = step * top / bottom
     if likelihood != "poisson":
         alpha /= 2  # Shared by object and probe.
@@ -227,3 +235,86 @@ def epie(problem, object_step=0.8, probe_step=0.8, max_batch=0, object_alpha=1, 
                                                                           probe_alpha)
     return metrics + [_changed(old_obj, problem.obj, problem.coverage() > 0),
                       _changed(old_probe, problem.probe, slice(None)), 0.0]
+
+
+def _along_curve(y, x, side):
+    """How far along the Hilbert curve through a square of `side` pixels, a power of 2, it is."""
+    if side == 1:
+        return 0
+    half = side // 2
+    quarter = half * half
+    if y < half:
+        if x < half:
+            return _along_curve(x, y, half)
+        return 3 * quarter + _along_curve(side - 1 - x, half - 1 - y, half)
+    return (1 if x < half else 2) * quarter + _along_curve(y - half, x % half, half)
+
+
+def curve_batches(problem, kind, size=0):
+    """Runs of the curve through the windows' corners, or every so many-th point of it."""
+    points = len(problem)
+    corners = problem.windows[:, :2].astype(int)
+    corners -= corners.min(0)
+    side = 2 ** int(corners.max()).bit_length()
+    curve = sorted(range(points), key=lambda j: _along_curve(*corners[j], side))
+    size = size or max(-(-points // 16), 16)
+    count = -(-points // size)
+    if kind == "sparse":
+        return [sorted(curve[b::count]) for b in range(count)]
+    return [sorted(curve[points * b // count:points * (b + 1) // count]) for b in range(count)]
+
+
+def _direction(num, den, regulariser):
+    return regulariser.step(0, num, den, 1)
+
+
+def _least(matrix, right):
+    """The least of x matrix x / 2 - right x among x >= 0."""
+    best = np.zeros(2)
+    for used in ([0], [1], [0, 1]):
+        x = np.zeros(2)
+        x[used] = np.linalg.lstsq(matrix[np.ix_(used, used)], right[used], rcond=None)[0]
+        cost = [x @ matrix @ x / 2 - right @ x for x in (x, best)]
+        if (x >= 0).all() and cost[0] < cost[1]:
+            best = x
+    return best
+
+
+def lsq_ml(problem, regulariser=Regulariser(0.3), likelihood="gaussian", object_step=0.5,
+           probe_step=0.5, kind="sparse", size=0, momentum=0.9, update=(True, True)):
+    """Steps by linear algebra on the waves themselves; `update`: object, probe."""
+    metrics = list(problem.errors(fit_stride(len(problem))))
+    old_obj, old_probe = problem.obj.copy(), problem.probe.copy()
+    v_obj, v_probe, iterations = getattr(problem, "velocities", (0, 0, 0))
+    mu = min(momentum, iterations / (iterations + 2))
+    problem.obj = problem.obj + mu * v_obj * update[0]
+    problem.probe = problem.probe + mu * v_probe * update[1]
+    batches = curve_batches(problem, kind, size)
+    object_steps = []
+    for batch in batches:
+        waves, uppers, lowers = zip(*(_gradient(problem, j, likelihood) for j in batch))
+        chi = np.array(waves) * (sum(uppers) / sum(lowers))
+        num, den = np.zeros_like(problem.obj), np.zeros(problem.obj.shape)
+        for wave, j in zip(chi, batch):
+            problem.scatter(j, (np.conj(problem.probe) * wave).sum(0), num)
+            problem.scatter(j, (np.abs(problem.probe) ** 2).sum(0), den)
+        obj = _direction(num, den, regulariser)
+        windows = np.array([problem.window(j) for j in batch])[:, None]
+        probe = _direction((np.conj(windows) * chi).sum(0), (np.abs(windows) ** 2).sum((0, 1)),
+                           regulariser)
+        moved = copy.copy(problem)
+        moved.obj = obj
+        by_object = problem.probe * np.array([moved.window(j) for j in batch])[:, None]
+        along = [by_object * update[0], windows * probe * update[1]]
+        matrix = np.array([[np.vdot(a, b).real for a in along] for b in along])
+        matrix[np.diag_indices(2)] *= 1 + 1e-3
+        right = np.array([np.vdot(a, chi).real for a in along])
+        steps = _least(matrix, right)
+        problem.obj = problem.obj + object_step * steps[0] * obj
+        problem.probe = problem.probe + probe_step * steps[1] * probe
+        object_steps.append(steps[0])
+    if momentum > 0:
+        problem.velocities = problem.obj - old_obj, problem.probe - old_probe, iterations + 1
+    changes = [_changed(old_obj, problem.obj, problem.coverage() > 0) if update[0] else 0.0,
+               _changed(old_probe, problem.probe, slice(None)) if update[1] else 0.0]
+    return metrics + changes + [np.mean(object_steps)]

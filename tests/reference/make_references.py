@@ -116,6 +116,20 @@ def mode_cases(out, name, problem):
               lambda q, w, k: ml(q, Regulariser(), momentum=0.9))
     save_case(out / f"ml_gaussian_{name}", problem, lambda q, w, k: ml(q, Regulariser(), "gaussian"))
     save_case(out / f"epie_{name}", problem, lambda q, w, k: algorithms.epie(q, 0.7, 0.4))
+    save_case(out / f"lsq_{name}", problem, lambda q, w, k: algorithms.lsq_ml(q, size=3))
+
+
+def lsq_cases(out, problem):
+    def case(name, **settings):
+        save_case(out / name, problem, lambda q, w, k: algorithms.lsq_ml(q, **settings))
+
+    case("lsq_default")
+    case("lsq_sparse", size=3)
+    case("lsq_compact", size=2, kind="compact", object_step=0.9, probe_step=0.7)
+    case("lsq_poisson", size=4, likelihood="poisson", momentum=0)
+    case("lsq_absolute", size=3, regulariser=Regulariser(absolute=2.0), momentum=0.4)
+    case("lsq_object_alone", size=3, update=(True, False))
+    case("lsq_probe_alone", size=3, update=(False, True))
 
 
 def probe_cases(out, problem, rng):
@@ -156,6 +170,7 @@ def main():
     for name, max_batch in (("rpie", 0), ("rpie_sequential", 1)):
         save_case(out / name, problem,
                   lambda q, w, k: algorithms.epie(q, 0.7, 0.4, max_batch, 0.2, 0.5))
+    lsq_cases(out, problem)
     probe_cases(out, problem, rng)
 
     many = make_problem(rng, many_windows(rng))
@@ -164,6 +179,7 @@ def main():
               lambda q, w, k: algorithms.difference_map(q, w, k, Regulariser()))
     save_case(out / "ml_sample", many, lambda q, w, k: ml(q, Regulariser()))
     save_case(out / "epie_many", many, lambda q, w, k: algorithms.epie(q))
+    save_case(out / "lsq_many", many, lambda q, w, k: algorithms.lsq_ml(q))
 
     for modes in (1, 2, 4):
         several = make_problem(rng, few_windows(), modes, ODD)

@@ -506,14 +506,17 @@ void CpuBackend<Real>::ScaleAndTransformBack(const Real* factors, ModeWaves wave
 template <typename Real>
 absl::StatusOr<IterationMetrics> CpuBackend<Real>::Iterate(const AlgorithmConfig& algorithm,
                                                            const IterationOptions& options) {
-  const auto* const gradient = std::get_if<MlGradientConfig>(&algorithm);
-  if (gradient == nullptr || gradient->momentum == 0) momentum_iterations_.reset();
+  const std::optional<Accelerated> accelerated = AcceleratedBy(algorithm);
+  if (accelerated != momentum_of_) momentum_iterations_.reset();
+  momentum_of_ = accelerated;
   IterationMetrics metrics;
   if (const std::optional<Projection> projection = ProjectionOf(algorithm)) {
     PS_RETURN_IF_ERROR(CheckKeepsExitWaves(config_));
     metrics = Project(*projection, options);
-  } else if (gradient != nullptr) {
+  } else if (const auto* gradient = std::get_if<MlGradientConfig>(&algorithm)) {
     metrics = MlGradient(*gradient, options);
+  } else if (const auto* lsq = std::get_if<LsqMlConfig>(&algorithm)) {
+    metrics = LsqMl(*lsq, options);
   } else {
     metrics = Epie(std::get<EpieConfig>(algorithm), options);
   }
@@ -588,6 +591,7 @@ template <typename Real>
 absl::StatusOr<std::optional<MomentumState>> CpuBackend<Real>::ReadMomentum() {
   if (!momentum_iterations_.has_value()) return std::nullopt;
   MomentumState state;
+  state.of = *momentum_of_;
   state.iterations = *momentum_iterations_;
   state.object_velocity = ComplexStack(1, canvas_.shape);
   state.probe_velocity = ComplexStack(modes(), config_.frame_shape);
@@ -606,6 +610,7 @@ absl::Status CpuBackend<Real>::SetMomentum(const MomentumState& momentum) {
   std::copy(object.data.begin(), object.data.end(), other_object_.data());
   std::copy(probe.data.begin(), probe.data.end(), other_probe_.data());
   momentum_iterations_ = momentum.iterations;
+  momentum_of_ = momentum.of;
   return absl::OkStatus();
 }
 

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/algorithms/background.h"
+#include "engine/algorithms/lsq_ml.h"
 #include "engine/algorithms/projections.h"
 #include "engine/algorithms/update.h"
 #include "engine/backend/backend.h"
@@ -33,7 +34,8 @@ namespace ptychoserve {
 // Algorithms that keep no wave per point do so chunk by chunk of points.
 //
 // cpu_backend.cc has the state and its changes, forward_model.h the windows and their adjoint,
-// sums.cc passes 2 and 3, evaluate.cc the figures of fit, refine.cc what is refined beside object
+// sums.cc passes 2 and 3, batches.cc what algorithms of batches share, evaluate.cc the figures of
+// fit, refine.cc what is refined beside object
 // and probe; the algorithms have a file each.
 template <typename Real>
 class CpuBackend final : public Backend {
@@ -161,22 +163,53 @@ class CpuBackend final : public Backend {
   IterationMetrics Project(const Projection& projection, const IterationOptions& options);
   IterationMetrics MlGradient(const MlGradientConfig& config, const IterationOptions& options);
   IterationMetrics Epie(const EpieConfig& config, const IterationOptions& options);
+  IterationMetrics LsqMl(const LsqMlConfig& config, const IterationOptions& options);
   // Whether the velocities point against the gradient, whose sums are those of the present
   // iteration.
   bool VelocitiesPointUphill(const IterationOptions& options) const;
+  // Velocities of 0, unless there are some.
+  void EnsureVelocities();
   // μ of this iteration, which counts; the velocities are there afterwards.
   double BeginMomentum(double momentum, const IterationOptions& options);
   void UpdateExitWave(const PointWindow& point, const Projection& projection, Workspace work);
   FrameErrors LikelihoodGradient(const PointWindow& point, const MlGradientConfig& config,
                                  Workspace work, ModeWaves gradients);
-  // The steps of Epie: see epie.cc. A chunk's corrections are its chunk waves, in its order.
+  // Of algorithms that take batch after batch; see batches.cc. The fit of the sample:
+  IterationMetrics MeasureSample();
+  // The part of the canvas that the windows of the batch touch, relative to the canvas.
+  Region BatchArea(std::span<const int> batch) const;
+  // Calls fn(i) for each pixel i of object_ in `area`, in parallel.
+  void ForEachPixelIn(const Region& area, absl::FunctionRef<void(std::int64_t)> fn);
+  // Writes the waves of the i-th active point.
+  using BatchWaves = absl::FunctionRef<void(int i, Workspace work, ModeWaves waves)>;
+  // The sums of what is updated over the waves of a batch whose area is given, in place of those
+  // over all points.
+  void SumBatch(std::span<const int> batch, const Region& area, const IterationOptions& options,
+                BatchWaves make_waves);
+  void AddChunkToObjectSums(std::span<const int> chunk, const Region& area);
+  void AddChunkToProbeSums(std::span<const int> chunk);
+  // Applies the limits, and notes what has changed since other_object_ and other_probe_.
+  void EndBatches(const IterationOptions& options, IterationMetrics& metrics);
+  // The steps of Epie and of LsqMl: see epie.cc, lsq_ml.cc.
   void EpieBatch(std::span<const int> batch, const EpieConfig& config,
                  const IterationOptions& options);
-  Region EpieArea(std::span<const int> batch) const;
   void EpieCorrection(const PointWindow& point, Workspace work, ModeWaves corrections) const;
-  void AddToEpieObjectSums(std::span<const int> chunk, const Region& area);
-  void AddToEpieProbeSums(std::span<const int> chunk);
   void MoveEpieObject(const EpieConfig& config, const Region& area);
+  // Takes `values` to where the iteration starts from, and leaves what they were in `velocities`.
+  static void BeginMove(Real factor, bool moves, std::int64_t count, Complex* values,
+                        Complex* velocities);
+  // Makes velocities of the values before.
+  static void EndMove(std::int64_t count, const Complex* values, Complex* starts);
+  // The object's step.
+  double LsqBatch(std::span<const int> batch, const LsqMlConfig& config,
+                  const IterationOptions& options);
+  // Turn the sums of a batch into directions.
+  void MakeObjectDirection(const Regularisation& regularisation, const Region& area,
+                           StepSums& sums);
+  void MakeProbeDirection(const Regularisation& regularisation, StepSums& sums);
+  // The same for one pixel; returns its part of the gain.
+  static double ToDirection(Complex128& sum, double weight, double delta);
+  void AddDirectionProducts(std::span<const int> batch, bool with_probe, StepSums& sums);
   // P_jm ∂O_j by row and by column; the window shifted by a whole pixel adds as much.
   void DerivativeWaves(const PointWindow& point, ModeWaves by_row, ModeWaves by_col) const;
   // ∂M along transformed waves, into `derivatives`.
@@ -244,6 +277,7 @@ class CpuBackend final : public Backend {
   // Iterations since the velocities in other_object_ and other_probe_ were 0; unset: there are
   // none.
   std::optional<int> momentum_iterations_;
+  std::optional<Accelerated> momentum_of_;  // Of the last iteration's algorithm.
 
   Buffer<Slot> slots_;             // [capacity]
   Buffer<FrameErrors> errors_;     // [capacity], by place in points_.
@@ -253,7 +287,7 @@ class CpuBackend final : public Backend {
   Buffer<Complex> chunk_waves_;    // [frames_per_chunk, modes, frame]
   Buffer<Complex> object_;         // [canvas], capacity max_object_pixels.
   Buffer<Complex> other_object_;   // As object_: the canvas while it changes, the object before
-                                   // an iteration of ePIE, the velocities of the gradient.
+                                   // an iteration of batches, velocities between iterations.
   Buffer<Complex128> object_num_;  // As object_: Σ P_jm* ψ_m.
   Buffer<double> object_den_;      // As object_: Σ |P_jm|².
   Buffer<Complex> probe_;          // [modes, frame]

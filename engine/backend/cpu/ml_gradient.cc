@@ -85,12 +85,19 @@ bool CpuBackend<Real>::VelocitiesPointUphill(const IterationOptions& options) co
 
 template <typename Real>
 double CpuBackend<Real>::BeginMomentum(double momentum, const IterationOptions& options) {
-  if (!momentum_iterations_.has_value() || VelocitiesPointUphill(options)) {
-    std::fill_n(other_object_.data(), canvas_.shape.pixels(), Complex{});
-    std::fill_n(other_probe_.data(), probe_pixels_, Complex{});
-    momentum_iterations_ = 0;
+  if (momentum_iterations_.has_value() && VelocitiesPointUphill(options)) {
+    momentum_iterations_.reset();
   }
+  EnsureVelocities();
   return MomentumFactor(momentum, (*momentum_iterations_)++);
+}
+
+template <typename Real>
+void CpuBackend<Real>::EnsureVelocities() {
+  if (momentum_iterations_.has_value()) return;
+  std::fill_n(other_object_.data(), canvas_.shape.pixels(), Complex{});
+  std::fill_n(other_probe_.data(), probe_pixels_, Complex{});
+  momentum_iterations_ = 0;
 }
 
 template <typename Real>
@@ -126,9 +133,15 @@ auto CpuBackend<Real>::LikelihoodGradient(const PointWindow& point, const MlGrad
   return errors;
 }
 
-template IterationMetrics CpuBackend<float>::MlGradient(const MlGradientConfig&,
-                                                        const IterationOptions&);
-template IterationMetrics CpuBackend<double>::MlGradient(const MlGradientConfig&,
-                                                         const IterationOptions&);
+#define PS_INSTANTIATE_(Real)                                                                     \
+  template IterationMetrics CpuBackend<Real>::MlGradient(const MlGradientConfig&,                 \
+                                                         const IterationOptions&);                \
+  template auto CpuBackend<Real>::LikelihoodGradient(const PointWindow&, const MlGradientConfig&, \
+                                                     Workspace, ModeWaves)                        \
+      ->FrameErrors;                                                                              \
+  template void CpuBackend<Real>::EnsureVelocities();
+PS_INSTANTIATE_(float)
+PS_INSTANTIATE_(double)
+#undef PS_INSTANTIATE_
 
 }  // namespace ptychoserve

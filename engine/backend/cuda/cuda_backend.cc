@@ -73,8 +73,8 @@ absl::Status CudaBackend::Allocate() {
   if (plan_.fused) {
     PS_ASSIGN_OR_RETURN(passes_, FusedPasses::Create(config_.frame_shape, plan_.modes,
                                                      config_.capacity, plan_.half));
-    PS_ASSIGN_OR_RETURN(epie_passes_, EpiePasses::Create(config_.frame_shape, plan_.modes,
-                                                         config_.capacity, plan_.half));
+    PS_ASSIGN_OR_RETURN(batch_passes_, BatchPasses::Create(config_.frame_shape, plan_.modes,
+                                                           config_.capacity, plan_.half));
   }
   plan_.fft_work = static_cast<std::int64_t>(fft_.work_bytes());
 
@@ -97,8 +97,14 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(device_points_, DeviceBuffer<DevicePoint>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(indices_, DeviceBuffer<std::int32_t>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(previous_object_, DeviceBuffer<float2>::Create(plan_.object));
-  PS_ASSIGN_OR_RETURN(epie_points_, DeviceBuffer<DevicePoint>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(batch_points_, DeviceBuffer<DevicePoint>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(epie_maxima_, DeviceBuffer<EpieMaxima>::Create(plan_.points + 1));
+  PS_ASSIGN_OR_RETURN(probe_products_, DeviceBuffer<ProbeProducts>::Create(plan_.frame_pixels));
+  PS_ASSIGN_OR_RETURN(object_partials_, DeviceBuffer<StepPartial>::Create(kDirectionBlocks));
+  PS_ASSIGN_OR_RETURN(probe_partials_,
+                      DeviceBuffer<StepPartial>::Create(ProbeDirectionBlocks(plan_.frame_pixels)));
+  PS_ASSIGN_OR_RETURN(pair_partials_, DeviceBuffer<PairPartial>::Create(plan_.fit_sums));
+  PS_ASSIGN_OR_RETURN(lsq_steps_, DeviceBuffer<LsqSteps>::Create(1));
   PS_ASSIGN_OR_RETURN(fit_sums_, DeviceBuffer<FitSums>::Create(plan_.fit_sums));
   PS_ASSIGN_OR_RETURN(evaluated_points_, DeviceBuffer<DevicePoint>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(frame_fits_, DeviceBuffer<FrameFit>::Create(plan_.points));
@@ -127,8 +133,8 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(coefficients_, DeviceBuffer<float>::Create(plan_.coefficients));
 
   PS_ASSIGN_OR_RETURN(points_upload_, PinnedBuffer<DevicePoint>::Create(plan_.points));
-  PS_ASSIGN_OR_RETURN(epie_points_upload_, PinnedBuffer<DevicePoint>::Create(plan_.points));
-  PS_ASSIGN_OR_RETURN(epie_uploaded_, Event::Create());
+  PS_ASSIGN_OR_RETURN(batch_points_upload_, PinnedBuffer<DevicePoint>::Create(plan_.points));
+  PS_ASSIGN_OR_RETURN(batches_uploaded_, Event::Create());
   PS_ASSIGN_OR_RETURN(sample_upload_, PinnedBuffer<DevicePoint>::Create(kFitSamplePoints));
   PS_ASSIGN_OR_RETURN(indices_upload_, PinnedBuffer<std::int32_t>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(coefficients_upload_, PinnedBuffer<float>::Create(plan_.coefficients));
@@ -566,6 +572,7 @@ absl::StatusOr<std::optional<MomentumState>> CudaBackend::ReadMomentum() {
   if (!has_momentum_) return std::nullopt;
   PS_RETURN_IF_ERROR(UseDevice());
   MomentumState state;
+  state.of = *momentum_of_;
   state.object_velocity = ComplexStack(1, canvas_.shape);
   state.probe_velocity = ComplexStack(plan_.modes, config_.frame_shape);
   MomentumProgress progress{};
@@ -595,6 +602,7 @@ absl::Status CudaBackend::SetMomentum(const MomentumState& momentum) {
   PS_RETURN_IF_ERROR(stream_.Copy(momentum_.data(), &progress, 1, cudaMemcpyHostToDevice));
   PS_RETURN_IF_ERROR(stream_.Synchronise());
   has_momentum_ = true;
+  momentum_of_ = momentum.of;
   return absl::OkStatus();
 }
 

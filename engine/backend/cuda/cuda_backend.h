@@ -11,25 +11,27 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/algorithms/background.h"
 #include "engine/algorithms/projections.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/cuda/accumulate.h"
+#include "engine/backend/cuda/batch_passes.h"
 #include "engine/backend/cuda/device_buffer.h"
 #include "engine/backend/cuda/device_types.h"
 #include "engine/backend/cuda/difference_map.h"
 #include "engine/backend/cuda/epie.h"
-#include "engine/backend/cuda/epie_passes.h"
 #include "engine/backend/cuda/fft_plan.h"
 #include "engine/backend/cuda/fit.h"
 #include "engine/backend/cuda/fused/fused_passes.h"
 #include "engine/backend/cuda/graph.h"
+#include "engine/backend/cuda/lsq_ml.h"
 #include "engine/backend/cuda/memory_plan.h"
 #include "engine/backend/cuda/stream.h"
 #include "engine/backend/cuda/update.h"
-#include "engine/backend/pie_batches.h"
+#include "engine/backend/point_batches.h"
 #include "engine/base/mutex.h"
 
 namespace ptychoserve::cuda {
@@ -50,8 +52,9 @@ absl::StatusOr<bool> UsesFusedPasses(const BackendConfig& config);
 //   ordered  all other frames, the near field, and BackendConfig::deterministic: cuFFT with kernels
 //            around it; every sum is added in a fixed order, that of the points.
 //
-// Where it is: cuda_backend.cc state and its changes; iterate.cc the algorithms, epie_iteration.cc
-// ePIE, refine.cc what is refined besides; a .h/.cu pair for each group of kernels.
+// Where it is: cuda_backend.cc state and its changes; iterate.cc the algorithms, those of batches
+// in batches.cc, epie_iteration.cc and lsq_iteration.cc, refine.cc what is refined besides; a
+// .h/.cu pair for each group of kernels.
 class CudaBackend final : public Backend {
  public:
   // On the device with the number `ordinal`. Errors: kResourceExhausted, and those of CudaStatus.
@@ -139,15 +142,32 @@ class CudaBackend final : public Backend {
   absl::Status RunMlGradient(const MlGradientConfig& config, const IterationOptions& options);
   absl::Status FusedMlGradient(const MlGradientConfig& config, const IterationOptions& options);
   absl::Status OrderedMlGradient(const MlGradientConfig& config, const IterationOptions& options);
-  // epie_batches_ and what belongs to them on the device, for the active points as they are now.
-  absl::Status SetEpieBatches(int max_batch);
   absl::Status RunEpie(const EpieConfig& config, const IterationOptions& options);
   absl::Status EpieBatch(int b, const EpieConfig& config, const IterationOptions& options);
+  absl::Status RunLsqMl(const LsqMlConfig& config, const IterationOptions& options);
+  absl::Status LsqBatch(int b, const LsqMlConfig& config, const IterationOptions& options);
+  // batches_ and what belongs to them on the device, for the active points as they are now.
+  absl::Status SetBatches(const BatchRule& rule);
+  struct BatchInWork {
+    Batch batch;
+    CanvasArea area;  // What its windows touch.
+    int first;        // Of its points, among those of all batches.
+    int groups;       // Partial sums of the probe.
+  };
+  BatchInWork BatchNumber(int b) const;
+  CanvasArea BatchArea(int b) const;
+  // Of what is wanted, `light` and `seen`: Σ_j B_jᵀ|P|² into object_weights_ with its maximum, and
+  // the maximum of Σ_j |O_j|² with, if `keeps_seen`, the sum itself in the first of probe_weights_,
+  // which are 0 otherwise.
+  absl::Status BatchDivisors(const BatchInWork& work, bool light, bool seen, bool keeps_seen,
+                             float* largest_seen, const Stream& stream);
+  // Launches what work_ needs between the transforms; `first` as that of BatchInWork.
+  using MakeWaves = absl::FunctionRef<void(const Batch& chunk, int first)>;
   // The numerators of one batch, in the order of its points; what is null is not wanted.
-  absl::Status OrderedEpieSums(const Batch& batch, const CanvasArea& area, int groups,
-                               float2* object_sum, float2* probe_sum);
-  // What the windows of batch `b` touch.
-  CanvasArea EpieArea(int b) const;
+  absl::Status OrderedBatchSums(const BatchInWork& work, float2* object_sum, float2* probe_sum,
+                                MakeWaves make_waves);
+  // Limits, changes since previous_object_ and other_probe_, and the coverage of all points.
+  absl::Status EndBatches(const IterationOptions& options);
   // Calls step(batch, first) for the active points, as runs of at most plan_.chunk that begin
   // with number `first`.
   template <typename Step>
@@ -203,6 +223,7 @@ class CudaBackend final : public Backend {
   std::vector<bool> active_slots_;  // [capacity]
   bool coverage_valid_ = false;
   bool has_momentum_ = false;  // momentum_, and velocities in previous_object_ and other_probe_.
+  std::optional<Accelerated> momentum_of_;  // Of the last iteration's algorithm.
   bool uses_background_ = false;
   bool varies_ = false;   // Some point has a probe of its own.
   int sample_count_ = 0;  // Of sample_points_.
@@ -218,15 +239,20 @@ class CudaBackend final : public Backend {
   std::int64_t epoch_ = 0;  // Changes with the points, the canvas and the place of the arrays.
   std::optional<IterationKey> last_iteration_;
   Graph graph_;  // Of last_iteration_, once that has come twice in a row.
-  PieBatches epie_batches_;
-  std::optional<std::pair<std::int64_t, int>> epie_batches_key_;  // Their epoch and max_batch.
+  PointBatches batches_;
+  struct BatchesKey {
+    std::int64_t epoch = 0;
+    BatchRule rule;
+    bool operator==(const BatchesKey&) const = default;
+  };
+  std::optional<BatchesKey> batches_key_;
 
   Stream stream_;
   Stream copy_stream_;    // Of snapshots.
   Stream upload_stream_;  // Of frames.
   BatchedFft fft_;
   std::optional<FusedPasses> passes_;
-  std::optional<EpiePasses> epie_passes_;  // Where passes_ are.
+  std::optional<BatchPasses> batch_passes_;  // Where passes_ are.
 
   DeviceBuffer<std::byte> frames_;      // [capacity, frame]
   DeviceBuffer<std::byte> exit_waves_;  // [capacity, modes, frame], complex, see plan_.half.
@@ -244,8 +270,13 @@ class CudaBackend final : public Backend {
   DeviceBuffer<float> max_object_weight_;       // [1]
   DeviceBuffer<DevicePoint> device_points_;     // [capacity], of which the active ones are set.
   DeviceBuffer<std::int32_t> indices_;          // [capacity]
-  DeviceBuffer<DevicePoint> epie_points_;       // [capacity], batch after batch.
+  DeviceBuffer<DevicePoint> batch_points_;      // [capacity], batch after batch.
   DeviceBuffer<EpieMaxima> epie_maxima_;        // [capacity + 1], by batch.
+  DeviceBuffer<ProbeProducts> probe_products_;  // [frame]
+  DeviceBuffer<StepPartial> object_partials_;   // [kDirectionBlocks]
+  DeviceBuffer<StepPartial> probe_partials_;    // [ProbeDirectionBlocks]
+  DeviceBuffer<PairPartial> pair_partials_;     // [capacity, pieces]
+  DeviceBuffer<LsqSteps> lsq_steps_;            // [1], of the present batch.
   DeviceBuffer<FitSums> fit_sums_;              // [capacity, pieces]
   DeviceBuffer<DevicePoint> evaluated_points_;  // [capacity]
   DeviceBuffer<FrameFit> frame_fits_;           // [capacity]
@@ -277,8 +308,8 @@ class CudaBackend final : public Backend {
   PinnedBuffer<std::int32_t> indices_upload_;
   PinnedBuffer<float> coefficients_upload_;
   Event uploaded_;  // What they hold is on the device.
-  PinnedBuffer<DevicePoint> epie_points_upload_;
-  Event epie_uploaded_;  // What it holds is on the device.
+  PinnedBuffer<DevicePoint> batch_points_upload_;
+  Event batches_uploaded_;  // What it holds is on the device.
   PinnedBuffer<IterationState> state_download_;
   // Shared with the thread that loads frames.
   Mutex uploads_mu_;

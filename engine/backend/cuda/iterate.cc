@@ -19,12 +19,13 @@
 #include "engine/backend/input_checks.h"
 #include "engine/base/status_macros.h"
 
-// One iteration of each algorithm, as a sequence of launches; ePIE is in epie_iteration.cc.
+// One iteration of each algorithm, as a sequence of launches; those that take batches of points are
+// in epie_iteration.cc and lsq_iteration.cc.
 
 namespace ptychoserve::cuda {
 namespace {
 
-// Batches of ePIE in a graph, of some ten launches and more each.
+// Batches in a graph, of some ten launches and more each.
 constexpr int kMaxGraphBatches = 1024;
 
 double Ratio(double numerator, double denominator) {
@@ -79,19 +80,18 @@ absl::StatusOr<IterationMetrics> CudaBackend::Iterate(const AlgorithmConfig& alg
                                                       const IterationOptions& options) {
   if (KeepsExitWaves(algorithm)) PS_RETURN_IF_ERROR(CheckKeepsExitWaves(config_));
   PS_RETURN_IF_ERROR(UseDevice());
-  const auto* gradient = std::get_if<MlGradientConfig>(&algorithm);
-  if (gradient != nullptr && gradient->momentum > 0) {
-    PS_RETURN_IF_ERROR(EnsureMomentum());
-  } else {
-    has_momentum_ = false;
-  }
+  const std::optional<Accelerated> accelerated = AcceleratedBy(algorithm);
+  if (accelerated != momentum_of_) has_momentum_ = false;
+  momentum_of_ = accelerated;
+  if (accelerated) PS_RETURN_IF_ERROR(EnsureMomentum());
   bool captures = passes_.has_value();
-  if (const auto* epie = std::get_if<EpieConfig>(&algorithm)) {
-    PS_RETURN_IF_ERROR(SetEpieBatches(epie->max_batch));
-    captures = captures && epie_batches_.count() <= kMaxGraphBatches;
+  const std::optional<BatchRule> rule = BatchRuleOf(algorithm);
+  if (rule) {
+    PS_RETURN_IF_ERROR(SetBatches(*rule));
+    captures = captures && batches_.count() <= kMaxGraphBatches;
   }
-  // ePIE takes coverage anew in any case.
-  const bool has_coverage = coverage_valid_ && !std::holds_alternative<EpieConfig>(algorithm);
+  // Batches take coverage anew in any case.
+  const bool has_coverage = coverage_valid_ && !rule;
   const IterationKey key{algorithm, options, epoch_, has_coverage};
   if (!captures || last_iteration_ != key) {
     graph_ = Graph();
@@ -128,6 +128,7 @@ absl::Status CudaBackend::Enqueue(const AlgorithmConfig& algorithm,
   if (const auto* ml_gradient = std::get_if<MlGradientConfig>(&algorithm)) {
     return RunMlGradient(*ml_gradient, options);
   }
+  if (const auto* lsq = std::get_if<LsqMlConfig>(&algorithm)) return RunLsqMl(*lsq, options);
   return RunEpie(std::get<EpieConfig>(algorithm), options);
 }
 

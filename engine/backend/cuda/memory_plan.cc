@@ -2,13 +2,14 @@
 
 #include <algorithm>
 
+#include "engine/backend/cuda/batch_passes.h"
 #include "engine/backend/cuda/coverage.h"
 #include "engine/backend/cuda/device_types.h"
 #include "engine/backend/cuda/difference_map.h"
 #include "engine/backend/cuda/epie.h"
-#include "engine/backend/cuda/epie_passes.h"
 #include "engine/backend/cuda/fit.h"
 #include "engine/backend/cuda/fused/fused_passes.h"
+#include "engine/backend/cuda/lsq_ml.h"
 #include "engine/backend/cuda/momentum.h"
 #include "engine/backend/cuda/refine.h"
 #include "engine/backend/cuda/update.h"
@@ -71,12 +72,17 @@ std::int64_t MemoryPlan::TotalBytes() const {
   account.Add(probe, sizeof(float2));
   account.Add(points, sizeof(DevicePoint));
   account.Add(points, sizeof(std::int32_t));
-  account.Add(object, sizeof(float2));  // Before an iteration of ePIE, or velocities.
+  account.Add(object, sizeof(float2));  // Before an iteration of batches, or velocities.
   account.Add(points, sizeof(DevicePoint));
   account.Add(points + 1, sizeof(EpieMaxima));
-  account.Add(epie_groups, sizeof(PointGroup));
-  account.Add(epie_groups, sizeof(float));
-  account.Add(epie_column_sums, sizeof(ColumnSums));
+  account.Add(batch_groups, sizeof(PointGroup));
+  account.Add(batch_groups, sizeof(float));
+  account.Add(batch_column_sums, sizeof(ColumnSums));
+  account.Add(frame_pixels, sizeof(ProbeProducts));
+  account.Add(kDirectionBlocks, sizeof(StepPartial));
+  account.Add(ProbeDirectionBlocks(frame_pixels), sizeof(StepPartial));
+  account.Add(fit_sums, sizeof(PairPartial));
+  account.Add(1, sizeof(LsqSteps));
   account.Add(fit_sums, sizeof(FitSums));
   account.Add(points, sizeof(DevicePoint));  // Evaluated,
   account.Add(points, sizeof(FrameFit));     // their fits,
@@ -148,10 +154,10 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
     plan.work = std::max(plan.work, passes.wave_bytes / static_cast<std::int64_t>(sizeof(float2)));
     plan.fused_points = passes.points;
     plan.fused_column_sums = passes.column_sums;
-    const EpieMemoryPlan epie =
-        PlanEpieMemory(config.frame_shape, plan.modes, config.capacity, plan.half);
-    plan.epie_groups = epie.points;
-    plan.epie_column_sums = epie.column_sums;
+    const BatchMemoryPlan batches =
+        PlanBatchMemory(config.frame_shape, plan.modes, config.capacity, plan.half);
+    plan.batch_groups = batches.points;
+    plan.batch_column_sums = batches.column_sums;
   }
   return plan;
 }

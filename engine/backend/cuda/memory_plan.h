@@ -42,8 +42,8 @@ struct MemoryPlan {
   std::int64_t components = 0;           // [components, modes, frame]; two of them.
   std::int64_t component_weights = 0;    // [components, frame]
   std::int64_t coefficients = 0;         // [capacity, components]
-  std::int64_t epie_groups = 0;          // See EpieMemoryPlan.
-  std::int64_t epie_column_sums = 0;
+  std::int64_t batch_groups = 0;         // See BatchMemoryPlan.
+  std::int64_t batch_column_sums = 0;
 
   // Transforms of the largest batch.
   int transforms() const { return chunk * modes; }

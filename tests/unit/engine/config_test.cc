@@ -413,6 +413,24 @@ std::vector<Case> ScheduleCases() {
                    second(AP{}, [](AP& a, double v) { a.sigma2 = v; }));
   AddCases<double>(&cases, ap + "regularisation.relative", false, {0, 1.1},
                    second(AP{}, [](AP& a, double v) { a.regularisation.relative = v; }));
+  using LSQ = LsqMlConfig;
+  const std::string lsq = "schedule[1].lsq_ml.";
+  AddCases<double>(&cases, lsq + "object_step", false, {0, -1, 2.1, kNaN},
+                   second(LSQ{}, [](LSQ& a, double v) { a.object_step = v; }));
+  AddCases<double>(&cases, lsq + "object_step", true, {0.1, 2},
+                   second(LSQ{}, [](LSQ& a, double v) { a.object_step = v; }));
+  AddCases<double>(&cases, lsq + "probe_step", false, {0, -1, 2.1, kNaN},
+                   second(LSQ{}, [](LSQ& a, double v) { a.probe_step = v; }));
+  AddCases<double>(&cases, lsq + "batch_size", false, {-1},
+                   second(LSQ{}, [](LSQ& a, double v) { a.batch_size = static_cast<int>(v); }));
+  AddCases<double>(&cases, lsq + "batch_size", true, {0, 1, 1e6},
+                   second(LSQ{}, [](LSQ& a, double v) { a.batch_size = static_cast<int>(v); }));
+  AddCases<double>(&cases, lsq + "momentum", false, {-0.1, 1, kNaN},
+                   second(LSQ{}, [](LSQ& a, double v) { a.momentum = v; }));
+  AddCases<double>(&cases, lsq + "momentum", true, {0.0, 0.99},
+                   second(LSQ{}, [](LSQ& a, double v) { a.momentum = v; }));
+  AddCases<double>(&cases, lsq + "regularisation.relative", false, {0, 1.1},
+                   second(LSQ{}, [](LSQ& a, double v) { a.regularisation.relative = v; }));
   const std::string ml = "schedule[1].ml_gradient.";
   AddCases<double>(&cases, ml + "epsilon", false, {0, -1, kNaN, kInf, 1e-300},
                    second(ML{}, [](ML& a, double v) { a.epsilon = v; }));

@@ -10,9 +10,9 @@ using ::testing::HasSubstr;
 
 TEST(ScheduleFlag, ReadsStagesThatCountIterationsAndTheirSum) {
   const auto schedule =
-      ParseSchedule("dm:40,ml_grad:20,ml_gauss:5,epie:1,epie_seq:2,raar:3,ap:4,rpie:5");
+      ParseSchedule("dm:40,ml_grad:20,ml_gauss:5,epie:1,epie_seq:2,raar:3,ap:4,rpie:5,lsqml:6");
   ASSERT_TRUE(schedule.ok()) << schedule.status();
-  ASSERT_EQ(schedule->stages.size(), 8);
+  ASSERT_EQ(schedule->stages.size(), 9);
   EXPECT_TRUE(schedule->stages[0].has_difference_map());
   EXPECT_EQ(schedule->stages[0].iterations(), 40);
   EXPECT_EQ(schedule->stages[1].ml_gradient().likelihood(), v1::LIKELIHOOD_POISSON);
@@ -25,7 +25,8 @@ TEST(ScheduleFlag, ReadsStagesThatCountIterationsAndTheirSum) {
   EXPECT_TRUE(schedule->stages[6].has_alternating_projections());
   EXPECT_EQ(schedule->stages[7].epie().object_alpha(), 0.3);
   EXPECT_FALSE(schedule->stages[7].epie().has_probe_alpha());
-  EXPECT_EQ(schedule->total_iterations, 80);
+  EXPECT_TRUE(schedule->stages[8].has_lsq_ml());
+  EXPECT_EQ(schedule->total_iterations, 86);
 }
 
 TEST(ScheduleFlag, ReadsWhatAStageRefines) {

@@ -6,6 +6,7 @@
 
 #include "engine/algorithms/difference_map.h"
 #include "engine/algorithms/epie.h"
+#include "engine/algorithms/lsq_ml.h"
 #include "engine/algorithms/measurement.h"
 #include "engine/algorithms/ml_gradient.h"
 #include "engine/algorithms/momentum.h"
@@ -153,6 +154,52 @@ TEST(ProjectionRuleTest, AlgorithmsThatKeepExitWavesAreProjections) {
   EXPECT_TRUE(KeepsExitWaves(AlternatingProjectionsConfig{}));
   EXPECT_FALSE(KeepsExitWaves(MlGradientConfig{}));
   EXPECT_FALSE(KeepsExitWaves(EpieConfig{}));
+  EXPECT_FALSE(KeepsExitWaves(LsqMlConfig{}));
+}
+
+// What is left of χ by given steps, less ‖χ‖².
+double Misfit(const StepSums& sums, double object, double probe) {
+  constexpr double kRidge = 1e-3;
+  return (1 + kRidge) * (object * object * sums.object_norm + probe * probe * sums.probe_norm) +
+         2 * object * probe * sums.overlap -
+         2 * (object * sums.object_gain + probe * sums.probe_gain);
+}
+
+TEST(LsqStepsTest, AreTheBestOfAllThatAreNotNegative) {
+  const std::vector<StepSums> cases = {
+      {.object_gain = 3, .object_norm = 2, .probe_gain = 5, .probe_norm = 4, .overlap = 1},
+      {.object_gain = 3, .object_norm = 2, .probe_gain = 5, .probe_norm = 4, .overlap = -2.5},
+      {.object_gain = 1, .object_norm = 2, .probe_gain = 5, .probe_norm = 4, .overlap = 2.5},
+      {.object_gain = 5, .object_norm = 2, .probe_gain = 1, .probe_norm = 4, .overlap = 2.5},
+      // Both call for the same.
+      {.object_gain = 2, .object_norm = 2, .probe_gain = 2, .probe_norm = 2, .overlap = 2}};
+  for (const StepSums& sums : cases) {
+    const LsqSteps steps = SolveSteps(sums);
+    EXPECT_GE(steps.object, 0);
+    EXPECT_GE(steps.probe, 0);
+    const double least = Misfit(sums, steps.object, steps.probe);
+    for (const double object : {0.9, 0.99, 1.01, 1.1}) {
+      for (const double probe : {0.9, 0.99, 1.01, 1.1}) {
+        EXPECT_GE(Misfit(sums, object * steps.object, probe * steps.probe), least);
+      }
+    }
+    EXPECT_GE(Misfit(sums, steps.object + 0.01, steps.probe), least);
+    EXPECT_GE(Misfit(sums, steps.object, steps.probe + 0.01), least);
+  }
+  EXPECT_EQ(SolveSteps(cases[2]).object, 0);
+  EXPECT_EQ(SolveSteps(cases[3]).probe, 0);
+}
+
+TEST(LsqStepsTest, WhatRestsTakesNoStep) {
+  const LsqSteps object = SolveSteps({.object_gain = 3, .object_norm = 2});
+  EXPECT_NEAR(object.object, 1.5, 2e-3);
+  EXPECT_EQ(object.probe, 0);
+  const LsqSteps probe = SolveSteps({.probe_gain = 3, .probe_norm = 2});
+  EXPECT_EQ(probe.object, 0);
+  EXPECT_NEAR(probe.probe, 1.5, 2e-3);
+  const LsqSteps none = SolveSteps({});
+  EXPECT_EQ(none.object, 0);
+  EXPECT_EQ(none.probe, 0);
 }
 
 TEST(UpdateRuleTest, RelativeRegulariserHasInertiaAndAbsoluteHasNot) {

@@ -68,7 +68,16 @@ inline std::vector<AlgorithmConfig> AllAlgorithms() {
           MlGradientConfig{},
           gaussian,
           EpieConfig{},
-          EpieConfig{.object_alpha = 0.3, .probe_alpha = 0.5}};
+          EpieConfig{.object_alpha = 0.3, .probe_alpha = 0.5},
+          LsqMlConfig{.batch_size = 3},
+          LsqMlConfig{.likelihood = Likelihood::kPoisson,
+                      .batch_kind = BatchKind::kCompact,
+                      .batch_size = 4,
+                      .momentum = 0}};
+}
+
+inline std::vector<AlgorithmConfig> AcceleratedAlgorithms() {
+  return {MlGradientConfig{}, LsqMlConfig{.batch_size = 3}};
 }
 
 // --- Against NumPy ---------------------------------------------------------------------------
@@ -493,24 +502,70 @@ TEST_P(BackendConformance, AnotherBackendGoesOnFromMomentumBitForBit) {
   const TestScan scan = ReferenceScan("modes2");
   BackendConfig config = scan.Config();
   config.deterministic = true;
-  const auto one = NewBackend(*device_, config);
-  scan.Start(*one);
-  EXPECT_FALSE(one->ReadMomentum()->has_value());
-  for (int i = 0; i < 3; ++i) Iterate(*one, MlGradientConfig{});
-  const std::optional<MomentumState> momentum = *one->ReadMomentum();
-  ASSERT_TRUE(momentum.has_value());
+  for (const AlgorithmConfig& algorithm : AcceleratedAlgorithms()) {
+    const auto one = NewBackend(*device_, config);
+    scan.Start(*one);
+    EXPECT_FALSE(one->ReadMomentum()->has_value());
+    for (int i = 0; i < 3; ++i) Iterate(*one, algorithm);
+    const std::optional<MomentumState> momentum = *one->ReadMomentum();
+    ASSERT_TRUE(momentum.has_value());
+    EXPECT_EQ(momentum->of, AcceleratedBy(algorithm));
+    EXPECT_GT(momentum->iterations, 0);
 
-  const auto other = WithStateOf(*one, *device_, config, scan);
-  ASSERT_TRUE(other->SetMomentum(*momentum).ok());
-  EXPECT_EQ(other->ReadMomentum()->value().object_velocity.data, momentum->object_velocity.data);
-  EXPECT_EQ(other->ReadMomentum()->value().probe_velocity.data, momentum->probe_velocity.data);
-  EXPECT_EQ(other->ReadMomentum()->value().iterations, momentum->iterations);
-  for (int i = 0; i < 2; ++i) {
-    Iterate(*one, MlGradientConfig{});
-    Iterate(*other, MlGradientConfig{});
+    const auto other = WithStateOf(*one, *device_, config, scan);
+    ASSERT_TRUE(other->SetMomentum(*momentum).ok());
+    EXPECT_EQ(other->ReadMomentum()->value().of, momentum->of);
+    EXPECT_EQ(other->ReadMomentum()->value().object_velocity.data, momentum->object_velocity.data);
+    EXPECT_EQ(other->ReadMomentum()->value().probe_velocity.data, momentum->probe_velocity.data);
+    EXPECT_EQ(other->ReadMomentum()->value().iterations, momentum->iterations);
+    for (int i = 0; i < 2; ++i) {
+      Iterate(*one, algorithm);
+      Iterate(*other, algorithm);
+    }
+    EXPECT_EQ(Read(*other).object.data, Read(*one).object.data);
+    EXPECT_EQ(Read(*other).probe.data, Read(*one).probe.data);
   }
-  EXPECT_EQ(Read(*other).object.data, Read(*one).object.data);
-  EXPECT_EQ(Read(*other).probe.data, Read(*one).probe.data);
+}
+
+// The velocities of LSQ-ML are what its last iteration has changed.
+TEST_P(BackendConformance, LsqMlShowsWhatItsIterationHasReached) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = Started(scan);
+  for (int i = 0; i < 3; ++i) {
+    const Readback before = Read(*backend);
+    Iterate(*backend, LsqMlConfig{.batch_size = 3});
+    const Readback after = Read(*backend);
+    const MomentumState momentum = **backend->ReadMomentum();
+    EXPECT_EQ(momentum.iterations, i + 1);
+    for (std::size_t k = 0; k < after.object.data.size(); ++k) {
+      EXPECT_EQ(momentum.object_velocity.data[k], after.object.data[k] - before.object.data[k]);
+    }
+    for (std::size_t k = 0; k < after.probe.data.size(); ++k) {
+      EXPECT_EQ(momentum.probe_velocity.data[k], after.probe.data[k] - before.probe.data[k]);
+    }
+  }
+}
+
+TEST_P(BackendConformance, NoMomentumPassesFromOneAlgorithmToAnother) {
+  const TestScan scan = ReferenceScan();
+  BackendConfig config = scan.Config();
+  config.deterministic = true;
+  for (const auto& [first, second] :
+       {std::pair<AlgorithmConfig, AlgorithmConfig>(MlGradientConfig{}, LsqMlConfig{}),
+        std::pair<AlgorithmConfig, AlgorithmConfig>(LsqMlConfig{}, MlGradientConfig{})}) {
+    const auto one = NewBackend(*device_, config);
+    scan.Start(*one);
+    for (int i = 0; i < 3; ++i) Iterate(*one, first);
+    const auto fresh = WithStateOf(*one, *device_, config, scan);
+    const auto restored = WithStateOf(*one, *device_, config, scan);
+    ASSERT_TRUE(restored->SetMomentum(**one->ReadMomentum()).ok());
+    for (Backend* backend : {one.get(), fresh.get(), restored.get()}) {
+      for (int i = 0; i < 2; ++i) Iterate(*backend, second);
+      EXPECT_EQ((*backend->ReadMomentum())->iterations, 2);
+    }
+    EXPECT_EQ(Read(*one).object.data, Read(*fresh).object.data);
+    EXPECT_EQ(Read(*restored).object.data, Read(*fresh).object.data);
+  }
 }
 
 TEST_P(BackendConformance, MomentumBeginsAnewWithWhatIsSetAndAfterOtherAlgorithms) {
@@ -535,23 +590,26 @@ TEST_P(BackendConformance, MomentumBeginsAnewWithWhatIsSetAndAfterOtherAlgorithm
       },
       [&](Backend& b) { EXPECT_TRUE(b.Shift(0, 0).ok()); },
       [&](Backend& b) { Iterate(b, MlGradientConfig{.momentum = 0}); },
+      [&](Backend& b) { Iterate(b, LsqMlConfig{.momentum = 0}); },
       [&](Backend& b) { Iterate(b, EpieConfig{}); },
       [&](Backend& b) { Iterate(b, DifferenceMapConfig{}); }};
   config.max_object_pixels += 2 * scan.canvas.shape.cols;
-  for (std::size_t k = 0; k < disturbances.size(); ++k) {
-    SCOPED_TRACE(k);
-    const auto one = NewBackend(*device_, config);
-    scan.Start(*one);
-    for (int i = 0; i < 3; ++i) Iterate(*one, MlGradientConfig{});
-    disturbances[k](*one);
-    EXPECT_FALSE(one->ReadMomentum()->has_value());
-    const auto fresh = WithStateOf(*one, *device_, config, scan);
-    for (int i = 0; i < 2; ++i) {
-      Iterate(*one, MlGradientConfig{});
-      Iterate(*fresh, MlGradientConfig{});
+  for (const AlgorithmConfig& algorithm : AcceleratedAlgorithms()) {
+    for (std::size_t k = 0; k < disturbances.size(); ++k) {
+      SCOPED_TRACE(k);
+      const auto one = NewBackend(*device_, config);
+      scan.Start(*one);
+      for (int i = 0; i < 3; ++i) Iterate(*one, algorithm);
+      disturbances[k](*one);
+      EXPECT_FALSE(one->ReadMomentum()->has_value());
+      const auto fresh = WithStateOf(*one, *device_, config, scan);
+      for (int i = 0; i < 2; ++i) {
+        Iterate(*one, algorithm);
+        Iterate(*fresh, algorithm);
+      }
+      EXPECT_EQ(Read(*one).object.data, Read(*fresh).object.data);
+      EXPECT_EQ(Read(*one).probe.data, Read(*fresh).probe.data);
     }
-    EXPECT_EQ(Read(*one).object.data, Read(*fresh).object.data);
-    EXPECT_EQ(Read(*one).probe.data, Read(*fresh).probe.data);
   }
 }
 

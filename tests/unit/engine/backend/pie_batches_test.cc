@@ -53,7 +53,7 @@ bool TooClose(const PointWindow& a, const PointWindow& b, Shape frame) {
          std::abs(a.col - b.col) < PieSpacing(frame.cols);
 }
 
-void ExpectEveryPointOnce(const PieBatches& batches, std::size_t points) {
+void ExpectEveryPointOnce(const PointBatches& batches, std::size_t points) {
   ASSERT_EQ(batches.order.size(), points);
   std::vector<bool> seen(points);
   for (const int i : batches.order) {
@@ -87,7 +87,7 @@ TEST(PieBatchesTest, EveryPointOnceAndNoTwoOfABatchTooClose) {
   for (const Layout& layout : Layouts()) {
     for (const int max_batch : {0, 1, 2, 7}) {
       SCOPED_TRACE(layout.name + ", at most " + std::to_string(max_batch));
-      const PieBatches batches = MakePieBatches(layout.points, layout.frame, max_batch);
+      const PointBatches batches = MakePieBatches(layout.points, layout.frame, max_batch);
       ExpectEveryPointOnce(batches, layout.points.size());
       for (int b = 0; b < batches.count(); ++b) {
         const std::span<const int> batch = batches.Batch(b);
@@ -109,7 +109,7 @@ TEST(PieBatchesTest, EveryPointOnceAndNoTwoOfABatchTooClose) {
 }
 
 TEST(PieBatchesTest, AtMostOneKeepsTheOrderOfThePoints) {
-  const PieBatches batches = MakePieBatches(Scattered(5, 100, 3), {16, 16}, 1);
+  const PointBatches batches = MakePieBatches(Scattered(5, 100, 3), {16, 16}, 1);
   EXPECT_EQ(batches.order, (std::vector<int>{0, 1, 2, 3, 4}));
   EXPECT_EQ(batches.begins, (std::vector<int>{0, 1, 2, 3, 4, 5}));
 }
@@ -117,7 +117,7 @@ TEST(PieBatchesTest, AtMostOneKeepsTheOrderOfThePoints) {
 // Spacing 3: row distances of 3 and more, or column distances of 3 and more, may share a batch.
 TEST(PieBatchesTest, FirstFreeBatchInTheOrderOfThePoints) {
   const std::vector<PointWindow> points = {At(0, 0), At(1, 2), At(0, 3), At(2, 5), At(3, 0)};
-  const PieBatches batches = MakePieBatches(points, {9, 9}, 0);
+  const PointBatches batches = MakePieBatches(points, {9, 9}, 0);
   EXPECT_EQ(batches.order, (std::vector<int>{0, 2, 4, 1, 3}));
   EXPECT_EQ(batches.begins, (std::vector<int>{0, 3, 5}));
 }
@@ -125,7 +125,7 @@ TEST(PieBatchesTest, FirstFreeBatchInTheOrderOfThePoints) {
 // Four points in a row of their own fill the first batch; the last of them moves to the second.
 TEST(PieBatchesTest, LargerBatchesGiveToSmallerOnes) {
   const std::vector<PointWindow> points = {At(0, 0), At(0, 10), At(0, 20), At(0, 30), At(1, 1)};
-  const PieBatches batches = MakePieBatches(points, {9, 9}, 0);
+  const PointBatches batches = MakePieBatches(points, {9, 9}, 0);
   EXPECT_EQ(batches.order, (std::vector<int>{0, 1, 2, 3, 4}));
   EXPECT_EQ(batches.begins, (std::vector<int>{0, 3, 5}));
 }
@@ -135,7 +135,7 @@ TEST(PieBatchesTest, LargerBatchesGiveToSmallerOnes) {
 TEST(PieBatchesTest, RasterNeedsFewBatchesOfEvenSize) {
   for (const int side : {32, 64}) {
     const std::vector<PointWindow> points = Raster(side, side, 256);
-    const PieBatches batches = MakePieBatches(points, {256, 256}, 0);
+    const PointBatches batches = MakePieBatches(points, {256, 256}, 0);
     EXPECT_LE(batches.count(), 20);
     const int fair = (side * side + batches.count() - 1) / batches.count();
     for (int b = 0; b < batches.count(); ++b) {
@@ -152,15 +152,15 @@ TEST(PieBatchesTest, DependOnThePointsAlone) {
     point.slot = 399 - point.slot;
     point.frac_row = 0.5f;
   }
-  const PieBatches one = MakePieBatches(points, {48, 48}, 0);
-  const PieBatches other = MakePieBatches(elsewhere, {48, 48}, 0);
+  const PointBatches one = MakePieBatches(points, {48, 48}, 0);
+  const PointBatches other = MakePieBatches(elsewhere, {48, 48}, 0);
   EXPECT_EQ(one.order, other.order);
   EXPECT_EQ(one.begins, other.begins);
 }
 
 TEST(PieBatchesTest, FortyThousandPoints) {
   const std::vector<PointWindow> points = Raster(200, 200, 256);
-  const PieBatches batches = MakePieBatches(points, {256, 256}, 0);
+  const PointBatches batches = MakePieBatches(points, {256, 256}, 0);
   ExpectEveryPointOnce(batches, points.size());
   EXPECT_LE(batches.count(), 20);
 }

@@ -224,10 +224,28 @@ inline std::vector<ReferenceCase> ReferenceCases() {
   cases.push_back({"epie_pairs", EpieConfig{0.7, 0.4, 2}, {}});
   cases.push_back({"epie_sequential", EpieConfig{0.7, 0.4, 1}, {}});
 
+  cases.push_back({"lsq_default", LsqMlConfig{}, {}});
+  cases.push_back({"lsq_sparse", LsqMlConfig{.batch_size = 3}, {}});
+  cases.push_back({"lsq_compact",
+                   LsqMlConfig{.object_step = 0.9,
+                               .probe_step = 0.7,
+                               .batch_kind = BatchKind::kCompact,
+                               .batch_size = 2},
+                   {}});
+  cases.push_back({"lsq_poisson",
+                   LsqMlConfig{.likelihood = Likelihood::kPoisson, .batch_size = 4, .momentum = 0},
+                   {}});
+  cases.push_back({"lsq_absolute",
+                   LsqMlConfig{.batch_size = 3, .momentum = 0.4, .regularisation = {.absolute = 2}},
+                   {}});
+  cases.push_back({"lsq_object_alone", LsqMlConfig{.batch_size = 3}, {.update_probe = false}});
+  cases.push_back({"lsq_probe_alone", LsqMlConfig{.batch_size = 3}, {.update_object = false}});
+
   // More points than fit and probe are sampled from.
   cases.push_back({"dm_sample", DifferenceMapConfig{}, {}, "many_points"});
   cases.push_back({"ml_sample", plain, {}, "many_points"});
   cases.push_back({"epie_many", EpieConfig{}, {}, "many_points"});
+  cases.push_back({"lsq_many", LsqMlConfig{}, {}, "many_points"});
 
   for (const std::string modes : {"modes1", "modes2", "modes4"}) {
     cases.push_back({"dm_" + modes, DifferenceMapConfig{}, {}, modes});
@@ -238,6 +256,7 @@ inline std::vector<ReferenceCase> ReferenceCases() {
     cases.push_back({"ml_gaussian_" + modes, ml, {}, modes});
     cases.push_back({"epie_" + modes, EpieConfig{0.7, 0.4}, {}, modes});
     cases.push_back({"rpie_" + modes, EpieConfig{0.7, 0.4, 0, 0.3, 0.6}, {}, modes});
+    cases.push_back({"lsq_" + modes, LsqMlConfig{.batch_size = 3}, {}, modes});
     cases.push_back({"raar_" + modes, RaarConfig{}, {}, modes});
     cases.push_back({"ap_" + modes, AlternatingProjectionsConfig{}, {}, modes});
   }

@@ -55,7 +55,12 @@ std::vector<NamedAlgorithm> Algorithms() {
           {"Raar", RaarConfig{}},
           {"AlternatingProjections", AlternatingProjectionsConfig{}},
           {"Epie", EpieConfig{}},
-          {"Rpie", EpieConfig{.object_alpha = 0.5, .probe_alpha = 0.5}}};
+          {"Rpie", EpieConfig{.object_alpha = 0.5, .probe_alpha = 0.5}},
+          {"LsqMl", LsqMlConfig{}},
+          {"LsqMlPoisson", LsqMlConfig{.likelihood = Likelihood::kPoisson,
+                                       .batch_kind = BatchKind::kCompact,
+                                       .batch_size = 4,
+                                       .momentum = 0}}};
 }
 
 struct NamedProblem {

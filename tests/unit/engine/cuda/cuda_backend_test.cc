@@ -140,7 +140,7 @@ TEST(CudaBackend, FrozenPartsKeepEveryBit) {
   ASSERT_EQ(Prepare(problem, *gpu), absl::OkStatus());
   for (const AlgorithmConfig& algorithm :
        {AlgorithmConfig(DifferenceMapConfig{}), AlgorithmConfig(MlGradientConfig{}),
-        AlgorithmConfig(EpieConfig{})}) {
+        AlgorithmConfig(EpieConfig{}), AlgorithmConfig(LsqMlConfig{})}) {
     const absl::StatusOr<Readback> start = ReadNow(*gpu);
     ASSERT_EQ(start.status(), absl::OkStatus());
     ASSERT_EQ(gpu->Iterate(algorithm, {.update_object = true, .update_probe = false}).status(),
@@ -177,7 +177,7 @@ TEST(CudaBackend, WithoutPointsNothingChanges) {
   ASSERT_EQ(gpu->SetActivePoints({}), absl::OkStatus());
   for (const AlgorithmConfig& algorithm :
        {AlgorithmConfig(DifferenceMapConfig{}), AlgorithmConfig(MlGradientConfig{}),
-        AlgorithmConfig(EpieConfig{})}) {
+        AlgorithmConfig(EpieConfig{}), AlgorithmConfig(LsqMlConfig{})}) {
     const absl::StatusOr<IterationMetrics> metrics = gpu->Iterate(algorithm, {});
     ASSERT_EQ(metrics.status(), absl::OkStatus());
     EXPECT_EQ(metrics->r_factor, 0);

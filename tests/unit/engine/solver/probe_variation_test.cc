@@ -76,9 +76,9 @@ TEST(ProbeVariationTest, PrincipalComponentsAreTheSameProbes) {
     std::vector<ActivePoint> principal = points;
     MakePrincipal(probe, {.variation = true}, components, principal);
     for (std::size_t j = 0; j < points.size(); ++j) {
-      EXPECT_LT(Distance(Variation(components, size, principal[j]),
-                         Variation(before, size, points[j])),
-                1e-5);
+      EXPECT_LT(
+          Distance(Variation(components, size, principal[j]), Variation(before, size, points[j])),
+          1e-5);
     }
     const double power = Inner(probe, 0, probe, 0, size);
     double last = INFINITY;

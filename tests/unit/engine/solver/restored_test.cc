@@ -132,8 +132,8 @@ TEST_F(RestoredTest, WhatWasRefinedComesBack) {
   ASSERT_EQ(record().active.size(), 8u);
   for (const PointWindow& window : record().active) {
     EXPECT_EQ(window.intensity, window.slot == 3 ? 1.25f : 1.0f);
-    EXPECT_EQ(window.variation, snapshot->points[static_cast<std::size_t>(window.slot)]
-                                    .refined.variation);
+    EXPECT_EQ(window.variation,
+              snapshot->points[static_cast<std::size_t>(window.slot)].refined.variation);
   }
   EXPECT_EQ(record().components.data, components->data);
   ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
@@ -198,7 +198,8 @@ TEST_F(RestoredTest, WhatDoesNotFitTheSessionIsRefused) {
   auto snapshot = Earlier();
   snapshot->probe = ComplexStack(2, {kSide, kSide});
   EXPECT_THAT(refusal(snapshot), HasSubstr("the restored probe is 2 x 16 x 16"));
-  for (const PointRefinement& bad : {PointRefinement{NAN, 0, 1}, {0, 65, 1}, {0, 0, 0}, {0, 0, 1, {NAN}}}) {
+  for (const PointRefinement& bad :
+       {PointRefinement{NAN, 0, 1}, {0, 65, 1}, {0, 0, 0}, {0, 0, 1, {NAN}}}) {
     snapshot = Earlier();
     snapshot->points[2].refined = bad;
     EXPECT_THAT(refusal(snapshot), HasSubstr("the restored frame 2 is shifted by"));
@@ -229,8 +230,9 @@ TEST_F(RestoredTest, WhatDoesNotFitTheSessionIsRefused) {
       HasSubstr("the restored exit waves are 7 x 16 x 16; those of 8 points with 1 modes are"));
 
   checkpoint.exit_waves.reset();
-  checkpoint.momentum =
-      MomentumState{ComplexStack(1, {64, 80}), ComplexStack(2, {kSide, kSide}), 3};
+  checkpoint.momentum = MomentumState{.object_velocity = ComplexStack(1, {64, 80}),
+                                      .probe_velocity = ComplexStack(2, {kSide, kSide}),
+                                      .iterations = 3};
   options.restored = std::make_shared<Checkpoint>(checkpoint);
   EXPECT_THAT(
       std::string(Reconstruction::Create(TwoStages(), device_, options).status().message()),
@@ -303,6 +305,25 @@ TEST(Restored, EndsWithTheSameBitsAsAnUndisturbedRunWhereverItWasKilled) {
           << iterations;
       EXPECT_EQ(session->latest_snapshot()->probe.data, whole->latest_snapshot()->probe.data);
     }
+  }
+}
+
+TEST(Restored, LsqMlGoesOnWithTheSameBitsFromItsOwnMomentumAndFromAnothers) {
+  ReconstructionConfig config = DmThenMl();
+  StageConfig gradient{.algorithm = MlGradientConfig{}};
+  gradient.iterations = 6;
+  config.schedule = {gradient, {.algorithm = LsqMlConfig{}}};
+  config.run.it_ends_after = 12;
+  const auto whole = SmallPhantom().Run(config);
+  for (const int iterations : {3, 6, 9}) {
+    const auto checkpoint = KilledAfter(iterations, config);
+    ASSERT_TRUE(checkpoint->momentum.has_value()) << iterations;
+    EXPECT_EQ(checkpoint->momentum->of,
+              iterations > 6 ? Accelerated::kLsqMl : Accelerated::kMlGradient);
+    const auto session = GoesOnFrom(checkpoint, config);
+    EXPECT_EQ(session->latest_snapshot()->object.data, whole->latest_snapshot()->object.data)
+        << iterations;
+    EXPECT_EQ(session->latest_snapshot()->probe.data, whole->latest_snapshot()->probe.data);
   }
 }
 

@@ -120,6 +120,18 @@ constexpr char kFullConfig[] = R"pb(
     fraction: 0.1
   }
   schedule {
+    lsq_ml {
+      likelihood: LIKELIHOOD_POISSON
+      object_step: 0.4
+      probe_step: 0.3
+      batch_kind: BATCH_KIND_COMPACT
+      batch_size: 48
+      momentum: 0.6
+      regularisation { relative: 0.2 }
+    }
+    iterations: 4
+  }
+  schedule {
     epie { object_step: 0.6 probe_step: 0.4 max_batch: 24 object_alpha: 0.1 probe_alpha: 0.2 }
   }
   refinement {
@@ -336,6 +348,14 @@ TEST(ConfigConversion, ElectronsHaveTheirOwnWavelength) {
   in.mutable_optics()->set_electron_energy_ev(200e3);
   EXPECT_DOUBLE_EQ(ConfigFromProto(in).config.optics.wavelength_m,
                    WavelengthFromElectronEnergy(200e3));
+}
+
+TEST(ConfigConversion, LsqMlHasDefaultsOfItsOwn) {
+  v1::SessionConfig in = Parse(kLeastConfig);
+  in.add_schedule()->mutable_lsq_ml();
+  const auto config = CheckedConfig(in);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->schedule[0].algorithm, AlgorithmConfig(LsqMlConfig{}));
 }
 
 TEST(ConfigConversion, StagesThatAllCountIterationsSetTheLengthOfTheRun) {

@@ -130,7 +130,8 @@ TEST(CpuBackendTest, ResultHasTheSameBitsForAnyThreadsAndChunks) {
   MlGradientConfig gaussian;
   gaussian.likelihood = Likelihood::kGaussian;
   const std::vector<AlgorithmConfig> algorithms = {DifferenceMapConfig{}, MlGradientConfig{},
-                                                   gaussian, EpieConfig{}};
+                                                   gaussian, EpieConfig{},
+                                                   LsqMlConfig{.batch_size = 3}};
   for (const AlgorithmConfig& algorithm : algorithms) {
     std::vector<std::complex<float>> object;
     std::vector<std::complex<float>> probe;

@@ -169,7 +169,7 @@ TEST(CpuNearFieldTest, EveryAlgorithmLowersTheErrorOfNoisyFrames) {
   for (const AlgorithmConfig& algorithm :
        {AlgorithmConfig(MlGradientConfig{}), AlgorithmConfig(EpieConfig{}),
         AlgorithmConfig(DifferenceMapConfig{}), AlgorithmConfig(RaarConfig{}),
-        AlgorithmConfig(AlternatingProjectionsConfig{})}) {
+        AlgorithmConfig(AlternatingProjectionsConfig{}), AlgorithmConfig(LsqMlConfig{})}) {
     const auto backend = scan.Backend(pool);
     const double before = Fit(*backend, scan.points).r_factor;
     for (int i = 0; i < 20; ++i) ASSERT_TRUE(backend->Iterate(algorithm, {}).ok());

@@ -1,28 +1,29 @@
-#include "engine/backend/cuda/epie_passes.h"
+#include "engine/backend/cuda/batch_passes.h"
 
 #include <algorithm>
 #include <cstddef>
 
+#include "engine/backend/cuda/fused/gather_sums.h"
 #include "engine/base/status_macros.h"
 
 namespace ptychoserve::cuda {
 
-EpieMemoryPlan PlanEpieMemory(Shape frame, int modes, int capacity, bool half) {
+BatchMemoryPlan PlanBatchMemory(Shape frame, int modes, int capacity, bool half) {
   const FusedMemoryPlan fused = PlanFusedMemory(frame, modes, capacity, half);
-  EpieMemoryPlan plan;
+  BatchMemoryPlan plan;
   plan.chunk = fused.chunk;
   plan.lane_bytes = fused.wave_bytes / (kFusedLanes + 1);
   plan.points = capacity;
-  plan.column_sums = std::int64_t{kFusedLanes} * plan.chunk * (frame.cols / kColumnsPerBlock);
+  plan.column_sums = std::int64_t{capacity} * (frame.cols / kColumnsPerBlock);
   return plan;
 }
 
-absl::StatusOr<EpiePasses> EpiePasses::Create(Shape frame, int modes, int capacity, bool half) {
-  EpiePasses passes;
+absl::StatusOr<BatchPasses> BatchPasses::Create(Shape frame, int modes, int capacity, bool half) {
+  BatchPasses passes;
   passes.frame_ = frame;
   passes.modes_ = modes;
-  passes.plan_ = PlanEpieMemory(frame, modes, capacity, half);
-  const EpieMemoryPlan& plan = passes.plan_;
+  passes.plan_ = PlanBatchMemory(frame, modes, capacity, half);
+  const BatchMemoryPlan& plan = passes.plan_;
   PS_ASSIGN_OR_RETURN(passes.groups_, DeviceBuffer<PointGroup>::Create(plan.points));
   PS_ASSIGN_OR_RETURN(passes.no_deviation_, DeviceBuffer<float>::Create(plan.points));
   PS_ASSIGN_OR_RETURN(passes.column_sums_, DeviceBuffer<ColumnSums>::Create(plan.column_sums));
@@ -32,8 +33,8 @@ absl::StatusOr<EpiePasses> EpiePasses::Create(Shape frame, int modes, int capaci
   return passes;
 }
 
-absl::Status EpiePasses::SetPoints(std::span<const PointWindow> points, const PieBatches& batches,
-                                   const Stream& stream) {
+absl::Status BatchPasses::SetPoints(std::span<const PointWindow> points,
+                                    const PointBatches& batches, const Stream& stream) {
   kind_ = PointKindOf(points);
   if (points.empty()) return absl::OkStatus();
   PS_RETURN_IF_ERROR(uploaded_.Wait());
@@ -56,8 +57,8 @@ absl::Status EpiePasses::SetPoints(std::span<const PointWindow> points, const Pi
   return stream.Record(uploaded_);
 }
 
-absl::Status EpiePasses::Run(const Args& args, const Stream& stream,
-                             absl::FunctionRef<absl::Status(const Stream&)> beside) {
+absl::Status BatchPasses::Run(const Args& args, const Stream& stream,
+                              absl::FunctionRef<absl::Status(const Stream&)> beside) {
   // Small batches leave lanes idle.
   const int chunks = (args.count + plan_.chunk - 1) / plan_.chunk;
   PS_RETURN_IF_ERROR(lanes_.Fork(stream, std::min(chunks, kFusedLanes)));
@@ -66,10 +67,20 @@ absl::Status EpiePasses::Run(const Args& args, const Stream& stream,
     RunChunk(args, place, std::min(plan_.chunk, args.count - place),
              static_cast<std::size_t>(place / plan_.chunk % kFusedLanes));
   }
-  return lanes_.Join(stream);
+  PS_RETURN_IF_ERROR(lanes_.Join(stream));
+  if (args.rule == ColumnRule::kModulus || args.count == 0) return absl::OkStatus();
+  const FusedPasses::State& state = args.state;
+  LaunchGatherSums({.batch = {args.points + args.first, args.count, frame_.rows, frame_.cols,
+                              modes_, state.background},
+                    .rule = args.rule,
+                    .sums = column_sums_.data(),
+                    .figures = state.figures,
+                    .fit_sums = args.fit_sums},
+                   stream.get());
+  return absl::OkStatus();
 }
 
-void EpiePasses::RunChunk(const Args& args, int place, int count, std::size_t lane) {
+void BatchPasses::RunChunk(const Args& args, int place, int count, std::size_t lane) {
   const cudaStream_t on = lanes_[lane].get();
   const auto number = static_cast<std::int64_t>(lane);
   const FusedPasses::State& state = args.state;
@@ -91,19 +102,20 @@ void EpiePasses::RunChunk(const Args& args, int place, int count, std::size_t la
                      .kind = kind_,
                      .points_per_block = 1},
                     on);
-  // Without a tolerated deviation the factor is then √I / |Ψ| - 1.
   LaunchColumns(
       {.batch = batch,
        .frames = state.frames,
        .waves = waves,
        .half = state.half,
        .figures = state.figures,
-       .rule = ColumnRule::kModulus,
+       .rule = args.rule,
        .scale = state.scale,
-       .modulus = 1.0f,
-       .trial = -1.0f,
+       .modulus = args.modulus,
+       .trial = args.trial,
        .kept_deviation = no_deviation_.data(),
-       .sums = column_sums_.data() + number * plan_.chunk * (frame_.cols / kColumnsPerBlock)},
+       .epsilon = args.epsilon,
+       .max_gradient = args.max_gradient,
+       .sums = column_sums_.data() + std::int64_t{place} * (frame_.cols / kColumnsPerBlock)},
       on);
   LaunchRowsInverse({.batch = batch,
                      .canvas = state.canvas,

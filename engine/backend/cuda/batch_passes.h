@@ -1,5 +1,5 @@
-#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_EPIE_PASSES_H_
-#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_EPIE_PASSES_H_
+#ifndef PTYCHOSERVE_ENGINE_BACKEND_CUDA_BATCH_PASSES_H_
+#define PTYCHOSERVE_ENGINE_BACKEND_CUDA_BATCH_PASSES_H_
 
 #include <cstdint>
 #include <span>
@@ -19,24 +19,24 @@
 namespace ptychoserve::cuda {
 
 // Sizes of the buffers, in elements.
-struct EpieMemoryPlan {
+struct BatchMemoryPlan {
   int chunk = 0;                 // Points that share a lane at a time.
   std::int64_t lane_bytes = 0;   // Their waves, of FusedMemoryPlan::wave_bytes.
   std::int64_t points = 0;       // [capacity]; groups, and the deviation that is kept of a frame.
-  std::int64_t column_sums = 0;  // [kFusedLanes, chunk, cols / kColumnsPerBlock]
+  std::int64_t column_sums = 0;  // [capacity, cols / kColumnsPerBlock]
 };
-EpieMemoryPlan PlanEpieMemory(Shape frame, int modes, int capacity, bool half);
+BatchMemoryPlan PlanBatchMemory(Shape frame, int modes, int capacity, bool half);
 
-// The sums of one batch of ePIE by the fused passes (fused/passes.h), chunk after chunk, on streams
-// of its own that fork from and join the caller's. They are added with atomics, and so differ in
-// their last bits from run to run. Not thread-safe; nothing synchronises with the host.
-class EpiePasses {
+// The sums of one batch of points by the fused passes (fused/passes.h), chunk after chunk, on
+// streams of its own that fork from and join the caller's. They are added with atomics, and so
+// differ in their last bits from run to run. Not thread-safe; nothing synchronises with the host.
+class BatchPasses {
  public:
   // `modes`, `half`: of all State that follows.
-  static absl::StatusOr<EpiePasses> Create(Shape frame, int modes, int capacity, bool half);
+  static absl::StatusOr<BatchPasses> Create(Shape frame, int modes, int capacity, bool half);
 
   // Points, and the batches of them that follow. Waits for an upload before to have ended.
-  absl::Status SetPoints(std::span<const PointWindow> points, const PieBatches& batches,
+  absl::Status SetPoints(std::span<const PointWindow> points, const PointBatches& batches,
                          const Stream& stream);
 
   struct Args {
@@ -44,8 +44,14 @@ class EpiePasses {
     int first;                  // Where the batch begins, and how many points it has.
     int count;
     FusedPasses::State state;
-    float2* object_sum;  // += Σ_j Σ_m B_jᵀ(conj(P_m) Δ_jm) [canvas]; null when not wanted.
-    float2* probe_sum;   // += Σ_j conj(O_j) Δ_jm [modes, rows, cols]; null when not wanted.
+    ColumnRule rule;
+    float modulus;  // Of kModulus, with no deviation kept.
+    float trial;
+    float epsilon;  // Of the gradients.
+    float max_gradient;
+    float2* object_sum;  // += Σ_j Σ_m B_jᵀ(conj(P_m) v_jm) [canvas]; null when not wanted.
+    float2* probe_sum;   // += Σ_j conj(O_j) v_jm [modes, rows, cols]; null when not wanted.
+    FitSums* fit_sums;   // Out, of the gradients: the step's sums [count].
   };
   // `beside` enqueues work on the given stream that needs object and probe as they are and touches
   // nothing else of the above.
@@ -58,9 +64,9 @@ class EpiePasses {
 
   Shape frame_;
   int modes_ = 1;
-  EpieMemoryPlan plan_;
+  BatchMemoryPlan plan_;
   PointKind kind_ = PointKind::kWhole;
-  DeviceBuffer<PointGroup> groups_;   // One point each: neighbours are in other batches.
+  DeviceBuffer<PointGroup> groups_;   // One point each: most neighbours are in other batches.
   DeviceBuffer<float> no_deviation_;  // [capacity] zeros: the modulus becomes the measured one.
   DeviceBuffer<ColumnSums> column_sums_;
   PinnedBuffer<PointGroup> groups_upload_;
@@ -70,4 +76,4 @@ class EpiePasses {
 
 }  // namespace ptychoserve::cuda
 
-#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_EPIE_PASSES_H_
+#endif  // PTYCHOSERVE_ENGINE_BACKEND_CUDA_BATCH_PASSES_H_

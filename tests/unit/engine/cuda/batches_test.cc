@@ -10,7 +10,7 @@
 #include "gtest/gtest.h"
 #include "tests/unit/engine/cuda/cuda_problem.h"
 
-// Batches of ePIE of many points, on scans wide enough for them.
+// Batches of many points, on scans wide enough for them.
 
 namespace ptychoserve {
 namespace {
@@ -51,11 +51,11 @@ std::string NameOf(const ProblemOptions& options) {
          testing::PrintToString(options.frame_shape.cols);
 }
 
-TEST(EpieBatches, GpuEqualsCpuInEveryIteration) {
+TEST(Batches, GpuEqualsCpuInEveryIteration) {
   for (const ProblemOptions& options : WideScans()) {
     SCOPED_TRACE(NameOf(options));
     const Problem problem = MakeProblem(options);
-    const PieBatches batches = MakePieBatches(problem.points, options.frame_shape, 0);
+    const PointBatches batches = MakePieBatches(problem.points, options.frame_shape, 0);
     ASSERT_LT(4 * batches.count(), options.points) << "batches are too small to test anything";
     Deviations worst;
     for (const int max_batch : {0, 1, 5}) {
@@ -82,8 +82,38 @@ TEST(EpieBatches, GpuEqualsCpuInEveryIteration) {
   }
 }
 
+TEST(Batches, GpuEqualsCpuInLsqMl) {
+  for (const ProblemOptions& options : WideScans()) {
+    SCOPED_TRACE(NameOf(options));
+    const Problem problem = MakeProblem(options);
+    Deviations worst;
+    for (const LsqMlConfig& lsq :
+         {LsqMlConfig{}, LsqMlConfig{.batch_kind = BatchKind::kCompact, .batch_size = 30},
+          LsqMlConfig{.likelihood = Likelihood::kPoisson, .batch_size = options.points}}) {
+      const std::unique_ptr<Backend> gpu = MustCreate(FirstGpu(), problem.config);
+      const std::unique_ptr<Backend> cpu = MustCreate(ReferenceDevice(), problem.config);
+      ASSERT_EQ(Prepare(problem, *gpu), absl::OkStatus());
+      ASSERT_EQ(Prepare(problem, *cpu), absl::OkStatus());
+      for (int i = 0; i < kIterations; ++i) {
+        const absl::StatusOr<IterationMetrics> metrics = gpu->Iterate(lsq, {});
+        const absl::StatusOr<IterationMetrics> reference = cpu->Iterate(lsq, {});
+        ASSERT_EQ(metrics.status(), absl::OkStatus());
+        ASSERT_EQ(reference.status(), absl::OkStatus());
+        absl::StatusOr<Deviations> deviations = Compare(*gpu, *cpu, /*exit_waves=*/false);
+        ASSERT_EQ(deviations.status(), absl::OkStatus());
+        deviations->Include(Compare(*metrics, *reference));
+        EXPECT_LE(deviations->Largest(), options.half_waves ? kHalfTolerance : kTolerance)
+            << "batches of " << lsq.batch_size << ", iteration " << i << ": "
+            << deviations->ToString();
+        worst.Include(*deviations);
+      }
+    }
+    std::printf("  largest deviations: %s\n", worst.ToString().c_str());
+  }
+}
+
 // The batches change with the limit and the points, between iterations of the same backend.
-TEST(EpieBatches, FollowTheirLimitAndThePoints) {
+TEST(Batches, FollowTheirLimitAndThePoints) {
   for (const bool deterministic : {false, true}) {
     const Problem problem = MakeProblem({.frame_shape = {64, 64},
                                          .points = 120,
@@ -99,39 +129,43 @@ TEST(EpieBatches, FollowTheirLimitAndThePoints) {
       for (Backend* backend : {gpu.get(), cpu.get()}) {
         ASSERT_EQ(backend->SetActivePoints(points.first(count)), absl::OkStatus());
       }
-      for (const int max_batch : {0, 0, 3, 1, 0}) {
-        EpieConfig epie;
-        epie.max_batch = max_batch;
-        ASSERT_EQ(gpu->Iterate(epie, {}).status(), absl::OkStatus());
-        ASSERT_EQ(cpu->Iterate(epie, {}).status(), absl::OkStatus());
+      for (const AlgorithmConfig& algorithm :
+           {AlgorithmConfig(EpieConfig{}), AlgorithmConfig(EpieConfig{}),
+            AlgorithmConfig(EpieConfig{.max_batch = 3}), AlgorithmConfig(LsqMlConfig{}),
+            AlgorithmConfig(EpieConfig{.max_batch = 1}), AlgorithmConfig(EpieConfig{})}) {
+        ASSERT_EQ(gpu->Iterate(algorithm, {}).status(), absl::OkStatus());
+        ASSERT_EQ(cpu->Iterate(algorithm, {}).status(), absl::OkStatus());
         const absl::StatusOr<Deviations> deviations = Compare(*gpu, *cpu, /*exit_waves=*/false);
         ASSERT_EQ(deviations.status(), absl::OkStatus());
         EXPECT_LE(deviations->Largest(), kTolerance)
-            << count << " points, max_batch " << max_batch << ": " << deviations->ToString();
+            << count << " points: " << deviations->ToString();
       }
     }
   }
 }
 
-TEST(EpieBatches, DeterministicRepeatsBitForBit) {
+TEST(Batches, DeterministicRepeatsBitForBit) {
   const Problem problem = MakeProblem({.frame_shape = {64, 64},
                                        .points = 300,
                                        .spread = 260,
                                        .deterministic = true,
                                        .measured = true});
-  std::vector<Readback> results;
-  for (int run = 0; run < 2; ++run) {
-    const std::unique_ptr<Backend> gpu = MustCreate(FirstGpu(), problem.config);
-    ASSERT_EQ(Prepare(problem, *gpu), absl::OkStatus());
-    for (int i = 0; i < kIterations; ++i) {
-      ASSERT_EQ(gpu->Iterate(EpieConfig{}, {}).status(), absl::OkStatus());
+  for (const AlgorithmConfig& algorithm :
+       {AlgorithmConfig(EpieConfig{}), AlgorithmConfig(LsqMlConfig{})}) {
+    std::vector<Readback> results;
+    for (int run = 0; run < 2; ++run) {
+      const std::unique_ptr<Backend> gpu = MustCreate(FirstGpu(), problem.config);
+      ASSERT_EQ(Prepare(problem, *gpu), absl::OkStatus());
+      for (int i = 0; i < kIterations; ++i) {
+        ASSERT_EQ(gpu->Iterate(algorithm, {}).status(), absl::OkStatus());
+      }
+      absl::StatusOr<Readback> readback = ReadNow(*gpu);
+      ASSERT_EQ(readback.status(), absl::OkStatus());
+      results.push_back(*std::move(readback));
     }
-    absl::StatusOr<Readback> readback = ReadNow(*gpu);
-    ASSERT_EQ(readback.status(), absl::OkStatus());
-    results.push_back(*std::move(readback));
+    EXPECT_EQ(results[0].object.data, results[1].object.data);
+    EXPECT_EQ(results[0].probe.data, results[1].probe.data);
   }
-  EXPECT_EQ(results[0].object.data, results[1].object.data);
-  EXPECT_EQ(results[0].probe.data, results[1].probe.data);
 }
 
 }  // namespace
