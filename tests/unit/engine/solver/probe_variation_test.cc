@@ -76,9 +76,9 @@ TEST(ProbeVariationTest, PrincipalComponentsAreTheSameProbes) {
     std::vector<ActivePoint> principal = points;
     MakePrincipal(probe, {.variation = true}, components, principal);
     for (std::size_t j = 0; j < points.size(); ++j) {
-      EXPECT_LT(Distance(Variation(components, size, principal[j]),
-                         Variation(before, size, points[j])),
-                1e-5);
+      EXPECT_LT(
+          Distance(Variation(components, size, principal[j]), Variation(before, size, points[j])),
+          1e-5);
     }
     const double power = Inner(probe, 0, probe, 0, size);
     double last = INFINITY;
@@ -93,7 +93,9 @@ TEST(ProbeVariationTest, PrincipalComponentsAreTheSameProbes) {
                      static_cast<double>(p.refined.variation[b]);
         }
         if (a == b) spread = product;
-        if (a != b) EXPECT_NEAR(product, 0, 1e-6);
+        if (a != b) {
+          EXPECT_NEAR(product, 0, 1e-6);
+        }
       }
       EXPECT_LE(spread, last);
       last = spread;
