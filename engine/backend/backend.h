@@ -151,9 +151,9 @@ struct MomentumState {
 // What one pass over the points says about all that is refined beside object and probe.
 struct Refinement {
   std::vector<RefinementSums> points;  // In the order of SetActivePoints; empty if not asked for.
-  // Of the probe's components, empty if not asked for: Σ_j c_jk O_j* F⁻¹(g Ψ_jm), with g of
-  // engine/algorithms/refinement.h, [components * modes, frame_shape], and Σ_j c_jk² |O_j|²,
-  // [components, frame_shape].
+  // Of the probe's components, empty if not asked for: Σ_j c_jk O_j* Δ_jm, where the corrections
+  // Δ_jm = F⁻¹[(√I / √M - 1) Ψ_jm] are those of ePIE, [components * modes, frame_shape], and
+  // Σ_j c_jk² |O_j|², [components, frame_shape].
   ComplexStack component_sums;
   std::vector<float> component_weights;
 };

@@ -1,11 +1,13 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <complex>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "engine/algorithms/background.h"
+#include "engine/algorithms/epie.h"
 #include "engine/algorithms/refinement.h"
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/cpu/forward_model.h"
@@ -146,7 +148,7 @@ void CpuBackend<Real>::AddToComponentSums(int begin, int end) {
     ExpectedCounts(point, {waves.data, waves.stride}, 0, frame_pixels_, work.intensity);
     Real* const factors = work.intensity;  // In place.
     for (std::int64_t p = 0; p < frame_pixels_; ++p) {
-      factors[p] = WeightsOfPixel(work.counts[p], work.intensity[p]).gradient;
+      factors[p] = ModulusCorrectionFactor(work.counts[p], std::sqrt(work.intensity[p]));
     }
     ScaleAndTransformBack(factors, waves);
   });

@@ -1,5 +1,6 @@
 #include "engine/backend/cuda/refine.h"
 
+#include "engine/algorithms/epie.h"
 #include "engine/backend/cuda/frame_pieces.cuh"
 
 namespace ptychoserve::cuda {
@@ -105,10 +106,10 @@ __global__ void __launch_bounds__(kThreads) MisfitKernel(MisfitArgs args, const 
   ForEachPixelOfPiece(batch, [&](int pixel) {
     float2* const wave = waves + pixel;
     const float2 first = *wave;
-    const auto weights =
-        WeightsOfPixel(CountsOf(frame[pixel]),
-                       ExpectedCounts<false>(batch, j, pixel, first, wave, pixels, batch.modes));
-    ScaleModes<false>(args.scale * weights.gradient, first, wave, pixels, batch.modes);
+    const float amplitude =
+        sqrtf(ExpectedCounts<false>(batch, j, pixel, first, wave, pixels, batch.modes));
+    ScaleModes<false>(args.scale * ModulusCorrectionFactor(CountsOf(frame[pixel]), amplitude),
+                      first, wave, pixels, batch.modes);
   });
 }
 

@@ -42,13 +42,13 @@ struct MisfitArgs {
   float2* waves;  // Transformed, in and out [batch.count, modes, rows, cols]
   float scale;    // Multiplies the result.
 };
-// waves_jm = scale * g waves_jm
+// waves_jm = scale * (√I / √M - 1) waves_jm
 void LaunchMisfit(const MisfitArgs& args, cudaStream_t stream);
 
 struct ComponentSumsArgs {
   Batch batch;
   Canvas canvas;
-  const float2* waves;  // F⁻¹(g Ψ_jm), [batch.count, modes, rows, cols]
+  const float2* waves;  // Δ_jm, [batch.count, modes, rows, cols]
   float2* sums;         // [components, modes, rows, cols]; +=, in the order of the points,
   float* weights;       // [components, rows, cols]; as these.
 };

@@ -243,9 +243,7 @@ TEST_P(BackendConformance, ComponentSumsAreThoseOfTheFramesOwnProbes) {
         for (std::size_t i = 0; i < pixels; ++i) {
           const double counts = refined.Counts(j, i);
           const double expected = light[i] + refined.background.data[i];
-          wave[i] *= counts < 0 ? 0
-                                : std::min((counts - expected) / (expected + kRefinementEpsilon),
-                                           kMaxRefinementGradient);
+          wave[i] *= counts < 0 ? 0 : std::sqrt(counts / expected) - 1;
         }
         fft.Inverse(wave.data());
         for (std::size_t k = 0; k < kComponents; ++k) {

@@ -93,7 +93,9 @@ TEST(ProbeVariationTest, PrincipalComponentsAreTheSameProbes) {
                      static_cast<double>(p.refined.variation[b]);
         }
         if (a == b) spread = product;
-        if (a != b) EXPECT_NEAR(product, 0, 1e-6);
+        if (a != b) {
+          EXPECT_NEAR(product, 0, 1e-6);
+        }
       }
       EXPECT_LE(spread, last);
       last = spread;
