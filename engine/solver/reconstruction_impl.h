@@ -91,6 +91,8 @@ class Reconstruction::Impl {
   // Gives the memory of a snapshot back, unless somebody else has it, too.
   void Retire(std::shared_ptr<const Snapshot> snapshot);
   void WarnIfStalled();
+  // Says that late points had fewer iterations than others, if they had.
+  void WarnIfCutShort(Completion completion, const RunConfig& rules);
   absl::Status MaybeStartSnapshot(const SnapshotConfig& snapshots);
   void SetState(SessionState state);
   void Warn(std::string text);
@@ -112,6 +114,7 @@ class Reconstruction::Impl {
   RunPosition run;
   std::int64_t restored_points = 0;  // Of the snapshot that the run goes on from.
   bool all_active = false;           // See NoteAllActive.
+  std::int64_t grown_in = 0;         // Iterations done when the last points became active.
   bool device_lost = false;          // And the session is held for good.
   std::optional<Clock::TimePoint> first_iteration_time;  // Of this process.
   DivergenceWatch watch{

@@ -160,12 +160,16 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   PS_RETURN_IF_ERROR(solver->ActivateWaiting(settings.clear_region));
   {
     MutexLock lock(mu);
+    if (solver->active_points() > std::max(shown.active_points, restored_points)) {
+      grown_in = run.iteration;
+    }
     shown.active_points = solver->active_points();
     shown.held_out_points = solver->held_out_points();
   }
   if (all_loaded && !all_active) NoteAllActive();
   const Completion completion = CheckCompletion(settings.run, CurrentRunStatus());
   if (completion != Completion::kNone) {
+    WarnIfCutShort(completion, settings.run);
     PS_RETURN_IF_ERROR(Complete(completion));
     return true;
   }
@@ -503,6 +507,15 @@ void Reconstruction::Impl::WarnIfStalled() {
       "stalled: R has stopped falling at %.3f in iteration %d, where noise alone would leave "
       "about %.3f; check the geometry, or begin the schedule with the difference map",
       run.stage_r.back(), run.iteration, noise));
+}
+
+void Reconstruction::Impl::WarnIfCutShort(Completion completion, const RunConfig& rules) {
+  const std::int64_t had = run.iteration - grown_in;
+  if (completion != Completion::kMaxIterations || had >= rules.it_ends_after) return;
+  Warn(absl::StrFormat(
+      "run.max_iterations ended the run: the points that came last took part in %d iterations, "
+      "where run.it_ends_after would have given them %d; expect more noise and fringes there",
+      had, rules.it_ends_after));
 }
 
 absl::Status Reconstruction::Impl::MaybeStartSnapshot(const SnapshotConfig& cadence) {

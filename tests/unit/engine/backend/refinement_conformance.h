@@ -275,16 +275,20 @@ TEST_P(BackendConformance, AVariationInCommonIsAnotherProbe) {
       const auto a = Started(varied), b = Started(plain);
       EXPECT_LT(RelativeError(a->ReadExitWaves()->waves.data, b->ReadExitWaves()->waves.data),
                 1e-5);
-      EXPECT_NEAR(a->Evaluate()->poisson_nll, b->Evaluate()->poisson_nll,
-                  1e-4 * b->Evaluate()->poisson_nll);
-      // The steps of ePIE are measured against the mean probe.
-      const int iterations = std::holds_alternative<EpieConfig>(algorithm) ? 1 : 3;
+      const double nll = Fit(*b, plain.points).poisson_nll;
+      EXPECT_NEAR(Fit(*a, varied.points).poisson_nll, nll, 1e-4 * nll);
+      // The steps of ePIE and LSQ-ML are those of the mean probe.
+      const bool of_mean = std::holds_alternative<EpieConfig>(algorithm) ||
+                           std::holds_alternative<LsqMlConfig>(algorithm);
+      const int iterations = of_mean ? 1 : 3;
       for (int i = 0; i < iterations; ++i) {
         const IterationMetrics of_a = Iterate(*a, algorithm), of_b = Iterate(*b, algorithm);
         EXPECT_NEAR(of_a.r_factor, of_b.r_factor, 1e-5);
-        EXPECT_NEAR(of_a.step, of_b.step, 1e-5);
+        if (!of_mean) {
+          EXPECT_NEAR(of_a.step, of_b.step, 1e-5);
+        }
       }
-      if (iterations == 1) continue;
+      if (of_mean) continue;
       EXPECT_LT(RelativeError(Read(*a).object.data, Read(*b).object.data), 1e-4);
       EXPECT_LT(RelativeError(Read(*a).coverage.data, Read(*b).coverage.data), 1e-4);
       std::vector<Complex64> difference = Read(*b).probe.data, added = difference;
@@ -313,10 +317,10 @@ TEST_P(BackendConformance, PointsWithTheirOwnProbesAreAtRest) {
     }
     TestScan blind = scan;
     for (PointWindow& p : blind.points) p.variation = {};
-    EXPECT_GT(Started(blind, FrameStorage::kF32)->Evaluate()->r_factor, 0.05);
+    EXPECT_GT(Fit(*Started(blind, FrameStorage::kF32), blind.points).r_factor, 0.05);
     for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
       const auto backend = Started(scan, FrameStorage::kF32);
-      EXPECT_LT(backend->Evaluate()->r_factor, 1e-5);
+      EXPECT_LT(Fit(*backend, scan.points).r_factor, 1e-5);
       for (int i = 0; i < 2; ++i) {
         const IterationMetrics metrics = Iterate(*backend, algorithm);
         EXPECT_LT(metrics.r_factor, 1e-4);
@@ -332,7 +336,7 @@ TEST_P(BackendConformance, ComponentsComeBackMoveWithTheProbeAndMustFit) {
   Vary(2, scan);
   const auto backend = Started(scan);
   EXPECT_EQ(backend->ReadProbeComponents()->data, scan.components.data);
-  const double before = backend->Evaluate()->r_factor;
+  const double before = Fit(*backend, scan.points).r_factor;
   ASSERT_EQ(backend->Shift(1, -2), absl::OkStatus());
   const std::vector<Complex64> moved = backend->ReadProbeComponents()->data;
   const auto [rows, cols] = scan.frame_shape;
@@ -346,7 +350,9 @@ TEST_P(BackendConformance, ComponentsComeBackMoveWithTheProbeAndMustFit) {
       }
     }
   }
-  EXPECT_NEAR(backend->Evaluate()->r_factor, before, 0.2 * before);  // But for the edges.
+  EXPECT_NEAR(Fit(*backend, scan.points).r_factor, before, 0.2 * before);  // But for the edges.
+  ASSERT_EQ(backend->Rescale(2), absl::OkStatus());
+  EXPECT_EQ(backend->ReadProbeComponents()->data[5], 2.0f * moved[5]);
   EXPECT_TRUE(
       absl::IsInvalidArgument(backend->SetProbeComponents(ComplexStack(2, scan.frame_shape))));
   scan.points[1].variation[2] = 0.1f;

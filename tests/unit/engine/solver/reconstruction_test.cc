@@ -301,6 +301,31 @@ TEST_F(ReconstructionTest, MaxIterationsEndsTheRunWhileDataStillArrive) {
   EXPECT_EQ(last->iteration, 7);
 }
 
+TEST_F(ReconstructionTest, PointsThatCameTooLateForTheMaximumAreWarnedOf) {
+  ReconstructionConfig config = Config();
+  config.run.max_iterations = 12;
+  config.run.it_ends_after = 8;
+  Start(config);
+  Send(0, 8);
+  RunTurns(6);
+  Send(8, 4);
+  RunTurns();
+  EXPECT_EQ(progress().iteration, 12);
+  ASSERT_EQ(progress().warnings.size(), 1U);
+  EXPECT_THAT(progress().warnings[0], HasSubstr("took part in 6 iterations"));
+}
+
+TEST_F(ReconstructionTest, PointsThatAllHadTheirIterationsAreNotWarnedOf) {
+  ReconstructionConfig config = Config();
+  config.run.max_iterations = 12;
+  config.run.it_ends_after = 8;
+  Start(config);
+  Send(0, 8);
+  RunTurns();
+  EXPECT_EQ(progress().iteration, 12);
+  EXPECT_THAT(progress().warnings, IsEmpty());
+}
+
 TEST_F(ReconstructionTest, LimitsCanBeChangedWhileRunning) {
   Start(Config());
   Send(0, 8);

@@ -135,7 +135,11 @@ TEST(Selection, HistoryHasItsColumnsInOrder) {
   record.iteration = 3;
   record.active_points = 5;
   record.elapsed_s = 8;
-  record.metrics = {0.1, 0.2, 0.3, 0.4, 0.5, true};
+  record.metrics = {.r_factor = 0.1,
+                    .fourier_error = 0.2,
+                    .object_change = 0.3,
+                    .probe_change = 0.4,
+                    .step = 0.5};
   record.evaluation = {
       .iteration = 3, .fit = {.poisson_nll = 1.25}, .held_out = FitMetrics{.poisson_nll = 1.75}};
   const auto history =
