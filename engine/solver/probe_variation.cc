@@ -167,7 +167,11 @@ void MakePrincipal(const ComplexStack& probe, const StageRefinement& which,
   }
   explained = BasisOf(std::move(explained));
   std::vector<Wave> waves = ComponentsOf(components, probe.data.size());
-  for (Wave& wave : waves) TakeOut(explained, wave);
+  double largest = 0;
+  for (Wave& wave : waves) {
+    largest = std::max(largest, Inner(wave, wave));
+    TakeOut(explained, wave);
+  }
 
   const std::size_t n = waves.size();
   Matrix gram(n), covariance(n);
@@ -186,7 +190,7 @@ void MakePrincipal(const ComplexStack& probe, const StageRefinement& which,
   const double scale = std::sqrt(Inner(mean, mean));
   Matrix to_waves(n), to_coefficients(n);
   for (std::size_t a = 0; a < n; ++a) {
-    if (!(powers[a] > kNegligible * powers[0]) || !(scale > 0)) continue;
+    if (!(powers[a] > kNegligible * largest) || !(scale > 0)) continue;
     for (std::size_t k = 0; k < n; ++k) {
       to_waves(a, k) = axes(a, k) * scale / std::sqrt(powers[a]);
       to_coefficients(a, k) = axes(a, k) * std::sqrt(powers[a]) / scale;
