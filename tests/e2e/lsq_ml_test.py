@@ -18,8 +18,8 @@ class LsqMlTest(harness.EndToEndTest):
     def test_finds_the_object_sooner_than_the_difference_map(self):
         # All points before the first iteration, so that the counts of iterations compare.
         flags = ("--min-points", "144")
-        lsq = self.run_scan("lsqml:30", *flags)
-        dm = self.run_scan("dm:30", *flags)
+        lsq = self.run_scan("lsqml:15", *flags)
+        dm = self.run_scan("dm:15", *flags)
         self.assertLess(lsq["truth"]["complex_error"], 0.5 * dm["truth"]["complex_error"])
         self.assertGreater(lsq["metrics"]["step"], 0.5)
 
