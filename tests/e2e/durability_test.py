@@ -14,7 +14,7 @@ import numpy as np
 
 # Debian's libfaketime: the calendar of a process is what a file says, its monotonic clock is left.
 FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-RUN = ("--schedule", "dm:150,ml_grad:150", "--min-points", "100", "--quiet")
+RUN = ("--schedule", "dm:100,ml_grad:100,lsqml:100", "--min-points", "100", "--quiet")
 
 
 class DurabilityTest(harness.EndToEndTest):
@@ -40,7 +40,7 @@ class DurabilityTest(harness.EndToEndTest):
         flags = ("--state-dir", os.path.join(folder, "state"), "--checkpoint-interval-s", "0.2")
         server = harness.Server(folder, *flags)
         client = self.begin("killed", self.path("b.npz"), server.address)
-        for iterations in (5, 60, 170):  # While it streams or starts, in either stage.
+        for iterations in (5, 60, 130, 230):  # While it streams or starts, in each stage.
             while self.iteration("killed", server.address) < iterations:
                 self.assertIsNone(client.poll(), "it ended before it was killed")
                 time.sleep(0.01)
@@ -48,7 +48,7 @@ class DurabilityTest(harness.EndToEndTest):
             server = harness.Server(folder, *flags, listen=server.address)
         killed = self.end(client)
         self.assertEqual(server.stop(), 0)
-        self.assertEqual(killed["restarts"], 3)
+        self.assertEqual(killed["restarts"], 4)
         self.assertEqual(killed["iteration"], undisturbed["iteration"])
         with np.load(self.path("a.npz")) as a, np.load(self.path("b.npz")) as b:
             for name in a.files:

@@ -74,7 +74,7 @@ TEST_P(BadScheduleFlag, IsRefusedWithTheStageAndWhatIsAllowed) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, BadScheduleFlag,
-    ::testing::Values(BadSchedule{"", "dm, raar, ap, ml_grad, ml_gauss, epie, epie_seq or rpie"},
+    ::testing::Values(BadSchedule{"", "dm, raar, ap, ml_grad, ml_gauss, epie, epie_seq, rpie or lsqml"},
                       BadSchedule{"hio:10", "stage \"hio:10\""},
                       BadSchedule{"dm+probe:3", "what is refined is pos"},
                       BadSchedule{"dm+:3", "what is refined is pos"},
