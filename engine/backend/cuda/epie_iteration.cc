@@ -26,8 +26,9 @@ absl::Status CudaBackend::EpieBatch(int b, const EpieConfig& config,
   const BatchInWork work = BatchNumber(b);
   // Only a probe that moves has a new largest value, and only then is there one for each batch.
   EpieMaxima* const maxima = epie_maxima_.data() + (options.update_probe ? b : 0);
-  // Whether the object's divisor is other than the largest |P|² somewhere.
-  const bool needs_light = work.batch.count > 1 || config.object_alpha != 1;
+  // Whether the object's divisor is other than the largest |P|² of the mean probe somewhere.
+  const bool needs_light =
+      work.batch.count > 1 || config.object_alpha != 1 || work.batch.variation.count > 0;
   const bool keeps_weights = config.probe_alpha != 1;
 
   const auto divisors = [&](const Stream& stream) {
