@@ -186,6 +186,10 @@ class ScanRun {
                                 fit.r_factor(), fit.fourier_error(), fit.gaussian(),
                                 fit.poisson_nll()));
     }
+    if (final_.metrics().evaluation().has_held_out()) {
+      PrintLine(absl::StrFormat("%d held-out frames: %s", final_.held_out_points(),
+                                DescribeFit(final_.metrics().evaluation().held_out())));
+    }
     if (final_.split_halves().has_ring_correlation()) {
       PrintLine("halves: " + DescribeRings(final_.split_halves().ring_correlation()));
     }

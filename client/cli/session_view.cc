@@ -20,12 +20,12 @@ std::string CountersLine(const char* what, const v1::IngestCounters& counters) {
   return line + "\n";
 }
 
+}  // namespace
+
 std::string DescribeFit(const v1::FitMetrics& fit) {
   return absl::StrFormat("R %.4f, Gaussian %.4f, Poisson NLL %.4f", fit.r_factor(), fit.gaussian(),
                          fit.poisson_nll());
 }
-
-}  // namespace
 
 std::string DescribeRejection(const v1::Rejection& rejection) {
   const std::string reason(

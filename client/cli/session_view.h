@@ -10,9 +10,11 @@
 namespace ptychoserve::cli {
 
 // A session in a few lines for people, without its configuration.
+std::string DescribeSession(const v1::Session& session);
 // What refinement has found, in a line.
 std::string DescribeRefinement(const v1::RefinementMetrics& refined);
-std::string DescribeSession(const v1::Session& session);
+// "R 0.1332, Gaussian 0.2310, Poisson NLL 1.9746".
+std::string DescribeFit(const v1::FitMetrics& fit);
 // Crossings, resolutions and means of a comparison, in one line.
 std::string DescribeRings(const RingCorrelation& rings);
 std::string DescribeRings(const v1::RingCorrelation& rings);

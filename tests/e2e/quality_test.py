@@ -97,6 +97,9 @@ class QualityTest(harness.EndToEndTest):
         self.assertTrue(np.isnan(arrays["frame_r_factor"][11]), "held out")
         self.assertAlmostEqual(nll.mean(), summary["final_fit"]["poisson_nll"], delta=0.1)
         self.assertEqual(last["held_out_poisson_nll"], evaluation["held_out"]["poisson_nll"])
+        text = self.ok("run", self.scan, "--probe", f"{self.scan}:{harness.PROBE}", "--quiet",
+                       *SCHEDULE, "--hold-out-every", "12")
+        self.assertIn("12 held-out frames: R ", text)
         self.assertIn("quality.held_out_every",
                       self.refused(2, "run", self.scan, "--hold-out-every", "3")["message"])
 
