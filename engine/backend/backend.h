@@ -207,8 +207,8 @@ class Backend {
   // Moves probe and its components (cyclically), object and exit waves by whole pixels together, so
   // that no intensity predicted in the far field changes where the canvas has room.
   virtual absl::Status Shift(int rows, int cols) = 0;
-  // Multiplies the probe and its components by `factor`, above 0, and divides the object by it, and
-  // velocities with them, so that nothing that is expected of any frame changes.
+  // Multiplies the probe and its components by `factor`, above 0, and divides the object by it where
+  // it has light, and velocities with them, so that nothing that is expected of any frame changes.
   virtual absl::Status Rescale(double factor) = 0;
   // One pass over all active points.
   virtual absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,

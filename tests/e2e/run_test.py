@@ -81,7 +81,7 @@ class RunTest(harness.EndToEndTest):
                 file["entry_1/instrument_1/source_1/illumination"][()], probe)
             np.testing.assert_allclose(image["window_corner"][()], corners)
             metrics = image["process_1/metrics"]
-            self.assertEqual(metrics.shape, (summary["iteration"], 8))
+            self.assertEqual(metrics.shape, (summary["iteration"], 10))
             column = list(metrics.attrs["columns"]).index("r_factor")
             self.assertLess(metrics[-1, column], metrics[0, column])
             config = json.loads(image["process_1/configuration"][()])

@@ -5,8 +5,8 @@ which one has to fail then. Defaults of the configuration have their own test, w
 of them with what the API says: ConfigConversion.DefaultsAreThoseThatTheApiStates in server_tests.
 """
 
-ALGORITHMS = "*Reference*:*Conformance*:*Rules*:*Momentum*"
-REFINEMENT = "*Refine*:*Conformance*:*Background*:*Variation*"
+ALGORITHMS = "*Reference*:*Conformance*:*Rule*:*Sample*"
+REFINEMENT = "*Refine*:*Conformance*:*Background*:*Variation*:*Rule*"
 
 MUTANTS = [
     ("engine/algorithms/momentum.h", "kRamp = 2;", "kRamp = 2.02;", ALGORITHMS),
@@ -57,7 +57,7 @@ MUTANTS = [
     ("engine/solver/reconstruction_turn.cc", "kFixedSnapshots = 16;", "kFixedSnapshots = 17;",
      "*Diverg*:*Restored*"),
     ("engine/solver/reconstruction_turn.cc", "kStalledAboveNoise = 2.5;",
-     "kStalledAboveNoise = 2.525;", "*Stall*:*Diverg*"),
+     "kStalledAboveNoise = 2.525;", "*Stall*"),
     ("engine/solver/reconstruction_turn.cc", "kMostRollbacks = 3;", "kMostRollbacks = 4;",
      "*Diverg*"),
     ("engine/solver/reconstruction_turn.cc", "run.step_scale /= 2;", "run.step_scale /= 2.02;",
@@ -65,7 +65,7 @@ MUTANTS = [
     ("engine/solver/solver.cc", "kTolerableDrift = 0.01;", "kTolerableDrift = 0.0101;", "*Scale*"),
     ("engine/solver/solver.cc", "kProbePowerFactor = 10;", "kProbePowerFactor = 10.1;",
      "*Scale*:*Probe*"),
-    ("engine/solver/solver.cc", "kAmplitudeNoise = 0.4;", "kAmplitudeNoise = 0.404;", "*Noise*"),
+    ("engine/solver/solver.cc", "kAmplitudeNoise = 0.4;", "kAmplitudeNoise = 0.404;", "*Stall*"),
     ("engine/solver/solver.cc", "kCoveredFraction = 0.01f;", "kCoveredFraction = 0.0101f;",
      "*Cover*"),
     ("engine/probe/modes.h", "kNewModePower = 0.5;", "kNewModePower = 0.505;", "*Mode*"),

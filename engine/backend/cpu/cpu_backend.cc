@@ -267,15 +267,21 @@ absl::Status CpuBackend<Real>::Shift(int rows, int cols) {
 template <typename Real>
 absl::Status CpuBackend<Real>::Rescale(double factor) {
   PS_RETURN_IF_ERROR(CheckFactor(factor));
-  const auto scale = [](Complex* image, std::int64_t pixels, double by) {
-    for (std::int64_t i = 0; i < pixels; ++i) image[i] *= static_cast<Real>(by);
+  SumCoverage();
+  const auto scale_probe = [&](Complex* image, std::int64_t pixels) {
+    for (std::int64_t i = 0; i < pixels; ++i) image[i] *= static_cast<Real>(factor);
   };
-  scale(probe_.data(), probe_pixels_, factor);
-  scale(components_.data(), config_.probe_components * probe_pixels_, factor);
-  scale(object_.data(), canvas_.shape.pixels(), 1 / factor);
+  const auto scale_object = [&](Complex* image) {
+    for (std::int64_t i = 0; i < canvas_.shape.pixels(); ++i) {
+      if (object_den_[i] != 0) image[i] *= static_cast<Real>(1 / factor);
+    }
+  };
+  scale_probe(probe_.data(), probe_pixels_);
+  scale_probe(components_.data(), config_.probe_components * probe_pixels_);
+  scale_object(object_.data());
   if (momentum_iterations_.has_value()) {
-    scale(other_probe_.data(), probe_pixels_, factor);
-    scale(other_object_.data(), canvas_.shape.pixels(), 1 / factor);
+    scale_probe(other_probe_.data(), probe_pixels_);
+    scale_object(other_object_.data());
   }
   return absl::OkStatus();
 }

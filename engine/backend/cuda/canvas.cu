@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads) ScaleKernel(ScaleArgs args) {
   const std::int64_t pixel = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (pixel >= args.pixels) return;
+  if (pixel >= args.pixels || (args.weights != nullptr && args.weights[pixel] == 0)) return;
   const float2 value = args.image[pixel];
   args.image[pixel] = {args.factor * value.x, args.factor * value.y};
 }

@@ -48,6 +48,7 @@ struct ScaleArgs {
   float2* image;  // [pixels]
   std::int64_t pixels;
   float factor;
+  const float* weights;  // [pixels]: only where this is not 0; null: everywhere.
 };
 void LaunchScale(const ScaleArgs& args, cudaStream_t stream);
 

@@ -303,15 +303,23 @@ absl::Status CudaBackend::Shift(int rows, int cols) {
 absl::Status CudaBackend::Rescale(double factor) {
   PS_RETURN_IF_ERROR(CheckFactor(factor));
   PS_RETURN_IF_ERROR(UseDevice());
-  const auto scale = [this](DeviceBuffer<float2>& image, std::int64_t pixels, double by) {
-    if (pixels > 0) LaunchScale({image.data(), pixels, static_cast<float>(by)}, stream_.get());
+  PS_RETURN_IF_ERROR(EnsureCoverage(stream_));
+  const auto scale_probe = [&](DeviceBuffer<float2>& image, std::int64_t pixels) {
+    if (pixels == 0) return;
+    LaunchScale({image.data(), pixels, static_cast<float>(factor), nullptr}, stream_.get());
   };
-  scale(probe_, plan_.probe, factor);
-  scale(components_, config_.probe_components * plan_.probe, factor);
-  scale(object_, canvas_pixels(), 1 / factor);
+  const auto scale_object = [&](DeviceBuffer<float2>& image) {
+    if (canvas_pixels() == 0) return;
+    LaunchScale(
+        {image.data(), canvas_pixels(), static_cast<float>(1 / factor), object_weights_.data()},
+        stream_.get());
+  };
+  scale_probe(probe_, plan_.probe);
+  scale_probe(components_, config_.probe_components * plan_.probe);
+  scale_object(object_);
   if (has_momentum_) {
-    scale(other_probe_, plan_.probe, factor);
-    scale(previous_object_, canvas_pixels(), 1 / factor);
+    scale_probe(other_probe_, plan_.probe);
+    scale_object(previous_object_);
   }
   coverage_valid_ = false;
   return CheckLaunches();

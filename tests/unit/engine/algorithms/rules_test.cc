@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
+#include "engine/algorithms/background.h"
 #include "engine/algorithms/difference_map.h"
 #include "engine/algorithms/epie.h"
 #include "engine/algorithms/lsq_ml.h"
@@ -11,6 +13,7 @@
 #include "engine/algorithms/ml_gradient.h"
 #include "engine/algorithms/momentum.h"
 #include "engine/algorithms/projections.h"
+#include "engine/algorithms/refinement.h"
 #include "engine/algorithms/rpie.h"
 #include "engine/algorithms/update.h"
 #include "engine/backend/backend.h"
@@ -38,6 +41,13 @@ TEST(MeasurementTest, AmplitudeErrorIsZeroWhereUntrusted) {
   EXPECT_DOUBLE_EQ(AmplitudeError(9.0, 5.0), 2);
   EXPECT_DOUBLE_EQ(AmplitudeError(9.0, 1.0), 2);
   EXPECT_EQ(AmplitudeError(-1.0, 5.0), 0);
+}
+
+TEST(ProbeSampleTest, Is512PointsOrMore) {
+  EXPECT_EQ(ProbeSampleStride(1023), 1);
+  EXPECT_EQ(ProbeSampleStride(1024), 2);
+  EXPECT_EQ(ProbeSampleStride(1535), 2);
+  EXPECT_EQ(ProbeSampleStride(1536), 3);
 }
 
 TEST(FitSampleTest, IsEvenAndOfLimitedSize) {
@@ -251,6 +261,58 @@ TEST(LimitsTest, PhaseKeepsTheAmplitude) {
   const Value low = Limited(limits, 0, -2);
   EXPECT_NEAR(std::atan2(low.im, low.re), -1, 1e-15);
   EXPECT_EQ(Limited(limits, 1, -0.5).im, -0.5);
+}
+
+TEST(RefinementRuleTest, CountsWeighByTheirNoiseAndAreCapped) {
+  const auto w = WeightsOfPixel(10.0, 7.0);
+  EXPECT_DOUBLE_EQ(w.information, 1 / 7.5);
+  EXPECT_DOUBLE_EQ(w.gradient, 3 / 7.5);
+  EXPECT_EQ(WeightsOfPixel(1000.0, 1.0).gradient, 5);
+  EXPECT_EQ(WeightsOfPixel(-1.0, 7.0).information, 0);
+}
+
+TEST(BackgroundRuleTest, BrightPixelsCountLittle) {
+  const auto w = BackgroundWeights(10.0, 7.0);
+  const double information = 1 / (7.5 + 0.09 * 49);
+  EXPECT_DOUBLE_EQ(w.information, information);
+  EXPECT_DOUBLE_EQ(w.gradient, 3 * information);
+  EXPECT_EQ(BackgroundWeights(-1.0, 7.0).information, 0);
+}
+
+TEST(BackgroundRuleTest, OnePixelIsFollowedUpToNinePixelsAway) {
+  constexpr int kSide = 41, kMiddle = 20;
+  std::vector<double> old(kSide * kSide, 2.0);
+  std::vector<BackgroundSums> sums(kSide * kSide);
+  sums[kMiddle * kSide + kMiddle] = {.gradient = 3, .information = 1};
+  const auto at = [&](int row) {
+    return RefinedBackground(old.data(), sums.data(), kSide, kSide, row, kMiddle, 1.0);
+  };
+  // Weights cancel: with ridge r, [1, y; y, y² + r] (b, slope) = (5, 5 y), so b = 5 r / r.
+  EXPECT_NEAR(at(kMiddle), 5, 1e-9);
+  EXPECT_NEAR(at(kMiddle + 9), 5, 1e-6);
+  EXPECT_EQ(at(kMiddle + 10), 2) << "nothing is known there";
+}
+
+// Two pixels of unlike values and weights on one side: the ridge keeps the slope from following
+// them alone.
+TEST(BackgroundRuleTest, SlopesAreHeldByAThousandthOfTheWeights) {
+  constexpr int kSide = 41, kMiddle = 20;
+  std::vector<double> old(kSide * kSide, 0.0);
+  std::vector<BackgroundSums> sums(kSide * kSide);
+  const auto gauss = [](int d) { return std::exp(-d * d / (2 * 9.0)); };
+  double w = 0, wy = 0, wyy = 0, b = 0, by = 0;
+  for (const int y : {4, 5}) {
+    const double value = y == 4 ? 10.0 : 9.0, weight = gauss(y);
+    sums[(kMiddle + y) * kSide + kMiddle] = {.gradient = value, .information = 1};
+    w += weight;
+    wy += weight * y;
+    wyy += weight * y * y;
+    b += weight * value;
+    by += weight * value * y;
+  }
+  wyy += 1e-3 * w;
+  EXPECT_NEAR(RefinedBackground(old.data(), sums.data(), kSide, kSide, kMiddle, kMiddle, 1.0),
+              (b * wyy - wy * by) / (w * wyy - wy * wy), 1e-9);
 }
 
 }  // namespace

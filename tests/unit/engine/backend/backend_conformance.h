@@ -883,13 +883,31 @@ TEST_P(BackendConformance, RescalingChangesNothingElse) {
         }
       }
       Readback expected = Read(*plain);
-      for (Complex64& o : expected.object.data) o /= static_cast<float>(kFactor);
+      for (std::size_t i = 0; i < expected.object.data.size(); ++i) {
+        if (expected.coverage.data[i] != 0) expected.object.data[i] /= static_cast<float>(kFactor);
+      }
       for (Complex64& p : expected.probe.data) p *= static_cast<float>(kFactor);
       const Readback state = Read(*scaled);
       EXPECT_LT(RelativeError(state.object.data, expected.object.data), 1e-4);
       EXPECT_LT(RelativeError(state.probe.data, expected.probe.data), 1e-4);
     }
   }
+}
+
+TEST_P(BackendConformance, RescalingLeavesTheObjectWithoutLightAlone) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = Started(scan);
+  ASSERT_EQ(backend->SetActivePoints(std::span(scan.points).first(1)), absl::OkStatus());
+  const Readback before = Read(*backend);
+  ASSERT_EQ(backend->Rescale(2), absl::OkStatus());
+  const Readback after = Read(*backend);
+  int without = 0;
+  for (std::size_t i = 0; i < before.object.data.size(); ++i) {
+    const bool lit = before.coverage.data[i] != 0;
+    EXPECT_EQ(after.object.data[i], (lit ? 0.5f : 1.0f) * before.object.data[i]);
+    without += lit ? 0 : 1;
+  }
+  EXPECT_GT(without, 0);
 }
 
 TEST_P(BackendConformance, PowerOfTheProbeIsTold) {

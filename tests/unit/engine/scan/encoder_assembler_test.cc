@@ -79,8 +79,8 @@ TEST(EncoderAssemblerTest, TomographyAngleScalesTheFastAxisOnly) {
   };
   constexpr double kPi = std::numbers::pi;
   for (const Case c : {Case{0, 1}, Case{30, std::sqrt(3.0) / 2}, Case{45, std::sqrt(0.5)},
-                       Case{-45, std::sqrt(0.5)}, Case{46, std::sin(46 * kPi / 180)}, Case{90, 1},
-                       Case{-120, std::sqrt(3.0) / 2}}) {
+                       Case{-45, std::sqrt(0.5)}, Case{45.1, std::sin(45.1 * kPi / 180)},
+                       Case{90, 1}, Case{-120, std::sqrt(3.0) / 2}}) {
     EncoderConfig config = Config(1);
     config.rotation_angle_deg = c.angle;
     EncoderAssembler assembler(config, 0);

@@ -169,6 +169,16 @@ TEST(AnnouncedCanvasTest, EveryPositionWithinTheBoundsFits) {
   }
 }
 
+// A fixed canvas takes windows up to its last pixel but one, which interpolation reads.
+TEST(AnnouncedCanvasTest, EndsOnePixelBeyondTheLastWindow) {
+  ReconstructionConfig config = Config(10e-9);
+  config.scan.bounds = ScanBounds{0, 1e-6, 0, 1e-6};
+  ObjectGrid grid(config);
+  const int last = grid.canvas().row + grid.canvas().shape.rows - 64 - 1;
+  EXPECT_FALSE(Refused(&grid, (last + 32) * 10e-9, 0));
+  EXPECT_TRUE(Refused(&grid, (last + 1 + 32) * 10e-9, 0));
+}
+
 TEST(AnnouncedCanvasTest, SizeAndScannedArea) {
   ReconstructionConfig config = Config(10e-9);
   config.scan.bounds = ScanBounds{0, 1.005e-6, 0, 2.004e-6};  // 100.5 x 200.4 pixels.

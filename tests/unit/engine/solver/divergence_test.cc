@@ -90,11 +90,11 @@ TEST_F(DivergenceWatchTest, WhatIsNotFiniteHasDivergedAtOnce) {
 
 TEST_F(DivergenceWatchTest, RHasExplodedAboveThreeTimesTheSmallestAndSevenTenths) {
   Iterate(10, 0.3);
-  EXPECT_FALSE(Iterate(0.89));
-  EXPECT_TRUE(Iterate(0.91));
+  EXPECT_FALSE(Iterate(0.899));
+  EXPECT_TRUE(Iterate(0.901));
   Iterate(1, 0.01);
-  EXPECT_FALSE(Iterate(0.69));
-  EXPECT_TRUE(Iterate(0.71));
+  EXPECT_FALSE(Iterate(0.699));
+  EXPECT_TRUE(Iterate(0.701));
 }
 
 TEST_F(DivergenceWatchTest, TheFirstIterationsOfAStageMayFindTheirWay) {
@@ -116,6 +116,28 @@ TEST_F(DivergenceWatchTest, NewPointsMayFindTheirWayToo) {
   Iterate(10, 0.15);
   EXPECT_EQ(LastGood(), 30);
   EXPECT_TRUE(Iterate(2));
+}
+
+TEST_F(DivergenceWatchTest, ASnapshotIsGoodUpToTwiceTheSmallestR) {
+  Iterate(20, 0.1);
+  Arrive();
+  Iterate(1, 0.1);
+  Iterate(1, 0.201);
+  Arrive();
+  Iterate(1, 0.201);
+  EXPECT_EQ(LastGood(), 20) << "what 22 has left is worse than it was";
+  Iterate(1, 0.199);
+  EXPECT_EQ(LastGood(), 22);
+}
+
+TEST_F(DivergenceWatchTest, AQuarterMorePointsAreMany) {
+  Iterate(20, 0.1);
+  points_ = 125;
+  Iterate(1, 0.2);
+  EXPECT_EQ(watch_.smallest_r(), 0.1);
+  points_ = 126;
+  Iterate(1, 0.2);
+  EXPECT_EQ(watch_.smallest_r(), 0.2);
 }
 
 TEST_F(DivergenceWatchTest, ManyNewPointsMakeRAnother) {

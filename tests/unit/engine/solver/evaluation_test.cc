@@ -48,12 +48,12 @@ TEST_F(EvaluationTest, TheyTakeNoMoreThanATwentiethOfTheTime) {
     clock_.Advance(std::chrono::milliseconds(10));
     return 0.5;
   };
-  record().on_evaluate = [this] { clock_.Advance(std::chrono::milliseconds(20)); };
+  record().on_evaluate = [this] { clock_.Advance(std::chrono::milliseconds(1)); };
   Start(config);
   Send(0, 8);
-  RunTurns(402);
-  // 4 s of iterations allow for 0.2 s.
-  EXPECT_NEAR(record().evaluations, 0.05 * 400 * 10 / 20, 2);
+  RunTurns(4000);
+  // One more than has fit into a twentieth of 40 s of iterations and of their own time.
+  EXPECT_NEAR(record().evaluations, 0.05 * 4000 * 10 / 0.95, 3);
   const auto snapshot = session_->latest_snapshot();
   EXPECT_LT(snapshot->metrics.evaluation->iteration, snapshot->iteration);
 }

@@ -25,8 +25,9 @@ struct FakeRecord {
   std::vector<std::string> calls;  // Of SetCanvas, SetProbe, SetObject, SetActivePoints.
   ComplexStack object;             // The last one set.
   int probes_set = 0;
-  ComplexStack probe;            // The last one.
-  std::vector<double> rescaled;  // By which factors.
+  ComplexStack probe;                                          // The last one.
+  std::vector<double> rescaled;                                // By which factors.
+  std::function<float(int)> coverage = [](int) { return 1; };  // Of the canvas's pixels.
   std::function<double(int)> probe_power = [](int) { return 0.0; };
   int evaluations = 0;
   std::vector<PointWindow> evaluated;         // In the last of them.
@@ -165,8 +166,10 @@ class FakeBackend final : public Backend {
     r.object = ComplexStack(1, record_.canvas.shape, Complex64(static_cast<float>(iterations_)));
     r.probe = ComplexStack(config_.probe_modes, config_.frame_shape,
                            Complex64(static_cast<float>(iterations_)));
-    r.coverage = {record_.canvas.shape,
-                  std::vector<float>(static_cast<std::size_t>(record_.canvas.shape.pixels()), 1)};
+    r.coverage.shape = record_.canvas.shape;
+    for (int i = 0; i < record_.canvas.shape.pixels(); ++i) {
+      r.coverage.data.push_back(record_.coverage(i));
+    }
     return CollectReadback([r = std::move(r)]() mutable { return std::move(r); });
   }
   absl::StatusOr<ComplexStack> ReadProbe() override {

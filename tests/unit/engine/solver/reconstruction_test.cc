@@ -301,6 +301,35 @@ TEST_F(ReconstructionTest, MaxIterationsEndsTheRunWhileDataStillArrive) {
   EXPECT_EQ(last->iteration, 7);
 }
 
+// The fake's mean amplitude is 1, of which noise makes 0.4.
+TEST_F(ReconstructionTest, ARunIsStalledAtTwoAndAHalfTimesTheNoise) {
+  for (const double r : {0.997, 1.003}) {
+    record() = FakeRecord();
+    record().r_factor = [=](int) { return r; };
+    ReconstructionConfig config = Config();
+    config.run.it_ends_after = 100;
+    config.schedule = {{.algorithm = MlGradientConfig{}}};
+    Start(config);
+    Send(0, 8);
+    ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+    RunTurns();
+    if (r < 1) {
+      EXPECT_THAT(progress().warnings, IsEmpty());
+    } else {
+      ASSERT_EQ(progress().warnings.size(), 1U);
+      EXPECT_THAT(progress().warnings[0], HasSubstr("noise alone would leave about 0.400"));
+    }
+  }
+}
+
+TEST_F(ReconstructionTest, PixelsWithAHundredthOfTheLightAreCovered) {
+  record().coverage = [](int i) { return i == 0 ? 1.0f : i % 2 == 0 ? 0.01003f : 0.00998f; };
+  Start(Config());
+  Send(0, 8);
+  RunTurns(2);
+  EXPECT_NEAR(session_->latest_snapshot()->metrics.coverage, 0.5, 0.1);
+}
+
 TEST_F(ReconstructionTest, PointsThatCameTooLateForTheMaximumAreWarnedOf) {
   ReconstructionConfig config = Config();
   config.run.max_iterations = 12;

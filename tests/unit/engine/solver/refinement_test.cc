@@ -80,6 +80,29 @@ TEST(RefinementTest, SolvesForAllThreeTogether) {
   EXPECT_EQ(alone[0].refined.intensity, 1);
 }
 
+// Two points that are off the same way, of which one is known: the step of the other is smaller by
+// what the prior, of half the limits, takes of it.
+TEST(RefinementTest, WhatIsHardlyKnownIsHeldByThePrior) {
+  const RefinementConfig config{.max_shift_px = 4, .max_intensity = 2};
+  constexpr double kOff = 0.1, kFisher = 3;
+  std::vector<ActivePoint> points(2, Grid()[0]);
+  const std::vector<RefinementSums> sums = {Known(kOff, 0, kOff), Known(kOff, 0, kOff, kFisher)};
+  Take(config, kBoth, 1, sums, points);
+  // The mean of both is taken out.
+  const auto lost = [](double limit) {
+    const double prior = 1 / std::pow(0.5 * limit, 2);
+    return kOff * (1 - kFisher / (kFisher + prior)) / 2;
+  };
+  EXPECT_NEAR(points[0].refined.shift_row / lost(4), 1, 1e-4);
+  EXPECT_NEAR(std::log(points[0].refined.intensity) / lost(std::log(2.0)), 1, 1e-4);
+}
+
+TEST(RefinementTest, LightTakesStepsOfAFifthAtMost) {
+  std::vector<ActivePoint> points(2, Grid()[0]);
+  Take({}, kIntensities, 1, {Known(0, 0, 0.6), Known(0, 0, 0)}, points);
+  EXPECT_NEAR(std::log(points[0].refined.intensity), 0.2 / 2, 1e-5) << "less the mean of both";
+}
+
 // Of a point whose c_1 and c_2 are known to be off.
 RefinementSums KnownVariation(double c1, double c2, double fisher = 1e6) {
   RefinementSums sums;

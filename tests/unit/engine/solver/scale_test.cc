@@ -48,6 +48,28 @@ TEST_F(ScaleTest, AnImpossiblePowerIsNotKept) {
   EXPECT_NEAR(record().rescaled[0], std::sqrt(kSide * kSide / PowerOf(Spot())), 1e-6);
 }
 
+TEST_F(ScaleTest, APercentIsTolerated) {
+  RunWithPower(Config(), {1, 1, 1, std::exp(0.00998), std::exp(-0.00998)});
+  EXPECT_TRUE(record().rescaled.empty());
+  record() = FakeRecord();
+  RunWithPower(Config(), {1, 1, 1, std::exp(0.01003), std::exp(-0.01003)});
+  EXPECT_EQ(record().rescaled.size(), 2U);
+}
+
+TEST_F(ScaleTest, TenTimesTheCountsIsPossible) {
+  for (const double times : {9.97, 10.03}) {
+    record() = FakeRecord();
+    ReconstructionConfig config = Config();
+    const double counts = kSide * kSide, factor = std::sqrt(times * counts / PowerOf(Spot()));
+    for (Complex64& p : config.probe.initial.data) p *= static_cast<float>(factor);
+    RunWithPower(config, {});
+    const bool possible = times < 10;
+    EXPECT_NEAR(session_->latest_snapshot()->probe_power / (possible ? times * counts : counts), 1,
+                1e-5);
+    EXPECT_EQ(progress().warnings.empty(), possible);
+  }
+}
+
 TEST_F(ScaleTest, NothingIsRescaledThatIsNotUpdated) {
   ReconstructionConfig config = Config();
   config.probe.start_update = 2;

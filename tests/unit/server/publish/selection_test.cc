@@ -133,7 +133,7 @@ TEST(Selection, PointsAreRelativeToWhatIsSentAtFullResolution) {
 TEST(Selection, AProbeThatVariesComesWithComponentsAndCoefficients) {
   const Selection selection = Select({v1::ARRAY_KIND_POINTS, v1::ARRAY_KIND_PROBE_COMPONENTS});
   const PreparedSnapshot without = Prepare(MakeSnapshot(), selection, {});
-  EXPECT_THAT(without.header.arrays(0).shape(), testing::ElementsAre(1, 6));
+  EXPECT_THAT(without.header.arrays(0).shape(), testing::ElementsAre(1, 8));
   EXPECT_THAT(without.header.arrays(1).shape(), testing::ElementsAre(0, 0, 0, 0));
   EXPECT_TRUE(without.arrays[1].bytes.empty());
 
@@ -143,9 +143,10 @@ TEST(Selection, AProbeThatVariesComesWithComponentsAndCoefficients) {
   snapshot->probe_components =
       std::make_shared<ComplexStack>(2 * probe.modes, probe.shape, Complex64(3, 4));
   const PreparedSnapshot with = Prepare(snapshot, selection, {});
-  EXPECT_THAT(with.header.arrays(0).shape(), testing::ElementsAre(1, 8));
-  EXPECT_THAT(Values<double>(with.arrays[0]),
-              testing::ElementsAre(7, testing::_, testing::_, 0.5, -0.25, 1.5, 0.25, -0.5));
+  EXPECT_THAT(with.header.arrays(0).shape(), testing::ElementsAre(1, 10));
+  EXPECT_THAT(
+      Values<double>(with.arrays[0]),
+      testing::ElementsAre(7, testing::_, testing::_, 0.5, -0.25, 1.5, 0.125, 2, 0.25, -0.5));
   EXPECT_THAT(with.header.arrays(1).shape(),
               testing::ElementsAre(2, probe.modes, probe.shape.rows, probe.shape.cols));
   EXPECT_EQ(Values<Complex64>(with.arrays[1]), snapshot->probe_components->data);
