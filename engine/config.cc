@@ -12,10 +12,10 @@ namespace {
 constexpr int kDefaultCapacity = 8192;
 constexpr int kMinPointsToStart = 16;
 constexpr int kFastLinesToStart = 2;
-// The difference map finds the solution, the Gaussian gradient goes to its end, and the last
+// LSQ-ML finds the solution, the Gaussian gradient averages over all frames, and the last
 // iterations fit the pixels of few counts.
-constexpr double kDefaultDifferenceMap = 1.0 / 3.0;
-constexpr double kDefaultGaussian = 0.98 - kDefaultDifferenceMap;
+constexpr double kDefaultLsqMl = 0.6;
+constexpr double kDefaultGaussian = 0.98 - kDefaultLsqMl;
 
 // The largest value of an integer dtype; nullopt for float.
 std::optional<std::uint32_t> LargestValue(DataType dtype) {
@@ -52,7 +52,7 @@ ReconstructionConfig Resolve(ReconstructionConfig config) {
   }
   if (config.schedule.empty()) {
     const MlGradientConfig gaussian{.likelihood = Likelihood::kGaussian};
-    config.schedule = {{.algorithm = DifferenceMapConfig{}, .fraction = kDefaultDifferenceMap},
+    config.schedule = {{.algorithm = LsqMlConfig{}, .fraction = kDefaultLsqMl},
                        {.algorithm = gaussian, .fraction = kDefaultGaussian},
                        {.algorithm = MlGradientConfig{}}};
   }

@@ -139,9 +139,11 @@ struct ProbeConfig {
   int modes = 1;  // Mutually incoherent modes of the probe, 1..kMaxProbeModes.
   // [1..modes, rows, cols], the first modes; modes == 0: made from the mean of the data.
   ComplexStack initial;
-  double propagation_distance_m = 0;  // Angular-spectrum propagation of the initial probe.
-  int start_update = 2;               // First iteration that changes the probe.
-  bool frozen = false;                // Never changed, bit for bit.
+  // Angular-spectrum propagation of the initial probe. Unset: 0 of a given one; a cold start in the
+  // far field looks for it, see DefocusSearch.
+  std::optional<double> propagation_distance_m;
+  int start_update = 2;    // First iteration that changes the probe.
+  bool frozen = false;     // Never changed, bit for bit.
   int recentre_every = 0;  // Iterations between recentrings; 0: never, as in the near field.
 };
 
@@ -348,8 +350,8 @@ struct FieldViolation {
 std::vector<FieldViolation> Validate(const ReconstructionConfig& config);
 
 // Replaces every default that depends on other fields (capacity, saturation, schedule, ...) by
-// its value (the schedule: difference map for a third, Gaussian gradient until 98 %, then Poisson;
-// the padding: room for refined positions), so that the result says what will happen. `config` must
+// its value (the schedule: LSQ-ML for 60 %, Gaussian gradient until 98 %, then Poisson; the
+// padding: room for refined positions), so that the result says what will happen. `config` must
 // be valid. Idempotent.
 ReconstructionConfig Resolve(ReconstructionConfig config);
 

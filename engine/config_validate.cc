@@ -364,7 +364,7 @@ void CheckProbe(const ProbeConfig& probe, std::optional<Shape> frame, bool near_
           "data");
     }
   }
-  check.Finite("propagation_distance_m", probe.propagation_distance_m);
+  check.Finite("propagation_distance_m", probe.propagation_distance_m.value_or(0));
   check.Integer("start_update", probe.start_update, 0, kMaxInt);
   check.Integer("recentre_every", probe.recentre_every, 0, kMaxInt);
   check.Check(

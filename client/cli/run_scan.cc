@@ -180,6 +180,9 @@ class ScanRun {
     PrintLine(absl::StrFormat("%s: %s (%s), %d iterations on %d points", final_.name(),
                               StateName(final_.state()), CompletionName(final_.completion()),
                               final_.iteration(), final_.active_points()));
+    if (final_.has_probe_defocus_m()) {
+      PrintLine("probe " + DescribeDefocus(final_.probe_defocus_m()));
+    }
     if (final_.has_final_fit()) {
       const v1::FitMetrics& fit = final_.final_fit();
       PrintLine(absl::StrFormat("R %.4f, Fourier error %.4f, Gaussian %.4f, Poisson NLL %.4f",

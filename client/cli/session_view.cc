@@ -1,5 +1,7 @@
 #include "client/cli/session_view.h"
 
+#include <cmath>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
@@ -21,6 +23,12 @@ std::string CountersLine(const char* what, const v1::IngestCounters& counters) {
 }
 
 }  // namespace
+
+std::string DescribeDefocus(double probe_defocus_m) {
+  if (probe_defocus_m == 0) return "made from the data, in focus on the sample";
+  return absl::StrFormat("made from the data, %.3g m %s of its focus", std::abs(probe_defocus_m),
+                         probe_defocus_m > 0 ? "downstream" : "upstream");
+}
 
 std::string DescribeFit(const v1::FitMetrics& fit) {
   return absl::StrFormat("R %.4f, Gaussian %.4f, Poisson NLL %.4f", fit.r_factor(), fit.gaussian(),
@@ -94,6 +102,9 @@ std::string DescribeSession(const v1::Session& session) {
   absl::StrAppendFormat(&out, "  iterations %d, %d after the end of data, %.1f/s\n",
                         session.iteration(), session.iterations_after_end(),
                         session.iterations_per_second());
+  if (session.has_probe_defocus_m()) {
+    absl::StrAppend(&out, "  probe      ", DescribeDefocus(session.probe_defocus_m()), "\n");
+  }
   if (session.has_metrics()) {
     const v1::IterationMetrics& m = session.metrics();
     absl::StrAppendFormat(&out, "  metrics    R %.4f, Fourier error %.4f, object change %.2e\n",

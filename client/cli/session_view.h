@@ -13,6 +13,8 @@ namespace ptychoserve::cli {
 std::string DescribeSession(const v1::Session& session);
 // What refinement has found, in a line.
 std::string DescribeRefinement(const v1::RefinementMetrics& refined);
+// Where a probe that was made from the data has its focus, in words.
+std::string DescribeDefocus(double probe_defocus_m);
 // "R 0.1332, Gaussian 0.2310, Poisson NLL 1.9746".
 std::string DescribeFit(const v1::FitMetrics& fit);
 // Crossings, resolutions and means of a comparison, in one line.

@@ -1,6 +1,7 @@
 #ifndef PTYCHOSERVE_ENGINE_BACKEND_POINT_BATCHES_H_
 #define PTYCHOSERVE_ENGINE_BACKEND_POINT_BATCHES_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -46,11 +47,13 @@ PointBatches MakeBatches(const BatchRule& rule, std::span<const PointWindow> poi
 PointBatches MakeCurveBatches(std::span<const PointWindow> points, BatchKind kind, int size);
 
 // Points of a batch of the curve when `size` is 0: enough that the noise of the frames averages
-// out, and at most so many batches that they are worth the time of their updates.
+// out, but some batches even of a small scan, and at most so many that they are worth the time of
+// their updates.
 constexpr int AutomaticBatchSize(int points) {
-  constexpr int kBatches = 16, kFewest = 16;
-  const int share = (points + kBatches - 1) / kBatches;
-  return share > kFewest ? share : kFewest;
+  constexpr int kFewestBatches = 5, kMostBatches = 16, kEnoughPoints = 16;
+  const int most = (points + kFewestBatches - 1) / kFewestBatches;
+  const int fewest = (points + kMostBatches - 1) / kMostBatches;
+  return std::max({1, fewest, std::min(most, kEnoughPoints)});
 }
 
 }  // namespace ptychoserve

@@ -8,6 +8,9 @@
 #include <numbers>
 #include <numeric>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -34,6 +37,11 @@ constexpr double kLeastOverlap = 0.4;
 // Half a window to the side, light meets that which went the other way.
 constexpr double kMostOfNearWindow = 0.5;
 constexpr double kSmallestFringe_px = 1;
+// Of the frame's side. A beam beside zero frequency gives the object a ramp of its phase, and loses
+// light over the frame's edge.
+constexpr double kMostOffCentre = 1.0 / 16;
+// Light that is spread evenly has no middle.
+constexpr double kLeastConcentration = 0.1;
 constexpr double kLeastCounts = 100;  // Electron microscopes make do with some hundred.
 
 void CheckUsual(const char* field, double value_m, const Usual& usual, const char* advice,
@@ -67,6 +75,44 @@ void CheckNearField(const FreeSpace& space, const Shape& frame,
         "phase is seen; usual are %.0f or more; check the distances and source_to_sample_m",
         between, fringe_px, kSmallestFringe_px));
   }
+}
+
+// Pixels from line 0 to the middle of `power`, the light of each line of a frame that repeats; 0
+// where it has none.
+double MiddleLine(std::span<const double> power) {
+  const auto lines = static_cast<double>(power.size());
+  std::complex<double> moment = 0;
+  double sum = 0;
+  for (std::size_t k = 0; k < power.size(); ++k) {
+    moment += std::polar(power[k], 2 * std::numbers::pi * static_cast<double>(k) / lines);
+    sum += power[k];
+  }
+  if (std::abs(moment) < kLeastConcentration * sum) return 0;
+  return std::arg(moment) / (2 * std::numbers::pi) * lines;
+}
+
+std::string OffCentreWarning(const FloatImage& mean_amplitude) {
+  const Shape shape = mean_amplitude.shape;
+  std::vector<double> rows(static_cast<std::size_t>(shape.rows));
+  std::vector<double> cols(static_cast<std::size_t>(shape.cols));
+  std::size_t i = 0;
+  for (double& row : rows) {
+    for (double& col : cols) {
+      const double a = mean_amplitude.data[i++];
+      row += a * a;
+      col += a * a;
+    }
+  }
+  const double row = MiddleLine(rows), col = MiddleLine(cols);
+  if (std::abs(row) <= kMostOffCentre * shape.rows &&
+      std::abs(col) <= kMostOffCentre * shape.cols) {
+    return {};
+  }
+  return absl::StrFormat(
+      "the middle of the light is %d rows and %d columns from zero frequency in frames of "
+      "%d x %d, so that the object will have a phase ramp; usual is less than a sixteenth; crop "
+      "around the beam (detector.crop or auto_centre), and check detector.beam",
+      std::lround(row), std::lround(col), shape.rows, shape.cols);
 }
 
 // Counts of a mean frame of which the mean of √counts is known. Where hardly a count falls, √counts
@@ -188,6 +234,9 @@ std::vector<std::string> StartWarnings(const ComplexStack& probe, bool probe_is_
         "most of the first %d points lie where another one does; usual are steps of a third of the "
         "beam; check that positions are in metres",
         points.size()));
+  }
+  if (std::string off = near_field ? "" : OffCentreWarning(mean_amplitude); !off.empty()) {
+    warnings.push_back(std::move(off));
   }
   if (const double counts = Counts(mean_amplitude); counts < kLeastCounts) {
     warnings.push_back(absl::StrFormat(

@@ -19,8 +19,8 @@ std::vector<std::string> SettingsWarnings(const ReconstructionConfig& config);
 
 // Of the points that a run starts with. `probe` is the one that it starts with, [modes, rows,
 // cols]; whether its size means anything, `probe_is_given` tells: one made from the data is as
-// small as a focus. `mean_amplitude` is that of the frames, mean of √counts. In the near field the
-// beam may fill the window.
+// small as a focus. `mean_amplitude` is that of the frames, mean of √counts, zero frequency at
+// [0, 0]. In the near field the beam may fill the window.
 std::vector<std::string> StartWarnings(const ComplexStack& probe, bool probe_is_given,
                                        const FloatImage& mean_amplitude,
                                        std::span<const PointWindow> points,

@@ -116,6 +116,7 @@ struct Progress {
   int rollbacks = 0;                 // Times that the run has diverged and gone back to a snapshot.
   double iterations_per_second = 0;  // Over the last seconds.
   std::int64_t snapshot_version = 0;
+  std::optional<double> probe_defocus_m;  // See RunPosition.
   std::optional<IterationRecord> last;
   std::optional<FitMetrics> final_fit;            // Of the finished result.
   std::optional<SplitHalvesStatus> split_halves;  // When they have begun.

@@ -73,6 +73,7 @@ void Reconstruction::Impl::ShowPositionLocked() {
   shown.iterations_after_end = run.iteration_at_end ? run.iteration - *run.iteration_at_end : 0;
   shown.stage = run.stage;
   shown.rollbacks = run.rollbacks;
+  shown.probe_defocus_m = run.probe_defocus_m;
 }
 
 int Reconstruction::Impl::AddAndLoad(const FrameBatch& batch, int begin) {

@@ -143,8 +143,14 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   if (!solver->started()) {
     if (solver->waiting_points() >= StartThreshold(settings.run) ||
         (all_loaded && solver->waiting_points() > 0)) {
-      PS_ASSIGN_OR_RETURN(const std::vector<std::string> warnings, solver->Start());
-      for (const std::string& warning : warnings) Warn(warning);
+      PS_ASSIGN_OR_RETURN(const std::optional<std::vector<std::string>> warnings, solver->Start());
+      if (!warnings) return true;  // There is more to be done for it.
+      for (const std::string& warning : *warnings) Warn(warning);
+      run.probe_defocus_m = solver->probe_defocus_m();
+      {
+        MutexLock lock(mu);
+        ShowPositionLocked();
+      }
       SetState(SessionState::kReconstructing);
     } else if (all_loaded) {
       End(SessionState::kFailed, Completion::kFailed,

@@ -24,7 +24,9 @@ struct RunPosition {
   std::vector<double> stage_r;
   int rollbacks = 0;      // Times that the run has diverged and gone back to a snapshot.
   double step_scale = 1;  // Of the steps of this stage, halved by each.
-  double elapsed_s = 0;   // Since the first iteration began, without what lay between processes.
+  // Where a cold start has found the beam's focus; see DefocusSearch. Unset: it was not looked for.
+  std::optional<double> probe_defocus_m;
+  double elapsed_s = 0;  // Since the first iteration began, without what lay between processes.
 
   bool operator==(const RunPosition&) const = default;
 };

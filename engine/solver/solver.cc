@@ -34,6 +34,9 @@ constexpr double kTolerableDrift = 0.01;
 // An initial probe whose power differs more than this from the frames' counts is warned of.
 constexpr double kProbePowerFactor = 10;
 
+// Fewer points hardly overlap, and any beam explains them.
+constexpr std::ptrdiff_t kFewestToSearch = 8;
+
 // The largest refinement.max_shift_px there is.
 constexpr float kMostShiftPx = 64;
 
@@ -66,20 +69,11 @@ bool MayCarry(double photons, double counts) {
   return photons <= kProbePowerFactor * counts && photons >= counts / kProbePowerFactor;
 }
 
-// The difference map finds the scale of object and probe by itself, the other algorithms hardly.
-std::string ProbePowerWarning(const ComplexStack& probe, const FloatImage& mean_amplitude) {
-  const double photons = PowerOf(probe), counts = MeanCounts(mean_amplitude);
-  if (MayCarry(photons, counts)) return {};
+std::string ProbePowerWarning(double photons, double counts, bool scaled) {
   return absl::StrFormat(
-      "probe.initial carries %.3g photons, but the frames hold about %.3g counts; scale its "
-      "amplitude by %.3g, or begin the schedule with the difference map",
-      photons, counts, std::sqrt(counts / photons));
-}
-
-// Σ |P|² that a run keeps which begins with `probe`.
-double PowerToKeep(const ComplexStack& probe, const FloatImage& mean_amplitude) {
-  const double photons = PowerOf(probe), counts = MeanCounts(mean_amplitude);
-  return MayCarry(photons, counts) ? photons : counts;
+      "probe.initial carries %.3g photons, but the frames hold about %.3g counts; its amplitude %s "
+      "scaled by %.3g",
+      photons, counts, scaled ? "has been" : "should be", std::sqrt(counts / photons));
 }
 
 std::vector<PointWindow> WindowsOfPoints(std::span<const ActivePoint> points) {
@@ -294,6 +288,7 @@ Solver::Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> back
     restored_refined_.push_back(p.refined);
   }
   refinement_ = restored_->snapshot->metrics.refinement;
+  probe_defocus_m_ = restored_->snapshot->run.probe_defocus_m;
 }
 
 Solver::~Solver() {
@@ -321,29 +316,68 @@ absl::StatusOr<FloatImage> Solver::MeanAmplitudeOf(const std::vector<FrameStore:
 
 ComplexStack Solver::InitialProbe(const FloatImage& mean) const {
   const std::optional<FreeSpace> near_field = SpaceToDetector(config_.optics, config_.detector);
-  const ComplexStack first_modes = PropagateAngularSpectrum(
-      config_.probe.initial.modes > 0 ? config_.probe.initial
-      : near_field.has_value()        ? ProbeFromNearField(mean, *near_field)
-                                      : ProbeFromMeanAmplitude(mean),
-      config_.probe.propagation_distance_m, config_.optics.wavelength_m, pixel_size_);
-  return WithModes(first_modes, config_.probe.modes);
+  const double distance_m =
+      config_.probe.propagation_distance_m.value_or(probe_defocus_m_.value_or(0));
+  const ComplexStack first_modes =
+      PropagateAngularSpectrum(config_.probe.initial.modes > 0 ? config_.probe.initial
+                               : near_field.has_value() ? ProbeFromNearField(mean, *near_field)
+                                                        : ProbeFromMeanAmplitude(mean),
+                               distance_m, config_.optics.wavelength_m, pixel_size_);
+  ComplexStack probe = WithModes(first_modes, config_.probe.modes);
+  const double photons = PowerOf(probe), counts = MeanCounts(mean);
+  if (MayScaleProbe() && !MayCarry(photons, counts)) {
+    const auto scale = static_cast<float>(std::sqrt(counts / photons));
+    for (Complex64& p : probe.data) p *= scale;
+  }
+  return probe;
 }
 
-absl::StatusOr<std::vector<std::string>> Solver::Start() {
+bool Solver::MayScaleProbe() const {
+  return !config_.probe.frozen && !config_.object.amplitude_limits;
+}
+
+bool Solver::LacksDefocus() const {
+  return restored_ == nullptr && config_.probe.initial.modes == 0 &&
+         !config_.probe.propagation_distance_m && !config_.optics.near_field && !probe_defocus_m_ &&
+         std::ssize(waiting_) >= kFewestToSearch;
+}
+
+absl::Status Solver::SearchDefocus() {
+  if (!defocus_search_) {
+    std::sort(waiting_.begin(), waiting_.end(), ById);
+    PS_ASSIGN_OR_RETURN(const FloatImage mean, MeanAmplitudeOf(waiting_));
+    defocus_search_.emplace(mean, config_.probe.modes, WindowsOfPoints(AsMeasured(waiting_)),
+                            config_.optics.wavelength_m, pixel_size_);
+    PS_RETURN_IF_ERROR(MoveCanvas(defocus_search_->canvas()));
+  }
+  PS_RETURN_IF_ERROR(defocus_search_->Try(*backend_));
+  if (!defocus_search_->done()) return absl::OkStatus();
+  probe_defocus_m_ = defocus_search_->distance_m();
+  defocus_search_.reset();
+  PS_RETURN_IF_ERROR(backend_->SetActivePoints({}));
+  return backend_->ClearObject(canvas_);
+}
+
+absl::StatusOr<std::optional<std::vector<std::string>>> Solver::Start() {
+  if (LacksDefocus()) {
+    PS_RETURN_IF_ERROR(SearchDefocus());
+    return std::nullopt;
+  }
   std::sort(waiting_.begin(), waiting_.end(), ById);
   PS_ASSIGN_OR_RETURN(const FloatImage mean, MeanAmplitudeOf(waiting_));
   noise_r_factor_ = NoiseRFactor(mean);
   const ComplexStack probe = InitialProbe(mean);
   PS_RETURN_IF_ERROR(backend_->SetProbe(restored_ != nullptr ? restored_->probe : probe));
   const double restored_power = restored_ != nullptr ? restored_->snapshot->probe_power : 0;
-  probe_power_ = restored_power > 0 ? restored_power : PowerToKeep(probe, mean);
+  probe_power_ = restored_power > 0 ? restored_power : PowerOf(probe);
   started_ = true;
   const bool given = config_.probe.initial.modes > 0;
   std::vector<std::string> warnings =
       StartWarnings(probe, given, mean, WindowsOfPoints(AsMeasured(waiting_)),
                     config_.optics.near_field.has_value());
-  if (std::string power = given ? ProbePowerWarning(probe, mean) : ""; !power.empty()) {
-    warnings.push_back(std::move(power));
+  const double photons = PowerOf(config_.probe.initial), counts = MeanCounts(mean);
+  if (given && !MayCarry(photons, counts)) {
+    warnings.push_back(ProbePowerWarning(photons, counts, MayScaleProbe()));
   }
   return warnings;
 }
@@ -390,7 +424,7 @@ absl::Status Solver::StartAnewWithHalf(int first) {
   PS_ASSIGN_OR_RETURN(const FloatImage mean, MeanAmplitudeOf({active_->begin(), active_->end()}));
   const ComplexStack probe = InitialProbe(mean);
   PS_RETURN_IF_ERROR(backend_->SetProbe(probe));
-  probe_power_ = PowerToKeep(probe, mean);
+  probe_power_ = PowerOf(probe);
   waves_are_stale_ = false;
   return backend_->SetActivePoints(ActiveWindows());
 }

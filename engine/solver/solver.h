@@ -18,6 +18,7 @@
 #include "engine/quality/frc.h"
 #include "engine/scan/optics.h"
 #include "engine/solver/checkpoint.h"
+#include "engine/solver/defocus.h"
 #include "engine/solver/progress.h"
 #include "engine/solver/refinement.h"
 #include "engine/solver/run_position.h"
@@ -57,9 +58,12 @@ class Solver {
   std::int64_t active_points() const { return static_cast<std::int64_t>(active_->size()); }
 
   // Sets the initial probe: the restored one; else the given one, or one made from the waiting
-  // points' frames, propagated if so configured. Once, before the first activation.
+  // points' frames, propagated as configured or as a DefocusSearch says. Called until it returns
+  // something, before the first activation: a search takes a trial each time.
   // Returns warnings in words: when the given probe does not fit the counts, and StartWarnings.
-  absl::StatusOr<std::vector<std::string>> Start();
+  absl::StatusOr<std::optional<std::vector<std::string>>> Start();
+  // As RunPosition has it.
+  const std::optional<double>& probe_defocus_m() const { return probe_defocus_m_; }
   bool started() const { return started_; }
   // R-factor that shot noise alone would leave, estimated from the frames seen at the start.
   double noise_r_factor() const { return noise_r_factor_; }
@@ -71,8 +75,7 @@ class Solver {
   //
   // No frame tells c P and O / c apart, and what the algorithms average away makes one of them
   // fade and the other grow, by a factor of two in some hundred iterations. So the power of the
-  // probe is kept: at that of the initial one, if frames may have so many counts, else at theirs,
-  // for which the object has an amplitude of about 1, as where no light has been yet. Whenever it
+  // probe is kept at that of the initial one. Whenever it
   // is a percent off, both are rescaled. A frozen probe, or limits of the object's amplitude, fix
   // the scale by themselves.
   absl::StatusOr<IterationMetrics> Iterate(const StageConfig& stage, double step_scale,
@@ -108,8 +111,16 @@ class Solver {
       std::shared_ptr<const Snapshot> snapshot, std::int64_t most_wave_bytes);
 
  private:
-  // The configured probe, or one made from `mean`.
+  // Whether the scale of object and probe is free: neither is a frozen probe's, nor one that limits
+  // of the object's amplitude go by.
+  bool MayScaleProbe() const;
+  // The configured probe, or one made from `mean`, propagated. The difference map finds the scale
+  // by itself, the other algorithms hardly, so that one that no frame may have is made theirs.
   ComplexStack InitialProbe(const FloatImage& mean) const;
+  // Whether the start has to find out how far the beam is out of focus.
+  bool LacksDefocus() const;
+  // A trial of the search, which begins or ends with it.
+  absl::Status SearchDefocus();
   absl::StatusOr<FloatImage> MeanAmplitudeOf(const std::vector<FrameStore::Point>& points);
   absl::Status Recentre();
   // From the backend, which has moved or rescaled them.
@@ -149,6 +160,8 @@ class Solver {
   std::vector<std::int64_t> restored_ids_;         // Frames that it shows, sorted,
   std::vector<PointRefinement> restored_refined_;  // and what was known of each.
   bool started_ = false;
+  std::optional<DefocusSearch> defocus_search_;  // Under way.
+  std::optional<double> probe_defocus_m_;
   double probe_power_ = 0;  // To be kept.
   double noise_r_factor_ = 0;
   bool waves_are_stale_ = false;  // After any iteration but the difference map's.

@@ -45,6 +45,7 @@ void RunToProto(const RunPosition& run, state::RunPosition& out) {
   out.set_rollbacks(run.rollbacks);
   out.set_step_scale(run.step_scale);
   out.set_elapsed_s(run.elapsed_s);
+  if (run.probe_defocus_m) out.set_probe_defocus_m(*run.probe_defocus_m);
 }
 RunPosition RunFromProto(const state::RunPosition& run) {
   RunPosition out;
@@ -58,6 +59,7 @@ RunPosition RunFromProto(const state::RunPosition& run) {
   out.rollbacks = run.rollbacks();
   out.step_scale = run.step_scale();
   out.elapsed_s = run.elapsed_s();
+  if (run.has_probe_defocus_m()) out.probe_defocus_m = run.probe_defocus_m();
   return out;
 }
 

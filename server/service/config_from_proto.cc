@@ -196,7 +196,7 @@ ProbeConfig ReadProbe(const v1::ProbeSettings& in, Edge& edge) {
     }
   }
   if (in.modes() != 0) out.modes = edge.Int(in.modes(), "probe.modes");
-  out.propagation_distance_m = in.propagation_distance_m();
+  if (in.has_propagation_distance_m()) out.propagation_distance_m = in.propagation_distance_m();
   if (in.has_start_update()) out.start_update = edge.Int(in.start_update(), "probe.start_update");
   out.frozen = in.frozen();
   out.recentre_every = edge.Int(in.recentre_every(), "probe.recentre_every");

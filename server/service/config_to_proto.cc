@@ -93,7 +93,7 @@ void Write(const ProbeConfig& in, v1::ProbeSettings& out) {
     Write(in.initial.shape, *out.mutable_initial()->mutable_shape());
   }
   out.set_modes(static_cast<std::uint32_t>(in.modes));
-  out.set_propagation_distance_m(in.propagation_distance_m);
+  if (in.propagation_distance_m) out.set_propagation_distance_m(*in.propagation_distance_m);
   out.set_start_update(static_cast<std::uint32_t>(in.start_update));
   out.set_frozen(in.frozen);
   out.set_recentre_every(static_cast<std::uint32_t>(in.recentre_every));

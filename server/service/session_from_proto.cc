@@ -111,6 +111,7 @@ Progress ProgressFromProto(const v1::Session& session) {
   out.iteration = session.iteration();
   out.iterations_after_end = session.iterations_after_end();
   out.rollbacks = session.rollbacks();
+  if (session.has_probe_defocus_m()) out.probe_defocus_m = session.probe_defocus_m();
   out.stage = static_cast<int>(session.stage());
   out.snapshot_version = session.snapshot_version();
   if (session.has_metrics()) out.last = MetricsFromProto(session.metrics());

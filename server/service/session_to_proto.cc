@@ -112,6 +112,7 @@ void ProgressToProto(const Progress& progress, v1::Session& session) {
   session.set_iteration(progress.iteration);
   session.set_iterations_after_end(progress.iterations_after_end);
   session.set_rollbacks(progress.rollbacks);
+  if (progress.probe_defocus_m) session.set_probe_defocus_m(*progress.probe_defocus_m);
   session.set_stage(static_cast<std::uint32_t>(progress.stage));
   session.set_iterations_per_second(progress.iterations_per_second);
   session.set_snapshot_version(progress.snapshot_version);

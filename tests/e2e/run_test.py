@@ -53,6 +53,27 @@ class RunTest(harness.EndToEndTest):
         self.ok("simulate", again, *self.SCAN_FLAGS)
         np.testing.assert_array_equal(harness.frames_of(again), harness.frames_of(self.scan))
 
+    def test_no_probe_is_needed(self):
+        summary = self.json("run", self.scan, "--quiet", "--iterations", "60")
+        self.assert_good(summary)
+        # The zone plate of the simulation: exp(i c rho^2), c = pi / (6 R) at its radius, 0.16 of the
+        # frame, in pixels of the detector.
+        with h5py.File(self.scan) as file:
+            wavelength_m = file["entry_1/instrument_1/source_1/wavelength"][()]
+            distance_m = file["entry_1/instrument_1/detector_1/distance"][()]
+            pixel_m = file["entry_1/instrument_1/detector_1/x_pixel_size"][()]
+        window_m = wavelength_m * distance_m / pixel_m
+        truth_m = -window_m**2 / (6 * 0.16 * 64 * wavelength_m)
+        self.assertAlmostEqual(summary["probe_defocus_m"] / truth_m, 1, delta=0.15)
+        printed = self.ok("run", self.scan, "--schedule", "dm:1")
+        self.assertIn("probe made from the data", printed)
+        self.assertIn("upstream of its focus", printed)
+        config = self.path("focus.txt")
+        with open(config, "w") as file:
+            file.write("probe { propagation_distance_m: 0 }\n")
+        told = self.json("run", self.scan, "--quiet", "--schedule", "dm:1", "--config", config)
+        self.assertNotIn("probe_defocus_m", told)
+
     def test_results_of_every_kind_agree_with_the_data(self):
         cxi, npz = self.path("r.cxi"), self.path("r.npz")
         summary = self.run_scan("--out", cxi, "--out", npz)

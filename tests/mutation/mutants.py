@@ -62,6 +62,8 @@ MUTANTS = [
      "*Diverg*"),
     ("engine/solver/reconstruction_turn.cc", "run.step_scale /= 2;", "run.step_scale /= 2.02;",
      "*Diverg*"),
+    ("engine/solver/defocus.cc", "kPhaseStep_rad = 4;", "kPhaseStep_rad = 4.04;", "Defocus.*"),
+    ("engine/solver/defocus.cc", "kPowerInRim = 0.9;", "kPowerInRim = 0.909;", "Defocus.*"),
     ("engine/solver/solver.cc", "kTolerableDrift = 0.01;", "kTolerableDrift = 0.0101;", "*Scale*"),
     ("engine/solver/solver.cc", "kProbePowerFactor = 10;", "kProbePowerFactor = 10.1;",
      "*Scale*:*Probe*"),

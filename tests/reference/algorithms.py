@@ -257,7 +257,7 @@ def curve_batches(problem, kind, size=0):
     corners -= corners.min(0)
     side = 2 ** int(corners.max()).bit_length()
     curve = sorted(range(points), key=lambda j: _along_curve(*corners[j], side))
-    size = size or max(-(-points // 16), 16)
+    size = size or max(-(-points // 16), min(-(-points // 5), 16))
     count = -(-points // size)
     if kind == "sparse":
         return [sorted(curve[b::count]) for b in range(count)]

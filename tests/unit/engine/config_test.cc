@@ -605,14 +605,14 @@ TEST(ResolveTest, StartNeedsTwoFastLinesOrSixteenPoints) {
   EXPECT_EQ(Resolve(config).run.min_points_to_start, 3);
 }
 
-TEST(ResolveTest, DefaultScheduleIsDifferenceMapThenGaussianThenPoissonGradient) {
+TEST(ResolveTest, DefaultScheduleIsLsqMlThenGaussianThenPoissonGradient) {
   const ReconstructionConfig config = Resolve(ValidConfig());
   ASSERT_EQ(config.schedule.size(), 3u);
-  EXPECT_TRUE(std::holds_alternative<DifferenceMapConfig>(config.schedule[0].algorithm));
-  EXPECT_DOUBLE_EQ(config.schedule[0].fraction.value(), 1.0 / 3.0);
+  EXPECT_EQ(config.schedule[0].algorithm, AlgorithmConfig(LsqMlConfig{}));
+  EXPECT_DOUBLE_EQ(config.schedule[0].fraction.value(), 0.6);
   EXPECT_EQ(config.schedule[1].algorithm,
             AlgorithmConfig(MlGradientConfig{.likelihood = Likelihood::kGaussian}));
-  EXPECT_DOUBLE_EQ(config.schedule[1].fraction.value(), 0.98 - 1.0 / 3.0);
+  EXPECT_DOUBLE_EQ(config.schedule[1].fraction.value(), 0.38);
   EXPECT_EQ(config.schedule[2].algorithm, AlgorithmConfig(MlGradientConfig{}));
   EXPECT_EQ(config.schedule[2].fraction, std::nullopt);
   EXPECT_EQ(config.run.it_ends_after, 60);

@@ -130,10 +130,12 @@ TEST(PointBatchesTest, FollowTheAlgorithm) {
             MakeCurveBatches(points, BatchKind::kCompact, 0).order);
 }
 
-TEST(PointBatchesTest, AutomaticSizeIsASixteenthButNotTooFew) {
-  EXPECT_THAT((std::vector{AutomaticBatchSize(1), AutomaticBatchSize(256), AutomaticBatchSize(257),
+TEST(PointBatchesTest, AutomaticSizeIsASixteenthButNotTooFewAndOfASmallScanAFifth) {
+  EXPECT_THAT((std::vector{AutomaticBatchSize(0), AutomaticBatchSize(1), AutomaticBatchSize(5),
+                           AutomaticBatchSize(20), AutomaticBatchSize(75), AutomaticBatchSize(76),
+                           AutomaticBatchSize(256), AutomaticBatchSize(257),
                            AutomaticBatchSize(4096), AutomaticBatchSize(4097)}),
-              ElementsAre(16, 16, 17, 256, 257));
+              ElementsAre(1, 1, 1, 4, 15, 16, 16, 17, 256, 257));
 }
 
 }  // namespace

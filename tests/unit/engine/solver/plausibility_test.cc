@@ -169,6 +169,22 @@ TEST(StartWarnings, PointsInOnePlace) {
               ElementsAre(HasSubstr("36 points lie where another one does")));
 }
 
+TEST(StartWarnings, ABeamBesideZeroFrequency) {
+  const auto spot = [](int row, int col) {
+    FloatImage frame = Amplitude(0.5f);
+    frame.data[static_cast<std::size_t>(row) * 64 + col] = 100;
+    return frame;
+  };
+  EXPECT_THAT(StartWarnings(Disc(22), true, spot(3, 61), Raster(6.6)), IsEmpty());
+  EXPECT_THAT(StartWarnings(Disc(22), true, spot(5, 0), Raster(6.6)),
+              ElementsAre(AllOf(HasSubstr("5 rows and 0 columns from zero frequency"),
+                                HasSubstr("auto_centre"))));
+  EXPECT_THAT(StartWarnings(Disc(22), true, spot(0, 40), Raster(6.6)),
+              ElementsAre(HasSubstr("0 rows and -24 columns")));
+  EXPECT_THAT(StartWarnings(Disc(22), true, spot(5, 0), Raster(6.6), /*near_field=*/true),
+              IsEmpty());
+}
+
 TEST(StartWarnings, HardlyACount) {
   EXPECT_THAT(StartWarnings(Disc(22), true, Amplitude(0.02f), Raster(6.6)),
               ElementsAre(HasSubstr("about 81.9 trusted counts each")));
