@@ -146,8 +146,8 @@ class FrameFormat(NamedTuple):
     dtype: np.dtype  # Little-endian.
     rows: int
     cols: int
-    dtype_enum: int  # v1.DataType.
-    encoding: int = ingest_pb2.ENCODING_RAW
+    dtype_enum: Any  # v1.DataType.
+    encoding: Any = ingest_pb2.ENCODING_RAW
 
     @property
     def frame_bytes(self) -> int:
@@ -327,8 +327,8 @@ def _pairs(field: int, rest: Any, x_field: int, x: list[np.ndarray], y_field: in
 
 def open_message(item_kind: type[Item], session: str, producer: str, epoch: int) -> bytes:
     """The first message of a stream."""
-    request = (ingest_pb2.StreamFramesRequest if item_kind.method == Frames.method
-               else ingest_pb2.StreamPositionsRequest)
+    request: Any = (ingest_pb2.StreamFramesRequest if item_kind.method == Frames.method
+                    else ingest_pb2.StreamPositionsRequest)
     stream = ingest_pb2.OpenStream(session=session, producer=producer, epoch=epoch)
     return request(open=stream).SerializeToString()
 

@@ -16,6 +16,7 @@ finds that the session does not have it. Not thread-safe.
 
 from __future__ import annotations
 
+import enum
 import re
 import time
 from collections import Counter
@@ -33,7 +34,14 @@ from ptychoserve.options import WriterOptions
 from ptychoserve.report import WriterReport
 from ptychoserve.v1 import ingest_pb2, session_pb2
 
-HALF_CLOSE = object()
+
+class Step(enum.Enum):
+    """What a call may be told besides messages."""
+
+    HALF_CLOSE = "no more messages"
+
+
+HALF_CLOSE = Step.HALF_CLOSE
 
 # Room in a message for all that is not payload. Messages of many items stay below half of what is
 # allowed: ids and sizes never take more than the other half.
@@ -58,7 +66,7 @@ class Ingest:
         self._named = bool(options.producer)  # By the user, who may have used the name before.
         self._producer = options.producer or producer
         self._backlog = Backlog()
-        self._done = Counter()          # What WriterReport counts, by its names.
+        self._done: Counter[str] = Counter()  # What WriterReport counts, by its names.
         self._last_ack = ingest_pb2.IngestAck()
         self._max_payload = 1 << 31
         self._durability = session_pb2.DURABILITY_UNSPECIFIED
@@ -320,7 +328,7 @@ class Ingest:
 
     # --- Sending -------------------------------------------------------------------------------
 
-    def next(self, now: float) -> Union[Message, object, float, None]:
+    def next(self, now: float) -> Union[Message, Step, float, None]:
         """What to send; or how long to wait, unless something happens before."""
         if not self._opened or self._half_closed or self._stopped is not None:
             return None

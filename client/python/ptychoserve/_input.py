@@ -15,7 +15,7 @@ from ptychoserve.v1 import config_pb2, ingest_pb2
 
 FrameIds = Union[int, Sequence[int], np.ndarray]
 
-DTYPES = {
+DTYPES: dict[Any, np.dtype] = {
     config_pb2.DATA_TYPE_U8: np.dtype("u1"),
     config_pb2.DATA_TYPE_U16: np.dtype("<u2"),
     config_pb2.DATA_TYPE_U32: np.dtype("<u4"),

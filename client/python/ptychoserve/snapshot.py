@@ -25,7 +25,7 @@ POINT_COLUMNS = ("frame_id", "row_px", "col_px", "shift_row_px", "shift_col_px",
 ARRAYS = tuple(short_names(snapshot_pb2.ArrayKind))
 """Arrays that a snapshot may have: "object", "probe", ..."""
 
-_TYPES = {
+_TYPES: dict[Any, np.dtype] = {
     snapshot_pb2.ArrayInfo.ELEMENT_COMPLEX64: np.dtype("<c8"),
     snapshot_pb2.ArrayInfo.ELEMENT_FLOAT32: np.dtype("<f4"),
     snapshot_pb2.ArrayInfo.ELEMENT_FLOAT64: np.dtype("<f8"),
@@ -49,7 +49,7 @@ def selection(arrays: Iterable[str] = ("object", "probe"), *, area: str = "scann
     """
     names = ARRAYS if arrays == "all" else ([arrays] if isinstance(arrays, str) else arrays)
 
-    def value(what: str, enum: Any, name: str) -> int:
+    def value(what: str, enum: Any, name: str) -> Any:
         if name not in short_names(enum):
             raise invalid(what, repr(name), ", ".join(short_names(enum)))
         return short_names(enum)[name]

@@ -158,8 +158,12 @@ class Writer:
             if self._ingest.stopped:
                 call.cancel()
         unanswered = threading.Event()
-        patience = threading.Timer(self._options.open_timeout_s,
-                                   lambda: (unanswered.set(), call.cancel()))
+
+        def give_up() -> None:
+            unanswered.set()
+            call.cancel()
+
+        patience = threading.Timer(self._options.open_timeout_s, give_up)
         patience.daemon = True
         patience.start()
         error: Optional[PtychoserveError] = None
