@@ -157,6 +157,16 @@ class ScanTest(ClientCase):
         frames.close()
         session.delete(force=True)
 
+    def test_session_that_ends_by_itself_before_its_writers_close(self):
+        with self.client.create_session("by-itself", **self.settings) as session:
+            frames, positions = self.push_all(session)
+            session.wait()  # expected_points were there.
+            self.assertEqual(session.state, "completed")
+        self.assertEqual(frames.report.counters.accepted, 100)
+        self.assertIsNone(frames.error)
+        with self.assertRaises(errors.FailedPrecondition):
+            positions.push(100, x_m=0.0, y_m=0.0)
+
     def test_encoded_frames_and_encoder_samples(self):
         encoder = {"samples_per_frame": 4, "y_scale_m_per_count": 1e-9, "x_scale_m_per_count": 1e-9}
         settings = {**self.settings, "scan": {**self.settings["scan"], "encoder": encoder}}
@@ -229,7 +239,7 @@ class CallsTest(ClientCase):
         fields = {v.field: v for v in error.violations}
         self.assertLessEqual({"optics.wavelength_m", "optics.distance_m"}, set(fields))
         self.assertEqual(fields["optics.wavelength_m"].value, "-1")
-        self.assertIn("> 0", fields["optics.wavelength_m"].allowed)
+        self.assertIn("greater than 0", fields["optics.wavelength_m"].allowed)
         session = self.client.create_session("taken", **self.settings)
         error = self.refused(errors.AlreadyExists, "SESSION_EXISTS", self.client.create_session,
                              "taken", **{**self.settings, "run": {"it_ends_after": 31}})

@@ -441,6 +441,19 @@ class ProtocolTest(unittest.TestCase):
         with self.assertRaises(errors.FailedPrecondition):
             ingest.take(frames([1])[0])
 
+    def test_session_that_ends_with_all_it_was_to_have_is_none(self):
+        ingest = self.opened()
+        ingest.take(frames([0])[0])
+        ingest.next(0.0)
+        ingest.on_ack(first_ack(batches=1), 0.0)
+        ended = errors.FailedPrecondition("ended", reason="SESSION_ENDED")
+        self.assertIsNone(ingest.on_end(ended, 0.0))
+        with self.assertRaises(errors.FailedPrecondition):
+            ingest.take(frames([1])[0])
+        self.assertTrue(ingest.flushed)
+        ingest.close()
+        self.assertIsNone(ingest.error)
+
     def test_callbacks_hear_of_breaks_once(self):
         heard = []
         ingest = ingest_of(WriterOptions(

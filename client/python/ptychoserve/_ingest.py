@@ -49,6 +49,7 @@ _ITEM_OVERHEAD = 4096
 # A connection that has lived so long, or over which something was acknowledged, counts as made: the
 # next break begins its own time.
 _SETTLED_S = 10.0
+_SESSION_ENDED = "SESSION_ENDED"
 _PRODUCER = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -204,7 +205,7 @@ class Ingest:
             return Unavailable("the server has ended the stream before all was on its disk")
         state = short_name(session_pb2.SessionState, self._last_ack.state)
         return FailedPrecondition(
-            f"the server has ended the stream; the session is {state}", reason="SESSION_ENDED")
+            f"the server has ended the stream; the session is {state}", reason=_SESSION_ENDED)
 
     def _finish(self, error: Optional[PtychoserveError]) -> None:
         if self.finished:
@@ -277,6 +278,8 @@ class Ingest:
     def close(self) -> None:
         """Nothing more comes: sends the rest, and ends the stream once the server has it safe."""
         self._closing = True
+        if self._nothing_left and self.error is not None and self.error.reason == _SESSION_ENDED:
+            self.error = None  # It had all it was to have.
         if not self.active and self._nothing_left:
             self._finish(None)
 

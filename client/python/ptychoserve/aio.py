@@ -121,13 +121,11 @@ class Writer:
         """Waits until the server has dealt with all that was pushed."""
         self._ingest.hurry()
         self._changed.notify_all()
-        done = await self._changed.wait_for(
-            lambda: self._ingest.finished or self._ingest.flushed, timeout_s)
-        if self._ingest.error is not None:
-            raise self._ingest.error
-        if not done:
-            raise self._ingest.late("flush")
-        return self._ingest.report
+        await self._changed.wait_for(lambda: self._ingest.finished or self._ingest.flushed,
+                                     timeout_s)
+        if self._ingest.flushed:
+            return self._ingest.report
+        raise (self._ingest.error or self._ingest.late("flush"))
 
     async def close(self, timeout_s: Optional[float] = None) -> WriterReport:
         """Sends what waits, and ends the stream once the server has all of it safe."""
@@ -415,13 +413,15 @@ class Session:
     async def __aexit__(self, kind: Optional[type[BaseException]], error: Optional[BaseException],
                         trace: Optional[TracebackType]) -> None:
         if error is None:
-            for writer in self._writers:
-                await writer.close()
+            try:
+                for writer in self._writers:
+                    await writer.close()
+            finally:
+                await self._cancel_writers()
             if not self._told:
                 await self.finish()
             return
-        for writer in self._writers:
-            await writer.cancel()
+        await self._cancel_writers()
         if not self._told:
             try:
                 await self.stop()
@@ -571,6 +571,11 @@ class Session:
                     file.write(part.data)
         except grpc.RpcError as error:
             raise from_grpc(error) from None
+
+    async def _cancel_writers(self) -> None:
+        """Those that have not closed."""
+        for writer in self._writers:
+            await writer.cancel()
 
     async def _call(self, name: str, request: Any) -> "Session":
         self.info = await self._client._unary(name, request)

@@ -215,13 +215,15 @@ class Session:
     def __exit__(self, kind: Optional[type[BaseException]], error: Optional[BaseException],
                  trace: Optional[TracebackType]) -> None:
         if error is None:
-            for writer in self._writers:
-                writer.close()
+            try:
+                for writer in self._writers:
+                    writer.close()
+            finally:
+                self._cancel_writers()
             if not self._told:
                 self.finish()
             return
-        for writer in self._writers:
-            writer.cancel()
+        self._cancel_writers()
         if not self._told:
             try:
                 self.stop()
@@ -431,6 +433,11 @@ class Session:
         with replaced_file(path) as file, _translated():
             for part in _calls.method(self._client._channel, "ExportState")(request):
                 file.write(part.data)
+
+    def _cancel_writers(self) -> None:
+        """Those that have not closed."""
+        for writer in self._writers:
+            writer.cancel()
 
     def _call(self, name: str, request: Any) -> "Session":
         self.info = self._client._unary(name, request)

@@ -76,19 +76,18 @@ class Writer:
         with self._changed:
             self._ingest.hurry()
             self._changed.notify_all()
-            done = self._changed.wait_for(
-                lambda: self._ingest.finished or self._ingest.flushed, timeout_s)
-            if self._ingest.error is not None:
-                raise self._ingest.error
-            if not done:
-                raise self._ingest.late("flush")
-            return self._ingest.report
+            self._changed.wait_for(lambda: self._ingest.finished or self._ingest.flushed,
+                                   timeout_s)
+            if self._ingest.flushed:
+                return self._ingest.report
+            raise (self._ingest.error or self._ingest.late("flush"))
 
     def close(self, timeout_s: Optional[float] = None) -> WriterReport:
         """Sends what waits, and ends the stream once the server has all of it safe.
 
         That is on its disk when it keeps a journal, else in its memory. Breaks are got over within
-        the timeout; after it the writer is cancelled. Closing again does nothing more.
+        the timeout; after it the writer is cancelled. Closing again does nothing more. A session
+        that has ended meanwhile is no error if it has all that was pushed.
 
         Raises:
             DeadlineExceeded: not within the timeout; the message says how much was not sent.
