@@ -35,6 +35,15 @@ def frames(ids, block_bytes=1 << 20):
     return list(_input.frames(FORMAT, ids, np.stack([pixels(k) for k in ids]), block_bytes))
 
 
+def sent_by(ingest, end=None):
+    """Ids of the frames in all messages that can be sent now, until `end`."""
+    sent = []
+    while (message := ingest.next(0.0)) is not end:
+        batch = ingest_pb2.StreamFramesRequest.FromString(message.join()).batch
+        sent += batch.frame_ids or range(batch.first_frame_id, batch.first_frame_id + batch.count)
+    return sent
+
+
 def first_ack(**fields):
     return ingest_pb2.IngestAck(**{
         "granted_bytes": 1 << 20, "max_message_bytes": 1 << 20, "known_up_to": -1,
@@ -353,13 +362,63 @@ class ProtocolTest(unittest.TestCase):
                              missing=[ingest_pb2.IdRange(first=3, last=4)])
         for item in frames(range(12)):
             ingest.take(item)
-        sent = []
-        while (message := ingest.next(0.0)) is not None:
-            batch = ingest_pb2.StreamFramesRequest.FromString(message.join()).batch
-            sent += batch.frame_ids or range(batch.first_frame_id,
-                                             batch.first_frame_id + batch.count)
-        self.assertEqual(sent, [3, 4, 10, 11])
+        self.assertEqual(sent_by(ingest), [3, 4, 10, 11])
         self.assertEqual(ingest.report.known_items, 8)
+
+    def test_known_frames_are_kept_until_they_are_on_disk(self):
+        journal = dict(durability=session_pb2.DURABILITY_JOURNAL, known_up_to=3)
+        ingest = self.opened(WriterOptions(producer="eiger-1", linger_s=0.0), durable_batches=-1,
+                             **journal)
+        ingest.take(frames(range(4))[0])
+        self.assertEqual(sent_by(ingest), [])
+        self.assertEqual((ingest.report.retained_items, ingest.report.known_items), (4, 4))
+        # The server is killed, and has lost two of them.
+        ingest.on_end(errors.Unavailable("killed"), 1.0)
+        ingest.open()
+        ingest.on_ack(first_ack(**journal, missing=[ingest_pb2.IdRange(first=1, last=2)],
+                                durable_batches=-1), 2.0)
+        self.assertEqual(sent_by(ingest), [1, 2])
+        ingest.on_ack(first_ack(**journal, batches=1, durable_batches=0), 2.0)
+        self.assertEqual(ingest.report.retained_items, 2)
+        ingest.on_ack(first_ack(**journal, batches=1, durable_batches=1), 2.0)
+        self.assertEqual(ingest.report.retained_items, 0)
+
+    def test_only_what_is_missing_of_a_message_is_sent_again(self):
+        ingest = self.opened()
+        ingest.take(frames(range(6))[0])
+        self.assertEqual(sent_by(ingest), list(range(6)))
+        ingest.on_end(errors.Unavailable("broken"), 1.0)
+        ingest.open()
+        ingest.on_ack(first_ack(known_up_to=4, missing=[ingest_pb2.IdRange(first=1, last=2)]), 2.0)
+        self.assertEqual(sent_by(ingest), [1, 2, 5])
+        report = ingest.report
+        self.assertEqual((report.sent_items, report.resent_items, report.known_items), (6, 3, 0))
+
+    def test_credit_begins_anew_with_each_call(self):
+        ingest = self.opened(granted_bytes=8 * FRAME_BYTES)
+        for item in frames(range(8), block_bytes=FRAME_BYTES):
+            ingest.take(item)
+        self.assertEqual(len(sent_by(ingest)), 8)
+        ingest.on_end(errors.Unavailable("broken"), 1.0)
+        ingest.open()
+        ingest.on_ack(first_ack(granted_bytes=3 * FRAME_BYTES), 2.0)
+        self.assertEqual(sent_by(ingest), [0, 1, 2])
+
+    def test_what_was_pushed_before_the_server_answers_is_sent_by_an_unnamed_writer(self):
+        ingest = ingest_of(WriterOptions(linger_s=0.0))
+        ingest.open()
+        ingest.take(frames(range(4))[0])
+        ingest.on_ack(first_ack(known_up_to=9), 0.0)
+        self.assertEqual(sent_by(ingest), [0, 1, 2, 3])
+
+    def test_stream_that_ends_before_all_was_acknowledged(self):
+        ingest = self.opened()
+        ingest.take(frames([0, 1])[0])
+        ingest.close()
+        self.assertEqual(sent_by(ingest, HALF_CLOSE), [0, 1])
+        self.assertIsNone(ingest.on_end(None, 0.0))
+        self.assertIsInstance(ingest.error, errors.FailedPrecondition)
+        self.assertIn("2 frames were not acknowledged", ingest.error.message)
 
     def test_unnamed_writer_sends_all_the_first_time(self):
         ingest = self.opened(known_up_to=9)
