@@ -570,6 +570,23 @@ class ProtocolTest(unittest.TestCase):
             self.assertEqual(np.frombuffer(batch.data, "<u2").max(), expected)
 
 
+    def test_large_blocks_are_copied_once(self):
+        form = FrameFormat(np.dtype("<u2"), 256, 256, config_pb2.DATA_TYPE_U16)
+        array = np.random.default_rng(1).integers(0, 60000, (9, 256, 256), dtype="<u2")
+        (item,) = _input.frames(form, 5, array, 2 << 20)
+        item.own()
+        message = Frames.message([item])
+        self.assertIs(message.join(), message.join())
+        plain = Frames.message([Frames(form, item.ids, array)])
+        self.assertEqual(message.payload, plain.payload)
+        self.assertEqual(message.join(), plain.join())
+        part = Frames.message([item.part(slice(2, 4))])
+        self.assertEqual(part.join(), Frames.message([Frames(form, item.ids[2:4],
+                                                             array[2:4])]).join())
+        array[:] = 0
+        self.assertNotEqual(message.join(), Frames.message([Frames(form, item.ids, array)]).join())
+
+
 class KnownIdsTest(unittest.TestCase):
 
     def test_against_a_plain_set(self):

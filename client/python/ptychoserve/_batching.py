@@ -20,6 +20,9 @@ MAX_SKIPPED = 1 << 20
 # Of ids alone, towards the bounds of a writer's memory.
 _SKIPPED_WEIGHT = 64
 
+# Frames of so many bytes are worth a message of their own, which is then made when they are copied.
+_LARGE = 1 << 20
+
 # Numbers of the fields that hold the bulk of a message; it is put behind the rest by hand, so that
 # each byte of it is copied once.
 _FRAMES_BATCH, _FRAMES_DATA = 2, 15
@@ -167,6 +170,7 @@ class Frames(Item):
         self.ids = ids
         self._pixels = pixels
         self._encoded = encoded
+        self._message: Optional[Message] = None  # Of this item alone; holds its pixels.
         self._payload = pixels.nbytes if pixels is not None else sum(map(len, encoded))
 
     @property
@@ -178,9 +182,15 @@ class Frames(Item):
         return self._payload
 
     def own(self) -> None:
-        if self._pixels is not None:
+        if self._pixels is None:
+            self._encoded = [bytes(frame) for frame in self._encoded]
+        elif self.payload < _LARGE:
             self._pixels = self._pixels.copy()
-        self._encoded = [bytes(frame) for frame in self._encoded]
+        else:  # One copy does for keeping and for sending.
+            request = Frames.message([self]).join()
+            held = np.frombuffer(request, self._pixels.dtype, offset=len(request) - self.payload)
+            self._pixels = held.reshape(self._pixels.shape)
+            self._message = Message([request], self.payload)
 
     def part(self, where: slice) -> "Frames":
         pixels = None if self._pixels is None else self._pixels[where]
@@ -191,6 +201,8 @@ class Frames(Item):
 
     @staticmethod
     def message(items: Sequence["Frames"]) -> Message:
+        if len(items) == 1 and items[0]._message is not None:
+            return items[0]._message
         form = items[0].format
         ids = np.concatenate([item.ids for item in items])
         payload = sum(item.payload for item in items)
