@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """How fast frames get from NumPy to a server on loopback, with no solver running.
 
-    python_ingest.py BUILD_DIR [--frames N] [--batch N] [--streams N] [--message-kib N] [--push copy]
+    python_ingest.py BUILD_DIR [--frames N] [--batch N] [--streams N] [--message-kib N]
+        [--push copy|share] [--crop SIDE] [--state-dir]
 
-Starts a ptychoserved with one worker thread, streams 256 x 256 uint16 frames from memory, positions
-kept back, and prints one JSON line:
+Starts a ptychoserved with one worker thread, streams 256 x 256 uint16 frames from memory, `batch` of
+them a push, positions kept back. `--crop` has the server keep less of each frame: what its CPU
+backend does with the pixels is then out of the figures. Prints one JSON line:
 
     gb_per_s                1e9 bytes of pixels a second, from the first push until all of them have
                             been acknowledged
@@ -29,7 +31,8 @@ DISTINCT = 64  # Frames, sent again and again.
 
 
 def cpu_of(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    text = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    fields = text.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

@@ -2,9 +2,9 @@
 """The Python package against the real server: calls, streams, watches, results, errors."""
 
 import asyncio
+import json
 import pathlib
 import struct
-import unittest
 
 import support
 import bitshuffle
@@ -109,6 +109,10 @@ class ScanTest(ClientCase):
             self.assertEqual(sorted(a[name][2]), sorted(attributes), name)
             for key in attributes:
                 np.testing.assert_array_equal(a[name][2][key], attributes[key], name)
+        for name in ("configuration", "session"):
+            texts = [json.loads(contents[f"entry_1/image_1/process_1/{name}"][0])
+                     for contents in (a, b)]
+            self.assertEqual(*texts)
         for path in (ours, theirs):
             loaded = Result.load(path)
             np.testing.assert_array_equal(loaded.object, b["entry_1/image_1/data"][0])

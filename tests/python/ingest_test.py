@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The protocol state machine against a model server: what it sends again after breaks and kills, and
-that everything arrives exactly once. No threads, no sockets; time is a number.
+"""The protocol state machine against a model server: what it sends again after breaks and kills,
+and that everything arrives exactly once. No threads, no sockets; time is a number.
 """
 
 import random
@@ -173,7 +173,8 @@ class Scan:
         if wire.refused is not None:
             return self.end(wire.refused)
         if breaks and self.rng.random() < 0.02:
-            if self.session.durability == session_pb2.DURABILITY_JOURNAL and self.rng.random() < 0.5:
+            journal = self.session.durability == session_pb2.DURABILITY_JOURNAL
+            if journal and self.rng.random() < 0.5:
                 self.session.kill()
             return self.end(errors.Unavailable("the connection broke"))
         action = self.rng.choice(["send", "deliver", "acknowledge", "answer", "synchronise"])
@@ -221,7 +222,7 @@ class ResumeTest(unittest.TestCase):
         report = scan.ingest.report
         self.assertEqual(report.items, len(scan.ids))
         self.assertEqual((report.unacknowledged_items, report.retained_items), (0, 0))
-        # Each was sent, or found there by a writer that may leave it out: by name, or after a break.
+        # Each was sent, or found there by a writer that may leave it out.
         self.assertEqual(report.sent_items + report.known_items, report.items)
         self.assertEqual(scan.session.duplicates, 0)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The writers, blocking and asyncio, over gRPC to a service in this process that breaks connections,
-repeats acknowledgements and dies.
+"""The writers, blocking and asyncio, over gRPC to a service in this process that breaks
+connections, repeats acknowledgements and dies.
 """
 
 import asyncio

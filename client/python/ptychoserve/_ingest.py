@@ -158,7 +158,7 @@ class Ingest:
 
     @property
     def _may_spare(self) -> bool:
-        """Whether this writer, or an earlier one of its name, can have sent what the session has."""
+        """Whether this writer, or an earlier one of its name, can have sent what is there."""
         return self._named or self._done["reconnects"] > 0
 
     def on_end(self, error: Optional[PtychoserveError], now: float) -> Optional[float]:

@@ -188,9 +188,10 @@ class Client:
 class Session:
     """A scan, its reconstruction and its result. Made by `Client.create_session`.
 
-    As a context manager it tells the end of the data. On a clean exit the writers that it has opened
-    are closed, which waits until the server has their input safe, and then the scan is finished. On
-    an exception the writers are cancelled and the session is stopped: it keeps what it has.
+    As a context manager it tells the end of the data. On a clean exit the writers that it has
+    opened are closed, which waits until the server has their input safe, and then the scan is
+    finished. On an exception the writers are cancelled and the session is stopped: it keeps what it
+    has.
 
         with client.create_session("scan-4711", optics=..., detector=..., scan=...) as session:
             frames, positions = session.frame_writer(), session.position_writer()

@@ -201,7 +201,7 @@ def _violation(where: str, names: list[str]) -> Any:
 
 
 def _near(key: str, names: list[str]) -> list[str]:
-    """The name that is most like `key`, or contains all of its words: energy_ev, photon_energy_ev."""
+    """The name that is most like `key`, or has all of its words: energy_ev, photon_energy_ev."""
     near = difflib.get_close_matches(key, names, n=1, cutoff=0.75)
     words = set(key.split("_"))
     return near or [name for name in names if words <= set(name.split("_"))][:1]

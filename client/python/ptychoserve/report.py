@@ -76,8 +76,8 @@ class WriterReport:
         connected: the server has answered, and the connection is not broken.
         unacknowledged_items: the server has not said that it has them.
         retained_items: acknowledged, but kept, as they are not yet on the server's disk.
-        forgotten_items: acknowledged and let go of while the server had lost its journal: nobody has
-            them if that server ends.
+        forgotten_items: acknowledged and let go of while the server had lost its journal: nobody
+            has them if that server ends.
         last_ack: the server's last word; after `close`, the final one.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import os
@@ -163,8 +162,9 @@ class Result:
         without_config = session_pb2.Session()
         without_config.CopyFrom(self.session)
         without_config.ClearField("config")
-        for name, message in (("configuration", self.session.config), ("session", without_config)):
-            put(f"{_PROCESS}/{name}", json.dumps(_plain(message)))
+        put(f"{_PROCESS}/configuration", json_format.MessageToJson(
+            self.session.config, preserving_proto_field_name=True, indent=None))
+        put(f"{_PROCESS}/session", json.dumps(_plain(without_config)))
         if self.snapshot.history is not None:
             metrics = put(f"{_PROCESS}/metrics", self.snapshot.history)
             metrics.attrs["columns"] = list(HISTORY_COLUMNS)
@@ -217,14 +217,17 @@ class Result:
 
 
 def _plain(message: Message) -> Any:
-    """As JSON has it: numbers as numbers, also those of 64 bits; null for NaN and infinity."""
+    """As `ptychoctl --json` has it: numbers as numbers, also those of 64 bits; null for NaN and
+    infinity; all fields that are not messages, be they 0."""
     if isinstance(message, Timestamp):
         return message.ToJsonString()
     out: dict[str, Any] = {}
-    for field, value in message.ListFields():
-        many = field.label == FieldDescriptor.LABEL_REPEATED
-        values = [_plain_value(field, v) for v in (value if many else [value])]
-        out[field.name] = values if many else values[0]
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if field.label == FieldDescriptor.LABEL_REPEATED:
+            out[field.name] = [_plain_value(field, element) for element in value]
+        elif not field.has_presence or message.HasField(field.name):
+            out[field.name] = _plain_value(field, value)
     return out
 
 
@@ -233,9 +236,7 @@ def _plain_value(field: FieldDescriptor, value: Any) -> Any:
         return _plain(value)
     if field.enum_type is not None:
         known = field.enum_type.values_by_number.get(value)
-        return known.name if known else value
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
+        return known.name if known else ""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
