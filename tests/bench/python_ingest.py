@@ -4,8 +4,8 @@
     python_ingest.py BUILD_DIR [--frames N] [--batch N] [--streams N] [--message-kib N]
         [--push copy|share] [--crop SIDE] [--state-dir]
 
-Starts a ptychoserved with one worker thread, streams 256 x 256 uint16 frames from memory, `batch` of
-them a push, positions kept back. `--crop` has the server keep less of each frame: what its CPU
+Starts a ptychoserved with one worker thread, streams 256 x 256 uint16 frames from memory, `batch`
+of them a push, positions kept back. `--crop` has the server keep less of each frame: what its CPU
 backend does with the pixels is then out of the figures. Prints one JSON line:
 
     gb_per_s                1e9 bytes of pixels a second, from the first push until all of them have

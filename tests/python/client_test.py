@@ -110,8 +110,8 @@ class ScanTest(ClientCase):
             for key in attributes:
                 np.testing.assert_array_equal(a[name][2][key], attributes[key], name)
         for name in ("configuration", "session"):
-            texts = [json.loads(contents[f"entry_1/image_1/process_1/{name}"][0])
-                     for contents in (a, b)]
+            texts = [json.loads(found[f"entry_1/image_1/process_1/{name}"][0])
+                     for found in (a, b)]
             self.assertEqual(*texts)
         for path in (ours, theirs):
             loaded = Result.load(path)

@@ -10,8 +10,8 @@
                 positions.push(k, x_m=x_m, y_m=y_m)
         session.result().save("result.cxi")
 
-docs/python.md is a guide by example. `ptychoserve.aio` is the same for asyncio, `ptychoserve.errors`
-has the exceptions, `ptychoserve.v1` the messages of the API.
+docs/python.md is a guide by example. `ptychoserve.aio` is the same for asyncio,
+`ptychoserve.errors` has the exceptions, `ptychoserve.v1` the messages of the API.
 """
 
 from ptychoserve import errors
