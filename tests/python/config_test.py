@@ -97,7 +97,8 @@ class ConfigTest(unittest.TestCase):
 
     def test_update_mask(self):
         self.assertEqual(
-            update_paths({"run": {"max_iterations": 5}, "snapshots": {"history": 2}}),
+            update_paths({"run": {"max_iterations": 5, "idle_timeout_s": None},
+                          "snapshots": {"history": 2}}),
             ["config.run.max_iterations", "config.snapshots.history"])
 
     def test_every_setting_is_found_under_its_name(self):

@@ -41,6 +41,7 @@ class FakeService:
         self.opened = 0
         self._answers = answers  # Else streams are taken, and never acknowledged.
         self._lock = threading.Lock()
+        self._opened = threading.Condition()
         self._gone = threading.Event()
         self._server = grpc.server(futures.ThreadPoolExecutor(8))
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {
@@ -54,14 +55,20 @@ class FakeService:
         self._gone.set()
         self._server.stop(0).wait()
 
+    def wait_until_opened(self, times):
+        """Until so many streams have come."""
+        with self._opened:
+            self._opened.wait_for(lambda: self.opened >= times)
+
     def _handler(self, request):
         return grpc.stream_stream_rpc_method_handler(
             self._stream, request_deserializer=request.FromString,
             response_serializer=ingest_pb2.IngestAck.SerializeToString)
 
     def _stream(self, requests, context):
-        with self._lock:
+        with self._opened:
             self.opened += 1
+            self._opened.notify_all()
         if not self._answers:
             self._gone.wait()
             return

@@ -57,7 +57,7 @@ def update_paths(settings: Mapping[str, Any]) -> list[str]:
         if isinstance(value, Mapping):
             for key, inner in value.items():
                 collect(f"{prefix}.{key}", inner)
-        else:
+        elif value is not None:
             paths.append(prefix)
 
     collect("config", settings)
