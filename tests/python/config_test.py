@@ -7,6 +7,7 @@ import support
 import numpy as np
 from ptychoserve import config, errors
 from ptychoserve.config import bounds, session_config, update_paths
+from ptychoserve.options import ClientOptions, WriterOptions, options_of
 from ptychoserve.rpc import error_details_pb2, status_pb2
 from ptychoserve.v1 import config_pb2
 
@@ -94,6 +95,16 @@ class ConfigTest(unittest.TestCase):
                       config_pb2.DATA_TYPE_U16):
             made = session_config(detector={"dtype": value})
             self.assertEqual(made.detector.dtype, config_pb2.DATA_TYPE_U16, value)
+
+    def test_options_that_there_are_not(self):
+        for kind, key, hint in ((WriterOptions, "queue_byte", "did you mean 'queue_bytes'?"),
+                                (ClientOptions, "connect_timeout",
+                                 "did you mean 'connect_timeout_s'?"),
+                                (WriterOptions, "colour", "")):
+            with self.assertRaises(errors.InvalidArgument) as caught:
+                options_of(kind, {key: 1})
+            self.assertEqual((caught.exception.field, caught.exception.hint), (key, hint))
+        self.assertEqual(options_of(WriterOptions, {"producer": "a"}).producer, "a")
 
     def test_update_mask(self):
         self.assertEqual(

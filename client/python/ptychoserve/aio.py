@@ -36,7 +36,7 @@ from ptychoserve._requests import FINAL, SessionEvent
 from ptychoserve._retry import Attempts, Backoff
 from ptychoserve.errors import (DataLoss, DeadlineExceeded, NotFound, PtychoserveError,
                                 Unavailable, from_grpc)
-from ptychoserve.options import ClientOptions, WriterOptions
+from ptychoserve.options import ClientOptions, WriterOptions, options_of
 from ptychoserve.report import WriterReport
 from ptychoserve.result import Result
 from ptychoserve.snapshot import Assembler, Snapshot
@@ -284,7 +284,7 @@ class Client:
 
     def __init__(self, address: str = "127.0.0.1:50051", **options: Any) -> None:
         self.address = address
-        self.options = ClientOptions(**options)
+        self.options = options_of(ClientOptions, options)
         self._channel = self._make_channel(_calls.SELDOM)
 
     async def __aenter__(self) -> "Client":
@@ -497,13 +497,15 @@ class Session:
     def frame_writer(self, *, encoding: str = "raw", **options: Any) -> FrameWriter:
         """Opens a stream of frames, on a connection of its own; returns at once."""
         form = _input.frame_format(self.info.config.detector, encoding)
-        writer = FrameWriter(self._client._make_channel, self.name, form, WriterOptions(**options))
+        writer = FrameWriter(self._client._make_channel, self.name, form,
+                             options_of(WriterOptions, options))
         self._writers.append(writer)
         return writer
 
     def position_writer(self, **options: Any) -> PositionWriter:
         """Opens a stream of positions, as `frame_writer` does."""
-        writer = PositionWriter(self._client._make_channel, self.name, WriterOptions(**options))
+        writer = PositionWriter(self._client._make_channel, self.name,
+                                options_of(WriterOptions, options))
         self._writers.append(writer)
         return writer
 

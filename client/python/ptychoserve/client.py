@@ -17,7 +17,7 @@ from ptychoserve._requests import FINAL, SessionEvent
 from ptychoserve._retry import Attempts, Backoff
 from ptychoserve.errors import (DataLoss, DeadlineExceeded, NotFound, PtychoserveError,
                                 Unavailable, from_grpc)
-from ptychoserve.options import ClientOptions, WriterOptions
+from ptychoserve.options import ClientOptions, WriterOptions, options_of
 from ptychoserve.result import Result
 from ptychoserve.snapshot import Assembler, Snapshot
 from ptychoserve.v1 import config_pb2, service_pb2, session_pb2, state_pb2
@@ -53,7 +53,7 @@ class Client:
 
     def __init__(self, address: str = "127.0.0.1:50051", **options: Any) -> None:
         self.address = address
-        self.options = ClientOptions(**options)
+        self.options = options_of(ClientOptions, options)
         self._channel = self._make_channel(_calls.SELDOM)
         try:
             grpc.channel_ready_future(self._channel).result(self.options.connect_timeout_s)
@@ -325,13 +325,15 @@ class Session:
             options: of `WriterOptions`, as keyword arguments.
         """
         form = _input.frame_format(self.info.config.detector, encoding)
-        writer = FrameWriter(self._client._make_channel, self.name, form, WriterOptions(**options))
+        writer = FrameWriter(self._client._make_channel, self.name, form,
+                             options_of(WriterOptions, options))
         self._writers.append(writer)
         return writer
 
     def position_writer(self, **options: Any) -> PositionWriter:
         """Opens a stream of positions, as `frame_writer` does."""
-        writer = PositionWriter(self._client._make_channel, self.name, WriterOptions(**options))
+        writer = PositionWriter(self._client._make_channel, self.name,
+                                options_of(WriterOptions, options))
         self._writers.append(writer)
         return writer
 

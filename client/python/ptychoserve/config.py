@@ -20,7 +20,6 @@ What stands for what:
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, Optional
 
@@ -30,7 +29,8 @@ from google.protobuf.message import Message
 from numpy.typing import ArrayLike
 
 from ptychoserve._enums import names_of
-from ptychoserve.errors import InvalidArgument, invalid
+from ptychoserve._names import did_you_mean
+from ptychoserve.errors import InvalidArgument, invalid, unknown_name
 from ptychoserve.v1 import config_pb2
 
 
@@ -152,8 +152,8 @@ def _enum(field: FieldDescriptor, value: Any, where: str) -> int:
             return names[name]
     if field.enum_type.name == "DataType" and _data_type(value) in names:
         return names[_data_type(value)]
-    near = difflib.get_close_matches(str(value).lower(), names, n=1)
-    raise invalid(where, repr(value), ", ".join(names), hint=_meant(near))
+    raise invalid(where, repr(value), ", ".join(names),
+                  hint=did_you_mean(str(value).lower(), names))
 
 
 def _data_type(value: Any) -> str:
@@ -179,32 +179,15 @@ def _type_name(field: FieldDescriptor) -> str:
     return "a whole number"
 
 
-def _meant(near: list[str]) -> str:
-    return f"did you mean {near[0]!r}?" if near else ""
-
-
 def _unknown(descriptor: Descriptor, key: str, where: str) -> InvalidArgument:
     names = [f.name for f in descriptor.fields]
-    hint = _meant(_near(key, names))
+    hint = did_you_mean(key, names)
     if not hint:
         for path in _paths(config_pb2.SessionConfig.DESCRIPTOR, ()):
             if path[-1] == key:
                 hint = f"it belongs to {'.'.join(path[:-1]) or 'the top'}"
                 break
-    return InvalidArgument(f"{where}: there is no such setting; allowed: {', '.join(names)}",
-                           reason="INVALID_CONFIG", hint=hint,
-                           violations=(_violation(where, names),))
-
-
-def _violation(where: str, names: list[str]) -> Any:
-    return invalid(where, "unknown", ", ".join(names)).violations[0]
-
-
-def _near(key: str, names: list[str]) -> list[str]:
-    """The name that is most like `key`, or has all of its words: energy_ev, photon_energy_ev."""
-    near = difflib.get_close_matches(key, names, n=1, cutoff=0.75)
-    words = set(key.split("_"))
-    return near or [name for name in names if words <= set(name.split("_"))][:1]
+    return unknown_name(where, names, hint)
 
 
 def _paths(descriptor: Descriptor, path: tuple[str, ...]) -> Iterable[tuple[str, ...]]:

@@ -7,7 +7,7 @@ details that came with it. What this package finds wrong by itself is raised as 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Iterable, Optional
 
 import grpc
 
@@ -191,6 +191,14 @@ def invalid(field: str, value: object, allowed: str, hint: str = "") -> InvalidA
     description = f"{value}; allowed: {allowed}"
     return InvalidArgument(f"{field}: {description}", reason="INVALID_REQUEST",
                            violations=(Violation(field, description),), hint=hint)
+
+
+def unknown_name(field: str, names: Iterable[str], hint: str) -> InvalidArgument:
+    """The error of a setting that there is not."""
+    allowed = ", ".join(names)
+    return InvalidArgument(f"{field}: there is no such setting; allowed: {allowed}",
+                           reason="INVALID_CONFIG", hint=hint,
+                           violations=(Violation(field, f"unknown; allowed: {allowed}"),))
 
 
 def from_grpc(error: grpc.RpcError) -> PtychoserveError:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Callable, Optional
+from dataclasses import dataclass, field, fields
+from typing import Any, Callable, Optional, TypeVar
 
-from ptychoserve.errors import PtychoserveError
+from ptychoserve._names import did_you_mean
+from ptychoserve.errors import PtychoserveError, unknown_name
+
+T = TypeVar("T")
+
+
+def options_of(kind: type[T], settings: dict[str, Any]) -> T:
+    """Options from keyword arguments. Raises InvalidArgument for one that there is not."""
+    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    for key in settings:
+        if key not in names:
+            raise unknown_name(key, names, did_you_mean(key, names))
+    return kind(**settings)
 
 
 @dataclass(frozen=True)
