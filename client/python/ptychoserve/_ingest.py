@@ -76,6 +76,7 @@ class Ingest:
         self._closing = False
         self._close_when_safe = False   # Half-close only when all is on disk.
         self._stopped: Optional[PtychoserveError] = None  # Why this side has ended it all.
+        self.stirred = False            # Whether `next` has more to say since the last `take`.
         self.finished = False
         self.error: Optional[PtychoserveError] = None     # How it has ended.
 
@@ -246,6 +247,7 @@ class Ingest:
         if wanted > 0 and not self._has_room(wanted):
             return False
         self._done["items"] += item.count
+        before = self._backlog.waiting_payload
         for part, known in parts:
             if known:
                 self._done["known_items"] += part.count
@@ -257,6 +259,8 @@ class Ingest:
                 self._backlog.add_arrived(part)
             else:
                 self._backlog.add(part)
+        # Else the sender waits for more of them, or for credit.
+        self.stirred = before == 0 or before < self.block_bytes <= self._backlog.waiting_payload
         return True
 
     def check(self) -> None:

@@ -158,7 +158,8 @@ class Writer:
                 if left is not None and left <= 0:
                     raise self._ingest.full()
                 await self._changed.wait(left)
-            self._changed.notify_all()
+            if self._ingest.stirred:
+                self._changed.notify_all()
         await asyncio.sleep(0)  # Lets the sender run when there was nothing to wait for.
 
     # --- The writer's task ---------------------------------------------------------------------

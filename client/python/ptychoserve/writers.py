@@ -126,7 +126,8 @@ class Writer:
                     if left is not None and left <= 0:
                         raise self._ingest.full()
                     self._changed.wait(left)
-                self._changed.notify_all()
+                if self._ingest.stirred:
+                    self._changed.notify_all()
 
     # --- On the writer's thread ---------------------------------------------------------------
 
