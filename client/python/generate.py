@@ -8,6 +8,7 @@ protoc in the PATH. Called by CMake and, when a wheel is built, by setup.py.
 """
 
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,8 @@ def renamed(proto_dir, work_dir):
 
 def generate(proto_dir, out_dir):
     proto_dir, out_dir = pathlib.Path(proto_dir), pathlib.Path(out_dir)
+    if shutil.which("protoc") is None:
+        sys.exit("protoc is not in the PATH; it is in the package protobuf-compiler")
     out_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         protos = [proto_dir / "ptychoserve" / "v1" / f"{name}.proto" for name in API]
