@@ -1,0 +1,3 @@
+"""The version of this package, which is the server's."""
+
+VERSION = "0.1.0"
