@@ -64,6 +64,22 @@ __device__ inline const float2* WindowRow(const Canvas& canvas, const DevicePoin
          (point.col - canvas.col + lane);
 }
 
+// What a pass over rows does for one mode of the object: each has a launch of its own, so that a
+// kernel need not know of the others, but for how far the waves of one point are from the next.
+template <typename Args>
+Args ForObjectMode(Args args, int object_mode) {
+  using Waves = decltype(args.waves);
+  const std::int64_t bytes = static_cast<std::int64_t>(object_mode) * args.batch.modes *
+                             args.batch.rows * args.batch.cols * WaveBytes(args.exit_waves.half);
+  using Byte = std::conditional_t<std::is_same_v<Waves, void*>, char, const char>;
+  args.waves = static_cast<Byte*>(args.waves) + bytes;
+  if (args.exit_waves.data != nullptr) {
+    args.exit_waves.data = static_cast<char*>(args.exit_waves.data) + bytes;
+  }
+  args.canvas = args.canvas.Mode(object_mode);
+  return args;
+}
+
 // *at += value, by one of many blocks; nothing is returned.
 __device__ inline void AddShared(float2* at, float2 value) {
 #if __CUDA_ARCH__ >= 900

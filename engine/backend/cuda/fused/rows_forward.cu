@@ -6,7 +6,7 @@
 //
 // A block has RowsPerBlock(kCols) rows of `points_per_block` neighbouring points, one after the
 // other, with the rows of one mode of the probe in shared memory throughout. Grid: (row blocks,
-// runs of points, modes).
+// runs of points, modes of the probe), for one mode of the object.
 namespace ptychoserve::cuda {
 namespace {
 
@@ -34,9 +34,9 @@ __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsFo
   const int thread = threadIdx.x;
   const RowPlace<kCols> place(thread);
   const int row = blockIdx.x * RowsPerBlock(kCols) + place.group;
-  // Of the modes of one point, and of this block's row among them.
+  // Of the waves of one point, and of this block's row among those of the object's mode.
   const std::int64_t point_pixels =
-      static_cast<std::int64_t>(args.batch.rows) * kCols * args.batch.modes;
+      static_cast<std::int64_t>(args.batch.rows) * kCols * args.batch.waves();
   const std::int64_t at = (static_cast<std::int64_t>(blockIdx.z) * args.batch.rows + row) * kCols;
   LoadProbe<kLanes>(args.probe + at, place.lane, thread, probe_slots);
   const typename Fft::Roots roots = Fft::ForwardRoots(place.lane);
@@ -111,8 +111,11 @@ void LaunchRowsForward(const RowsForwardArgs& args, cudaStream_t stream) {
   const Batch& batch = args.batch;
   const dim3 grid(batch.rows / RowsPerBlock(batch.cols),
                   (batch.count + args.points_per_block - 1) / args.points_per_block, batch.modes);
-  Launch(Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.kind), grid,
-         args, stream);
+  const auto choice =
+      Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.kind);
+  for (int l = 0; l < batch.object_modes; ++l) {
+    Launch(choice, grid, ForObjectMode(args, l), stream);
+  }
 }
 
 cudaError_t PrepareRowsForward() {

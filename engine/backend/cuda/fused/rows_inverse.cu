@@ -10,7 +10,8 @@
 // whole group; what they add to the probe is collected in registers. Within one point no two
 // threads of a phase add to the same object pixel, and a barrier parts the phases: the upper
 // neighbours of the first point, of the second, and with fractional positions the lower ones.
-// A block has one mode of the probe. Grid: (row blocks, groups, modes).
+// A block has one mode of the probe. Grid: (row blocks, groups, modes of the probe), for one mode
+// of the object.
 namespace ptychoserve::cuda {
 namespace {
 
@@ -79,9 +80,9 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
   const int half = threadIdx.x / kRowThreads, thread = threadIdx.x % kRowThreads;
   const RowPlace<kCols> place(thread);
   const int row = blockIdx.x * RowsPerBlock(kCols) + place.group;
-  // Of the modes of one point, and of this block's row among them.
+  // Of the waves of one point, and of this block's row among those of the object's mode.
   const std::int64_t point_pixels =
-      static_cast<std::int64_t>(args.batch.rows) * kCols * args.batch.modes;
+      static_cast<std::int64_t>(args.batch.rows) * kCols * args.batch.waves();
   const std::int64_t at = (static_cast<std::int64_t>(blockIdx.z) * args.batch.rows + row) * kCols;
   const typename Fft::Roots roots = Fft::InverseRoots(place.lane);
   float* const my_exchange = exchange + (threadIdx.x / kLanes) * Lanes<kCols>::kGroupPitch;
@@ -221,8 +222,14 @@ KernelChoice<RowsInverseArgs> Choose(int cols, bool half, bool exit, PointKind k
 
 void LaunchRowsInverse(const RowsInverseArgs& args, cudaStream_t stream) {
   const Batch& batch = args.batch;
-  Launch(Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.kind),
-         dim3(batch.rows / RowsPerBlock(batch.cols), args.group_count, batch.modes), args, stream);
+  const dim3 grid(batch.rows / RowsPerBlock(batch.cols), args.group_count, batch.modes);
+  const auto choice =
+      Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.kind);
+  for (int l = 0; l < batch.object_modes; ++l) {
+    RowsInverseArgs one = ForObjectMode(args, l);
+    if (one.object_sum != nullptr) one.object_sum += l * args.canvas.pixels();
+    Launch(choice, grid, one, stream);
+  }
 }
 
 int FusedSharedBytes() {
