@@ -8,7 +8,7 @@
 #include <span>
 #include <utility>
 
-#include "engine/probe/hermitian_eigen.h"
+#include "engine/probe/orthogonal_mixture.h"
 
 namespace ptychoserve {
 namespace {
@@ -146,42 +146,13 @@ ComplexStack WithModes(const ComplexStack& probe, int modes) {
 }
 
 std::vector<double> OrthogonaliseModes(ComplexStack& probe, ComplexStack& components) {
-  const int n = probe.modes;
-  if (n == 1) return {1.0};
-  const std::vector<Wave> modes = ModesOf(probe);
-  std::vector<Complex128> gram(modes.size() * modes.size());
-  for (std::size_t a = 0; a < modes.size(); ++a) {
-    for (std::size_t b = a; b < modes.size(); ++b) {
-      gram[a * modes.size() + b] = Inner(modes[a], modes[b]);
-      gram[b * modes.size() + a] = std::conj(gram[a * modes.size() + b]);
-    }
-  }
-  const HermitianEigen eigen = SolveHermitianEigen(n, std::move(gram));
-
-  const auto pixels = static_cast<std::size_t>(probe.shape.pixels());
-  const auto mix = [&](std::span<Complex64> images) {
-    const Wave before(images.begin(), images.end());
-    for (std::size_t k = 0; k < modes.size(); ++k) {
-      for (std::size_t i = 0; i < pixels; ++i) {
-        Complex128 sum = 0;
-        for (std::size_t a = 0; a < modes.size(); ++a) {
-          sum += eigen.vectors[k * modes.size() + a] * before[a * pixels + i];
-        }
-        images[k * pixels + i] = Complex64(sum);
-      }
-    }
-  };
-  mix(probe.data);
+  if (probe.modes == 1) return {1.0};
+  const OrthogonalMixture mixture(probe);
+  mixture.Apply(probe.data);
   for (std::size_t begin = 0; begin < components.data.size(); begin += probe.data.size()) {
-    mix(std::span(components.data).subspan(begin, probe.data.size()));
+    mixture.Apply(std::span(components.data).subspan(begin, probe.data.size()));
   }
-  double total = 0;
-  for (const double value : eigen.values) total += std::max(0.0, value);
-  std::vector<double> powers;
-  for (const double value : eigen.values) {
-    powers.push_back(total > 0 ? std::max(0.0, value) / total : 0);
-  }
-  return powers;
+  return mixture.powers();
 }
 
 }  // namespace ptychoserve
