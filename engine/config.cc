@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <limits>
 
 #include "engine/scan/orientation.h"
@@ -75,6 +76,15 @@ int ProbeComponents(const ReconstructionConfig& config) {
   const bool refines = std::ranges::any_of(
       config.schedule, [](const StageConfig& stage) { return stage.refine.variation; });
   return refines ? config.refinement.probe_components : 0;
+}
+
+Complex64 InitialObject(const ObjectConfig& object) {
+  return std::polar(static_cast<float>(object.initial_amplitude),
+                    static_cast<float>(object.initial_phase_rad));
+}
+
+int WavesPerPoint(const ReconstructionConfig& config) {
+  return config.object.modes * config.probe.modes;
 }
 
 std::uint32_t LargestTrustedCount(const DetectorConfig& detector) {

@@ -123,7 +123,10 @@ struct PhaseLimits {
   bool operator==(const PhaseLimits&) const = default;
 };
 
+inline constexpr int kMaxObjectModes = 4;
+
 struct ObjectConfig {
+  int modes = 1;  // Mutually incoherent modes of the object, 1..kMaxObjectModes.
   double initial_amplitude = 1.0;
   double initial_phase_rad = 0.0;
   int padding_px = 4;                                // Added to the canvas in each axis, 2..1024.
@@ -373,6 +376,10 @@ int DataTypeBytes(DataType dtype);
 int ShiftMarginPx(const ReconstructionConfig& config);
 // Components of the probe's variation; 0 when no stage refines it.
 int ProbeComponents(const ReconstructionConfig& config);
+// What the first mode of the object is before light has fallen on it.
+Complex64 InitialObject(const ObjectConfig& object);
+// Waves of one point, one for each mode of the probe and each of the object.
+int WavesPerPoint(const ReconstructionConfig& config);
 // Shape of the frames in the engine, after orientation and crop.
 Shape EngineFrameShape(const DetectorConfig& detector);
 

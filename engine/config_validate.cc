@@ -273,6 +273,7 @@ void CheckScan(const ScanConfig& scan, const std::optional<PixelSize>& pixel, Ch
 void CheckObject(const ObjectConfig& object, Checker& check) {
   constexpr double kPi = std::numbers::pi;
   check.Enter("object");
+  check.Integer("modes", object.modes, 1, kMaxObjectModes);
   check.Check(
       object.initial_amplitude >= kMinFloat && object.initial_amplitude <= kMaxInitialAmplitude,
       "initial_amplitude",
@@ -301,6 +302,14 @@ void CheckObject(const ObjectConfig& object, Checker& check) {
                                   limits.max_rad, limits.min_rad));
     }
   }
+  const auto one_mode = [&](absl::string_view field, bool limited) {
+    check.Check(!limited || object.modes <= 1, field,
+                absl::StrFormat("is given with %d modes of the object, of which any mixture is the "
+                                "same sample and none has limits of its own; leave it out",
+                                object.modes));
+  };
+  one_mode("amplitude_limits", object.amplitude_limits.has_value());
+  one_mode("phase_limits", object.phase_limits.has_value());
   check.Integer("start_update", object.start_update, 0, kMaxInt);
 }
 

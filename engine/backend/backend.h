@@ -58,12 +58,13 @@ absl::StatusOr<StagingMemory> PlainStaging(std::int64_t bytes);
 struct BackendConfig {
   Shape frame_shape;
   FrameStorage storage = FrameStorage::kU16;
-  int capacity = 0;                    // Slots, 0..capacity-1.
-  int probe_modes = 1;                 // Mutually incoherent modes of the probe.
-  int probe_components = 0;            // Of its variation from point to point; 0: there is none.
-  bool keeps_exit_waves = false;       // Some stage projects, as the difference map does.
-  std::int64_t max_object_pixels = 0;  // Largest canvas that SetCanvas will be asked for.
-  Complex64 initial_object{1.0f, 0.0f};
+  int capacity = 0;                      // Slots, 0..capacity-1.
+  int probe_modes = 1;                   // Mutually incoherent modes of the probe,
+  int object_modes = 1;                  // and of the object, 1..kMaxObjectModes.
+  int probe_components = 0;              // Of its variation from point to point; 0: there is none.
+  bool keeps_exit_waves = false;         // Some stage projects, as the difference map does.
+  std::int64_t max_object_pixels = 0;    // Largest canvas that SetCanvas will be asked for.
+  Complex64 initial_object{1.0f, 0.0f};  // Of the first mode; see engine/algorithms/object_start.h.
   // Device memory may hold waves, those between passes and the difference map's exit waves, in half
   // precision, in a unit of each frame's own. Backends, and paths of theirs, that gain nothing by
   // it keep single precision.
@@ -73,6 +74,9 @@ struct BackendConfig {
   bool deterministic = false;
   // What lies between sample and detector. Unset: enough for the far field.
   std::optional<FreeSpace> near_field;
+
+  // Waves of one point: that of object mode l and probe mode m is number l * probe_modes + m.
+  int waves_per_point() const { return object_modes * probe_modes; }
 };
 
 // What one iteration does besides its algorithm.
@@ -107,8 +111,9 @@ constexpr double SampleShare(int points, int stride) {
 }
 
 // Figures of one iteration, for P and O as they were at its start unless said otherwise. |Ψ| is the
-// root of the intensity, Σ |F(P_m O_j)|² over the modes of the probe; F leads from the sample to
-// the detector, and is the Fourier transform or, in the near field, propagation by near_field.
+// root of the intensity, Σ |F(P_m O_lj)|² over the modes of probe and object; F leads from the
+// sample to the detector, and is the Fourier transform or, in the near field, propagation by
+// near_field.
 struct IterationMetrics {
   double r_factor = 0;       // Σ |√I - |Ψ|| / Σ √I over trusted pixels of the sample.
   double fourier_error = 0;  // sqrt(mean over the sample of Σ (|Ψ| - √I)² / Σ I).
@@ -124,14 +129,15 @@ struct IterationMetrics {
 // Object, probe and coverage of one and the same iteration.
 struct Readback {
   Region canvas;        // On the absolute lattice.
-  ComplexStack object;  // [1, canvas.shape]
-  ComplexStack probe;   // [modes, frame_shape]
+  ComplexStack object;  // [object_modes, canvas.shape]
+  ComplexStack probe;   // [probe_modes, frame_shape]
   FloatImage coverage;  // canvas.shape, Σ_j |P(r - r_j)|² over active points and modes, photons.
 };
 
 // What the difference map carries from one iteration to the next, for some points in their order.
 struct ExitWaveState {
-  ComplexStack waves;  // [points * probe_modes, frame_shape], the modes of a point in a row.
+  // [points * waves_per_point(), frame_shape], the waves of a point in a row.
+  ComplexStack waves;
   std::vector<double> kept_deviation;  // [points]; see engine/algorithms/difference_map.h.
 };
 
@@ -143,17 +149,17 @@ std::optional<Accelerated> AcceleratedBy(const AlgorithmConfig& algorithm);
 // What such an algorithm carries from one iteration to the next; see engine/algorithms/momentum.h.
 struct MomentumState {
   Accelerated of = Accelerated::kMlGradient;
-  ComplexStack object_velocity;  // [1, canvas.shape]
-  ComplexStack probe_velocity;   // [modes, frame_shape]
+  ComplexStack object_velocity;  // [object_modes, canvas.shape]
+  ComplexStack probe_velocity;   // [probe_modes, frame_shape]
   int iterations = 0;            // Since the velocities were 0.
 };
 
 // What one pass over the points says about all that is refined beside object and probe.
 struct Refinement {
   std::vector<RefinementSums> points;  // In the order of SetActivePoints; empty if not asked for.
-  // Of the probe's components, empty if not asked for: Σ_j c_jk O_j* Δ_jm, where the corrections
-  // Δ_jm = F⁻¹[(√I / √M - 1) Ψ_jm] are those of ePIE, [components * modes, frame_shape], and
-  // Σ_j c_jk² |O_j|², [components, frame_shape].
+  // Of the probe's components, empty if not asked for: Σ_j c_jk Σ_l O_lj* Δ_jlm, where the
+  // corrections Δ_jlm = F⁻¹[(√I / √M - 1) Ψ_jlm] are those of ePIE, [components * modes,
+  // frame_shape], and Σ_j c_jk² Σ_l |O_lj|², [components, frame_shape].
   ComplexStack component_sums;
   std::vector<float> component_weights;
 };
@@ -161,7 +167,7 @@ struct Refinement {
 // The exit waves of one active point.
 struct ExitWaveToSet {
   std::int32_t slot = 0;
-  const Complex64* waves = nullptr;  // [probe_modes, frame_shape]
+  const Complex64* waves = nullptr;  // [waves_per_point(), frame_shape]
   double kept_deviation = 0;
 };
 
@@ -177,7 +183,8 @@ class Backend {
   virtual ~Backend() = default;
 
   // Moves the canvas to `canvas` (pixels <= max_object_pixels). What was inside both the old and
-  // the new canvas keeps its value, the rest becomes initial_object.
+  // the new canvas keeps its value, the rest is as at the start: initial_object and, in the further
+  // modes of the object, the pattern of engine/algorithms/object_start.h.
   virtual absl::Status SetCanvas(const Region& canvas) = 0;
   // Begins to copy frames into their slots; all later calls see them there. Frames whose slots and
   // whose memory follow each other are copied as one. Their memory must stay as it is until
@@ -194,7 +201,7 @@ class Backend {
   virtual absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) = 0;
   // [probe_modes, frame_shape]
   virtual absl::Status SetProbe(const ComplexStack& probe) = 0;
-  // Replaces the object on `canvas`'s whole area, which must be the current canvas.
+  // [object_modes, canvas.shape], with the current canvas.
   virtual absl::Status SetObject(const ComplexStack& object) = 0;
   // The points of all following iterations. Windows, one object pixel beyond their far edges
   // included, lie inside the canvas. Exit waves of slots that were not in the previous set
@@ -202,13 +209,14 @@ class Backend {
   // momentum stays when the slots are the same in the same order: points that have moved a little
   // go on.
   virtual absl::Status SetActivePoints(std::span<const PointWindow> points) = 0;
-  // Sets the object inside `region` back to initial_object.
+  // Sets the object inside `region` back to what it is at the start.
   virtual absl::Status ClearObject(const Region& region) = 0;
   // Moves probe and its components (cyclically), object and exit waves by whole pixels together, so
   // that no intensity predicted in the far field changes where the canvas has room.
   virtual absl::Status Shift(int rows, int cols) = 0;
-  // Multiplies the probe and its components by `factor`, above 0, and divides the object by it where
-  // it has light, and velocities with them, so that nothing that is expected of any frame changes.
+  // Multiplies the probe and its components by `factor`, above 0, and divides the object by it
+  // where it has light, and velocities with them, so that nothing that is expected of any frame
+  // changes.
   virtual absl::Status Rescale(double factor) = 0;
   // One pass over all active points.
   virtual absl::StatusOr<IterationMetrics> Iterate(const AlgorithmConfig& algorithm,

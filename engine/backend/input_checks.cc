@@ -23,14 +23,16 @@ std::string Describe(const Region& r) {
 absl::Status CheckBackendConfig(const BackendConfig& config) {
   const Shape frame = config.frame_shape;
   if (frame.rows >= 1 && frame.cols >= 1 && config.capacity >= 1 && config.probe_modes >= 1 &&
+      config.object_modes >= 1 && config.object_modes <= kMaxObjectModes &&
       config.probe_components >= 0 && config.probe_components <= kMaxProbeComponents) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(absl::StrFormat(
-      "a backend needs frames of at least 1 x 1, a capacity and probe modes of at least 1, and "
-      "components of the probe from 0 to %d; got %d x %d, %d, %d and %d",
-      kMaxProbeComponents, frame.rows, frame.cols, config.capacity, config.probe_modes,
-      config.probe_components));
+      "a backend needs frames of at least 1 x 1, a capacity and probe modes of at least 1, object "
+      "modes from 1 to %d, and components of the probe from 0 to %d; got %d x %d, %d, %d, %d and "
+      "%d",
+      kMaxObjectModes, kMaxProbeComponents, frame.rows, frame.cols, config.capacity,
+      config.probe_modes, config.object_modes, config.probe_components));
 }
 
 std::optional<Accelerated> AcceleratedBy(const AlgorithmConfig& algorithm) {
@@ -51,6 +53,14 @@ absl::Status CheckProbeFits(const ComplexStack& probe, const BackendConfig& conf
       absl::StrFormat("a probe of %d x %d x %d does not fit %d modes and frames of %d x %d",
                       probe.modes, probe.shape.rows, probe.shape.cols, config.probe_modes,
                       config.frame_shape.rows, config.frame_shape.cols));
+}
+
+absl::Status CheckObjectFits(const ComplexStack& object, const BackendConfig& config,
+                             const Shape& canvas) {
+  if (object.modes == config.object_modes && object.shape == canvas) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "an object of %d x %d x %d does not fit %d modes and a canvas of %d x %d", object.modes,
+      object.shape.rows, object.shape.cols, config.object_modes, canvas.rows, canvas.cols));
 }
 
 absl::Status CheckInside(std::span<const PointWindow> points, const Shape& frame_shape,
@@ -152,16 +162,17 @@ absl::Status CheckMomentumFits(const MomentumState& momentum, const BackendConfi
                                const Shape& canvas) {
   const ComplexStack& object = momentum.object_velocity;
   const ComplexStack& probe = momentum.probe_velocity;
-  if (object.modes == 1 && object.shape == canvas && probe.modes == config.probe_modes &&
-      probe.shape == config.frame_shape && momentum.iterations >= 0) {
+  if (object.modes == config.object_modes && object.shape == canvas &&
+      probe.modes == config.probe_modes && probe.shape == config.frame_shape &&
+      momentum.iterations >= 0) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(absl::StrFormat(
-      "velocities of %d x %d x %d and %d x %d x %d after %d iterations do not fit a canvas of "
+      "velocities of %d x %d x %d and %d x %d x %d after %d iterations do not fit %d canvases of "
       "%d x %d and %d modes of %d x %d",
       object.modes, object.shape.rows, object.shape.cols, probe.modes, probe.shape.rows,
-      probe.shape.cols, momentum.iterations, canvas.rows, canvas.cols, config.probe_modes,
-      config.frame_shape.rows, config.frame_shape.cols));
+      probe.shape.cols, momentum.iterations, config.object_modes, canvas.rows, canvas.cols,
+      config.probe_modes, config.frame_shape.rows, config.frame_shape.cols));
 }
 
 }  // namespace ptychoserve

@@ -11,7 +11,7 @@
 // What every backend asks of what it is given; kInvalidArgument otherwise.
 namespace ptychoserve {
 
-// Frames, slots and modes: at least one of each.
+// Frames, slots and modes: at least one of each, and no more modes of the object than there may be.
 absl::Status CheckBackendConfig(const BackendConfig& config);
 
 // The probe has the modes and the shape that `config` says.
@@ -40,6 +40,10 @@ absl::Status CheckExitWavesToSet(std::span<const ExitWaveToSet> waves, const Bac
 
 // No point has a coefficient of a component that there is not.
 absl::Status CheckVariation(std::span<const PointWindow> points, const BackendConfig& config);
+
+// The object has the modes that `config` says, and fills a canvas of this shape.
+absl::Status CheckObjectFits(const ComplexStack& object, const BackendConfig& config,
+                             const Shape& canvas);
 
 // There are as many components of the probe as `config` says, of its modes and shape.
 absl::Status CheckComponentsFit(const ComplexStack& components, const BackendConfig& config);

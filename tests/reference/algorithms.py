@@ -1,6 +1,7 @@
 """One iteration of each algorithm; every function changes `problem` and returns its metrics.
 
-Waves are (modes, rows, cols). The detector sees the sum of the modes' intensities.
+Waves of a point are (object modes * probe modes, rows, cols). The detector sees the sum of their
+intensities.
 """
 import copy
 
@@ -33,7 +34,7 @@ def _limit(values, amplitude, phase):
 
 
 def _changed(old, new, where):
-    return _norm((new - old)[where]) / _norm(new[where])
+    return _norm((new - old)[..., where]) / _norm(new[..., where])
 
 
 class Regulariser:
@@ -58,16 +59,24 @@ class Regulariser:
 def _object_sums(problem, waves):
     num = np.zeros(problem.obj.shape, complex)
     for j, wave in enumerate(waves):
-        problem.scatter(j, (np.conj(problem.probe) * wave).sum(0), num)
+        problem.scatter(j, _seen_by_object(problem, wave), num)
     return num, problem.coverage()
 
 
+def _seen_by_object(problem, wave):
+    return (np.conj(problem.probe) * problem.by_modes(wave)).sum(1)
+
+
+def _seen_by_probe(problem, j, wave):
+    return (np.conj(problem.window(j))[:, None] * problem.by_modes(wave)).sum(0)
+
+
 def _probe_numerator(problem, waves, points):
-    return sum(np.conj(problem.window(j)) * waves[j] for j in points)
+    return sum(_seen_by_probe(problem, j, waves[j]) for j in points)
 
 
 def _probe_denominator(problem, points):
-    return sum(np.abs(problem.window(j)) ** 2 for j in points)
+    return sum((np.abs(problem.window(j)) ** 2).sum(0) for j in points)
 
 
 def _project(name, beta, psi, p, projected):
@@ -216,19 +225,19 @@ def epie(problem, object_step=0.8, probe_step=0.8, max_batch=0, object_alpha=1, 
     old_obj, old_probe = problem.obj.copy(), problem.probe.copy()
     for batch in pie_batches(problem, max_batch):
         intensity = (np.abs(problem.probe) ** 2).sum(0)
-        object_sum, light = np.zeros_like(problem.obj), np.zeros(problem.obj.shape)
+        object_sum, light = np.zeros_like(problem.obj), np.zeros(problem.obj.shape[1:])
         probe_sum, seen = np.zeros_like(problem.probe), np.zeros(problem.probe.shape[1:])
         for j in batch:
-            window = problem.window(j)
-            psi = fft2(problem.probe * window)
+            wave = problem.wave(j)
+            psi = fft2(wave)
             good, d = problem.trusted[j], problem.amplitude[j]
             modulus = np.sqrt((np.abs(psi) ** 2).sum(0))
             corrected = psi * np.where(good, d / modulus, 1)
-            delta = ifft2(corrected) - problem.probe * window
-            problem.scatter(j, (np.conj(problem.probe) * delta).sum(0), object_sum)
+            delta = ifft2(corrected) - wave
+            problem.scatter(j, _seen_by_object(problem, delta), object_sum)
             problem.scatter(j, intensity, light)
-            probe_sum += np.conj(window) * delta
-            seen += np.abs(window) ** 2
+            probe_sum += _seen_by_probe(problem, j, delta)
+            seen += _probe_denominator(problem, [j])
         problem.obj = problem.obj + object_step * object_sum / _divisor(light, intensity.max(),
                                                                         object_alpha)
         problem.probe = problem.probe + probe_step * probe_sum / _divisor(seen, seen.max(),
@@ -294,18 +303,17 @@ def lsq_ml(problem, regulariser=Regulariser(0.3), likelihood="gaussian", object_
     for batch in batches:
         waves, uppers, lowers = zip(*(_gradient(problem, j, likelihood) for j in batch))
         chi = np.array(waves) * (sum(uppers) / sum(lowers))
-        num, den = np.zeros_like(problem.obj), np.zeros(problem.obj.shape)
+        num, den = np.zeros_like(problem.obj), np.zeros(problem.obj.shape[1:])
         for wave, j in zip(chi, batch):
-            problem.scatter(j, (np.conj(problem.probe) * wave).sum(0), num)
+            problem.scatter(j, _seen_by_object(problem, wave), num)
             problem.scatter(j, (np.abs(problem.probe) ** 2).sum(0), den)
         obj = _direction(num, den, regulariser)
-        windows = np.array([problem.window(j) for j in batch])[:, None]
-        probe = _direction((np.conj(windows) * chi).sum(0), (np.abs(windows) ** 2).sum((0, 1)),
-                           regulariser)
-        moved = copy.copy(problem)
-        moved.obj = obj
-        by_object = problem.probe * np.array([moved.window(j) for j in batch])[:, None]
-        along = [by_object * update[0], windows * probe * update[1]]
+        probe = _direction(_probe_numerator(problem, dict(zip(batch, chi)), batch),
+                           _probe_denominator(problem, batch), regulariser)
+        with_object, with_probe = copy.copy(problem), copy.copy(problem)
+        with_object.obj, with_probe.probe = obj, probe
+        along = [np.array([moved.wave(j) for j in batch]) * used
+                 for moved, used in zip((with_object, with_probe), update)]
         matrix = np.array([[np.vdot(a, b).real for a in along] for b in along])
         matrix[np.diag_indices(2)] *= 1 + 1e-3
         right = np.array([np.vdot(a, chi).real for a in along])

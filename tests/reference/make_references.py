@@ -36,7 +36,7 @@ def many_windows(rng):
     return np.hstack([corners, rng.random((MANY_POINTS, 2))])
 
 
-def make_problem(rng, windows, modes=1, shape=(ROWS, COLS)):
+def make_problem(rng, windows, modes=1, shape=(ROWS, COLS), object_modes=1):
     """Noisy frames of a smooth object with untrusted pixels, and a wrong state to start from.
 
     Further modes are as bright as the first and not orthogonal to it, so that all of them matter.
@@ -45,12 +45,12 @@ def make_problem(rng, windows, modes=1, shape=(ROWS, COLS)):
     y, x = np.mgrid[:shape[0], :shape[1]]
     envelope = np.exp(-((y - shape[0] / 2) ** 2 + (x - shape[1] / 2) ** 2) / 18)
     probe = np.array([12 * envelope * smooth(rng, shape, 1.5) for _ in range(modes)])
-    obj = np.exp(0.3 * smooth(rng, CANVAS, 2))
+    obj = np.array([np.exp(0.3 * smooth(rng, CANVAS, 2)) for _ in range(object_modes)])
     truth = Problem(np.ones((len(windows), *shape)), windows, probe, obj)
     frames = np.array([rng.poisson(truth.intensity(j)) for j in range(len(windows))], float)
     frames[rng.random(frames.shape) < 0.05] = -1
     start_probe = np.array([p * (1 + 0.2 * smooth(rng, p.shape, 2)) for p in probe])
-    start_obj = obj * (1 + 0.15 * smooth(rng, obj.shape, 1.5))
+    start_obj = np.array([o * (1 + 0.15 * smooth(rng, o.shape, 1.5)) for o in obj])
     return Problem(frames, windows, start_probe.astype(np.complex64),
                    start_obj.astype(np.complex64))
 
@@ -185,6 +185,11 @@ def main():
         several = make_problem(rng, few_windows(), modes, ODD)
         save_problem(out / f"modes{modes}", several)
         mode_cases(out, f"modes{modes}", several)
+    for modes, object_modes in ((1, 2), (2, 2), (1, 3)):
+        several = make_problem(rng, few_windows(), modes, ODD, object_modes)
+        name = f"objects{object_modes}_modes{modes}"
+        save_problem(out / name, several)
+        mode_cases(out, name, several)
     (out / "complete").touch()
 
 

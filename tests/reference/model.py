@@ -16,11 +16,13 @@ class Problem:
     frames   (points, rows, cols) float64 counts, zero frequency at [0, 0]; negative: untrusted
     windows  (points, 4): row and column of the corner relative to the canvas, remainders
     probe    (modes, rows, cols), mutually incoherent
+    obj      (modes, rows, cols) of the canvas, likewise; an image alone is one mode
     """
 
     def __init__(self, frames, windows, probe, obj):
         self.frames, self.windows = frames, windows
         self.probe, self.obj = probe.astype(complex), obj.astype(complex)
+        self.obj = self.obj.reshape(-1, *obj.shape[-2:])
         self.trusted = frames >= 0
         self.counts = np.where(self.trusted, frames, 0.0)
         self.amplitude = np.sqrt(self.counts)
@@ -39,22 +41,30 @@ class Problem:
 
     def window(self, j, obj=None):
         obj = self.obj if obj is None else obj
-        return sum(weight * obj[where] for where, weight in self._corners(j))
+        return sum(weight * obj[..., *where] for where, weight in self._corners(j))
 
     def scatter(self, j, image, out):
         """Adds the adjoint of `window` applied to `image` to `out`."""
         for where, weight in self._corners(j):
-            out[where] += weight * image
+            out[..., *where] += weight * image
+
+    def waves_of(self, images):
+        """(object modes * probe modes, rows, cols), of (object modes, probe modes, rows, cols)."""
+        return images.reshape(-1, *images.shape[-2:])
+
+    def by_modes(self, waves):
+        """The other way."""
+        return waves.reshape(len(self.obj), len(self.probe), *waves.shape[-2:])
 
     def wave(self, j):
-        """(modes, rows, cols)"""
-        return self.probe * self.window(j)
+        """(object modes * probe modes, rows, cols)"""
+        return self.waves_of(self.probe * self.window(j)[:, None])
 
     def intensity(self, j):
         return (np.abs(fft2(self.wave(j))) ** 2).sum(0)
 
     def coverage(self):
-        out = np.zeros(self.obj.shape)
+        out = np.zeros(self.obj.shape[1:])
         for j in range(len(self)):
             self.scatter(j, (np.abs(self.probe) ** 2).sum(0), out)
         return out

@@ -56,7 +56,9 @@ void CpuBackend<Real>::SumBatch(std::span<const int> batch, const Region& area,
                                 const IterationOptions& options, BatchWaves make_waves) {
   for (int y = area.row; options.update_object && y < area.row + area.shape.rows; ++y) {
     const std::int64_t first = std::int64_t{y} * canvas_.shape.cols + area.col;
-    std::fill_n(&object_num_[first], area.shape.cols, Complex128{});
+    for (int l = 0; l < object_modes(); ++l) {
+      std::fill_n(&object_num_[l * canvas_.shape.pixels() + first], area.shape.cols, Complex128{});
+    }
     std::fill_n(&object_den_[first], area.shape.cols, 0.0);
   }
   ClearSums(/*object=*/false, options.update_probe);
@@ -82,16 +84,18 @@ void CpuBackend<Real>::AddChunkToObjectSums(std::span<const int> chunk, const Re
     for (std::size_t k = 0; k < chunk.size(); ++k) {
       const PointWindow& point = points_[chunk[k]];
       const ModeWaves waves = chunk_waves_of(static_cast<int>(k));
-      const auto product_row = [&](int y, Real* out) {
-        ProductRow(point, y, {waves.data, waves.stride}, scratch.data(),
-                   reinterpret_cast<Complex*>(out));
-      };
       const auto intensity_row = [&](int y, Real* out) {
         IntensityRow(point, y, scratch.data(), out);
       };
       const int row = point.row - canvas_.row, col = point.col - canvas_.col;
-      AddAdjointWindow<2, Real>(point, frame, row, col, band, product_row, sums,
-                                canvas_.shape.cols);
+      for (int l = 0; l < object_modes(); ++l) {
+        const auto product_row = [&](int y, Real* out) {
+          ProductRow(point, l, y, {waves.data, waves.stride}, scratch.data(),
+                     reinterpret_cast<Complex*>(out));
+        };
+        AddAdjointWindow<2, Real>(point, frame, row, col, band, product_row,
+                                  sums + 2 * l * canvas_.shape.pixels(), canvas_.shape.cols);
+      }
       AddAdjointWindow<1, Real>(point, frame, row, col, band, intensity_row, object_den_.data(),
                                 canvas_.shape.cols);
     }
@@ -107,16 +111,20 @@ void CpuBackend<Real>::AddChunkToProbeSums(std::span<const int> chunk) {
     for (std::size_t k = 0; k < chunk.size(); ++k) {
       const PointWindow& point = points_[chunk[k]];
       const ModeWaves waves = chunk_waves_of(static_cast<int>(k));
-      for (int y = band.begin; y < band.end; ++y) {
-        const Complex* const upper = WindowCorner(point) + std::int64_t{y} * canvas_.shape.cols;
-        InterpolateRow(upper, upper + canvas_.shape.cols, point, frame.cols, window.data());
-        const std::int64_t first = std::int64_t{y} * frame.cols;
-        for (int mode = 0; mode < modes(); ++mode) {
-          const Complex* const w = waves[mode] + first;
-          Complex128* const sums = &probe_num_[mode * frame_pixels_ + first];
-          for (int x = 0; x < frame.cols; ++x) sums[x] += Complex128(std::conj(window[x]) * w[x]);
+      for (int l = 0; l < object_modes(); ++l) {
+        const Complex* upper =
+            WindowCorner(point, l) + std::int64_t{band.begin} * canvas_.shape.cols;
+        for (int y = band.begin; y < band.end; ++y, upper += canvas_.shape.cols) {
+          InterpolateRow(upper, upper + canvas_.shape.cols, point, frame.cols, window.data());
+          const std::int64_t first = std::int64_t{y} * frame.cols;
+          for (int mode = 0; mode < modes(); ++mode) {
+            const Complex* const w = waves[WaveOf(l, mode)] + first;
+            Complex128* const sums = &probe_num_[mode * frame_pixels_ + first];
+            for (int x = 0; x < frame.cols; ++x) sums[x] += Complex128(std::conj(window[x]) * w[x]);
+          }
+          double* const weights = &probe_den_[first];
+          for (int x = 0; x < frame.cols; ++x) weights[x] += double(std::norm(window[x]));
         }
-        for (int x = 0; x < frame.cols; ++x) probe_den_[first + x] += double(std::norm(window[x]));
       }
     }
   });
@@ -137,8 +145,8 @@ void CpuBackend<Real>::EndBatches(const IterationOptions& options, IterationMetr
     SumCoverage();  // Tells which pixels are covered.
     const auto limits = MakeObjectLimits<Real>(options.amplitude_limits, options.phase_limits);
     Change change;
-    for (std::int64_t i = 0; i < canvas_.shape.pixels(); ++i) {
-      if (object_den_[i] == 0) continue;
+    for (std::int64_t i = 0; i < object_pixels(); ++i) {
+      if (object_den_[i % canvas_.shape.pixels()] == 0) continue;
       Real re = object_[i].real();
       Real im = object_[i].imag();
       ApplyLimits(limits, re, im);

@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/algorithms/measurement.h"
+#include "engine/algorithms/object_start.h"
 #include "engine/backend/cpu/forward_model.h"
 #include "engine/backend/cpu/lane_sums.h"
 #include "engine/backend/input_checks.h"
@@ -39,15 +40,16 @@ struct Extents {
         frame(config.frame_shape.pixels()),
         frame_bytes(slots * frame * StorageBytes(config.storage)),
         probe(config.probe_modes * frame),
-        exit_waves(config.keeps_exit_waves ? slots * probe : 0),
+        exit_waves(config.keeps_exit_waves ? slots * config.waves_per_point() * frame : 0),
         transfer(config.near_field.has_value() ? frame : 0),
-        chunk_waves(frames_per_chunk * config.probe_modes * AlignedPixels(frame)),
-        object(config.max_object_pixels),
+        chunk_waves(frames_per_chunk * config.waves_per_point() * AlignedPixels(frame)),
+        canvas(config.max_object_pixels),
+        object(config.object_modes * canvas),
         components(config.probe_components * probe),
         component_weights(config.probe_components * frame),
-        work_waves(2 * threads * config.probe_modes * AlignedPixels(frame)),
+        work_waves(2 * threads * config.waves_per_point() * AlignedPixels(frame)),
         work_reals(WorkReals(config) * threads * frame) {}
-  std::int64_t slots, frame, frame_bytes, probe, exit_waves, transfer, chunk_waves, object,
+  std::int64_t slots, frame, frame_bytes, probe, exit_waves, transfer, chunk_waves, canvas, object,
       components, component_weights, work_waves, work_reals;
 };
 
@@ -85,6 +87,7 @@ CpuBackend<Real>::CpuBackend(const BackendConfig& config, ThreadPool& pool, int 
     : config_(config),
       frame_pixels_(config.frame_shape.pixels()),
       probe_pixels_(config.probe_modes * frame_pixels_),
+      wave_pixels_(config.waves_per_point() * frame_pixels_),
       frames_per_chunk_(frames_per_chunk),
       pool_(pool),
       fft_(config.frame_shape) {}
@@ -98,7 +101,7 @@ std::int64_t CpuBackend<Real>::BytesFor(const BackendConfig& config, int threads
   constexpr std::int64_t kPerSlot = sizeof(Slot) + sizeof(FrameErrors);
   return n.slots * kPerSlot + n.frame_bytes +
          (n.exit_waves + n.transfer + n.chunk_waves) * kComplex +
-         (n.object + n.probe) * (2 * kComplex + kComplex128) + (n.object + n.frame) * kDouble +
+         (n.object + n.probe) * (2 * kComplex + kComplex128) + (n.canvas + n.frame) * kDouble +
          n.components * (kComplex + kComplex128) + n.component_weights * kDouble +
          n.work_waves * kComplex + (n.work_reals + n.frame) * kReal +
          n.frame * static_cast<std::int64_t>(sizeof(BackgroundSums));
@@ -126,7 +129,7 @@ absl::Status CpuBackend<Real>::Allocate() {
   PS_RETURN_IF_ERROR(object_.Allocate(n.object));
   PS_RETURN_IF_ERROR(other_object_.Allocate(n.object));
   PS_RETURN_IF_ERROR(object_num_.Allocate(n.object));
-  PS_RETURN_IF_ERROR(object_den_.Allocate(n.object));
+  PS_RETURN_IF_ERROR(object_den_.Allocate(n.canvas));
   PS_RETURN_IF_ERROR(probe_.Allocate(n.probe));
   PS_RETURN_IF_ERROR(other_probe_.Allocate(n.probe));
   PS_RETURN_IF_ERROR(probe_num_.Allocate(n.probe));
@@ -153,10 +156,10 @@ absl::Status CpuBackend<Real>::Allocate() {
 template <typename Real>
 auto CpuBackend<Real>::workspace(int worker) -> Workspace {
   const std::int64_t stride = AlignedPixels(frame_pixels_);
-  Complex* const waves = &work_waves_[2 * worker * modes() * stride];
+  Complex* const waves = &work_waves_[2 * worker * wave_count() * stride];
   Real* const reals = &work_reals_[WorkReals(config_) * worker * frame_pixels_];
   return {{waves, stride},
-          {waves + modes() * stride, stride},
+          {waves + wave_count() * stride, stride},
           reals,
           reals + frame_pixels_,
           reals + 2 * frame_pixels_};
@@ -164,13 +167,13 @@ auto CpuBackend<Real>::workspace(int worker) -> Workspace {
 
 template <typename Real>
 auto CpuBackend<Real>::exit_waves_of(int slot) -> ModeWaves {
-  return {&exit_waves_[slot * probe_pixels_], frame_pixels_};
+  return {&exit_waves_[slot * wave_pixels_], frame_pixels_};
 }
 
 template <typename Real>
 auto CpuBackend<Real>::chunk_waves_of(int index) -> ModeWaves {
   const std::int64_t stride = AlignedPixels(frame_pixels_);
-  return {&chunk_waves_[index * modes() * stride], stride};
+  return {&chunk_waves_[index * wave_count() * stride], stride};
 }
 
 // --- Canvas and object -----------------------------------------------------------------------
@@ -192,27 +195,39 @@ absl::Status CpuBackend<Real>::SetCanvas(const Region& canvas) {
 
 template <typename Real>
 void CpuBackend<Real>::MoveObject(const Region& from, const Region& to) {
-  std::fill_n(other_object_.data(), to.shape.pixels(), Complex(config_.initial_object));
   const int row_begin = std::max(from.row, to.row);
   const int row_end = std::min(from.row + from.shape.rows, to.row + to.shape.rows);
   const int col_begin = std::max(from.col, to.col);
   const int col_end = std::min(from.col + from.shape.cols, to.col + to.shape.cols);
-  for (int row = row_begin; row < row_end && col_begin < col_end; ++row) {
-    const std::int64_t source =
-        std::int64_t{row - from.row} * from.shape.cols + (col_begin - from.col);
-    const std::int64_t target = std::int64_t{row - to.row} * to.shape.cols + (col_begin - to.col);
-    std::copy_n(&object_[source], col_end - col_begin, &other_object_[target]);
+  for (int mode = 0; mode < object_modes(); ++mode) {
+    const Complex* const source = object_.data() + mode * from.shape.pixels();
+    Complex* const target = other_object_.data() + mode * to.shape.pixels();
+    for (int y = 0; y < to.shape.rows; ++y) {
+      StartRow(mode, to.row + y, to.col, to.shape.cols, target + std::int64_t{y} * to.shape.cols);
+    }
+    for (int row = row_begin; row < row_end && col_begin < col_end; ++row) {
+      std::copy_n(source + std::int64_t{row - from.row} * from.shape.cols + (col_begin - from.col),
+                  col_end - col_begin,
+                  target + std::int64_t{row - to.row} * to.shape.cols + (col_begin - to.col));
+    }
   }
   object_.Swap(other_object_);
 }
 
 template <typename Real>
-absl::Status CpuBackend<Real>::SetObject(const ComplexStack& object) {
-  if (object.modes != 1 || object.shape != canvas_.shape) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "an object of %d x %d x %d does not fill the canvas of %d x %d", object.modes,
-        object.shape.rows, object.shape.cols, canvas_.shape.rows, canvas_.shape.cols));
+void CpuBackend<Real>::StartRow(int object_mode, int row, int col, int count, Complex* out) const {
+  const Complex64 first = config_.initial_object;
+  const float weak = WeakObjectStart(std::abs(first));
+  for (int x = 0; x < count; ++x) {
+    const ObjectStart start =
+        ObjectStartAt(first.real(), first.imag(), weak, object_mode, row, col + x);
+    out[x] = Complex(start.re, start.im);
   }
+}
+
+template <typename Real>
+absl::Status CpuBackend<Real>::SetObject(const ComplexStack& object) {
+  PS_RETURN_IF_ERROR(CheckObjectFits(object, config_, canvas_.shape));
   std::copy(object.data.begin(), object.data.end(), object_.data());
   momentum_iterations_.reset();
   return absl::OkStatus();
@@ -225,10 +240,13 @@ absl::Status CpuBackend<Real>::ClearObject(const Region& region) {
   const int col_begin = std::max(region.col, canvas_.col);
   const int col_end = std::min(region.col + region.shape.cols, canvas_.col + canvas_.shape.cols);
   if (col_begin >= col_end) return absl::OkStatus();
-  for (int row = std::max(region.row, canvas_.row); row < row_end; ++row) {
-    std::fill_n(
-        &object_[std::int64_t{row - canvas_.row} * canvas_.shape.cols + col_begin - canvas_.col],
-        col_end - col_begin, Complex(config_.initial_object));
+  for (int mode = 0; mode < object_modes(); ++mode) {
+    Complex* const plane = object_.data() + mode * canvas_.shape.pixels();
+    for (int row = std::max(region.row, canvas_.row); row < row_end; ++row) {
+      StartRow(
+          mode, row, col_begin, col_end - col_begin,
+          plane + std::int64_t{row - canvas_.row} * canvas_.shape.cols + col_begin - canvas_.col);
+    }
   }
   return absl::OkStatus();
 }
@@ -254,11 +272,11 @@ absl::Status CpuBackend<Real>::Shift(int rows, int cols) {
   }
   if (!config_.keeps_exit_waves) return absl::OkStatus();
   pool_.ParallelFor(point_count(), [&](std::int64_t i, int worker) {
-    const ModeWaves waves = exit_waves_of(points_[i].slot);
+    const ModeWaves exit_waves = exit_waves_of(points_[i].slot);
     Complex* const copy = workspace(worker).first[0];
-    for (int mode = 0; mode < modes(); ++mode) {
-      std::copy_n(waves[mode], frame_pixels_, copy);
-      Roll(frame, rows, cols, copy, waves[mode]);
+    for (int e = 0; e < wave_count(); ++e) {
+      std::copy_n(exit_waves[e], frame_pixels_, copy);
+      Roll(frame, rows, cols, copy, exit_waves[e]);
     }
   });
   return absl::OkStatus();
@@ -272,8 +290,10 @@ absl::Status CpuBackend<Real>::Rescale(double factor) {
     for (std::int64_t i = 0; i < pixels; ++i) image[i] *= static_cast<Real>(factor);
   };
   const auto scale_object = [&](Complex* image) {
-    for (std::int64_t i = 0; i < canvas_.shape.pixels(); ++i) {
-      if (object_den_[i] != 0) image[i] *= static_cast<Real>(1 / factor);
+    for (int mode = 0; mode < object_modes(); ++mode, image += canvas_.shape.pixels()) {
+      for (std::int64_t i = 0; i < canvas_.shape.pixels(); ++i) {
+        if (object_den_[i] != 0) image[i] *= static_cast<Real>(1 / factor);
+      }
     }
   };
   scale_probe(probe_.data(), probe_pixels_);
@@ -401,8 +421,10 @@ absl::Status CpuBackend<Real>::SetProbe(const ComplexStack& probe) {
 }
 
 template <typename Real>
-auto CpuBackend<Real>::WindowCorner(const PointWindow& point) const -> const Complex* {
-  return &object_[std::int64_t{point.row - canvas_.row} * canvas_.shape.cols + point.col -
+auto CpuBackend<Real>::WindowCorner(const PointWindow& point, int object_mode) const
+    -> const Complex* {
+  return &object_[object_mode * canvas_.shape.pixels() +
+                  std::int64_t{point.row - canvas_.row} * canvas_.shape.cols + point.col -
                   canvas_.col];
 }
 
@@ -436,17 +458,19 @@ void CpuBackend<Real>::WindowProducts(const PointWindow& point,
                                       absl::FunctionRef<const Complex*(int, int)> image_row,
                                       ModeWaves waves) const {
   const Shape frame = config_.frame_shape;
-  const Complex* object = WindowCorner(point);
   const int last = modes() - 1;
-  for (int y = 0; y < frame.rows; ++y, object += canvas_.shape.cols) {
-    const std::int64_t first = std::int64_t{y} * frame.cols;
-    // The window's row lies where the last mode comes, until all others have been made from it.
-    Complex* const window = waves[last] + first;
-    InterpolateRow(object, object + canvas_.shape.cols, point, frame.cols, window);
-    for (int mode = 0; mode <= last; ++mode) {
-      const Complex* const image = image_row(mode, y);
-      Complex* const wave = waves[mode] + first;
-      for (int x = 0; x < frame.cols; ++x) wave[x] = window[x] * image[x];
+  for (int l = 0; l < object_modes(); ++l) {
+    const Complex* object = WindowCorner(point, l);
+    for (int y = 0; y < frame.rows; ++y, object += canvas_.shape.cols) {
+      const std::int64_t first = std::int64_t{y} * frame.cols;
+      // The window's row lies where the last mode comes, until all others have been made from it.
+      Complex* const window = waves[WaveOf(l, last)] + first;
+      InterpolateRow(object, object + canvas_.shape.cols, point, frame.cols, window);
+      for (int mode = 0; mode <= last; ++mode) {
+        const Complex* const image = image_row(mode, y);
+        Complex* const wave = waves[WaveOf(l, mode)] + first;
+        for (int x = 0; x < frame.cols; ++x) wave[x] = window[x] * image[x];
+      }
     }
   }
 }
@@ -477,7 +501,7 @@ void CpuBackend<Real>::ToSample(Complex* wave) const {
 
 template <typename Real>
 void CpuBackend<Real>::Transform(const PointWindow& point, ModeWaves waves, Real* intensity) const {
-  for (int mode = 0; mode < modes(); ++mode) ToDetector(waves[mode]);
+  for (int e = 0; e < wave_count(); ++e) ToDetector(waves[e]);
   ExpectedCounts(point, {waves.data, waves.stride}, 0, frame_pixels_, intensity);
 }
 
@@ -485,9 +509,9 @@ template <typename Real>
 void CpuBackend<Real>::ExpectedCounts(const PointWindow& point, ConstModeWaves waves,
                                       std::int64_t begin, std::int64_t end, Real* intensity) const {
   const std::int64_t count = end - begin;
-  for (int mode = 0; mode < modes(); ++mode) {
-    const Complex* const wave = waves[mode] + begin;
-    if (mode == 0) {
+  for (int e = 0; e < wave_count(); ++e) {
+    const Complex* const wave = waves[e] + begin;
+    if (e == 0) {
       for (std::int64_t i = 0; i < count; ++i) intensity[i] = std::norm(wave[i]);
     } else {
       for (std::int64_t i = 0; i < count; ++i) intensity[i] += std::norm(wave[i]);
@@ -500,8 +524,8 @@ void CpuBackend<Real>::ExpectedCounts(const PointWindow& point, ConstModeWaves w
 
 template <typename Real>
 void CpuBackend<Real>::ScaleAndTransformBack(const Real* factors, ModeWaves waves) const {
-  for (int mode = 0; mode < modes(); ++mode) {
-    Complex* const wave = waves[mode];
+  for (int e = 0; e < wave_count(); ++e) {
+    Complex* const wave = waves[e];
     for (std::int64_t i = 0; i < frame_pixels_; ++i) wave[i] *= factors[i];
     ToSample(wave);
   }
@@ -537,7 +561,7 @@ template <typename Real>
 auto CpuBackend<Real>::StartReadback() -> absl::StatusOr<CollectReadback> {
   Readback result;
   result.canvas = canvas_;
-  result.object = ComplexStack(1, canvas_.shape);
+  result.object = ComplexStack(object_modes(), canvas_.shape);
   result.coverage.shape = canvas_.shape;
   SumCoverage();
   std::transform(object().begin(), object().end(), result.object.data.begin(), Narrow<Real>);
@@ -572,10 +596,10 @@ template <typename Real>
 absl::StatusOr<ExitWaveState> CpuBackend<Real>::ReadExitWaves() {
   PS_RETURN_IF_ERROR(CheckKeepsExitWaves(config_));
   ExitWaveState state;
-  state.waves = ComplexStack(point_count() * modes(), config_.frame_shape);
+  state.waves = ComplexStack(point_count() * wave_count(), config_.frame_shape);
   for (int i = 0; i < point_count(); ++i) {
     const std::span<const Complex> wave = exit_waves(points_[i].slot);
-    std::transform(wave.begin(), wave.end(), state.waves.data.begin() + i * probe_pixels_,
+    std::transform(wave.begin(), wave.end(), state.waves.data.begin() + i * wave_pixels_,
                    Narrow<Real>);
     state.kept_deviation.push_back(slots_[points_[i].slot].kept_deviation);
   }
@@ -587,7 +611,7 @@ absl::Status CpuBackend<Real>::SetExitWaves(std::span<const ExitWaveToSet> waves
   PS_RETURN_IF_ERROR(CheckExitWavesToSet(
       waves, config_, [this](std::int32_t slot) { return slots_[slot].active; }));
   for (const ExitWaveToSet& wave : waves) {
-    std::copy_n(wave.waves, probe_pixels_, exit_waves_of(wave.slot)[0]);
+    std::copy_n(wave.waves, wave_pixels_, exit_waves_of(wave.slot)[0]);
     slots_[wave.slot].kept_deviation = wave.kept_deviation;
   }
   return absl::OkStatus();
@@ -599,9 +623,9 @@ absl::StatusOr<std::optional<MomentumState>> CpuBackend<Real>::ReadMomentum() {
   MomentumState state;
   state.of = *momentum_of_;
   state.iterations = *momentum_iterations_;
-  state.object_velocity = ComplexStack(1, canvas_.shape);
+  state.object_velocity = ComplexStack(object_modes(), canvas_.shape);
   state.probe_velocity = ComplexStack(modes(), config_.frame_shape);
-  std::transform(other_object_.data(), other_object_.data() + canvas_.shape.pixels(),
+  std::transform(other_object_.data(), other_object_.data() + object_pixels(),
                  state.object_velocity.data.begin(), Narrow<Real>);
   std::transform(other_probe_.data(), other_probe_.data() + probe_pixels_,
                  state.probe_velocity.data.begin(), Narrow<Real>);
@@ -622,7 +646,7 @@ absl::Status CpuBackend<Real>::SetMomentum(const MomentumState& momentum) {
 
 template <typename Real>
 auto CpuBackend<Real>::object() const -> std::span<const Complex> {
-  return {object_.data(), static_cast<std::size_t>(canvas_.shape.pixels())};
+  return {object_.data(), static_cast<std::size_t>(object_pixels())};
 }
 template <typename Real>
 auto CpuBackend<Real>::probe() const -> std::span<const Complex> {
@@ -630,7 +654,7 @@ auto CpuBackend<Real>::probe() const -> std::span<const Complex> {
 }
 template <typename Real>
 auto CpuBackend<Real>::exit_waves(int slot) const -> std::span<const Complex> {
-  return {&exit_waves_[slot * probe_pixels_], static_cast<std::size_t>(probe_pixels_)};
+  return {&exit_waves_[slot * wave_pixels_], static_cast<std::size_t>(wave_pixels_)};
 }
 
 template class CpuBackend<float>;

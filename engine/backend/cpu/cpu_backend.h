@@ -75,9 +75,9 @@ class CpuBackend final : public Backend {
   absl::Status SetMomentum(const MomentumState& momentum) override;
 
   // State in full precision, for comparison with references.
-  std::span<const Complex> object() const;              // canvas.shape.
-  std::span<const Complex> probe() const;               // [modes, frame_shape]
-  std::span<const Complex> exit_waves(int slot) const;  // [modes, frame_shape]; of an active slot.
+  std::span<const Complex> object() const;              // [object_modes, canvas.shape]
+  std::span<const Complex> probe() const;               // [probe_modes, frame_shape]
+  std::span<const Complex> exit_waves(int slot) const;  // [waves, frame_shape]; of an active slot.
 
  private:
   using Complex128 = std::complex<double>;
@@ -98,12 +98,13 @@ class CpuBackend final : public Backend {
     double step_numerator = 0;  // Of ML_grad's Newton step.
     double step_denominator = 0;
   };
-  // The waves of one point, one for each mode: mode m begins at data + m * stride.
+  // The waves of one point, one for each mode of the probe and each of the object: wave e begins at
+  // data + e * stride.
   template <typename T>
   struct ModeWavesOf {
     T* data;
     std::int64_t stride;
-    T* operator[](int mode) const { return data + mode * stride; }
+    T* operator[](int wave) const { return data + wave * stride; }
   };
   using ModeWaves = ModeWavesOf<Complex>;
   using ConstModeWaves = ModeWavesOf<const Complex>;
@@ -128,13 +129,21 @@ class CpuBackend final : public Backend {
   Workspace workspace(int worker);
   int point_count() const { return static_cast<int>(points_.size()); }
   int modes() const { return config_.probe_modes; }
+  int object_modes() const { return config_.object_modes; }
+  // Of a point; that of object mode l and probe mode m is number WaveOf(l, m).
+  int wave_count() const { return config_.waves_per_point(); }
+  int WaveOf(int object_mode, int mode) const { return object_mode * modes() + mode; }
+  // Of all modes.
+  std::int64_t object_pixels() const { return object_modes() * canvas_.shape.pixels(); }
   ModeWaves exit_waves_of(int slot);
   ModeWaves chunk_waves_of(int index);
   absl::Status CheckLoaded(std::int32_t slot) const;
-  // Copies what canvases `from` and `to` share; the rest of `to` becomes initial_object.
+  // Copies what canvases `from` and `to` share; the rest of `to` becomes what it is at the start.
   void MoveObject(const Region& from, const Region& to);
-  // The object pixel at a window's corner.
-  const Complex* WindowCorner(const PointWindow& point) const;
+  // The start of an object mode in a run of pixels of one row of the lattice.
+  void StartRow(int object_mode, int row, int col, int count, Complex* out) const;
+  // A mode's pixel at a window's corner.
+  const Complex* WindowCorner(const PointWindow& point, int object_mode) const;
   void LoadCounts(int slot, Real* counts) const;
   // Of pixels [begin, end).
   void LoadCounts(int slot, std::int64_t begin, std::int64_t end, Real* counts) const;
@@ -143,21 +152,21 @@ class CpuBackend final : public Backend {
   // `scratch`, a row.
   const Complex* VariationRow(const PointWindow& point, int mode, int y, Complex* scratch) const;
   const Complex* ProbeRow(const PointWindow& point, int mode, int y, Complex* scratch) const;
-  // Image_m O_j, of images whose row y is image_row(m, y).
+  // Image_m O_lj, of images whose row y is image_row(m, y).
   void WindowProducts(const PointWindow& point,
                       absl::FunctionRef<const Complex*(int, int)> image_row, ModeWaves waves) const;
-  // P_jm O_j.
+  // P_jm O_lj.
   void ModelWaves(const PointWindow& point, ModeWaves waves) const;
   // Of one mode, in place: from the sample to the detector, and back by the adjoint.
   void ToDetector(Complex* wave) const;
   void ToSample(Complex* wave) const;
-  // Of all modes: to the detector, and what it is expected to see of those of `point` into
-  // `intensity`: w Σ |Ψ_m|² + b.
+  // Of all waves: to the detector, and what it is expected to see of those of `point` into
+  // `intensity`: w Σ |Ψ_lm|² + b.
   void Transform(const PointWindow& point, ModeWaves waves, Real* intensity) const;
   // That of pixels [begin, end), from the waves at the detector.
   void ExpectedCounts(const PointWindow& point, ConstModeWaves waves, std::int64_t begin,
                       std::int64_t end, Real* intensity) const;
-  // Multiplies the waves of all modes by a factor for each pixel, and transforms them back.
+  // Multiplies all waves by a factor for each pixel, and transforms them back.
   void ScaleAndTransformBack(const Real* factors, ModeWaves waves) const;
 
   IterationMetrics Project(const Projection& projection, const IterationOptions& options);
@@ -178,7 +187,7 @@ class CpuBackend final : public Backend {
   IterationMetrics MeasureSample();
   // The part of the canvas that the windows of the batch touch, relative to the canvas.
   Region BatchArea(std::span<const int> batch) const;
-  // Calls fn(i) for each pixel i of object_ in `area`, in parallel.
+  // Calls fn(i) for each pixel i of a plane of object_ in `area`, in parallel.
   void ForEachPixelIn(const Region& area, absl::FunctionRef<void(std::int64_t)> fn);
   // Writes the waves of the i-th active point.
   using BatchWaves = absl::FunctionRef<void(int i, Workspace work, ModeWaves waves)>;
@@ -210,7 +219,7 @@ class CpuBackend final : public Backend {
   // The same for one pixel; returns its part of the gain.
   static double ToDirection(Complex128& sum, double weight, double delta);
   void AddDirectionProducts(std::span<const int> batch, bool with_probe, StepSums& sums);
-  // P_jm ∂O_j by row and by column; the window shifted by a whole pixel adds as much.
+  // P_jm ∂O_lj by row and by column; the window shifted by a whole pixel adds as much.
   void DerivativeWaves(const PointWindow& point, ModeWaves by_row, ModeWaves by_col) const;
   // ∂M along transformed waves, into `derivatives`.
   void DerivativeAlong(const PointWindow& point, ConstModeWaves waves, ModeWaves along,
@@ -245,15 +254,15 @@ class CpuBackend final : public Backend {
   void ClearSums(bool object, bool probe);
   // Σ |P_jm|² over the windows of all points, into object_den_.
   void SumCoverage();
-  // Row y of Σ P_jm* wave_m, and of Σ |P_jm|²; `scratch` as for ProbeRow.
-  void ProductRow(const PointWindow& point, int y, ConstModeWaves waves, Complex* scratch,
-                  Complex* out) const;
+  // Row y of Σ_m P_jm* wave_lm, and of Σ |P_jm|²; `scratch` as for ProbeRow.
+  void ProductRow(const PointWindow& point, int object_mode, int y, ConstModeWaves waves,
+                  Complex* scratch, Complex* out) const;
   void IntensityRow(const PointWindow& point, int y, Complex* scratch, Real* out) const;
-  // Adds Σ P_jm* wave_m over points [begin, end) to object_num_.
+  // Adds Σ P_jm* wave_lm over points [begin, end) to object_num_.
   void AddToObjectSums(int begin, int end, WavesOf waves_of);
-  // Adds Σ O_j* wave_m to probe_num_ and Σ |O_j|² to probe_den_, each over every so many-th active
-  // point, as far as it lies in [begin, end). Exit waves are those of the mean probe then: less
-  // Σ_k c_k V_km O_j.
+  // Adds Σ O_lj* wave_lm to probe_num_ and Σ |O_lj|² to probe_den_, each over every so many-th
+  // active point, as far as it lies in [begin, end). Exit waves are those of the mean probe then:
+  // less Σ_k c_k V_km O_lj.
   void AddToProbeSums(int begin, int end, const ProbeStrides& strides, bool exit_waves,
                       WavesOf waves_of);
   double MaxObjectDenominator() const;
@@ -268,6 +277,7 @@ class CpuBackend final : public Backend {
   const BackendConfig config_;
   const std::int64_t frame_pixels_;
   const std::int64_t probe_pixels_;  // Of all modes.
+  const std::int64_t wave_pixels_;   // Of all waves of a point.
   const int frames_per_chunk_;
   ThreadPool& pool_;
   const Fft2D<Real> fft_;
@@ -282,24 +292,24 @@ class CpuBackend final : public Backend {
   Buffer<Slot> slots_;             // [capacity]
   Buffer<FrameErrors> errors_;     // [capacity], by place in points_.
   Buffer<std::byte> frames_;       // [capacity, frame] of the storage type.
-  Buffer<Complex> exit_waves_;     // [capacity, modes, frame], or none.
+  Buffer<Complex> exit_waves_;     // [capacity, waves, frame], or none.
   Buffer<Complex> transfer_;       // [frame] in the near field, see TransferFunction; or none.
-  Buffer<Complex> chunk_waves_;    // [frames_per_chunk, modes, frame]
-  Buffer<Complex> object_;         // [canvas], capacity max_object_pixels.
+  Buffer<Complex> chunk_waves_;    // [frames_per_chunk, waves, frame]
+  Buffer<Complex> object_;         // [object modes, canvas], of max_object_pixels at most.
   Buffer<Complex> other_object_;   // As object_: the canvas while it changes, the object before
                                    // an iteration of batches, velocities between iterations.
-  Buffer<Complex128> object_num_;  // As object_: Σ P_jm* ψ_m.
-  Buffer<double> object_den_;      // As object_: Σ |P_jm|².
+  Buffer<Complex128> object_num_;  // As object_: Σ P_jm* ψ_lm.
+  Buffer<double> object_den_;      // [canvas], of max_object_pixels at most: Σ |P_jm|².
   Buffer<Complex> probe_;          // [modes, frame]
   Buffer<Complex> other_probe_;    // [modes, frame], likewise.
-  Buffer<Complex128> probe_num_;   // [modes, frame]: Σ O_j* ψ_m.
-  Buffer<double> probe_den_;       // [frame]: Σ |O_j|².
+  Buffer<Complex128> probe_num_;   // [modes, frame]: Σ O_lj* ψ_lm.
+  Buffer<double> probe_den_;       // [frame]: Σ |O_lj|².
   Buffer<Real> background_;        // [frame]
   Buffer<BackgroundSums> background_sums_;  // [frame]
   Buffer<Complex> components_;              // [components, modes, frame]
   Buffer<Complex128> component_sums_;       // [components, modes, frame]; see Refinement.
   Buffer<double> component_weights_;        // [components, frame]
-  Buffer<Complex> work_waves_;              // [threads, 2, modes, frame]
+  Buffer<Complex> work_waves_;              // [threads, 2, waves, frame]
   Buffer<Real> work_reals_;                 // [threads, 4 + components, frame]
 };
 

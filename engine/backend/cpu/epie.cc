@@ -15,7 +15,7 @@ namespace ptychoserve {
 template <typename Real>
 IterationMetrics CpuBackend<Real>::Epie(const EpieConfig& config, const IterationOptions& options) {
   IterationMetrics metrics = MeasureSample();
-  std::copy_n(object_.data(), canvas_.shape.pixels(), other_object_.data());
+  std::copy_n(object_.data(), object_pixels(), other_object_.data());
   std::copy_n(probe_.data(), probe_pixels_, other_probe_.data());
   const PointBatches batches = MakeBatches(*BatchRuleOf(config), points_, config_.frame_shape);
   for (int b = 0; b < batches.count(); ++b) EpieBatch(batches.Batch(b), config, options);
@@ -65,7 +65,9 @@ void CpuBackend<Real>::MoveEpieObject(const EpieConfig& config, const Region& ar
   }
   ForEachPixelIn(area, [&](std::int64_t i) {
     const double step = BatchStep(config.object_step, largest, object_den_[i], config.object_alpha);
-    object_[i] += Complex(step * object_num_[i]);
+    for (std::int64_t k = i; k < object_pixels(); k += canvas_.shape.pixels()) {
+      object_[k] += Complex(step * object_num_[k]);
+    }
   });
 }
 

@@ -31,8 +31,7 @@ IterationMetrics CpuBackend<Real>::LsqMl(const LsqMlConfig& config,
   const Real factor =
       accelerated ? static_cast<Real>(MomentumFactor(config.momentum, (*momentum_iterations_)++))
                   : Real(0);
-  BeginMove(factor, options.update_object, canvas_.shape.pixels(), object_.data(),
-            other_object_.data());
+  BeginMove(factor, options.update_object, object_pixels(), object_.data(), other_object_.data());
   BeginMove(factor, options.update_probe, probe_pixels_, probe_.data(), other_probe_.data());
 
   const PointBatches batches = MakeBatches(*BatchRuleOf(config), points_, config_.frame_shape);
@@ -42,7 +41,7 @@ IterationMetrics CpuBackend<Real>::LsqMl(const LsqMlConfig& config,
 
   EndBatches(options, metrics);
   if (accelerated) {
-    EndMove(canvas_.shape.pixels(), object_.data(), other_object_.data());
+    EndMove(object_pixels(), object_.data(), other_object_.data());
     EndMove(probe_pixels_, probe_.data(), other_probe_.data());
   }
   return metrics;
@@ -86,7 +85,11 @@ double CpuBackend<Real>::LsqBatch(std::span<const int> batch, const LsqMlConfig&
   const LsqSteps steps = SolveSteps(sums);
   if (options.update_object) {
     const double step = config.object_step * newton * steps.object;
-    ForEachPixelIn(area, [&](std::int64_t i) { object_[i] += Complex(step * object_num_[i]); });
+    ForEachPixelIn(area, [&](std::int64_t i) {
+      for (std::int64_t k = i; k < object_pixels(); k += canvas_.shape.pixels()) {
+        object_[k] += Complex(step * object_num_[k]);
+      }
+    });
   }
   if (options.update_probe) {
     const double step = config.probe_step * newton * steps.probe;
@@ -104,10 +107,12 @@ void CpuBackend<Real>::MakeObjectDirection(const Regularisation& regularisation,
     largest = std::max(largest, *std::max_element(row, row + area.shape.cols));
   }
   const double delta = MakeRegulariser(regularisation, largest).delta;
-  for (int y = area.row; y < area.row + area.shape.rows; ++y) {
-    const std::int64_t first = std::int64_t{y} * canvas_.shape.cols + area.col;
-    for (std::int64_t i = first; i < first + area.shape.cols; ++i) {
-      sums.object_gain += ToDirection(object_num_[i], object_den_[i], delta);
+  for (std::int64_t plane = 0; plane < object_pixels(); plane += canvas_.shape.pixels()) {
+    for (int y = area.row; y < area.row + area.shape.rows; ++y) {
+      const std::int64_t first = std::int64_t{y} * canvas_.shape.cols + area.col;
+      for (std::int64_t i = first; i < first + area.shape.cols; ++i) {
+        sums.object_gain += ToDirection(object_num_[plane + i], object_den_[i], delta);
+      }
     }
   }
 }
@@ -134,7 +139,7 @@ double CpuBackend<Real>::ToDirection(Complex128& sum, double weight, double delt
 template <typename Real>
 void CpuBackend<Real>::AddDirectionProducts(std::span<const int> batch, bool with_probe,
                                             StepSums& sums) {
-  // Σ_m |P_m|² and Σ_m conj(P_m) ΔP_m: all that the modes have to do with it.
+  // Σ_m |P_m|² and Σ_m conj(P_m) ΔP_m: all that the modes of the probe have to do with it.
   std::vector<double> light(static_cast<std::size_t>(frame_pixels_));
   std::vector<Complex128> coupling(static_cast<std::size_t>(frame_pixels_));
   for (std::int64_t i = 0; i < probe_pixels_; ++i) {
@@ -147,20 +152,22 @@ void CpuBackend<Real>::AddDirectionProducts(std::span<const int> batch, bool wit
   std::vector<StepSums> products(batch.size());
   pool_.ParallelFor(std::ssize(batch), [&](std::int64_t k, int) {
     const PointWindow& point = points_[batch[k]];
-    const Complex* const object = WindowCorner(point);
-    const Complex128* const direction = &object_num_[object - object_.data()];
     std::vector<Complex> window(static_cast<std::size_t>(cols));
     std::vector<Complex128> moved(static_cast<std::size_t>(cols));
     StepSums& own = products[static_cast<std::size_t>(k)];
-    for (int y = 0; y < rows; ++y) {
-      const std::int64_t row = std::int64_t{y} * canvas_.shape.cols;
-      InterpolateRow(object + row, object + row + canvas_.shape.cols, point, cols, window.data());
-      InterpolateRow(direction + row, direction + row + canvas_.shape.cols, point, cols,
-                     moved.data());
-      for (int x = 0; x < cols; ++x) {
-        const std::size_t pixel = static_cast<std::size_t>(y) * cols + x;
-        own.object_norm += light[pixel] * std::norm(moved[x]);
-        own.overlap += Along(moved[x], Complex128(window[x]) * coupling[pixel]);
+    for (int l = 0; l < object_modes(); ++l) {
+      const Complex* const object = WindowCorner(point, l);
+      const Complex128* const direction = &object_num_[object - object_.data()];
+      for (int y = 0; y < rows; ++y) {
+        const std::int64_t row = std::int64_t{y} * canvas_.shape.cols;
+        InterpolateRow(object + row, object + row + canvas_.shape.cols, point, cols, window.data());
+        InterpolateRow(direction + row, direction + row + canvas_.shape.cols, point, cols,
+                       moved.data());
+        for (int x = 0; x < cols; ++x) {
+          const std::size_t pixel = static_cast<std::size_t>(y) * cols + x;
+          own.object_norm += light[pixel] * std::norm(moved[x]);
+          own.overlap += Along(moved[x], Complex128(window[x]) * coupling[pixel]);
+        }
       }
     }
   });

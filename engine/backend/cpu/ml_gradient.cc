@@ -77,7 +77,7 @@ bool CpuBackend<Real>::VelocitiesPointUphill(const IterationOptions& options) co
   };
   double total = 0;
   if (options.update_object) {
-    total += along(object_num_.data(), other_object_.data(), canvas_.shape.pixels());
+    total += along(object_num_.data(), other_object_.data(), object_pixels());
   }
   if (options.update_probe) total += along(probe_num_.data(), other_probe_.data(), probe_pixels_);
   return total < 0;
@@ -95,7 +95,7 @@ double CpuBackend<Real>::BeginMomentum(double momentum, const IterationOptions& 
 template <typename Real>
 void CpuBackend<Real>::EnsureVelocities() {
   if (momentum_iterations_.has_value()) return;
-  std::fill_n(other_object_.data(), canvas_.shape.pixels(), Complex{});
+  std::fill_n(other_object_.data(), object_pixels(), Complex{});
   std::fill_n(other_probe_.data(), probe_pixels_, Complex{});
   momentum_iterations_ = 0;
 }

@@ -23,7 +23,7 @@ IterationMetrics CpuBackend<Real>::Project(const Projection& projection,
   });
 
   const auto waves_of = [&](int i) -> ConstModeWaves {
-    return {&exit_waves_[points_[i].slot * probe_pixels_], frame_pixels_};
+    return {&exit_waves_[points_[i].slot * wave_pixels_], frame_pixels_};
   };
   const auto rule = [&](double max_denominator) {
     return UpdateRule{MakeRegulariser(projection.regularisation, max_denominator), std::nullopt};
@@ -54,11 +54,11 @@ void CpuBackend<Real>::UpdateExitWave(const PointWindow& point, const Projection
   const ModeWaves waves = exit_waves_of(point.slot);
   LoadCounts(point.slot, work.counts);
   ModelWaves(point, models);
-  for (int mode = 0; mode < modes(); ++mode) {
-    const Complex* const model = models[mode];
-    Complex* const trial = trials[mode];
+  for (int e = 0; e < wave_count(); ++e) {
+    const Complex* const model = models[e];
+    Complex* const trial = trials[e];
     if (update.reflects) {
-      const Complex* const wave = waves[mode];
+      const Complex* const wave = waves[e];
       for (std::int64_t i = 0; i < frame_pixels_; ++i) trial[i] = Real(2) * model[i] - wave[i];
     } else {
       std::copy_n(model, frame_pixels_, trial);
@@ -80,10 +80,10 @@ void CpuBackend<Real>::UpdateExitWave(const PointWindow& point, const Projection
   const double sigma2 = projection.sigma2.value_or(projection.relaxation * slot.shot_noise);
   slot.kept_deviation = KeptDeviation(power, sigma2);
   ScaleAndTransformBack(factors, trials);
-  for (int mode = 0; mode < modes(); ++mode) {
-    const Complex* const model = models[mode];
-    const Complex* const trial = trials[mode];
-    Complex* const wave = waves[mode];
+  for (int e = 0; e < wave_count(); ++e) {
+    const Complex* const model = models[e];
+    const Complex* const trial = trials[e];
+    Complex* const wave = waves[e];
     for (std::int64_t i = 0; i < frame_pixels_; ++i) wave[i] = model_weight * model[i] + trial[i];
   }
 }

@@ -66,19 +66,22 @@ void CpuBackend<Real>::DerivativeWaves(const PointWindow& point, ModeWaves by_ro
   const auto fy = static_cast<Real>(point.frac_row);
   const auto fx = static_cast<Real>(point.frac_col);
   std::vector<Complex> down(frame.cols), right(frame.cols), scratch(frame.cols);
-  const Complex* upper = WindowCorner(point);
-  for (int y = 0; y < frame.rows; ++y, upper += canvas_.shape.cols) {
-    const Complex* const lower = upper + canvas_.shape.cols;
-    for (int x = 0; x < frame.cols; ++x) {
-      down[x] = (1 - fx) * (lower[x] - upper[x]) + fx * (lower[x + 1] - upper[x + 1]);
-      right[x] = (1 - fy) * (upper[x + 1] - upper[x]) + fy * (lower[x + 1] - lower[x]);
-    }
-    const std::int64_t first = std::int64_t{y} * frame.cols;
-    for (int mode = 0; mode < modes(); ++mode) {
-      const Complex* const probe = ProbeRow(point, mode, y, scratch.data());
+  for (int l = 0; l < object_modes(); ++l) {
+    const Complex* upper = WindowCorner(point, l);
+    for (int y = 0; y < frame.rows; ++y, upper += canvas_.shape.cols) {
+      const Complex* const lower = upper + canvas_.shape.cols;
       for (int x = 0; x < frame.cols; ++x) {
-        by_row[mode][first + x] = probe[x] * down[x];
-        by_col[mode][first + x] = probe[x] * right[x];
+        down[x] = (1 - fx) * (lower[x] - upper[x]) + fx * (lower[x + 1] - upper[x + 1]);
+        right[x] = (1 - fy) * (upper[x + 1] - upper[x]) + fy * (lower[x + 1] - lower[x]);
+      }
+      const std::int64_t first = std::int64_t{y} * frame.cols;
+      for (int mode = 0; mode < modes(); ++mode) {
+        const Complex* const probe = ProbeRow(point, mode, y, scratch.data());
+        const int wave = WaveOf(l, mode);
+        for (int x = 0; x < frame.cols; ++x) {
+          by_row[wave][first + x] = probe[x] * down[x];
+          by_col[wave][first + x] = probe[x] * right[x];
+        }
       }
     }
   }
@@ -89,10 +92,10 @@ void CpuBackend<Real>::DerivativeAlong(const PointWindow& point, ConstModeWaves 
                                        ModeWaves along, Real* derivatives) const {
   std::fill_n(derivatives, frame_pixels_, Real(0));
   const Real factor = 2 * static_cast<Real>(point.intensity);
-  for (int mode = 0; mode < modes(); ++mode) {
-    Complex* const change = along[mode];
+  for (int e = 0; e < wave_count(); ++e) {
+    Complex* const change = along[e];
     ToDetector(change);
-    const Complex* const wave = waves[mode];
+    const Complex* const wave = waves[e];
     for (std::int64_t i = 0; i < frame_pixels_; ++i) {
       derivatives[i] +=
           factor * (wave[i].real() * change[i].real() + wave[i].imag() * change[i].imag());
@@ -158,21 +161,23 @@ void CpuBackend<Real>::AddToComponentSums(int begin, int end) {
     const std::int64_t first = y * frame.cols;
     for (int j = begin; j < end; ++j) {
       const PointWindow& point = points_[j];
-      const Complex* const upper = WindowCorner(point) + y * canvas_.shape.cols;
-      InterpolateRow(upper, upper + canvas_.shape.cols, point, frame.cols, window.data());
       const ModeWaves waves = chunk_waves_of(j - begin);
-      for (int k = 0; k < config_.probe_components; ++k) {
-        const auto c = static_cast<double>(point.variation[k]);
-        for (int mode = 0; mode < modes(); ++mode) {
-          const Complex* const wave = waves[mode] + first;
-          Complex128* const sums =
-              &component_sums_[k * probe_pixels_ + mode * frame_pixels_ + first];
-          for (int x = 0; x < frame.cols; ++x) {
-            sums[x] += c * Complex128(std::conj(window[x]) * wave[x]);
+      for (int l = 0; l < object_modes(); ++l) {
+        const Complex* const upper = WindowCorner(point, l) + y * canvas_.shape.cols;
+        InterpolateRow(upper, upper + canvas_.shape.cols, point, frame.cols, window.data());
+        for (int k = 0; k < config_.probe_components; ++k) {
+          const auto c = static_cast<double>(point.variation[k]);
+          for (int mode = 0; mode < modes(); ++mode) {
+            const Complex* const wave = waves[WaveOf(l, mode)] + first;
+            Complex128* const sums =
+                &component_sums_[k * probe_pixels_ + mode * frame_pixels_ + first];
+            for (int x = 0; x < frame.cols; ++x) {
+              sums[x] += c * Complex128(std::conj(window[x]) * wave[x]);
+            }
           }
+          double* const weights = &component_weights_[k * frame_pixels_ + first];
+          for (int x = 0; x < frame.cols; ++x) weights[x] += c * c * double(std::norm(window[x]));
         }
-        double* const weights = &component_weights_[k * frame_pixels_ + first];
-        for (int x = 0; x < frame.cols; ++x) weights[x] += c * c * double(std::norm(window[x]));
       }
     }
   });

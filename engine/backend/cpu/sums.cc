@@ -63,7 +63,7 @@ double CpuBackend<Real>::Change::Relative() const {
 
 template <typename Real>
 void CpuBackend<Real>::ClearSums(bool object, bool probe) {
-  if (object) std::fill_n(object_num_.data(), canvas_.shape.pixels(), Complex128{});
+  if (object) std::fill_n(object_num_.data(), object_pixels(), Complex128{});
   if (probe) {
     std::fill_n(probe_num_.data(), probe_pixels_, Complex128{});
     std::fill_n(probe_den_.data(), frame_pixels_, 0.0);
@@ -71,13 +71,13 @@ void CpuBackend<Real>::ClearSums(bool object, bool probe) {
 }
 
 template <typename Real>
-void CpuBackend<Real>::ProductRow(const PointWindow& point, int y, ConstModeWaves waves,
-                                  Complex* scratch, Complex* out) const {
+void CpuBackend<Real>::ProductRow(const PointWindow& point, int object_mode, int y,
+                                  ConstModeWaves waves, Complex* scratch, Complex* out) const {
   const int cols = config_.frame_shape.cols;
   const std::int64_t first = std::int64_t{y} * cols;
   for (int mode = 0; mode < modes(); ++mode) {
     const Complex* const p = ProbeRow(point, mode, y, scratch);
-    const Complex* const w = waves[mode] + first;
+    const Complex* const w = waves[WaveOf(object_mode, mode)] + first;
     if (mode == 0) {
       for (int x = 0; x < cols; ++x) out[x] = std::conj(p[x]) * w[x];
     } else {
@@ -127,11 +127,14 @@ void CpuBackend<Real>::AddToObjectSums(int begin, int end, WavesOf waves_of) {
     for (int i = begin; i < end; ++i) {
       const PointWindow& point = points_[i];
       const ConstModeWaves waves = waves_of(i);
-      const auto product_row = [&](int y, Real* out) {
-        ProductRow(point, y, waves, scratch.data(), reinterpret_cast<Complex*>(out));
-      };
-      AddAdjointWindow<2, Real>(point, frame, point.row - canvas_.row, point.col - canvas_.col,
-                                band, product_row, sums, canvas_.shape.cols);
+      for (int l = 0; l < object_modes(); ++l) {
+        const auto product_row = [&](int y, Real* out) {
+          ProductRow(point, l, y, waves, scratch.data(), reinterpret_cast<Complex*>(out));
+        };
+        AddAdjointWindow<2, Real>(point, frame, point.row - canvas_.row, point.col - canvas_.col,
+                                  band, product_row, sums + 2 * l * canvas_.shape.pixels(),
+                                  canvas_.shape.cols);
+      }
     }
   });
 }
@@ -148,23 +151,25 @@ void CpuBackend<Real>::AddToProbeSums(int begin, int end, const ProbeStrides& st
       const bool in_numerator = i % strides.numerator == 0;
       const bool in_denominator = i % strides.denominator == 0;
       if (!in_numerator && !in_denominator) continue;
-      const Complex* const corner = WindowCorner(points_[i]);
       const ConstModeWaves waves = waves_of(i);
-      for (int y = band.begin; y < band.end; ++y) {
-        const Complex* const upper = corner + std::int64_t{y} * canvas_.shape.cols;
-        InterpolateRow(upper, upper + canvas_.shape.cols, points_[i], frame.cols, window.data());
-        const std::int64_t first = std::int64_t{y} * frame.cols;
-        for (int mode = 0; in_numerator && mode < modes(); ++mode) {
-          const Complex* const w = waves[mode] + first;
-          Complex128* const sums = &probe_num_[mode * frame_pixels_ + first];
-          for (int x = 0; x < frame.cols; ++x) sums[x] += Complex128(std::conj(window[x]) * w[x]);
-          if (!varies) continue;
-          const Complex* const v = VariationRow(points_[i], mode, y, scratch.data());
-          for (int x = 0; x < frame.cols; ++x) sums[x] -= Complex128(std::norm(window[x]) * v[x]);
-        }
-        if (in_denominator) {
-          for (int x = 0; x < frame.cols; ++x) {
-            probe_den_[first + x] += double(std::norm(window[x]));
+      for (int l = 0; l < object_modes(); ++l) {
+        const Complex* const corner = WindowCorner(points_[i], l);
+        for (int y = band.begin; y < band.end; ++y) {
+          const Complex* const upper = corner + std::int64_t{y} * canvas_.shape.cols;
+          InterpolateRow(upper, upper + canvas_.shape.cols, points_[i], frame.cols, window.data());
+          const std::int64_t first = std::int64_t{y} * frame.cols;
+          for (int mode = 0; in_numerator && mode < modes(); ++mode) {
+            const Complex* const w = waves[WaveOf(l, mode)] + first;
+            Complex128* const sums = &probe_num_[mode * frame_pixels_ + first];
+            for (int x = 0; x < frame.cols; ++x) sums[x] += Complex128(std::conj(window[x]) * w[x]);
+            if (!varies) continue;
+            const Complex* const v = VariationRow(points_[i], mode, y, scratch.data());
+            for (int x = 0; x < frame.cols; ++x) sums[x] -= Complex128(std::norm(window[x]) * v[x]);
+          }
+          if (in_denominator) {
+            for (int x = 0; x < frame.cols; ++x) {
+              probe_den_[first + x] += double(std::norm(window[x]));
+            }
           }
         }
       }
@@ -190,19 +195,22 @@ auto CpuBackend<Real>::UpdateObject(const UpdateRule& rule, const IterationOptio
   pool_.ParallelFor(std::ssize(changes), [&](std::int64_t index, int) {
     const RowBand band = Band(index, canvas_.shape.rows);
     Change change;
+    const std::int64_t begin = std::int64_t{band.begin} * canvas_.shape.cols;
     const std::int64_t end = std::int64_t{band.end} * canvas_.shape.cols;
-    for (std::int64_t i = std::int64_t{band.begin} * canvas_.shape.cols; i < end; ++i) {
-      const double den = object_den_[i];
-      if (den == 0) continue;
-      const Complex old = object_[i];
-      const Complex updated =
-          Updated(rule, old, object_num_[i], den, velocities != nullptr ? velocities + i : nullptr);
-      Real re = updated.real();
-      Real im = updated.imag();
-      ApplyLimits(limits, re, im);
-      object_[i] = Complex(re, im);
-      change.difference += std::norm(Complex128(object_[i]) - Complex128(old));
-      change.norm += std::norm(Complex128(object_[i]));
+    for (std::int64_t plane = 0; plane < object_pixels(); plane += canvas_.shape.pixels()) {
+      for (std::int64_t i = plane + begin; i < plane + end; ++i) {
+        const double den = object_den_[i - plane];
+        if (den == 0) continue;
+        const Complex old = object_[i];
+        const Complex updated = Updated(rule, old, object_num_[i], den,
+                                        velocities != nullptr ? velocities + i : nullptr);
+        Real re = updated.real();
+        Real im = updated.imag();
+        ApplyLimits(limits, re, im);
+        object_[i] = Complex(re, im);
+        change.difference += std::norm(Complex128(object_[i]) - Complex128(old));
+        change.norm += std::norm(Complex128(object_[i]));
+      }
     }
     changes[index] = change;
   });
@@ -230,15 +238,14 @@ auto CpuBackend<Real>::UpdateProbe(const UpdateRule& rule, Complex* velocities) 
 
 template <typename Real>
 bool CpuBackend<Real>::StateIsFinite() const {
-  return AllFinite(object_.data(), canvas_.shape.pixels()) &&
-         AllFinite(probe_.data(), probe_pixels_);
+  return AllFinite(object_.data(), object_pixels()) && AllFinite(probe_.data(), probe_pixels_);
 }
 
 #define PS_INSTANTIATE_(Real)                                                                   \
   template double CpuBackend<Real>::Change::Relative() const;                                   \
   template void CpuBackend<Real>::ClearSums(bool, bool);                                        \
-  template void CpuBackend<Real>::ProductRow(const PointWindow&, int, ConstModeWaves, Complex*, \
-                                             Complex*) const;                                   \
+  template void CpuBackend<Real>::ProductRow(const PointWindow&, int, int, ConstModeWaves,      \
+                                             Complex*, Complex*) const;                         \
   template void CpuBackend<Real>::IntensityRow(const PointWindow&, int, Complex*, Real*) const; \
   template void CpuBackend<Real>::SumCoverage();                                                \
   template void CpuBackend<Real>::AddToObjectSums(int, int, WavesOf);                           \

@@ -303,6 +303,19 @@ std::vector<Case> ObjectCases() {
                    [](Config& c, double v) {
                      c.object.phase_limits = PhaseLimits{0, v};
                    });
+  AddCases<int>(&cases, "object.modes", true, {1, 2, kMaxObjectModes},
+                [](Config& c, int v) { c.object.modes = v; });
+  AddCases<int>(&cases, "object.modes", false, {-1, 0, kMaxObjectModes + 1},
+                [](Config& c, int v) { c.object.modes = v; });
+  cases.push_back(
+      {"limits of the amplitude of two modes", "object.amplitude_limits", [](Config& c) {
+         c.object.modes = 2;
+         c.object.amplitude_limits = AmplitudeLimits{0, 1};
+       }});
+  cases.push_back({"limits of the phase of two modes", "object.phase_limits", [](Config& c) {
+                     c.object.modes = 2;
+                     c.object.phase_limits = PhaseLimits{-1, 1};
+                   }});
   AddCases<int>(&cases, "object.start_update", false, {-1},
                 [](Config& c, int v) { c.object.start_update = v; });
   return cases;

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/algorithms/object_start.h"
 #include "engine/algorithms/projections.h"
 #include "engine/backend/backend.h"
 #include "gmock/gmock.h"
@@ -170,6 +171,9 @@ TEST_P(BackendConformance, EstimateGrowsWithWhatIsHeld) {
   config.keeps_exit_waves = true;
   config.probe_modes = 3;
   EXPECT_GE(device_->EstimateBytes(config), base + 1000 * frame * (2 + 3 * 8));
+  config.object_modes = 2;
+  EXPECT_GE(device_->EstimateBytes(config), base + 1000 * frame * (2 + 6 * 8));
+  config.object_modes = 1;
   config.frame_shape = {512, 512};  // More than what allocators round to.
   config.capacity = 1;
   const std::int64_t same_probe = device_->EstimateBytes(config);
@@ -179,7 +183,7 @@ TEST_P(BackendConformance, EstimateGrowsWithWhatIsHeld) {
 }
 
 TEST_P(BackendConformance, StartsWithTheModelAsExitWavesAndItsCoverage) {
-  for (const std::string problem : {"problem", "modes1", "modes2", "modes4"}) {
+  for (const std::string& problem : ReferenceProblems()) {
     const TestScan scan = ReferenceScan(problem);
     const auto backend = Started(scan);
     EXPECT_LT(
@@ -195,7 +199,7 @@ TEST_P(BackendConformance, StartsWithTheModelAsExitWavesAndItsCoverage) {
 }
 
 TEST_P(BackendConformance, EvaluatesAsNumPyAndChangesNothing) {
-  for (const std::string problem : {"problem", "modes1", "modes2", "modes4"}) {
+  for (const std::string& problem : ReferenceProblems()) {
     const TestScan scan = ReferenceScan(problem);
     const auto backend = Started(scan);
     const Readback before = Read(*backend);
@@ -458,8 +462,11 @@ inline std::vector<ExitWaveToSet> WavesToSet(const std::vector<PointWindow>& poi
 }
 
 TEST_P(BackendConformance, AnotherBackendGoesOnFromExitWavesBitForBit) {
-  const TestScan scan = ReferenceScan();
-  for (const bool half : {false, true}) {
+  for (const auto& [problem, half] : {std::pair("problem", false),
+                                      {"problem", true},
+                                      {"objects2_modes2", false},
+                                      {"objects2_modes2", true}}) {
+    const TestScan scan = ReferenceScan(problem);
     BackendConfig config = scan.Config();
     config.half_waves = half;
     config.deterministic = !half;
@@ -501,7 +508,7 @@ inline std::unique_ptr<Backend> WithStateOf(Backend& one, Device& device,
 }
 
 TEST_P(BackendConformance, AnotherBackendGoesOnFromMomentumBitForBit) {
-  const TestScan scan = ReferenceScan("modes2");
+  const TestScan scan = ReferenceScan("objects2_modes2");
   BackendConfig config = scan.Config();
   config.deterministic = true;
   for (const AlgorithmConfig& algorithm : AcceleratedAlgorithms()) {
@@ -643,6 +650,8 @@ TEST_P(BackendConformance, MomentumThatDoesNotFitIsRefused) {
   const MomentumState good = **backend->ReadMomentum();
   MomentumState bad = good;
   bad.object_velocity = ComplexStack(1, {3, 4});
+  EXPECT_EQ(backend->SetMomentum(bad).code(), absl::StatusCode::kInvalidArgument);
+  bad.object_velocity = ComplexStack(2, scan.canvas.shape);
   EXPECT_EQ(backend->SetMomentum(bad).code(), absl::StatusCode::kInvalidArgument);
   bad = good;
   bad.probe_velocity = ComplexStack(2, scan.frame_shape);
@@ -869,7 +878,7 @@ TEST_P(BackendConformance, ClearsTheRegionAndNothingElse) {
 // c P and O / c are the same to every frame, and so to every algorithm.
 TEST_P(BackendConformance, RescalingChangesNothingElse) {
   constexpr double kFactor = 1.75;
-  for (const std::string problem : {"modes1", "modes2"}) {
+  for (const std::string problem : {"modes1", "modes2", "objects2_modes1"}) {
     const TestScan scan = ReferenceScan(problem);
     for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
       const auto plain = Started(scan), scaled = Started(scan);
@@ -884,7 +893,9 @@ TEST_P(BackendConformance, RescalingChangesNothingElse) {
       }
       Readback expected = Read(*plain);
       for (std::size_t i = 0; i < expected.object.data.size(); ++i) {
-        if (expected.coverage.data[i] != 0) expected.object.data[i] /= static_cast<float>(kFactor);
+        if (expected.coverage.data[i % expected.coverage.data.size()] != 0) {
+          expected.object.data[i] /= static_cast<float>(kFactor);
+        }
       }
       for (Complex64& p : expected.probe.data) p *= static_cast<float>(kFactor);
       const Readback state = Read(*scaled);
@@ -1149,6 +1160,151 @@ TEST_P(BackendConformance, RefusesAProbeWithOtherModes) {
   const absl::Status status = backend->SetProbe(ComplexStack(1, scan.frame_shape));
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("2 modes"));
+}
+
+// --- Several modes of the object -------------------------------------------------------------
+
+// What mode `mode` of the object is at pixel `i` of `canvas` before any light.
+inline Complex64 StartOf(const BackendConfig& config, const Region& canvas, int mode, int i) {
+  const Complex64 first = config.initial_object;
+  const ObjectStart start =
+      ObjectStartAt(first.real(), first.imag(), WeakObjectStart(std::abs(first)), mode,
+                    canvas.row + i / canvas.shape.cols, canvas.col + i % canvas.shape.cols);
+  return {start.re, start.im};
+}
+
+TEST_P(BackendConformance, FurtherModesOfTheObjectBeginAsAPatternOfTheLattice) {
+  const TestScan scan = ReferenceScan("objects3_modes1");
+  BackendConfig config = scan.Config();
+  const Region larger{scan.canvas.row - 3,
+                      scan.canvas.col - 5,
+                      {scan.canvas.shape.rows + 4, scan.canvas.shape.cols + 6}};
+  config.max_object_pixels = larger.shape.pixels();
+  const auto backend = NewBackend(*device_, config);
+  const auto expect_start = [&](const Region& canvas, const Region& object) {
+    const Readback now = Read(*backend);
+    ASSERT_EQ(now.object.modes, 3);
+    const auto pixels = static_cast<int>(canvas.shape.pixels());
+    for (int mode = 0; mode < 3; ++mode) {
+      for (int i = 0; i < pixels; ++i) {
+        const int row = canvas.row + i / canvas.shape.cols - object.row;
+        const int col = canvas.col + i % canvas.shape.cols - object.col;
+        const bool set = row >= 0 && row < object.shape.rows && col >= 0 && col < object.shape.cols;
+        const Complex64 expected =
+            set ? scan.object.data[static_cast<std::size_t>(mode * object.shape.pixels() +
+                                                            row * object.shape.cols + col)]
+                : StartOf(config, canvas, mode, i);
+        ASSERT_EQ(now.object.data[static_cast<std::size_t>(mode * pixels + i)], expected)
+            << mode << " " << i;
+      }
+    }
+  };
+  ASSERT_EQ(backend->SetCanvas(scan.canvas), absl::OkStatus());
+  expect_start(scan.canvas, {});
+  ASSERT_EQ(backend->SetObject(scan.object), absl::OkStatus());
+  ASSERT_EQ(backend->SetCanvas(larger), absl::OkStatus());
+  expect_start(larger, scan.canvas);
+  ASSERT_EQ(backend->ClearObject(larger), absl::OkStatus());
+  expect_start(larger, {});
+}
+
+TEST_P(BackendConformance, ModesOfTheObjectMoveTogether) {
+  const TestScan scan = ReferenceScan("objects2_modes1");
+  const auto backend = NewBackend(*device_, scan.Config());
+  ASSERT_EQ(backend->SetCanvas(scan.canvas), absl::OkStatus());
+  ASSERT_EQ(backend->SetObject(scan.object), absl::OkStatus());
+  ASSERT_EQ(backend->Shift(2, -3), absl::OkStatus());
+  const std::vector<Complex64> moved = Read(*backend).object.data;
+  const int cols = scan.canvas.shape.cols;
+  const auto pixels = static_cast<int>(scan.canvas.shape.pixels());
+  for (int mode = 0; mode < 2; ++mode) {
+    for (int i = 0; i < pixels; ++i) {
+      const bool from_outside = i < 2 * cols || i % cols >= cols - 3;
+      const auto place = static_cast<std::size_t>(mode * pixels + i);
+      EXPECT_EQ(moved[place],
+                from_outside ? StartOf(scan.Config(), scan.canvas, mode, i)
+                             : scan.object.data[place - 2 * static_cast<std::size_t>(cols) + 3]);
+    }
+  }
+}
+
+TEST_P(BackendConformance, ObjectsOfOtherModesAreRefused) {
+  const TestScan scan = ReferenceScan("objects2_modes1");
+  const auto backend = Started(scan);
+  for (const int modes : {1, 3}) {
+    EXPECT_EQ(backend->SetObject(ComplexStack(modes, scan.canvas.shape)).code(),
+              absl::StatusCode::kInvalidArgument);
+  }
+  for (const int modes : {0, kMaxObjectModes + 1}) {
+    BackendConfig config = scan.Config();
+    config.object_modes = modes;
+    EXPECT_EQ(device_->CreateBackend(config).status().code(), absl::StatusCode::kInvalidArgument);
+  }
+}
+
+TEST_P(BackendConformance, DarkModesOfTheObjectChangeNothing) {
+  const TestScan single = ReferenceScan("modes2");
+  TestScan padded = single;
+  padded.object.modes = 2;
+  padded.object.data.resize(2 * single.object.data.size());
+  const auto pixels = static_cast<std::ptrdiff_t>(single.object.data.size());
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto one = Started(single);
+    const auto two = Started(padded);
+    for (int i = 0; i < 3; ++i) {
+      const IterationMetrics a = Iterate(*one, algorithm);
+      const IterationMetrics b = Iterate(*two, algorithm);
+      EXPECT_NEAR(b.r_factor, a.r_factor, 1e-6 * a.r_factor);
+      EXPECT_NEAR(b.object_change, a.object_change, 1e-5 * a.object_change);
+      EXPECT_NEAR(b.step, a.step, 1e-5 * a.step);
+    }
+    EXPECT_LT(RelativeError(Read(*two).probe.data, Read(*one).probe.data), 1e-6);
+    const std::vector<Complex64> object = Read(*two).object.data;
+    EXPECT_LT(RelativeError(std::span(object).first(pixels), Read(*one).object.data), 1e-6);
+    EXPECT_THAT(std::vector(object.begin() + pixels, object.end()), ::testing::Each(Complex64(0)));
+  }
+}
+
+// So that it makes no difference when, and whether, modes are made orthogonal.
+TEST_P(BackendConformance, AMixtureOfTheObjectsModesIsTheSameSampleInEveryIteration) {
+  const TestScan scan = ReferenceScan("objects2_modes1");
+  const auto pixels = static_cast<std::size_t>(scan.canvas.shape.pixels());
+  const auto frame = static_cast<std::size_t>(scan.frame_shape.pixels());
+  TestScan mixed = scan;
+  mixed.object.data = MixedInPairs(scan.object.data, pixels);
+  ASSERT_GT(RelativeError(mixed.object.data, scan.object.data), 0.5);
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto one = Started(scan);
+    const auto other = Started(mixed);
+    for (int i = 0; i < 3; ++i) {
+      const FitMetrics fit = Fit(*one, scan.points), of_other = Fit(*other, scan.points);
+      EXPECT_NEAR(of_other.poisson_nll, fit.poisson_nll, 1e-5 * fit.poisson_nll);
+      Iterate(*one, algorithm);
+      Iterate(*other, algorithm);
+    }
+    EXPECT_LT(RelativeError(Read(*other).probe.data, Read(*one).probe.data), 1e-5);
+    EXPECT_LT(RelativeError(Read(*other).object.data, MixedInPairs(Read(*one).object.data, pixels)),
+              1e-5);
+    if (KeepsExitWaves(algorithm)) {
+      EXPECT_LT(RelativeError(other->ReadExitWaves()->waves.data,
+                              MixedInPairs(one->ReadExitWaves()->waves.data, frame)),
+                1e-5);
+    }
+  }
+}
+
+TEST_P(BackendConformance, SeveralModesOfTheObjectRepeatBitForBit) {
+  const TestScan scan = ReferenceScan("objects2_modes2");
+  for (const AlgorithmConfig& algorithm : AllAlgorithms()) {
+    const auto first = Started(scan);
+    const auto second = Started(scan);
+    for (int i = 0; i < 2; ++i) {
+      Iterate(*first, algorithm);
+      Iterate(*second, algorithm);
+    }
+    EXPECT_EQ(Read(*first).object.data, Read(*second).object.data);
+    EXPECT_EQ(Read(*first).probe.data, Read(*second).probe.data);
+  }
 }
 
 }  // namespace ptychoserve

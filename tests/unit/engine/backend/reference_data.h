@@ -76,6 +76,7 @@ struct TestScan {
     config.keeps_exit_waves = true;
     config.max_object_pixels = canvas.shape.pixels();
     config.probe_modes = probe.modes;
+    config.object_modes = object.modes;
     config.probe_components = components.modes / probe.modes;
     config.initial_object = {0.9f, -0.1f};
     return config;
@@ -117,6 +118,14 @@ struct TestScan {
   }
 };
 
+// Those of a few points.
+inline const std::vector<std::string>& ReferenceProblems() {
+  static const auto& problems = *new std::vector<std::string>{
+      "problem",         "modes1",          "modes2",         "modes4",
+      "objects2_modes1", "objects2_modes2", "objects3_modes1"};
+  return problems;
+}
+
 // A problem that reference results are for.
 inline TestScan ReferenceScan(const std::string& problem = "problem") {
   TestScan scan;
@@ -125,9 +134,9 @@ inline TestScan ReferenceScan(const std::string& problem = "problem") {
   scan.frame_shape = {static_cast<int>(probe.shape.at(1)), static_cast<int>(probe.shape.at(2))};
   // Somewhere on the lattice, on both sides of its origin.
   scan.canvas = {
-      -7, 13, {static_cast<int>(object.shape.at(0)), static_cast<int>(object.shape.at(1))}};
+      -7, 13, {static_cast<int>(object.shape.at(1)), static_cast<int>(object.shape.at(2))}};
   scan.probe = ComplexStack(static_cast<int>(probe.shape.at(0)), scan.frame_shape);
-  scan.object = ComplexStack(1, scan.canvas.shape);
+  scan.object = ComplexStack(static_cast<int>(object.shape.at(0)), scan.canvas.shape);
   const auto probe_values = ReferenceComplex(problem + "/probe");
   const auto object_values = ReferenceComplex(problem + "/object");
   scan.probe.data.assign(probe_values.begin(), probe_values.end());
@@ -247,7 +256,8 @@ inline std::vector<ReferenceCase> ReferenceCases() {
   cases.push_back({"epie_many", EpieConfig{}, {}, "many_points"});
   cases.push_back({"lsq_many", LsqMlConfig{}, {}, "many_points"});
 
-  for (const std::string modes : {"modes1", "modes2", "modes4"}) {
+  for (const std::string modes :
+       {"modes1", "modes2", "modes4", "objects2_modes1", "objects2_modes2", "objects3_modes1"}) {
     cases.push_back({"dm_" + modes, DifferenceMapConfig{}, {}, modes});
     ml = plain;
     cases.push_back({"ml_poisson_" + modes, ml, {}, modes});

@@ -33,7 +33,28 @@ inline std::complex<double> ProbeAt(const TestScan& scan, const PointWindow& poi
   return value;
 }
 
-// What the detector is expected to see of one point, in double precision: w Σ_m |F(P_jm O_j)|².
+// The window of one point in one mode of the object, in double precision.
+inline std::vector<std::complex<double>> WindowOf(const TestScan& scan, const PointWindow& point,
+                                                  int object_mode, double frac_row,
+                                                  double frac_col) {
+  const Shape frame = scan.frame_shape;
+  std::vector<std::complex<double>> window;
+  for (int y = 0; y < frame.rows; ++y) {
+    for (int x = 0; x < frame.cols; ++x) {
+      const auto object = [&](int dy, int dx) {
+        const std::int64_t row = point.row - scan.canvas.row + y + dy;
+        const std::int64_t col = point.col - scan.canvas.col + x + dx;
+        return std::complex<double>(scan.object.data[static_cast<std::size_t>(
+            object_mode * scan.canvas.shape.pixels() + row * scan.canvas.shape.cols + col)]);
+      };
+      window.push_back((1 - frac_row) * ((1 - frac_col) * object(0, 0) + frac_col * object(0, 1)) +
+                       frac_row * ((1 - frac_col) * object(1, 0) + frac_col * object(1, 1)));
+    }
+  }
+  return window;
+}
+
+// What the detector is expected to see of one point, in double precision: w Σ_lm |F(P_jm O_lj)|².
 inline std::vector<double> ExpectedLight(const TestScan& scan, const PointWindow& point,
                                          double frac_row, double frac_col) {
   using Complex128 = std::complex<double>;
@@ -42,24 +63,16 @@ inline std::vector<double> ExpectedLight(const TestScan& scan, const PointWindow
   const Fft2D<double> fft(frame);
   std::vector<double> light(pixels);
   std::vector<Complex128> wave(pixels);
-  for (int mode = 0; mode < scan.probe.modes; ++mode) {
-    for (int y = 0; y < frame.rows; ++y) {
-      for (int x = 0; x < frame.cols; ++x) {
-        const auto object = [&](int dy, int dx) {
-          const std::int64_t row = point.row - scan.canvas.row + y + dy;
-          const std::int64_t col = point.col - scan.canvas.col + x + dx;
-          return Complex128(
-              scan.object.data[static_cast<std::size_t>(row * scan.canvas.shape.cols + col)]);
-        };
-        const auto i = static_cast<std::size_t>(y * frame.cols + x);
-        wave[i] = ProbeAt(scan, point, static_cast<std::size_t>(mode) * pixels + i) *
-                  ((1 - frac_row) * ((1 - frac_col) * object(0, 0) + frac_col * object(0, 1)) +
-                   frac_row * ((1 - frac_col) * object(1, 0) + frac_col * object(1, 1)));
+  for (int object_mode = 0; object_mode < scan.object.modes; ++object_mode) {
+    const std::vector<Complex128> window = WindowOf(scan, point, object_mode, frac_row, frac_col);
+    for (int mode = 0; mode < scan.probe.modes; ++mode) {
+      for (std::size_t i = 0; i < pixels; ++i) {
+        wave[i] = ProbeAt(scan, point, static_cast<std::size_t>(mode) * pixels + i) * window[i];
       }
-    }
-    fft.Forward(wave.data());
-    for (std::size_t i = 0; i < pixels; ++i) {
-      light[i] += static_cast<double>(point.intensity) * std::norm(wave[i]);
+      fft.Forward(wave.data());
+      for (std::size_t i = 0; i < pixels; ++i) {
+        light[i] += static_cast<double>(point.intensity) * std::norm(wave[i]);
+      }
     }
   }
   return light;
@@ -110,7 +123,7 @@ struct RefinedScan {
 };
 
 TEST_P(BackendConformance, RefinementSumsAreTheLikelihoodsDerivatives) {
-  for (const std::string problem : {"modes1", "modes2"}) {
+  for (const std::string problem : {"modes1", "modes2", "objects2_modes2"}) {
     for (const int components : {0, 1, 3, 4}) {
       RefinedScan refined(problem);
       Vary(components, refined.scan);
@@ -171,7 +184,7 @@ TEST_P(BackendConformance, RefinementSumsAreTheLikelihoodsDerivatives) {
 }
 
 TEST_P(BackendConformance, RefinementTellsOfWhatIsAskedForAlone) {
-  RefinedScan refined("modes2");
+  RefinedScan refined("objects2_modes2");
   Vary(2, refined.scan);
   const auto backend = NewBackend(*device_, refined.scan.Config());
   refined.Start(*backend);
@@ -204,7 +217,7 @@ TEST_P(BackendConformance, RefinementTellsOfWhatIsAskedForAlone) {
 
 TEST_P(BackendConformance, ComponentSumsAreThoseOfTheFramesOwnProbes) {
   using Complex128 = std::complex<double>;
-  for (const std::string problem : {"modes1", "modes2"}) {
+  for (const std::string problem : {"modes1", "modes2", "objects2_modes2"}) {
     constexpr int kComponents = 2;
     RefinedScan refined(problem);
     Vary(kComponents, refined.scan);
@@ -212,45 +225,35 @@ TEST_P(BackendConformance, ComponentSumsAreThoseOfTheFramesOwnProbes) {
     const auto backend = NewBackend(*device_, scan.Config());
     refined.Start(*backend);
     const Refinement found = *backend->Refine({.background = true, .variation = true}, 0.5);
-    const Shape frame = scan.frame_shape;
-    const auto pixels = static_cast<std::size_t>(frame.pixels());
+    const auto pixels = static_cast<std::size_t>(scan.frame_shape.pixels());
     const std::size_t size = scan.probe.data.size();
-    const Fft2D<double> fft(frame);
+    const Fft2D<double> fft(scan.frame_shape);
     std::vector<Complex128> sums(kComponents * size);
     std::vector<double> weights(kComponents * pixels);
     for (std::size_t j = 0; j < scan.points.size(); ++j) {
       const PointWindow& p = scan.points[j];
       const std::vector<double> light = ExpectedLight(scan, p, p.frac_row, p.frac_col);
-      std::vector<Complex128> window(pixels);
-      for (int y = 0; y < frame.rows; ++y) {
-        for (int x = 0; x < frame.cols; ++x) {
-          const auto object = [&](int dy, int dx) {
-            const std::int64_t row = p.row - scan.canvas.row + y + dy;
-            const std::int64_t col = p.col - scan.canvas.col + x + dx;
-            return Complex128(
-                scan.object.data[static_cast<std::size_t>(row * scan.canvas.shape.cols + col)]);
-          };
-          const double fy = p.frac_row, fx = p.frac_col;
-          window[static_cast<std::size_t>(y * frame.cols + x)] =
-              (1 - fy) * ((1 - fx) * object(0, 0) + fx * object(0, 1)) +
-              fy * ((1 - fx) * object(1, 0) + fx * object(1, 1));
-        }
-      }
-      for (std::size_t first = 0; first < size; first += pixels) {
-        std::vector<Complex128> wave(pixels);
-        for (std::size_t i = 0; i < pixels; ++i) wave[i] = ProbeAt(scan, p, first + i) * window[i];
-        fft.Forward(wave.data());
-        for (std::size_t i = 0; i < pixels; ++i) {
-          const double counts = refined.Counts(j, i);
-          const double expected = light[i] + refined.background.data[i];
-          wave[i] *= counts < 0 ? 0 : std::sqrt(counts / expected) - 1;
-        }
-        fft.Inverse(wave.data());
-        for (std::size_t k = 0; k < kComponents; ++k) {
-          const double c = p.variation[k];
+      for (int object_mode = 0; object_mode < scan.object.modes; ++object_mode) {
+        const std::vector<Complex128> window =
+            WindowOf(scan, p, object_mode, p.frac_row, p.frac_col);
+        for (std::size_t first = 0; first < size; first += pixels) {
+          std::vector<Complex128> wave(pixels);
           for (std::size_t i = 0; i < pixels; ++i) {
-            sums[k * size + first + i] += c * std::conj(window[i]) * wave[i];
-            if (first == 0) weights[k * pixels + i] += c * c * std::norm(window[i]);
+            wave[i] = ProbeAt(scan, p, first + i) * window[i];
+          }
+          fft.Forward(wave.data());
+          for (std::size_t i = 0; i < pixels; ++i) {
+            const double counts = refined.Counts(j, i);
+            const double expected = light[i] + refined.background.data[i];
+            wave[i] *= counts < 0 ? 0 : std::sqrt(counts / expected) - 1;
+          }
+          fft.Inverse(wave.data());
+          for (std::size_t k = 0; k < kComponents; ++k) {
+            const double c = p.variation[k];
+            for (std::size_t i = 0; i < pixels; ++i) {
+              sums[k * size + first + i] += c * std::conj(window[i]) * wave[i];
+              if (first == 0) weights[k * pixels + i] += c * c * std::norm(window[i]);
+            }
           }
         }
       }
@@ -262,7 +265,7 @@ TEST_P(BackendConformance, ComponentSumsAreThoseOfTheFramesOwnProbes) {
 
 // A variation that all points have in common is another mean.
 TEST_P(BackendConformance, AVariationInCommonIsAnotherProbe) {
-  for (const std::string problem : {"modes1", "modes2"}) {
+  for (const std::string problem : {"modes1", "modes2", "objects2_modes2"}) {
     TestScan varied = ReferenceScan(problem);
     Vary(2, varied);
     for (PointWindow& p : varied.points) p.variation = {0.3f, -0.2f};
@@ -304,7 +307,7 @@ TEST_P(BackendConformance, AVariationInCommonIsAnotherProbe) {
 
 // Counts that each point's own probe explains to the last one: nothing may move.
 TEST_P(BackendConformance, PointsWithTheirOwnProbesAreAtRest) {
-  for (const std::string problem : {"modes1", "modes2"}) {
+  for (const std::string problem : {"modes1", "modes2", "objects2_modes2"}) {
     TestScan scan = ReferenceScan(problem);
     Vary(2, scan);
     for (PointWindow& p : scan.points) p.frac_row = p.frac_col = 0;
@@ -363,7 +366,7 @@ TEST_P(BackendConformance, ComponentsComeBackMoveWithTheProbeAndMustFit) {
 }
 
 TEST_P(BackendConformance, TheBackgroundTakesItsOwnStep) {
-  for (const std::string problem : {"modes1", "modes2"}) {
+  for (const std::string problem : {"modes1", "modes2", "objects2_modes2"}) {
     const RefinedScan refined(problem);
     const TestScan& scan = refined.scan;
     const auto backend = NewBackend(*device_, scan.Config());
@@ -423,7 +426,7 @@ TEST_P(BackendConformance, TheBackgroundTakesItsOwnStep) {
 
 // √w P explains the frames as P does with the light w: all algorithms must see it so.
 TEST_P(BackendConformance, TwiceTheAmplitudeIsFourTimesTheLight) {
-  for (const std::string problem : {"modes1", "modes2"}) {
+  for (const std::string problem : {"modes1", "modes2", "objects2_modes2"}) {
     const TestScan plain = ReferenceScan(problem);
     TestScan lit = plain;
     for (PointWindow& point : lit.points) point.intensity = 4;
@@ -444,7 +447,7 @@ TEST_P(BackendConformance, TwiceTheAmplitudeIsFourTimesTheLight) {
 
 // Counts that the right intensities and background explain to the last one.
 TEST_P(BackendConformance, IntensitiesAndBackgroundArePartOfTheModel) {
-  for (const std::string problem : {"modes1", "modes2"}) {
+  for (const std::string problem : {"modes1", "modes2", "objects2_modes2"}) {
     RefinedScan refined(problem);
     TestScan& scan = refined.scan;
     for (const PointWindow& point : scan.points) {

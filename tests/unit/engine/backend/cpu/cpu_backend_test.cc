@@ -74,7 +74,7 @@ TEST_P(DoublePrecision, EqualsNumPyToRounding) {
   EXPECT_LT(RelativeError(backend->probe(), ReferenceComplex(folder + "/probe")), kTolerance);
   if (std::holds_alternative<DifferenceMapConfig>(GetParam().algorithm)) {
     const auto waves = ReferenceComplex(folder + "/waves");
-    const std::size_t pixels = scan.probe.data.size();
+    const std::size_t pixels = scan.object.modes * scan.probe.data.size();
     for (int i = 0; i < scan.frames(); ++i) {
       const std::span expected_waves(waves.data() + i * pixels, pixels);
       EXPECT_LT(RelativeError(backend->exit_waves(i), expected_waves), kTolerance) << "point " << i;
@@ -126,7 +126,7 @@ TEST(CpuBackendTest, DifferenceMapRelaxesByTheDeviationOfTheIterationBefore) {
 }
 
 TEST(CpuBackendTest, ResultHasTheSameBitsForAnyThreadsAndChunks) {
-  const TestScan scan = ReferenceScan("modes2");  // 7 points.
+  const TestScan scan = ReferenceScan("objects2_modes2");  // 7 points.
   MlGradientConfig gaussian;
   gaussian.likelihood = Likelihood::kGaussian;
   const std::vector<AlgorithmConfig> algorithms = {DifferenceMapConfig{}, MlGradientConfig{},
@@ -161,6 +161,7 @@ TEST(CpuBackendTest, EstimateIsWhatIsAllocated) {
     for (const auto& [keeps_exit_waves, modes] : {std::pair(false, 1), {true, 1}, {true, 3}}) {
       BackendConfig config;
       config.probe_modes = modes;
+      config.object_modes = modes > 1 ? 2 : 1;
       config.frame_shape = {17, 13};
       config.storage = storage;
       config.capacity = 11;

@@ -1,0 +1,140 @@
+#include "engine/object/modes.h"
+
+#include <cmath>
+#include <complex>
+#include <cstddef>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "engine/algorithms/object_start.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace ptychoserve {
+namespace {
+
+using ::testing::ElementsAre;
+using Complex128 = std::complex<double>;
+
+constexpr Region kCanvas{-40, 25, {64, 80}};
+constexpr Complex64 kInitial{0.6f, -0.8f};  // Of the amplitude 1.
+
+TEST(WithObjectModesTest, KeepsWhatThereIsAndAddsWeakPatterns) {
+  const ComplexStack one(1, kCanvas.shape, Complex64(2, 3));
+  const ComplexStack four = WithObjectModes(one, kCanvas, kInitial, 4);
+  ASSERT_EQ(four.modes, 4);
+  const auto pixels = static_cast<std::size_t>(kCanvas.shape.pixels());
+  ASSERT_EQ(four.data.size(), 4 * pixels);
+  EXPECT_EQ(std::vector(four.data.begin(), four.data.begin() + pixels), one.data);
+  for (std::size_t a = 1; a < 4; ++a) {
+    double power = 0;
+    Complex128 mean = 0;
+    for (std::size_t i = 0; i < pixels; ++i) {
+      power += std::norm(Complex128(four.data[a * pixels + i]));
+      mean += Complex128(four.data[a * pixels + i]);
+    }
+    const double rms = std::sqrt(power / static_cast<double>(pixels));
+    EXPECT_NEAR(rms, kObjectModeStart, 0.02 * kObjectModeStart);
+    EXPECT_LT(std::abs(mean) / static_cast<double>(pixels), 0.05 * kObjectModeStart);
+    for (std::size_t b = 1; b < a; ++b) {
+      Complex128 overlap = 0;
+      for (std::size_t i = 0; i < pixels; ++i) {
+        overlap += std::conj(Complex128(four.data[a * pixels + i])) *
+                   Complex128(four.data[b * pixels + i]);
+      }
+      EXPECT_LT(std::abs(overlap), 0.05 * power);
+    }
+  }
+}
+
+// So that a canvas may grow in any steps.
+TEST(WithObjectModesTest, ThePatternHangsOnTheLatticeAlone) {
+  const Region part{kCanvas.row + 7, kCanvas.col + 11, {20, 30}};
+  const ComplexStack all = WithObjectModes(ComplexStack(1, kCanvas.shape), kCanvas, kInitial, 2);
+  const ComplexStack some = WithObjectModes(ComplexStack(1, part.shape), part, kInitial, 2);
+  std::set<std::pair<float, float>> values;
+  for (int y = 0; y < 20; ++y) {
+    for (int x = 0; x < 30; ++x) {
+      const Complex64 value = some.data[static_cast<std::size_t>(600 + y * 30 + x)];
+      EXPECT_EQ(value, all.data[static_cast<std::size_t>(64 * 80 + (y + 7) * 80 + x + 11)]);
+      values.emplace(value.real(), value.imag());
+    }
+  }
+  EXPECT_EQ(values.size(), 600U);
+}
+
+// Values of one canvas that every version and device must have.
+TEST(WithObjectModesTest, ThePatternStaysWhatItIs) {
+  const ComplexStack two = WithObjectModes(ComplexStack(1, {1, 2}), {-3, 5, {1, 2}}, {1, 0}, 2);
+  const float weak = WeakObjectStart(1);
+  EXPECT_FLOAT_EQ(two.data[2].real(), 0.54618394f * weak);
+  EXPECT_FLOAT_EQ(two.data[2].imag(), 0.80776417f * weak);
+  EXPECT_FLOAT_EQ(two.data[3].real(), 0.37989712f * weak);
+}
+
+// Modes a and b of four pixels, of which the last one is dark.
+ComplexStack Object(const std::vector<Complex64>& a, const std::vector<Complex64>& b) {
+  ComplexStack object(2, {2, 2});
+  std::copy(a.begin(), a.end(), object.data.begin());
+  std::copy(b.begin(), b.end(), object.data.begin() + 4);
+  return object;
+}
+FloatImage Coverage() { return {{2, 2}, {1, 1, 2, 0}}; }
+
+TEST(OrthogonaliseObjectTest, IsTheSameSampleInModesThatAreOrthogonalUnderTheLight) {
+  const ComplexStack before =
+      Object({{1, 1}, {0, 2}, {1, 0}, {9, 9}}, {{0, 1}, {2, 0}, {1, 1}, {0, 7}});
+  ComplexStack after = before;
+  const std::vector<double> powers = OrthogonaliseObject(after, Coverage());
+  const std::vector<float> light = Coverage().data;
+  Complex128 overlap = 0;
+  double first = 0, second = 0;
+  for (std::size_t i = 0; i < 4; ++i) {
+    const Complex128 a(after.data[i]), b(after.data[4 + i]);
+    overlap += static_cast<double>(light[i]) * std::conj(a) * b;
+    first += static_cast<double>(light[i]) * std::norm(a);
+    second += static_cast<double>(light[i]) * std::norm(b);
+    for (std::size_t k = 0; k < 4; ++k) {
+      const auto coherence = [&](const ComplexStack& o) {
+        return Complex128(o.data[i]) * std::conj(Complex128(o.data[k])) +
+               Complex128(o.data[4 + i]) * std::conj(Complex128(o.data[4 + k]));
+      };
+      EXPECT_LT(std::abs(coherence(after) - coherence(before)), 1e-5);
+    }
+  }
+  EXPECT_LT(std::abs(overlap), 1e-6);
+  EXPECT_GT(first, second);
+  EXPECT_NEAR(powers[0], first / (first + second), 1e-6);
+  EXPECT_NEAR(powers[1], second / (first + second), 1e-6);
+}
+
+TEST(OrthogonaliseObjectTest, WhatIsDarkHasNoSay) {
+  ComplexStack dark_differs =
+      Object({{1, 0}, {1, 0}, {1, 0}, {0, 0}}, {{0, 0}, {0, 0}, {0, 0}, {5, 5}});
+  const ComplexStack before = dark_differs;
+  EXPECT_THAT(OrthogonaliseObject(dark_differs, Coverage()), ElementsAre(1, 0));
+  EXPECT_EQ(dark_differs.data, before.data);
+  ComplexStack none(3, {2, 2});
+  EXPECT_THAT(OrthogonaliseObject(none, Coverage()), ElementsAre(0, 0, 0));
+}
+
+TEST(OrthogonaliseObjectTest, LeavesOneModeAlone) {
+  ComplexStack one(1, {2, 2}, Complex64(0.5f, 0.25f));
+  const std::vector<Complex64> before = one.data;
+  EXPECT_THAT(OrthogonaliseObject(one, Coverage()), ElementsAre(1));
+  EXPECT_EQ(one.data, before);
+}
+
+TEST(StrongestModeTest, IsTheFirstOfTheOrthogonalOnes) {
+  const ComplexStack object =
+      Object({{1, 1}, {0, 2}, {1, 0}, {9, 9}}, {{0, 1}, {2, 0}, {1, 1}, {0, 7}});
+  ComplexStack orthogonal = object;
+  OrthogonaliseObject(orthogonal, Coverage());
+  const ComplexStack strongest = StrongestMode(object, Coverage());
+  EXPECT_EQ(strongest.modes, 1);
+  EXPECT_EQ(strongest.data, std::vector(orthogonal.data.begin(), orthogonal.data.begin() + 4));
+}
+
+}  // namespace
+}  // namespace ptychoserve
