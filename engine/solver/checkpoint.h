@@ -18,6 +18,8 @@ struct Checkpoint {
   std::shared_ptr<const Snapshot> snapshot;  // Never null.
   // As the iterations use it, [modes, frame_shape]: the snapshot's has its modes orthogonalised.
   ComplexStack probe;
+  // Likewise, [object modes, canvas.shape]; no modes: the snapshot's is the one.
+  ComplexStack object;
   // Likewise, of the probe's variation; null when none has been refined.
   std::shared_ptr<const ComplexStack> probe_components;
   // Of the snapshot's points in their order, when the run is in a difference map. None: they start

@@ -81,6 +81,8 @@ struct IterationRecord {
   // Part of the probe's power in each of its orthogonal modes, falling; as of the last snapshot.
   // Empty with one mode.
   std::vector<double> mode_powers;
+  // Likewise of the light that each orthogonal mode of the object scatters.
+  std::vector<double> object_mode_powers;
   std::optional<RefinementFigures> refinement;  // When something has been refined.
   std::optional<Evaluation> evaluation;         // The last one.
   IterationMetrics metrics;

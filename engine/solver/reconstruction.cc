@@ -57,6 +57,7 @@ void Reconstruction::Impl::Restore(std::shared_ptr<const Snapshot> snapshot) {
   last_record = snapshot->metrics;
   last_coverage = snapshot->metrics.coverage;
   last_mode_powers = snapshot->metrics.mode_powers;
+  last_object_mode_powers = snapshot->metrics.object_mode_powers;
   snapshot_iteration = snapshot->iteration;
   last_snapshot_time = created;
   watch.StartFrom(snapshot);
@@ -95,8 +96,8 @@ BackendConfig Reconstruction::BackendConfigFor(const ReconstructionConfig& confi
   backend.keeps_exit_waves = NeedsExitWaves(config);
   backend.max_object_pixels =
       config.scan.bounds ? ObjectGrid(config).canvas().shape.pixels() : config.object.max_pixels;
-  backend.initial_object = std::polar(static_cast<float>(config.object.initial_amplitude),
-                                      static_cast<float>(config.object.initial_phase_rad));
+  backend.initial_object = InitialObject(config.object);
+  backend.object_modes = config.object.modes;
   backend.probe_modes = config.probe.modes;
   backend.probe_components = ProbeComponents(config);
   backend.deterministic = config.deterministic;

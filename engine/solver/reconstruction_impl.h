@@ -126,6 +126,7 @@ class Reconstruction::Impl {
   std::int64_t snapshot_iteration = -1;  // That the last begun snapshot shows.
   double last_coverage = 0;
   std::vector<double> last_mode_powers;
+  std::vector<double> last_object_mode_powers;
   std::deque<Clock::TimePoint> recent;
 
   mutable Mutex mu;

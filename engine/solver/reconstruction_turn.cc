@@ -363,6 +363,7 @@ void Reconstruction::Impl::Publish(std::unique_ptr<Snapshot> snapshot, bool fina
   snapshot->time = std::chrono::system_clock::now();
   last_coverage = snapshot->metrics.coverage;
   last_mode_powers = snapshot->metrics.mode_powers;
+  last_object_mode_powers = snapshot->metrics.object_mode_powers;
   std::shared_ptr<const Snapshot> published;
   std::vector<std::shared_ptr<const Snapshot>> retired;
   {
@@ -373,6 +374,7 @@ void Reconstruction::Impl::Publish(std::unique_ptr<Snapshot> snapshot, bool fina
     if (shown.last) {
       shown.last->coverage = last_coverage;
       shown.last->mode_powers = last_mode_powers;
+      shown.last->object_mode_powers = last_object_mode_powers;
     }
     snapshots.push_back(published);
     while (static_cast<int>(snapshots.size()) > config.snapshots.history) {
@@ -424,6 +426,7 @@ absl::Status Reconstruction::Impl::IterateOnce(const Settings& settings) {
   record.elapsed_s = run.elapsed_s;
   record.coverage = last_coverage;
   record.mode_powers = last_mode_powers;
+  record.object_mode_powers = last_object_mode_powers;
   record.refinement = solver->refinement();
   if (last_record) record.evaluation = last_record->evaluation;
   record.metrics = metrics;

@@ -33,7 +33,8 @@ struct Snapshot {
   Region scanned;      // Area spanned by the probe centres, relative to the object array.
   double pixel_size_y_m = 0;
   double pixel_size_x_m = 0;
-  ComplexStack object;  // [1, canvas.shape], finite.
+  // [modes, canvas.shape], finite. Orthogonal under the light of `coverage`, by falling power.
+  ComplexStack object;
   // [modes, frame_shape], finite, centred. Orthogonal, by falling power, unless the probe is
   // frozen.
   ComplexStack probe;

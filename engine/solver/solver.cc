@@ -12,6 +12,7 @@
 #include "engine/algorithms/projections.h"
 #include "engine/base/failpoint.h"
 #include "engine/base/status_macros.h"
+#include "engine/object/modes.h"
 #include "engine/probe/modes.h"
 #include "engine/probe/probe.h"
 #include "engine/schedule/schedule.h"
@@ -164,6 +165,9 @@ std::unique_ptr<Snapshot> MakeSnapshot(Readback readback, const IterationRecord&
 // Iterations do the same to any mixture of the modes, so that theirs stay as they are and the
 // snapshot alone has orthogonal ones. A frozen probe is shown as it was given.
 void OrderModes(bool frozen, Snapshot& snapshot) {
+  if (snapshot.object.modes > 1) {
+    snapshot.metrics.object_mode_powers = OrthogonaliseObject(snapshot.object, snapshot.coverage);
+  }
   if (snapshot.probe.modes == 1) return;
   ComplexStack orthogonal = snapshot.probe;
   ComplexStack components =
@@ -188,10 +192,15 @@ absl::Status CheckRestored(const Checkpoint& checkpoint, const ReconstructionCon
     return static_cast<std::int64_t>(s.data.size()) == s.modes * s.shape.pixels();
   };
   const ComplexStack& object = snapshot.object;
-  if (object.modes != 1 || object.shape != snapshot.canvas.shape || !filled(object)) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("the restored object of %s does not fill its canvas of %d x %d",
-                        shape_of(object), snapshot.canvas.shape.rows, snapshot.canvas.shape.cols));
+  const bool has_exact = checkpoint.object.modes > 0;
+  for (const ComplexStack* o : {&object, has_exact ? &checkpoint.object : &object}) {
+    if (o->modes >= 1 && o->modes <= config.object.modes && o->shape == snapshot.canvas.shape &&
+        filled(*o)) {
+      continue;
+    }
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the restored object of %s does not fill its canvas of %d x %d, with %d modes at most",
+        shape_of(*o), snapshot.canvas.shape.rows, snapshot.canvas.shape.cols, config.object.modes));
   }
   if (object.shape.pixels() < 1 || object.shape.pixels() > max_object_pixels) {
     return absl::InvalidArgumentError(
@@ -208,19 +217,19 @@ absl::Status CheckRestored(const Checkpoint& checkpoint, const ReconstructionCon
   if (checkpoint.exit_waves) {
     const ComplexStack& waves = checkpoint.exit_waves->waves;
     const auto points = static_cast<std::int64_t>(snapshot.points.size());
-    if (waves.modes != points * config.probe.modes || waves.shape != frame || !filled(waves) ||
+    const int each = WavesPerPoint(config);
+    if (waves.modes != points * each || waves.shape != frame || !filled(waves) ||
         std::ssize(checkpoint.exit_waves->kept_deviation) != points) {
       return absl::InvalidArgumentError(
           absl::StrFormat("the restored exit waves are %s; those of %d points with %d modes are "
                           "%d x %d x %d",
-                          shape_of(waves), points, config.probe.modes, points * config.probe.modes,
-                          frame.rows, frame.cols));
+                          shape_of(waves), points, each, points * each, frame.rows, frame.cols));
     }
   }
   if (checkpoint.momentum) {
     const ComplexStack& object_velocity = checkpoint.momentum->object_velocity;
     const ComplexStack& probe_velocity = checkpoint.momentum->probe_velocity;
-    if (object_velocity.modes != 1 || object_velocity.shape != object.shape ||
+    if (object_velocity.modes != config.object.modes || object_velocity.shape != object.shape ||
         !filled(object_velocity) || probe_velocity.modes != config.probe.modes ||
         probe_velocity.shape != frame || !filled(probe_velocity) ||
         checkpoint.momentum->iterations < 0) {
@@ -403,9 +412,11 @@ absl::Status Solver::MoveCanvas(const Region& canvas) {
   return absl::OkStatus();
 }
 
-absl::Status Solver::SetObjectOf(const Snapshot& snapshot) {
-  PS_RETURN_IF_ERROR(MoveCanvas(snapshot.canvas));
-  return backend_->SetObject(snapshot.object);
+absl::Status Solver::SetObject(const ComplexStack& object, const Region& canvas) {
+  PS_RETURN_IF_ERROR(MoveCanvas(canvas));
+  const int modes = config_.object.modes;
+  if (object.modes == modes) return backend_->SetObject(object);
+  return backend_->SetObject(WithObjectModes(object, canvas, InitialObject(config_.object), modes));
 }
 
 absl::Status Solver::StartAnewWithHalf(int first) {
@@ -451,14 +462,15 @@ absl::StatusOr<Evaluation> Solver::Evaluate(std::int64_t iteration) {
 absl::StatusOr<PlacedObject> Solver::ReadObject() {
   PS_ASSIGN_OR_RETURN(Backend::CollectReadback collect, backend_->StartReadback());
   PS_ASSIGN_OR_RETURN(Readback readback, std::move(collect)());
-  return PlacedObject{readback.canvas, std::move(readback.object), std::move(readback.coverage),
+  ComplexStack object = StrongestMode(std::move(readback.object), readback.coverage);
+  return PlacedObject{readback.canvas, std::move(object), std::move(readback.coverage),
                       store_.scanned()};
 }
 
 absl::Status Solver::GoBackTo(const Snapshot& snapshot) {
   const Region canvas = canvas_;  // The points lie in this one.
   PS_RETURN_IF_ERROR(backend_->SetActivePoints({}));
-  PS_RETURN_IF_ERROR(SetObjectOf(snapshot));
+  PS_RETURN_IF_ERROR(SetObject(snapshot.object, snapshot.canvas));
   PS_RETURN_IF_ERROR(MoveCanvas(canvas));
   PS_RETURN_IF_ERROR(backend_->SetProbe(snapshot.probe));
   std::vector<std::int64_t> ids;
@@ -524,7 +536,9 @@ absl::Status Solver::ActivateWaiting(const ClearRegionConfig& clear_region) {
   // The session may keep it; this need not.
   const std::shared_ptr<const Checkpoint> restored = std::exchange(restored_, nullptr);
   if (restored != nullptr) {
-    PS_RETURN_IF_ERROR(SetObjectOf(*restored->snapshot));
+    PS_RETURN_IF_ERROR(
+        SetObject(restored->object.modes > 0 ? restored->object : restored->snapshot->object,
+                  restored->snapshot->canvas));
     PS_RETURN_IF_ERROR(SetBackground(restored->snapshot->background));
     PS_RETURN_IF_ERROR(SetProbeComponents(restored->probe_components));
   }
@@ -561,7 +575,7 @@ absl::Status Solver::ActivateWaiting(const ClearRegionConfig& clear_region) {
 
 absl::Status Solver::SetExitWavesOf(const Checkpoint& restored) {
   if (!restored.exit_waves) return absl::OkStatus();
-  const std::int64_t stride = config_.probe.modes * frame_shape_.pixels();
+  const std::int64_t stride = WavesPerPoint(config_) * frame_shape_.pixels();
   std::vector<ExitWaveToSet> waves;
   for (const ActivePoint& p : *active_) {
     const auto id = std::lower_bound(restored_ids_.begin(), restored_ids_.end(), p.frame_id);
@@ -701,7 +715,12 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Solver::MakeCheckpoint(
   checkpoint->snapshot = std::move(snapshot);
   PS_ASSIGN_OR_RETURN(checkpoint->probe, backend_->ReadProbe());
   checkpoint->probe_components = probe_components_;
-  const std::int64_t bytes = std::ssize(*active_) * config_.probe.modes * frame_shape_.pixels() *
+  if (config_.object.modes > 1) {
+    PS_ASSIGN_OR_RETURN(Backend::CollectReadback collect, backend_->StartReadback());
+    PS_ASSIGN_OR_RETURN(Readback readback, std::move(collect)());
+    checkpoint->object = std::move(readback.object);
+  }
+  const std::int64_t bytes = std::ssize(*active_) * WavesPerPoint(config_) * frame_shape_.pixels() *
                              static_cast<std::int64_t>(sizeof(Complex64));
   if (!waves_are_stale_ && bytes <= most_wave_bytes) {
     PS_ASSIGN_OR_RETURN(checkpoint->exit_waves, backend_->ReadExitWaves());

@@ -90,7 +90,7 @@ class Solver {
   // first call, from number `first`, 0 or 1, on. A session that was restored begins as it had in
   // the first place. No snapshot is under way.
   absl::Status StartAnewWithHalf(int first);
-  // The object as it is now. Waits for the device.
+  // The object as it is now, the strongest of its modes. Waits for the device.
   absl::StatusOr<PlacedObject> ReadObject();
 
   // Object, probe and what has been refined become those of `snapshot`, one of this session; exit
@@ -137,8 +137,9 @@ class Solver {
   ComplexStack NoProbeComponents() const;
   std::vector<PointWindow> ActiveWindows() const;
   absl::Status RestartExitWaves();
-  // Sets the object, and the canvas to that of `snapshot`; no point is active.
-  absl::Status SetObjectOf(const Snapshot& snapshot);
+  // Sets the first modes of the object, and the canvas; the other modes begin anew. No point is
+  // active.
+  absl::Status SetObject(const ComplexStack& object, const Region& canvas);
   absl::Status MoveCanvas(const Region& canvas);
   // Gives the active points that `restored` shows their exit waves.
   absl::Status SetExitWavesOf(const Checkpoint& restored);

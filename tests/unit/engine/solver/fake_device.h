@@ -163,7 +163,8 @@ class FakeBackend final : public Backend {
   absl::StatusOr<CollectReadback> StartReadback() override {
     Readback r;
     r.canvas = record_.canvas;
-    r.object = ComplexStack(1, record_.canvas.shape, Complex64(static_cast<float>(iterations_)));
+    r.object = ComplexStack(config_.object_modes, record_.canvas.shape,
+                            Complex64(static_cast<float>(iterations_)));
     r.probe = ComplexStack(config_.probe_modes, config_.frame_shape,
                            Complex64(static_cast<float>(iterations_)));
     r.coverage.shape = record_.canvas.shape;

@@ -534,12 +534,31 @@ TEST_F(ReconstructionTest, SnapshotsShowOrthogonalModesAndTheirPowersUnlessFroze
   }
 }
 
+TEST_F(ReconstructionTest, SnapshotsShowOrthogonalModesOfTheObjectAndTheirPowers) {
+  ReconstructionConfig config = Config();
+  config.object.modes = 2;
+  Start(config);
+  Send(0, 8);
+  ASSERT_TRUE(session_->FinishScan({}).ok());
+  RunTurns();
+  const auto snapshot = session_->latest_snapshot();
+  ASSERT_EQ(snapshot->object.modes, 2);
+  // The device says that both are the same, and so are one.
+  EXPECT_THAT(snapshot->metrics.object_mode_powers,
+              ElementsAre(DoubleNear(1, 1e-6), DoubleNear(0, 1e-6)));
+  EXPECT_EQ(progress().last->object_mode_powers, snapshot->metrics.object_mode_powers);
+  EXPECT_NEAR(std::abs(snapshot->object.data.front()),
+              std::sqrt(2.0) * static_cast<double>(snapshot->iteration), 1e-4);
+  EXPECT_NEAR(std::abs(snapshot->object.data.back()), 0, 1e-4);
+}
+
 TEST_F(ReconstructionTest, OneModeHasNoPowersToTell) {
   Start(Config());
   Send(0, 8);
   ASSERT_TRUE(session_->FinishScan({}).ok());
   RunTurns();
   EXPECT_THAT(progress().last->mode_powers, IsEmpty());
+  EXPECT_THAT(progress().last->object_mode_powers, IsEmpty());
 }
 
 TEST_F(ReconstructionTest, SnapshotsKeepTheirLeastInterval) {

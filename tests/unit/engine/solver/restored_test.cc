@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/object/modes.h"
 #include "tests/unit/engine/solver/fake_session.h"
 #include "tests/unit/engine/solver/phantom.h"
 
@@ -148,6 +149,18 @@ TEST_F(RestoredTest, WhatWasRefinedComesBack) {
   EXPECT_EQ(last->metrics.refinement, snapshot->metrics.refinement);
 }
 
+TEST_F(RestoredTest, AnObjectOfFewerModesIsTheFirstOfThem) {
+  auto snapshot = Earlier();
+  ReconstructionConfig config = TwoStages();
+  config.object.modes = 3;
+  Restore(config, snapshot);
+  Send(0, 8);
+  RunTurns(1);
+  EXPECT_EQ(
+      record().object.data,
+      WithObjectModes(snapshot->object, snapshot->canvas, InitialObject(config.object), 3).data);
+}
+
 TEST_F(RestoredTest, DoesNotEndBeforeItsPointsAreBack) {
   Restore(TwoStages(), Earlier());
   Send(0, 7);
@@ -213,6 +226,9 @@ TEST_F(RestoredTest, WhatDoesNotFitTheSessionIsRefused) {
   snapshot = Earlier();
   snapshot->object = ComplexStack(1, {64, 64});
   EXPECT_THAT(refusal(snapshot), HasSubstr("does not fill its canvas of 64 x 80"));
+  snapshot = Earlier();
+  snapshot->object = ComplexStack(2, {64, 80});
+  EXPECT_THAT(refusal(snapshot), HasSubstr("the restored object of 2 x 64 x 80"));
   snapshot = Earlier();
   snapshot->canvas.shape = {2000, 2000};
   snapshot->object = ComplexStack(1, {2000, 2000});
@@ -292,9 +308,10 @@ std::unique_ptr<Reconstruction> GoesOnFrom(std::shared_ptr<const Checkpoint> che
 }
 
 TEST(Restored, EndsWithTheSameBitsAsAnUndisturbedRunWhereverItWasKilled) {
-  for (const int modes : {1, 2}) {
+  for (const auto& [modes, object_modes] : {std::pair(1, 1), {2, 1}, {2, 2}}) {
     ReconstructionConfig config = DmThenMl();
     config.probe.modes = modes;
+    config.object.modes = object_modes;
     config.schedule[0].iterations = 12;
     config.run.it_ends_after = 18;
     const auto whole = SmallPhantom().Run(config);
