@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/fft/fft.h"
+#include "engine/probe/orthogonal_mixture.h"
 #include "engine/simulation/simulation.h"
 
 namespace ptychoserve {
@@ -32,37 +33,38 @@ struct Image {
   const Complex& at(int y, int x) const { return data[Index(y, x)]; }
 };
 
-// Solves a x = b by Gaussian elimination with row exchange. False when `a` is singular.
-template <typename T>
-bool Solve3(std::array<std::array<T, 3>, 3> a, std::array<T, 3> b, std::array<T, 3>& x) {
-  for (std::size_t i = 0; i < 3; ++i) {
+// Solves a x = b, x in the place of b, by Gaussian elimination with row exchange. False when `a` is
+// singular.
+template <typename Matrix, typename Vector>
+bool Solve(Matrix a, Vector& b) {
+  for (std::size_t i = 0; i < b.size(); ++i) {
     std::size_t pivot = i;
-    for (std::size_t k = i + 1; k < 3; ++k) {
+    for (std::size_t k = i + 1; k < b.size(); ++k) {
       if (std::abs(a[k][i]) > std::abs(a[pivot][i])) pivot = k;
     }
     if (!(std::abs(a[pivot][i]) > 0)) return false;
     std::swap(a[i], a[pivot]);
     std::swap(b[i], b[pivot]);
-    for (std::size_t k = i + 1; k < 3; ++k) {
-      const T factor = a[k][i] / a[i][i];
-      for (std::size_t c = i; c < 3; ++c) a[k][c] -= factor * a[i][c];
+    for (std::size_t k = i + 1; k < b.size(); ++k) {
+      const auto factor = a[k][i] / a[i][i];
+      for (std::size_t c = i; c < b.size(); ++c) a[k][c] -= factor * a[i][c];
       b[k] -= factor * b[i];
     }
   }
-  for (std::size_t i = 3; i-- > 0;) {
-    T sum = b[i];
-    for (std::size_t c = i + 1; c < 3; ++c) sum -= a[i][c] * x[c];
-    x[i] = sum / a[i][i];
+  for (std::size_t i = b.size(); i-- > 0;) {
+    for (std::size_t c = i + 1; c < b.size(); ++c) b[i] -= a[i][c] * b[c];
+    b[i] /= a[i][i];
   }
   return true;
 }
 
 // Fits a reconstruction to the truth, step by step. The core is what is compared: all but the
-// border, which is there for shifts to have something to bring in.
+// border, which is there for shifts to have something to bring in. Shift and ramp are those of the
+// strongest modes, which come first.
 class Fit {
  public:
-  Fit(Image reconstruction, Image truth, int border)
-      : r_(std::move(reconstruction)), t_(std::move(truth)), border_(border) {}
+  Fit(std::vector<Image> reconstruction, std::vector<Image> truth, int border)
+      : modes_(std::move(reconstruction)), true_modes_(std::move(truth)), border_(border) {}
 
   ObjectError Run() {
     RemoveRamp();
@@ -83,15 +85,16 @@ class Fit {
     }
   }
 
-  Complex Product(int y, int x) const { return r_.at(y, x) * std::conj(t_.at(y, x)); }
+  const Image& strongest() const { return modes_.front(); }
+  Complex Product(int y, int x) const { return strongest().at(y, x) * std::conj(t_.at(y, x)); }
 
   // Multiplies by exp(-i (p0 + py y + px x)), coordinates from the middle.
   void SubtractPlane(double p0, double py, double px) {
-    for (int y = 0; y < r_.shape.rows; ++y) {
-      for (int x = 0; x < r_.shape.cols; ++x) {
+    for (int y = 0; y < t_.shape.rows; ++y) {
+      for (int x = 0; x < t_.shape.cols; ++x) {
         const double phase =
-            p0 + py * (y - MiddlePixel(r_.shape.rows)) + px * (x - MiddlePixel(r_.shape.cols));
-        r_.data[r_.Index(y, x)] *= std::polar(1.0, -phase);
+            p0 + py * (y - MiddlePixel(t_.shape.rows)) + px * (x - MiddlePixel(t_.shape.cols));
+        for (Image& r : modes_) r.data[r.Index(y, x)] *= std::polar(1.0, -phase);
       }
     }
   }
@@ -113,7 +116,7 @@ class Fit {
     Complex sum = 0;
     ForCore([&](int y, int x) { sum += Product(y, x); });
     std::array<std::array<double, 3>, 3> normal{};
-    std::array<double, 3> right{}, plane{};
+    std::array<double, 3> plane{};
     ForCore([&](int y, int x) {
       const Complex q = Product(y, x);
       const double phase = std::arg(q * std::conj(sum));
@@ -122,18 +125,18 @@ class Fit {
       const std::array<double, 3> basis = {1, static_cast<double>(y - MiddlePixel(t_.shape.rows)),
                                            static_cast<double>(x - MiddlePixel(t_.shape.cols))};
       for (std::size_t a = 0; a < 3; ++a) {
-        right[a] += weight * basis[a] * phase;
+        plane[a] += weight * basis[a] * phase;
         for (std::size_t b = 0; b < 3; ++b) normal[a][b] += weight * basis[a] * basis[b];
       }
     });
-    if (Solve3(normal, right, plane)) SubtractPlane(plane[0], plane[1], plane[2]);
+    if (Solve(normal, plane)) SubtractPlane(plane[0], plane[1], plane[2]);
   }
 
   // By whole pixels, from the peak of the cross-correlation; larger ones than half the border are
   // not believed.
   void RemovePixelShift() {
     const Fft2D<double> fft(t_.shape);
-    std::vector<Complex> correlation = r_.data, truth = t_.data;
+    std::vector<Complex> correlation = strongest().data, truth = t_.data;
     fft.Forward(correlation.data());
     fft.Forward(truth.data());
     for (std::size_t i = 0; i < truth.size(); ++i) correlation[i] *= std::conj(truth[i]);
@@ -147,19 +150,21 @@ class Fit {
     if (dy > rows / 2) dy -= rows;
     if (dx > cols / 2) dx -= cols;
     if (std::max(std::abs(dy), std::abs(dx)) > border_ / 2) return;
-    Image moved = r_;
-    for (int y = 0; y < rows; ++y) {
-      for (int x = 0; x < cols; ++x) {
-        moved.data[moved.Index(y, x)] = r_.at((y + dy + rows) % rows, (x + dx + cols) % cols);
+    for (Image& r : modes_) {
+      Image moved = r;
+      for (int y = 0; y < rows; ++y) {
+        for (int x = 0; x < cols; ++x) {
+          moved.data[moved.Index(y, x)] = r.at((y + dy + rows) % rows, (x + dx + cols) % cols);
+        }
       }
+      r = std::move(moved);
     }
-    r_ = std::move(moved);
   }
 
   // Least-squares fit r = c0 t + cy dt/dy + cx dt/dx; then r is t moved by -c / c0.
   void RemoveSubpixelShift() {
     std::array<std::array<Complex, 3>, 3> normal{};
-    std::array<Complex, 3> right{}, c{};
+    std::array<Complex, 3> c{};
     const auto inside = [](int i, int n) { return i > 0 && i + 1 < n; };
     ForCore([&](int y, int x) {
       const Complex gy =
@@ -168,11 +173,11 @@ class Fit {
           inside(x, t_.shape.cols) ? (t_.at(y, x + 1) - t_.at(y, x - 1)) / 2.0 : Complex();
       const std::array<Complex, 3> basis = {t_.at(y, x), gy, gx};
       for (std::size_t a = 0; a < 3; ++a) {
-        right[a] += std::conj(basis[a]) * r_.at(y, x);
+        c[a] += std::conj(basis[a]) * strongest().at(y, x);
         for (std::size_t b = 0; b < 3; ++b) normal[a][b] += std::conj(basis[a]) * basis[b];
       }
     });
-    if (!Solve3(normal, right, c) || c[0] == 0.0) return;
+    if (!Solve(normal, c) || c[0] == 0.0) return;
     const double dy = std::clamp((-c[1] / c[0]).real(), -1.0, 1.0);
     const double dx = std::clamp((-c[2] / c[0]).real(), -1.0, 1.0);
     Move(-dy, -dx);
@@ -180,43 +185,73 @@ class Fit {
 
   // By any distance, through the Fourier transform.
   void Move(double dy, double dx) {
-    const Fft2D<double> fft(r_.shape);
+    const Fft2D<double> fft(t_.shape);
     const auto frequency = [](int i, int n) {
       return static_cast<double>(i < (n + 1) / 2 ? i : i - n) / n;
     };
-    fft.Forward(r_.data.data());
-    for (int y = 0; y < r_.shape.rows; ++y) {
-      for (int x = 0; x < r_.shape.cols; ++x) {
-        const double turns = frequency(y, r_.shape.rows) * dy + frequency(x, r_.shape.cols) * dx;
-        r_.data[r_.Index(y, x)] *= std::polar(1.0, -2 * std::numbers::pi * turns);
+    for (Image& r : modes_) {
+      fft.Forward(r.data.data());
+      for (int y = 0; y < r.shape.rows; ++y) {
+        for (int x = 0; x < r.shape.cols; ++x) {
+          const double turns = frequency(y, r.shape.rows) * dy + frequency(x, r.shape.cols) * dx;
+          r.data[r.Index(y, x)] *= std::polar(1.0, -2 * std::numbers::pi * turns);
+        }
       }
+      fft.Inverse(r.data.data());
     }
-    fft.Inverse(r_.data.data());
+  }
+
+  // The mixture of the reconstructed modes that is nearest to `truth`; none when these are not
+  // independent of each other.
+  std::vector<Complex> NearestMixture(const Image& truth) const {
+    const std::size_t n = modes_.size();
+    std::vector<std::vector<Complex>> normal(n, std::vector<Complex>(n));
+    std::vector<Complex> mixture(n);
+    ForCore([&](int y, int x) {
+      for (std::size_t a = 0; a < n; ++a) {
+        const Complex value = std::conj(modes_[a].at(y, x));
+        mixture[a] += value * truth.at(y, x);
+        for (std::size_t b = 0; b < n; ++b) normal[a][b] += value * modes_[b].at(y, x);
+      }
+    });
+    if (!Solve(std::move(normal), mixture)) mixture.assign(n, std::nan(""));
+    return mixture;
   }
 
   ObjectError Compare() const {
-    Complex overlap = 0;
-    double power = 0, truth_power = 0;
-    ForCore([&](int y, int x) {
-      overlap += std::conj(r_.at(y, x)) * t_.at(y, x);
-      power += std::norm(r_.at(y, x));
-      truth_power += std::norm(t_.at(y, x));
-    });
-    const Complex scale = overlap / power;
-    double error = 0, phase = 0;
+    double error = 0, truth_power = 0, phase = 0;
     std::int64_t pixels = 0;
-    ForCore([&](int y, int x) {
-      error += std::norm(scale * r_.at(y, x) - t_.at(y, x));
-      const double difference = std::arg(scale * Product(y, x));
-      phase += difference * difference;
-      ++pixels;
-    });
+    for (const Image& truth : true_modes_) {
+      const std::vector<Complex> mixture = NearestMixture(truth);
+      ForCore([&](int y, int x) {
+        Complex mixed = 0;
+        for (std::size_t a = 0; a < modes_.size(); ++a) mixed += mixture[a] * modes_[a].at(y, x);
+        error += std::norm(mixed - truth.at(y, x));
+        truth_power += std::norm(truth.at(y, x));
+        if (&truth != &t_) return;
+        const double difference = std::arg(mixed * std::conj(truth.at(y, x)));
+        phase += difference * difference;
+        ++pixels;
+      });
+    }
     return {std::sqrt(error / truth_power), std::sqrt(phase / static_cast<double>(pixels))};
   }
 
-  Image r_, t_;
+  std::vector<Image> modes_, true_modes_;
+  const Image& t_ = true_modes_.front();
   int border_;
 };
+
+// The modes, orthogonal, by falling power.
+std::vector<Image> ModesOf(ComplexStack object) {
+  if (object.modes > 1) OrthogonalMixture(object).Apply(object.data);
+  std::vector<Image> modes;
+  for (auto begin = object.data.begin(); begin != object.data.end();
+       begin += object.shape.pixels()) {
+    modes.push_back({object.shape, {begin, begin + object.shape.pixels()}});
+  }
+  return modes;
+}
 
 bool Finite(const ComplexStack& stack) {
   return std::all_of(stack.data.begin(), stack.data.end(), [](const Complex64& v) {
@@ -229,18 +264,13 @@ bool Finite(const ComplexStack& stack) {
 ObjectError CompareObjects(const ComplexStack& reconstruction, const ComplexStack& truth,
                            int border) {
   const int side = std::min(truth.shape.rows, truth.shape.cols);
-  if (reconstruction.shape != truth.shape || side < kSmallestSide || border < 0 ||
-      2 * border >= side || !Finite(reconstruction) || !Finite(truth)) {
+  if (reconstruction.shape != truth.shape || reconstruction.modes < 1 || truth.modes < 1 ||
+      side < kSmallestSide || border < 0 || 2 * border >= side || !Finite(reconstruction) ||
+      !Finite(truth)) {
     constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
     return {kNaN, kNaN};
   }
-  const std::size_t pixels = static_cast<std::size_t>(truth.shape.pixels());
-  const auto image = [pixels](const ComplexStack& stack) {
-    return Image{stack.shape,
-                 std::vector<Complex>(stack.data.begin(),
-                                      stack.data.begin() + static_cast<std::ptrdiff_t>(pixels))};
-  };
-  return Fit(image(reconstruction), image(truth), border).Run();
+  return Fit(ModesOf(reconstruction), ModesOf(truth), border).Run();
 }
 
 }  // namespace ptychoserve

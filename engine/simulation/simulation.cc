@@ -33,6 +33,9 @@ constexpr std::uint64_t kPositionErrorStream = 0x400;
 constexpr std::uint64_t kIntensityStream = 0x500;
 constexpr std::uint64_t kVariationStream = 0x600;
 
+// Between the seeds of the sample's states.
+constexpr std::uint64_t kNextState = 0x9e3779b97f4a7c15;
+
 constexpr double kLeastIntensity = 0.1;
 
 // A wide spot on a level ground, each half of the counts.
@@ -65,6 +68,21 @@ void Normalise(const std::vector<double>& intensity, std::vector<double>& values
   for (double& value : values) value /= std::sqrt(variance);
 }
 constexpr std::uint64_t kFrameStream = std::uint64_t{1} << 32;  // Plus the frame's number.
+
+// A texture for each state; they share the time, and so the intensity.
+ComplexStack MakeStates(Shape shape, int states, std::uint64_t seed) {
+  ComplexStack object(0, shape);
+  for (; object.modes < states; ++object.modes) {
+    ComplexStack state = MakeObject(shape, seed);
+    seed += kNextState;
+    if (states > 1) {
+      const auto amplitude = static_cast<float>(1 / std::sqrt(states));
+      for (Complex64& value : state.data) value *= amplitude;
+    }
+    object.data.insert(object.data.end(), state.data.begin(), state.data.end());
+  }
+  return object;
+}
 
 // What a user may believe of this zone plate before having measured it.
 constexpr ZonePlate kBelievedZonePlate = {
@@ -127,6 +145,9 @@ absl::Status ValidateSimulation(const SimulationConfig& config) {
   }
   if (config.modes > 1 && !(config.coherence * config.modes > 1 && config.coherence < 1)) {
     return OutOfRange("coherence", config.coherence, "in (1 / modes, 1)");
+  }
+  if (config.object_modes < 1 || config.object_modes > kMaxObjectModes) {
+    return OutOfRange("object_modes", config.object_modes, "in 1..4");
   }
   if (!(config.dead_pixel_fraction >= 0 && config.dead_pixel_fraction < 1)) {
     return OutOfRange("dead_pixel_fraction", config.dead_pixel_fraction, "in [0, 1)");
@@ -197,7 +218,7 @@ Simulation::Simulation(const SimulationConfig& config) : config_(config) {
   const Extent rows = ExtentOf(y_px, n), cols = ExtentOf(x_px, n);
   object_row_ = rows.first;
   object_col_ = cols.first;
-  object_ = MakeObject({rows.size, cols.size}, config.seed);
+  object_ = MakeStates({rows.size, cols.size}, config.object_modes, config.seed);
 
   const double photons = std::isinf(config.photons) ? kPhotonsWithoutNoise : config.photons;
   ComplexStack beam = MakeProbe(n, photons, ZonePlate());
@@ -286,20 +307,23 @@ std::vector<std::uint16_t> Simulation::Frame(int j) const {
   const std::size_t pitch = static_cast<std::size_t>(object_.shape.cols);
   std::vector<double> intensities(side * side);
   for (int mode = 0; mode < config_.modes; ++mode) {
-    std::vector<Complex> wave = ShiftedProbe(j, mode, corner_y - row, corner_x - col);
-    for (std::size_t y = 0; y < side; ++y) {
-      const Complex64* o = object_.data.data() + (static_cast<std::size_t>(row) + y) * pitch +
-                           static_cast<std::size_t>(col);
-      for (std::size_t x = 0; x < side; ++x) wave[y * side + x] *= Complex(o[x]);
+    const std::vector<Complex> probe = ShiftedProbe(j, mode, corner_y - row, corner_x - col);
+    for (int state = 0; state < config_.object_modes; ++state) {
+      std::vector<Complex> wave = probe;
+      const Complex64* o = object_.data.data() + state * object_.shape.pixels() +
+                           static_cast<std::size_t>(row) * pitch + static_cast<std::size_t>(col);
+      for (std::size_t y = 0; y < side; ++y, o += pitch) {
+        for (std::size_t x = 0; x < side; ++x) wave[y * side + x] *= Complex(o[x]);
+      }
+      fft_->Forward(wave.data());
+      if (!transfer_.empty()) {
+        for (std::size_t i = 0; i < wave.size(); ++i) wave[i] *= transfer_[i];
+        // The beam stands still before the detector, the sample moves.
+        ShiftSpectrum(n, row - corner_y, col - corner_x, wave);
+        fft_->Inverse(wave.data());
+      }
+      for (std::size_t i = 0; i < wave.size(); ++i) intensities[i] += std::norm(wave[i]);
     }
-    fft_->Forward(wave.data());
-    if (!transfer_.empty()) {
-      for (std::size_t i = 0; i < wave.size(); ++i) wave[i] *= transfer_[i];
-      // The beam stands still before the detector, the sample moves.
-      ShiftSpectrum(n, row - corner_y, col - corner_x, wave);
-      fft_->Inverse(wave.data());
-    }
-    for (std::size_t i = 0; i < wave.size(); ++i) intensities[i] += std::norm(wave[i]);
   }
 
   std::vector<std::uint16_t> counts(intensities.size());

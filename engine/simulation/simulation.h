@@ -32,6 +32,8 @@ struct SimulationConfig {
   int modes = 1;  // Mutually incoherent modes of the beam, 1..16.
   // Part of the power in the first of several modes, in (1 / modes, 1); of a single one it is 1.
   double coherence = 0.7;
+  // States of the sample: in each frame it is in each of them for the same time. 1..4.
+  int object_modes = 1;
   double dead_pixel_fraction = 0;  // Of detector pixels: stuck at 0 or at the largest count.
   // What the stage reports is off by this along each axis, standard deviation, object pixels.
   double position_error_px = 0;  // [0, 16].
@@ -54,10 +56,11 @@ absl::Status ValidateSimulation(const SimulationConfig& config);
 // A scan of a known object: dead-leaves texture in amplitude [0.6, 1] and phase [-1, 1] rad,
 // illuminated by a defocused zone plate (soft annular pupil), beam diameter frame_side / 3. Frames
 // follow the forward model in double precision with Fourier-shifted probe:
-//   I_j = w_j Σ_m |fftshift(FFT(P_m(r - r_j) O))|² + b, counts ~ Poisson(I_j).
+//   I_j = w_j Σ_l Σ_m |fftshift(FFT(P_m(r - r_j) O_l))|² + b, counts ~ Poisson(I_j).
 // In the near field the beam is two thirds of the frame wide and comes through a diffuser, which
 // alone tells its own features from the object's; free space takes the place of FFT and fftshift.
-// Several modes are those of an extended source, see extended_source.h.
+// Several modes are those of an extended source, see extended_source.h. Several states of the
+// sample have a texture each, and the amplitude that their share of the time leaves them.
 // Reproducible: the same config gives the same frames, on any number of threads and in any order.
 class Simulation {
  public:
@@ -81,7 +84,7 @@ class Simulation {
   const std::vector<double>& variation() const { return variation_; }
   // Points per line of a raster; 0 for a spiral.
   int fast_axis_points() const { return fast_axis_points_; }
-  const ComplexStack& object() const { return object_; }  // [1, rows, cols]
+  const ComplexStack& object() const { return object_; }  // [object_modes, rows, cols]
   // Absolute lattice pixel of object[0, 0] (see Window).
   int object_row() const { return object_row_; }
   int object_col() const { return object_col_; }
@@ -119,12 +122,15 @@ class Simulation {
 };
 
 // Error of a reconstruction against the truth after removing what the data do not determine:
-// global complex scale, linear phase ramp, and a common sub-pixel shift.
+// global complex scale, linear phase ramp, and a common sub-pixel shift. With several modes, in
+// place of the scale, the linear mixture of the reconstructed ones that is nearest to each true
+// one.
 struct ObjectError {
   double complex_error = 0;  // ‖s R - T‖ / ‖T‖.
-  double phase_rms_rad = 0;
+  double phase_rms_rad = 0;  // Of the strongest mode.
 };
 // `reconstruction` and `truth` are cut to the same area: equal shapes, at least 32 pixels a side.
+// Either has one mode or more.
 // `border` pixels at each edge, less than half a side, are used for the shift only. Input that is
 // not finite or not of these sizes gives NaN.
 ObjectError CompareObjects(const ComplexStack& reconstruction, const ComplexStack& truth,

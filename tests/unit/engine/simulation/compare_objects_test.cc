@@ -63,6 +63,23 @@ TEST(CompareObjects, SteepRampBeyondOneTurnIsRemoved) {
   EXPECT_LT(CompareObjects(seen, truth, kBorder).complex_error, 0.02);
 }
 
+// Any mixture of modes is the same sample.
+TEST(CompareObjects, MixturesOfTheModesDoNotCount) {
+  const ComplexStack a = Truth(), b = MakeObject(kArea, 6);
+  ComplexStack truth(2, kArea), seen(2, kArea);
+  const std::complex<float> u(0.6f, 0.3f), v(0.2f, -0.7f);
+  for (std::size_t i = 0; i < a.data.size(); ++i) {
+    truth.data[i] = a.data[i];
+    truth.data[a.data.size() + i] = b.data[i];
+    seen.data[i] = u * a.data[i] + v * b.data[i];
+    seen.data[a.data.size() + i] = std::conj(v) * a.data[i] - std::conj(u) * b.data[i];
+  }
+  EXPECT_LT(CompareObjects(seen, truth, kBorder).complex_error, 1e-3);
+  // One alone leaves out what the other has beside it.
+  EXPECT_GT(CompareObjects(a, truth, kBorder).complex_error, 0.2);
+  EXPECT_LT(CompareObjects(seen, a, kBorder).complex_error, 0.3);
+}
+
 TEST(CompareObjects, NoiseCountsAsMuchAsThereIs) {
   ComplexStack seen = Truth();
   Random random(9, 0);

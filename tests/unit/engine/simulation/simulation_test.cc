@@ -98,6 +98,32 @@ TEST(Simulation, ModesAreOrthogonalShareTheLightAndBlurTheFrames) {
   }
 }
 
+// A frame is the mean of what each state alone would give.
+TEST(Simulation, StatesOfTheSampleShareTheTime) {
+  SimulationConfig config = Small();
+  config.photons = std::numeric_limits<double>::infinity();
+  const Simulation one(config);
+  config.object_modes = 2;
+  ASSERT_TRUE(ValidateSimulation(config).ok());
+  const Simulation two(config);
+  ASSERT_EQ(two.object().modes, 2);
+  const auto pixels = static_cast<std::size_t>(two.object().shape.pixels());
+  double overlap = 0;
+  for (std::size_t i = 0; i < pixels; ++i) {
+    EXPECT_NEAR(std::abs(two.object().data[i] * std::sqrt(2.0f) - one.object().data[i]), 0, 1e-6);
+    overlap += std::abs(two.object().data[i] - two.object().data[pixels + i]);
+  }
+  EXPECT_GT(overlap / static_cast<double>(pixels), 0.1);
+  // Half of the first state's counts and half of the other's.
+  const std::vector<std::uint16_t> alone = one.Frame(3), both = two.Frame(3);
+  int brighter = 0;
+  for (std::size_t i = 0; i < alone.size(); ++i) {
+    EXPECT_GE(both[i] + 1, alone[i] / 2);
+    brighter += both[i] > alone[i] / 2 + 1 ? 1 : 0;
+  }
+  EXPECT_GT(brighter, 100);
+}
+
 TEST(Simulation, RasterHasFullLinesTheStepOfItsOverlapAndBoundedJitter) {
   SimulationConfig config = Small();
   config.points = 23;  // 5 a line, 4 full lines.
