@@ -97,13 +97,15 @@ class CxiScanWriter {
   std::unique_ptr<Impl> impl_;
 };
 
-// A reconstruction, as it is written to a CXI file: object in image_1, probe, positions,
-// coverage, metrics, the full effective configuration and the software's version.
+// A reconstruction, as it is written to a CXI file: object in image_1, its further modes in image_2
+// and on, probe, positions, coverage, metrics, the full effective configuration and the software's
+// version.
 struct CxiResult {
-  ComplexStack object;              // [1, rows, cols]
-  ComplexStack probe;               // [modes, rows, cols]
-  std::vector<double> mode_powers;  // [modes], parts of the power; empty with one mode.
-  FloatImage coverage;              // Object's shape, photons.
+  ComplexStack object;                     // [object modes, rows, cols]
+  std::vector<double> object_mode_powers;  // [object modes], parts of the power; empty with one.
+  ComplexStack probe;                      // [modes, rows, cols]
+  std::vector<double> mode_powers;         // [modes], likewise.
+  FloatImage coverage;                     // Object's shape, photons.
   double pixel_size_y_m = 0, pixel_size_x_m = 0;
   double origin_y_m = 0, origin_x_m = 0;  // Sample coordinates of object[0, 0].
   double wavelength_m = 0;

@@ -3,8 +3,8 @@
 
 // Where things lie in a CXI file (version 1.6; Maia, Nature Methods 9, 854, 2012). Lengths in
 // metres, energies in joules. Names under ground_truth_1, image_1/window_corner, image_1/coverage,
-// image_1/mode_powers, image_1/refined_*, instrument_1/near_field and instrument_1/initial_probe
-// are our own additions.
+// image_1/mode_powers, image_1/object_mode_powers, image_1/refined_*, instrument_1/near_field and
+// instrument_1/initial_probe are our own additions.
 namespace ptychoserve::cxi {
 
 inline constexpr int kFormatVersion = 160;
@@ -43,12 +43,15 @@ inline constexpr char kTrueBackground[] = "/entry_1/ground_truth_1/background";
 inline constexpr char kTrueVariation[] = "/entry_1/ground_truth_1/variation";
 inline constexpr char kTrueOrigin[] = "/entry_1/ground_truth_1/object_origin";  // (row, col).
 
+// Image N, of N = 2 and on, has a further mode of the object on the pixels of the first.
+inline constexpr char kImageGroup[] = "/entry_1/image_";
 inline constexpr char kImage[] = "/entry_1/image_1/data";
 inline constexpr char kImageSpace[] = "/entry_1/image_1/data_space";
 inline constexpr char kImagePixelSizeX[] = "/entry_1/image_1/x_pixel_size";
 inline constexpr char kImagePixelSizeY[] = "/entry_1/image_1/y_pixel_size";
 inline constexpr char kImageOrigin[] = "/entry_1/image_1/origin";  // (x, y) of pixel [0, 0].
 inline constexpr char kCoverage[] = "/entry_1/image_1/coverage";
+inline constexpr char kObjectModePowers[] = "/entry_1/image_1/object_mode_powers";
 inline constexpr char kModePowers[] = "/entry_1/image_1/mode_powers";
 inline constexpr char kWindowCorner[] = "/entry_1/image_1/window_corner";  // (row, col).
 // Of frames, when something has been refined: (row, col) from the measured corner, pixels; light of

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <limits>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,6 +23,12 @@ std::int64_t Size(const std::vector<double>& values) {
 }
 
 absl::Status CheckResult(const CxiResult& r) {
+  if (r.object.modes < 1 ||
+      static_cast<std::int64_t>(r.object.data.size()) != r.object.modes * r.object.shape.pixels()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(cxi::kImage, ": ", r.object.data.size(), " values for an object of ",
+                     r.object.modes, " x ", r.object.shape.rows, " x ", r.object.shape.cols));
+  }
   const std::size_t frames = r.frame_ids.size();
   if (r.window_row.size() != frames || r.window_col.size() != frames) {
     return absl::InvalidArgumentError(absl::StrCat(r.window_row.size(), " window rows and ",
@@ -46,15 +54,40 @@ absl::Status CheckResult(const CxiResult& r) {
   return absl::OkStatus();
 }
 
-absl::Status WriteImage(hid_t file, const CxiResult& r)
+// Where something of image_1 is in the image with another number.
+std::string InImage(int number, const char* in_first) {
+  const std::string first = absl::StrCat(cxi::kImageGroup, 1);
+  return absl::StrCat(cxi::kImageGroup, number, std::string(in_first).substr(first.size()));
+}
+
+ComplexStack ModeOf(const ComplexStack& stack, int mode) {
+  ComplexStack one(1, stack.shape);
+  std::copy_n(stack.data.begin() + mode * stack.shape.pixels(), stack.shape.pixels(),
+              one.data.begin());
+  return one;
+}
+
+absl::Status WriteObjectMode(hid_t file, const CxiResult& r, int mode)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex) {
-  PS_RETURN_IF_ERROR(hdf5::WriteComplex(file, cxi::kImage, r.object, /*keep_modes=*/false, ""));
-  PS_RETURN_IF_ERROR(hdf5::WriteString(file, cxi::kImageSpace, "real"));
+  const auto in = [mode](const char* in_first) { return InImage(mode + 1, in_first); };
+  PS_RETURN_IF_ERROR(hdf5::WriteComplex(file, in(cxi::kImage), ModeOf(r.object, mode),
+                                        /*keep_modes=*/false, ""));
+  PS_RETURN_IF_ERROR(hdf5::WriteString(file, in(cxi::kImageSpace), "real"));
+  PS_RETURN_IF_ERROR(hdf5::WriteScalar(file, in(cxi::kImagePixelSizeX), r.pixel_size_x_m, "m"));
+  PS_RETURN_IF_ERROR(hdf5::WriteScalar(file, in(cxi::kImagePixelSizeY), r.pixel_size_y_m, "m"));
+  return hdf5::Write<double>(file, in(cxi::kImageOrigin), {2}, {r.origin_x_m, r.origin_y_m}, "m");
+}
+
+absl::Status WriteImages(hid_t file, const CxiResult& r)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex) {
+  for (int mode = 0; mode < r.object.modes; ++mode) {
+    PS_RETURN_IF_ERROR(WriteObjectMode(file, r, mode));
+  }
   PS_RETURN_IF_ERROR(hdf5::LinkTo(file, cxi::kDataLink, cxi::kImage));
-  PS_RETURN_IF_ERROR(hdf5::WriteScalar(file, cxi::kImagePixelSizeX, r.pixel_size_x_m, "m"));
-  PS_RETURN_IF_ERROR(hdf5::WriteScalar(file, cxi::kImagePixelSizeY, r.pixel_size_y_m, "m"));
-  PS_RETURN_IF_ERROR(
-      hdf5::Write<double>(file, cxi::kImageOrigin, {2}, {r.origin_x_m, r.origin_y_m}, "m"));
+  if (!r.object_mode_powers.empty()) {
+    PS_RETURN_IF_ERROR(hdf5::Write<double>(file, cxi::kObjectModePowers,
+                                           {Size(r.object_mode_powers)}, r.object_mode_powers));
+  }
   if (r.coverage.data.empty()) return absl::OkStatus();
   return hdf5::Write<float>(file, cxi::kCoverage, {r.coverage.shape.rows, r.coverage.shape.cols},
                             r.coverage.data, "photons");
@@ -139,7 +172,7 @@ absl::Status WriteQuality(hid_t file, const CxiResult& r)
 absl::Status WriteAll(hid_t file, const CxiResult& r)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5::library_mutex) {
   PS_RETURN_IF_ERROR(hdf5::Write<std::int32_t>(file, cxi::kVersion, {}, {cxi::kFormatVersion}));
-  PS_RETURN_IF_ERROR(WriteImage(file, r));
+  PS_RETURN_IF_ERROR(WriteImages(file, r));
   PS_RETURN_IF_ERROR(
       hdf5::WriteComplex(file, cxi::kIllumination, r.probe, /*keep_modes=*/true, "sqrt(photons)"));
   if (!r.mode_powers.empty()) {
@@ -179,6 +212,20 @@ absl::StatusOr<CxiResult> ReadAll(hid_t file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(hdf5
   PS_ASSIGN_OR_RETURN(r.object, hdf5::ReadComplex(file, cxi::kImage));
   if (r.object.modes != 1) {
     return absl::InvalidArgumentError(absl::StrCat(cxi::kImage, ": has three dimensions"));
+  }
+  for (std::string next = InImage(2, cxi::kImage); hdf5::Exists(file, next);
+       next = InImage(r.object.modes + 1, cxi::kImage)) {
+    PS_ASSIGN_OR_RETURN(const ComplexStack mode, hdf5::ReadComplex(file, next));
+    if (mode.modes != 1 || mode.shape != r.object.shape) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(next, ": is not of the same shape as ", cxi::kImage));
+    }
+    r.object.data.insert(r.object.data.end(), mode.data.begin(), mode.data.end());
+    ++r.object.modes;
+  }
+  if (hdf5::Exists(file, cxi::kObjectModePowers)) {
+    PS_ASSIGN_OR_RETURN(r.object_mode_powers,
+                        ReadShaped<double>(file, cxi::kObjectModePowers, {r.object.modes}));
   }
   PS_ASSIGN_OR_RETURN(r.probe, hdf5::ReadComplex(file, cxi::kIllumination));
   if (hdf5::Exists(file, cxi::kModePowers)) {

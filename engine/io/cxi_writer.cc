@@ -62,8 +62,8 @@ absl::Status WriteTruth(hid_t file, const CxiScanInfo& info)
                                           /*keep_modes=*/true, "sqrt(photons)"));
   }
   if (info.true_object) {
-    PS_RETURN_IF_ERROR(
-        hdf5::WriteComplex(file, cxi::kTrueObject, *info.true_object, /*keep_modes=*/false, ""));
+    PS_RETURN_IF_ERROR(hdf5::WriteComplex(file, cxi::kTrueObject, *info.true_object,
+                                          /*keep_modes=*/info.true_object->modes > 1, ""));
     PS_RETURN_IF_ERROR(hdf5::Write<std::int32_t>(
         file, cxi::kTrueOrigin, {2}, {info.true_object_row, info.true_object_col}, "pixels"));
   }

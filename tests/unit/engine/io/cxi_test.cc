@@ -325,6 +325,24 @@ TEST(CxiResult, RoundTrip) {
   EXPECT_EQ(read->session_json, written.session_json);
 }
 
+TEST(CxiResult, ModesOfTheObjectAreImagesOfTheSamePlace) {
+  const std::string path = TempPath("modes_result.cxi");
+  CxiResult written = SmallResult();
+  written.object = Ramp(3, {7, 9});
+  written.object_mode_powers = {0.7, 0.2, 0.1};
+  const absl::Status status = WriteCxiResult(path, written);
+  ASSERT_TRUE(status.ok()) << status;
+  const auto read = ReadCxiResult(path);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->object.modes, 3);
+  EXPECT_EQ(read->object.data, written.object.data);
+  EXPECT_EQ(read->object_mode_powers, written.object_mode_powers);
+  const auto third = ReadHdf5Complex(path, "/entry_1/image_3/data");
+  ASSERT_TRUE(third.ok()) << third.status();
+  EXPECT_EQ(third->shape, written.object.shape);
+  EXPECT_EQ(third->data, std::vector(written.object.data.end() - 63, written.object.data.end()));
+}
+
 TEST(CxiResult, WithoutFramesCoverageAndMetrics) {
   const std::string path = TempPath("empty_result.cxi");
   CxiResult result = SmallResult();
