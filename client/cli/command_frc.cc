@@ -41,7 +41,8 @@ PlacedObject Placed(CxiResult result) {
                 result.object.shape};
   out.coverage = std::move(result.coverage);
   if (out.coverage.data.empty()) {
-    out.coverage = {result.object.shape, std::vector<float>(result.object.data.size(), 1)};
+    out.coverage = {result.object.shape,
+                    std::vector<float>(static_cast<std::size_t>(result.object.shape.pixels()), 1)};
   }
   out.object = std::move(result.object);
   out.scanned = out.canvas;

@@ -23,6 +23,7 @@ Examples:
   ptychoctl simulate scan.cxi --points 900 --frame 256 --pattern fermat --photons 1e6
   ptychoctl simulate scan.cxi --dead-pixels 0.001 --lost 0.02
   ptychoctl simulate scan.cxi --modes 3 --coherence 0.6
+  ptychoctl simulate scan.cxi --object-modes 2
   ptychoctl simulate scan.cxi --near-field --points 100 --frame 256
 
 The object, the probe and a plausible initial probe are written into the file; run compares with
@@ -83,6 +84,10 @@ absl::Status Check(const SimulateOptions& options) {
   if (c.modes > 1 && !(c.coherence * c.modes > 1 && c.coherence < 1)) {
     return absl::InvalidArgumentError(
         absl::StrCat("--coherence is ", c.coherence, "; between 1 / modes and 1 is allowed"));
+  }
+  if (c.object_modes < 1 || c.object_modes > kMaxObjectModes) {
+    return absl::InvalidArgumentError(absl::StrCat("--object-modes is ", c.object_modes, "; 1 to ",
+                                                   kMaxObjectModes, " is allowed"));
   }
   if (!(c.dead_pixel_fraction >= 0 && c.dead_pixel_fraction < 1)) {
     return absl::InvalidArgumentError(
@@ -209,6 +214,10 @@ void AddSimulate(CLI::App& app, Context& context) {
   command->add_option("--modes", c.modes, "Mutually incoherent modes of the beam")
       ->capture_default_str();
   command->add_option("--coherence", c.coherence, "Part of the power in the first of several modes")
+      ->capture_default_str();
+  command
+      ->add_option("--object-modes", c.object_modes,
+                   "States of the sample: in each frame it is in each of them for the same time")
       ->capture_default_str();
   command->add_option("--dead-pixels", c.dead_pixel_fraction, "Fraction of the detector")
       ->capture_default_str();

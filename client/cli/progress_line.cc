@@ -40,8 +40,8 @@ bool IsFinal(v1::SessionState state) {
          state == v1::SESSION_STATE_FAILED;
 }
 
-std::string ModePowers(const v1::IterationMetrics& metrics) {
-  return absl::StrJoin(metrics.mode_powers(), " ", [](std::string* out, double power) {
+std::string ModePowers(const google::protobuf::RepeatedField<double>& powers) {
+  return absl::StrJoin(powers, " ", [](std::string* out, double power) {
     absl::StrAppendFormat(out, "%.3f", power);
   });
 }
@@ -70,7 +70,11 @@ std::string ProgressLine(const v1::Session& session, std::int64_t expected_frame
                             session.metrics().evaluation().fit().poisson_nll());
     }
     if (session.metrics().mode_powers_size() > 0) {
-      absl::StrAppend(&line, " | modes ", ModePowers(session.metrics()));
+      absl::StrAppend(&line, " | modes ", ModePowers(session.metrics().mode_powers()));
+    }
+    if (session.metrics().object_mode_powers_size() > 0) {
+      absl::StrAppend(&line, " | object modes ",
+                      ModePowers(session.metrics().object_mode_powers()));
     }
     if (session.metrics().has_refinement()) {
       absl::StrAppendFormat(&line, " | shifts %.2f px",

@@ -14,7 +14,7 @@ std::string CompletionName(v1::Completion completion);
 bool IsFinal(v1::SessionState state);
 
 // "0.712 0.288": the parts of the power in the modes of the probe; empty with one mode.
-std::string ModePowers(const v1::IterationMetrics& metrics);
+std::string ModePowers(const google::protobuf::RepeatedField<double>& powers);
 
 // How far a session is: frames, active points, iteration, rate, R-factor, mode powers when there
 // are several modes, state, e.g.

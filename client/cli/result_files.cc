@@ -36,13 +36,20 @@ ComplexStack ToStack(const client::SnapshotArray<Complex64>& array) {
   return stack;
 }
 
-ComplexStack Cut(const ComplexStack& image, const Region& region) {
-  ComplexStack out(1, region.shape);
-  for (int y = 0; y < region.shape.rows; ++y) {
-    const auto* row = image.data.data() +
-                      static_cast<std::int64_t>(region.row + y) * image.shape.cols + region.col;
-    std::copy(row, row + region.shape.cols,
-              out.data.begin() + static_cast<std::int64_t>(y) * region.shape.cols);
+// All modes.
+ComplexStack ObjectOf(const client::Snapshot& snapshot) {
+  return ToStack(snapshot.object_modes.empty() ? snapshot.object : snapshot.object_modes);
+}
+
+ComplexStack Cut(const ComplexStack& images, const Region& region) {
+  ComplexStack out(images.modes, region.shape);
+  auto to = out.data.begin();
+  for (int mode = 0; mode < images.modes; ++mode) {
+    const auto* row = images.data.data() + mode * images.shape.pixels() +
+                      static_cast<std::int64_t>(region.row) * images.shape.cols + region.col;
+    for (int y = 0; y < region.shape.rows; ++y, row += images.shape.cols) {
+      to = std::copy(row, row + region.shape.cols, to);
+    }
   }
   return out;
 }
@@ -104,7 +111,9 @@ FloatImage BackgroundOf(const client::Snapshot& snapshot, const v1::Session& ses
 absl::Status WriteCxi(const std::string& path, const client::Snapshot& snapshot,
                       const v1::Session& session) {
   CxiResult result;
-  result.object = ToStack(snapshot.object);
+  result.object = ObjectOf(snapshot);
+  const auto& object_powers = snapshot.header.metrics().object_mode_powers();
+  result.object_mode_powers.assign(object_powers.begin(), object_powers.end());
   result.probe = ToStack(snapshot.probe);
   const auto& powers = snapshot.header.metrics().mode_powers();
   result.mode_powers.assign(powers.begin(), powers.end());
@@ -179,6 +188,14 @@ absl::Status WriteArrays(const std::string& path, const client::Snapshot& snapsh
     arrays.emplace_back("mode_powers",
                         NpyArray::FromDouble({powers.size()}, {powers.begin(), powers.end()}));
   }
+  if (!snapshot.object_modes.empty()) {
+    const auto& object_powers = snapshot.header.metrics().object_mode_powers();
+    arrays.emplace_back("object_modes", NpyArray::FromComplex(snapshot.object_modes.shape,
+                                                              snapshot.object_modes.values));
+    arrays.emplace_back(
+        "object_mode_powers",
+        NpyArray::FromDouble({object_powers.size()}, {object_powers.begin(), object_powers.end()}));
+  }
   if (!snapshot.coverage.empty()) {
     arrays.emplace_back("coverage",
                         NpyArray::FromFloat(snapshot.coverage.shape, snapshot.coverage.values));
@@ -221,7 +238,8 @@ v1::SnapshotSelection FullSelection() {
   v1::SnapshotSelection selection;
   for (const v1::ArrayKind kind :
        {v1::ARRAY_KIND_OBJECT, v1::ARRAY_KIND_PROBE, v1::ARRAY_KIND_COVERAGE, v1::ARRAY_KIND_POINTS,
-        v1::ARRAY_KIND_HISTORY, v1::ARRAY_KIND_BACKGROUND, v1::ARRAY_KIND_PROBE_COMPONENTS}) {
+        v1::ARRAY_KIND_HISTORY, v1::ARRAY_KIND_BACKGROUND, v1::ARRAY_KIND_PROBE_COMPONENTS,
+        v1::ARRAY_KIND_OBJECT_MODES}) {
     selection.add_arrays(kind);
   }
   selection.set_area(v1::OBJECT_AREA_CANVAS);
@@ -306,7 +324,7 @@ absl::StatusOr<std::vector<std::string>> WritePictures(const std::string& stem,
 std::optional<ObjectError> ErrorAgainstTruth(const client::Snapshot& snapshot,
                                              const CxiScanInfo& scan) {
   if (!scan.true_object.has_value() || snapshot.points.empty()) return std::nullopt;
-  const ComplexStack object = ToStack(snapshot.object);
+  const ComplexStack object = ObjectOf(snapshot);
   const v1::SnapshotHeader& header = snapshot.header;
   // The object array's place on the lattice on which the truth is given, too.
   const int row = static_cast<int>(std::lround(header.origin_y_m() / header.pixel_size_y_m()));

@@ -109,6 +109,10 @@ void AddSessionFlags(CLI::App* command, SessionFlags& flags) {
                    "fewer, which are the first")
       ->group(group);
   command
+      ->add_option("--object-modes", flags.object_modes,
+                   "Mutually incoherent modes of the object, 1 to 4. Default 1")
+      ->group(group);
+  command
       ->add_option("--iterations", flags.iterations,
                    "Iterations after the end of data. Default: sum of --schedule, else 60")
       ->group(group);
@@ -284,6 +288,7 @@ absl::StatusOr<v1::SessionConfig> BuildConfig(const SessionFlags& flags, const C
   if (flags.idle_timeout_s) run.set_idle_timeout_s(*flags.idle_timeout_s);
   if (flags.capacity) config.mutable_scan()->set_capacity(*flags.capacity);
   if (flags.modes) config.mutable_probe()->set_modes(*flags.modes);
+  if (flags.object_modes) config.mutable_object()->set_modes(*flags.object_modes);
   if (flags.probe_start) config.mutable_probe()->set_start_update(*flags.probe_start);
   if (flags.frozen_probe) config.mutable_probe()->set_frozen(true);
   if (flags.deterministic) config.set_deterministic(true);

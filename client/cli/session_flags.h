@@ -25,6 +25,7 @@ struct SessionFlags {
   std::optional<std::uint32_t> min_points;
   std::optional<std::uint32_t> capacity;
   std::optional<std::uint32_t> modes;
+  std::optional<std::uint32_t> object_modes;
   std::optional<std::uint32_t> probe_start;
   std::optional<std::uint32_t> snapshot_every;
   std::optional<double> idle_timeout_s;

@@ -110,7 +110,10 @@ std::string DescribeSession(const v1::Session& session) {
     absl::StrAppendFormat(&out, "  metrics    R %.4f, Fourier error %.4f, object change %.2e\n",
                           m.r_factor(), m.fourier_error(), m.object_change());
     if (m.mode_powers_size() > 0) {
-      absl::StrAppend(&out, "  modes      ", ModePowers(m), " of the power\n");
+      absl::StrAppend(&out, "  modes      ", ModePowers(m.mode_powers()), " of the power\n");
+    }
+    if (m.object_mode_powers_size() > 0) {
+      absl::StrAppend(&out, "  of object  ", ModePowers(m.object_mode_powers()), " of the power\n");
     }
     if (m.has_refinement()) {
       absl::StrAppend(&out, "  refined    ", DescribeRefinement(m.refinement()), "\n");

@@ -36,7 +36,7 @@ struct SnapshotPoint {
 // Object, probe and what belongs to them, all of one iteration.
 struct Snapshot {
   v1::SnapshotHeader header;
-  SnapshotArray<std::complex<float>> object;  // [rows, cols]
+  SnapshotArray<std::complex<float>> object;  // [rows, cols]; of several modes, the strongest.
   SnapshotArray<std::complex<float>> probe;   // [modes, rows, cols]
   SnapshotArray<float> coverage;              // [rows, cols]
   std::vector<SnapshotPoint> points;
@@ -47,6 +47,8 @@ struct Snapshot {
   SnapshotArray<float> background;
   // Of the probe's variation, [components, modes, rows, cols]; empty, too, when none was refined.
   SnapshotArray<std::complex<float>> probe_components;
+  // [modes, rows, cols], the strongest first; empty, too, when there is one.
+  SnapshotArray<std::complex<float>> object_modes;
 };
 
 inline constexpr std::array<const char*, 10> kHistoryColumns = {

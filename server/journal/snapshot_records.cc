@@ -1,5 +1,6 @@
 #include "server/journal/snapshot_records.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -127,6 +128,7 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
   header.set_pixel_size_x_m(snapshot.pixel_size_x_m);
   header.set_probe_power(snapshot.probe_power);
   header.set_modes(snapshot.probe.modes);
+  header.set_object_modes(snapshot.object.modes);
   header.set_probe_rows(snapshot.probe.shape.rows);
   header.set_probe_cols(snapshot.probe.shape.cols);
   for (const SnapshotPoint& point : snapshot.points) {
@@ -181,6 +183,9 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
   }
   if (checkpoint == nullptr) return;
   records_.push_back(ArrayRecord(StateKind::kExactProbe, checkpoint->probe.data));
+  if (checkpoint->object.modes > 0) {
+    records_.push_back(ArrayRecord(StateKind::kExactObject, checkpoint->object.data));
+  }
   if (checkpoint->probe_components != nullptr) {
     records_.push_back(
         ArrayRecord(StateKind::kExactProbeComponents, checkpoint->probe_components->data));
@@ -191,7 +196,8 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
   }
   if (waves == nullptr) return;
   const std::span all(waves->waves.data);
-  const std::size_t size = checkpoint->probe.data.size();
+  const std::size_t size =
+      static_cast<std::size_t>(snapshot.object.modes) * checkpoint->probe.data.size();
   for (std::uint64_t place = 0; place < waves->kept_deviation.size(); ++place) {
     records_.push_back({static_cast<std::uint32_t>(StateKind::kExitWave), place,
                         std::as_bytes(all.subspan(place * size, size))});
@@ -208,7 +214,8 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
   const Region scanned = AreaFromProto(header.scanned());
   const Shape probe{header.probe_rows(), header.probe_cols()};
   if (!IsCanvas(canvas) || !LiesWithin(scanned, canvas.shape) || !IsShape(probe) ||
-      header.modes() < 1 || header.modes() > kMaxModes ||
+      header.modes() < 1 || header.modes() > kMaxModes || header.object_modes() < 0 ||
+      header.object_modes() > kMaxObjectModes ||
       header.point_rows_size() != header.point_ids_size() ||
       header.point_cols_size() != header.point_ids_size() ||
       (header.point_shift_rows_size() != 0 &&
@@ -238,7 +245,7 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
   s.pixel_size_y_m = header.pixel_size_y_m();
   s.pixel_size_x_m = header.pixel_size_x_m();
   s.probe_power = header.probe_power();
-  s.object.modes = 1;
+  s.object.modes = std::max(header.object_modes(), 1);
   s.object.shape = s.coverage.shape = canvas.shape;
   s.probe.modes = exact_probe_.modes = header.modes();
   s.probe.shape = exact_probe_.shape = probe;
@@ -269,7 +276,7 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
     momentum_.emplace();
     momentum_->iterations = header.momentum_iterations();
     momentum_->of = header.momentum_of_lsq_ml() ? Accelerated::kLsqMl : Accelerated::kMlGradient;
-    momentum_->object_velocity.modes = 1;
+    momentum_->object_velocity.modes = s.object.modes;
     momentum_->object_velocity.shape = canvas.shape;
     momentum_->probe_velocity.modes = header.modes();
     momentum_->probe_velocity.shape = probe;
@@ -278,13 +285,13 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
 }
 
 absl::Status SnapshotReader::TakeExitWave(const Record& record) {
-  const int modes = exact_probe_.modes;
+  const int each = WavesPerPoint();
   if (!exit_waves_ ||
-      record.sequence != static_cast<std::uint64_t>(exit_waves_->waves.modes / modes)) {
+      record.sequence != static_cast<std::uint64_t>(exit_waves_->waves.modes / each)) {
     return absl::DataLossError("exit waves that are not in the order of their points");
   }
-  exit_waves_->waves.modes += modes;
-  return AppendArray(record, modes * exact_probe_.shape.pixels(), &exit_waves_->waves.data);
+  exit_waves_->waves.modes += each;
+  return AppendArray(record, each * exact_probe_.shape.pixels(), &exit_waves_->waves.data);
 }
 
 absl::Status SnapshotReader::TakeVelocity(const Record& record, StateKind kind) {
@@ -305,13 +312,13 @@ absl::Status SnapshotReader::Take(const Record& record) {
   const bool is_velocity = kind == StateKind::kObjectVelocity || kind == StateKind::kProbeVelocity;
   if ((kind < StateKind::kSnapshot || kind > StateKind::kExitWave) && !is_velocity &&
       kind != StateKind::kBackground && kind != StateKind::kProbeComponents &&
-      kind != StateKind::kExactProbeComponents) {
+      kind != StateKind::kExactProbeComponents && kind != StateKind::kExactObject) {
     return absl::OkStatus();
   }
   if (kind == StateKind::kSnapshot) return TakeHeader(record);
   if (snapshot_ == nullptr) return absl::DataLossError("an array without its snapshot");
   Snapshot& s = *snapshot_;
-  const std::int64_t canvas = s.canvas.shape.pixels();
+  const std::int64_t canvas = s.canvas.shape.pixels(), object = s.object.modes * canvas;
   const std::int64_t probe = s.probe.modes * s.probe.shape.pixels();
   if (kind == StateKind::kExitWave) return TakeExitWave(record);
   if (is_velocity) return TakeVelocity(record, kind);
@@ -322,7 +329,12 @@ absl::Status SnapshotReader::Take(const Record& record) {
   if (kind == StateKind::kProbeComponents) return TakeComponents(record, &components_);
   if (kind == StateKind::kExactProbeComponents) return TakeComponents(record, &exact_components_);
   if (kind == StateKind::kExactProbe) return TakeArray(record, probe, &exact_probe_.data);
-  if (kind == StateKind::kObject) return TakeArray(record, canvas, &s.object.data);
+  if (kind == StateKind::kExactObject) {
+    exact_object_.modes = s.object.modes;
+    exact_object_.shape = s.object.shape;
+    return TakeArray(record, object, &exact_object_.data);
+  }
+  if (kind == StateKind::kObject) return TakeArray(record, object, &s.object.data);
   if (kind == StateKind::kProbe) return TakeArray(record, probe, &s.probe.data);
   return TakeArray(record, canvas, &s.coverage.data);
 }
@@ -334,7 +346,7 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> SnapshotReader::Finish() {
        (components_.data.empty() || exact_components_.data.empty() != exact_probe_.data.empty())) ||
       snapshot_->coverage.data.empty() || (exit_waves_ && exact_probe_.data.empty()) ||
       (exit_waves_ &&
-       exit_waves_->waves.modes != std::ssize(exit_waves_->kept_deviation) * exact_probe_.modes) ||
+       exit_waves_->waves.modes != std::ssize(exit_waves_->kept_deviation) * WavesPerPoint()) ||
       (momentum_ && (exact_probe_.data.empty() || momentum_->object_velocity.data.empty() ||
                      momentum_->probe_velocity.data.empty()))) {
     return absl::DataLossError("a snapshot without all of its arrays");
@@ -350,6 +362,7 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> SnapshotReader::Finish() {
   auto checkpoint = std::make_shared<Checkpoint>();
   checkpoint->snapshot = std::move(snapshot_);
   checkpoint->probe = std::move(exact_probe_);
+  checkpoint->object = std::move(exact_object_);
   if (component_count_ > 0) {
     checkpoint->probe_components =
         std::make_shared<const ComplexStack>(std::exchange(exact_components_, {}));

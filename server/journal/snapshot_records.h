@@ -34,6 +34,7 @@ enum class StateKind : std::uint32_t {
   kProbeComponents = 28,
   // Of a checkpoint:
   kExactProbeComponents = 29,
+  kExactObject = 30,
 };
 
 // A message as a record, which looks at `bytes`.
@@ -66,11 +67,12 @@ class SnapshotReader {
   absl::Status TakeHeader(const Record& record);
   absl::Status TakeExitWave(const Record& record);
   absl::Status TakeVelocity(const Record& record, StateKind kind);
+  int WavesPerPoint() const { return snapshot_->object.modes * exact_probe_.modes; }
   absl::Status TakeComponents(const Record& record, ComplexStack* components) const;
 
   // Arrays are empty until they come.
   std::shared_ptr<Snapshot> snapshot_;
-  ComplexStack exact_probe_;
+  ComplexStack exact_probe_, exact_object_;
   FloatImage background_;
   int component_count_ = 0;  // Of the probe's variation.
   ComplexStack components_, exact_components_;

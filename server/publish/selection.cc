@@ -33,7 +33,7 @@ PreparedArray Own(const std::vector<T>& values) {
 }
 
 template <typename T>
-PreparedArray View(const std::vector<T>& values) {
+PreparedArray View(std::span<const T> values) {
   PreparedArray out;
   out.bytes = {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
   return out;
@@ -50,7 +50,7 @@ void Describe(v1::SnapshotHeader& header, v1::ArrayKind kind, v1::ArrayInfo::Ele
 
 // The pixels of `area` of an image with `stride` columns.
 template <typename T>
-std::vector<T> CopyArea(const std::vector<T>& image, int stride, const Region& area) {
+std::vector<T> CopyArea(std::span<const T> image, int stride, const Region& area) {
   std::vector<T> out;
   out.reserve(static_cast<std::size_t>(area.shape.rows) *
               static_cast<std::size_t>(area.shape.cols));
@@ -64,8 +64,8 @@ std::vector<T> CopyArea(const std::vector<T>& image, int stride, const Region& a
 // Mean over n x n blocks of `area` of an image with `stride` columns, over the pixels that
 // `use(index)` lets through; `none` where it lets none through.
 template <typename T, typename Sum, typename Use>
-std::vector<T> BlockMeans(const std::vector<T>& image, int stride, const Region& area, int n,
-                          T none, const Use& use) {
+std::vector<T> BlockMeans(std::span<const T> image, int stride, const Region& area, int n, T none,
+                          const Use& use) {
   const int rows = CeilDiv(area.shape.rows, n);
   const int cols = CeilDiv(area.shape.cols, n);
   std::vector<Sum> sums(static_cast<std::size_t>(cols));
@@ -96,32 +96,50 @@ std::vector<T> BlockMeans(const std::vector<T>& image, int stride, const Region&
   return out;
 }
 
-PreparedArray PrepareObject(const Snapshot& snapshot, const Selection& selection,
-                            const Region& area) {
+// One mode of the object, as it was asked for.
+std::vector<Complex64> CutMode(const Snapshot& snapshot, const Selection& selection,
+                               const Region& area, std::span<const Complex64> mode) {
   const int stride = snapshot.canvas.shape.cols;
-  const std::vector<Complex64>& object = snapshot.object.data;
   const std::vector<float>& coverage = snapshot.coverage.data;
   using Sum = std::complex<double>;
   if (selection.uncovered_as_nan) {
     const float peak = coverage.empty() ? 0 : *std::max_element(coverage.begin(), coverage.end());
     const double limit = selection.coverage_threshold * static_cast<double>(peak);
-    return Own(BlockMeans<Complex64, Sum>(
-        object, stride, area, selection.downsample, kComplexNan,
-        [&](std::size_t i) { return static_cast<double>(coverage[i]) > limit; }));
+    return BlockMeans<Complex64, Sum>(
+        mode, stride, area, selection.downsample, kComplexNan,
+        [&](std::size_t i) { return static_cast<double>(coverage[i]) > limit; });
   }
-  if (selection.downsample == 1 && area.shape == snapshot.canvas.shape) return View(object);
-  if (selection.downsample == 1) return Own(CopyArea(object, stride, area));
-  return Own(BlockMeans<Complex64, Sum>(object, stride, area, selection.downsample, kComplexNan,
-                                        [](std::size_t) { return true; }));
+  if (selection.downsample == 1) return CopyArea(mode, stride, area);
+  return BlockMeans<Complex64, Sum>(mode, stride, area, selection.downsample, kComplexNan,
+                                    [](std::size_t) { return true; });
+}
+
+// The first `modes` of the object.
+PreparedArray PrepareObject(const Snapshot& snapshot, const Selection& selection,
+                            const Region& area, int modes) {
+  const auto pixels = static_cast<std::size_t>(snapshot.canvas.shape.pixels());
+  const auto object =
+      std::span(snapshot.object.data).first(static_cast<std::size_t>(modes) * pixels);
+  if (!selection.uncovered_as_nan && selection.downsample == 1 &&
+      area.shape == snapshot.canvas.shape) {
+    return View(object);
+  }
+  std::vector<Complex64> all;
+  for (std::size_t first = 0; first < object.size(); first += pixels) {
+    const std::vector<Complex64> mode =
+        CutMode(snapshot, selection, area, object.subspan(first, pixels));
+    all.insert(all.end(), mode.begin(), mode.end());
+  }
+  return Own(all);
 }
 
 PreparedArray PrepareCoverage(const Snapshot& snapshot, const Selection& selection,
                               const Region& area) {
   if (selection.downsample == 1 && area.shape == snapshot.canvas.shape) {
-    return View(snapshot.coverage.data);
+    return View(std::span(snapshot.coverage.data));
   }
   if (selection.downsample == 1) {
-    return Own(CopyArea(snapshot.coverage.data, snapshot.canvas.shape.cols, area));
+    return Own(CopyArea(std::span(snapshot.coverage.data), snapshot.canvas.shape.cols, area));
   }
   return Own(BlockMeans<float, double>(snapshot.coverage.data, snapshot.canvas.shape.cols, area,
                                        selection.downsample, 0.0f,
@@ -182,7 +200,8 @@ absl::StatusOr<Selection> ParseSelection(const v1::SnapshotSelection& selection)
     if (!v1::ArrayKind_IsValid(kind) || kind == v1::ARRAY_KIND_UNSPECIFIED) {
       violations.push_back({field, absl::StrCat(static_cast<int>(kind),
                                                 "; allowed: OBJECT, PROBE, COVERAGE, POINTS, "
-                                                "HISTORY, BACKGROUND, PROBE_COMPONENTS")});
+                                                "HISTORY, BACKGROUND, PROBE_COMPONENTS, "
+                                                "OBJECT_MODES")});
     } else if (out.wants(kind)) {
       violations.push_back({field, "named twice; allowed: each array once"});
     } else {
@@ -251,11 +270,11 @@ PreparedSnapshot Prepare(std::shared_ptr<const Snapshot> snapshot, const Selecti
     PreparedArray array;
     switch (kind) {
       case v1::ARRAY_KIND_OBJECT:
-        array = PrepareObject(s, selection, area);
+        array = PrepareObject(s, selection, area, /*modes=*/1);
         Describe(header, kind, v1::ArrayInfo::ELEMENT_COMPLEX64, {rows, cols}, array.bytes.size());
         break;
       case v1::ARRAY_KIND_PROBE:
-        array = View(s.probe.data);
+        array = View(std::span(s.probe.data));
         Describe(header, kind, v1::ArrayInfo::ELEMENT_COMPLEX64,
                  {s.probe.modes, s.probe.shape.rows, s.probe.shape.cols}, array.bytes.size());
         break;
@@ -275,7 +294,7 @@ PreparedSnapshot Prepare(std::shared_ptr<const Snapshot> snapshot, const Selecti
                  {static_cast<std::int64_t>(history.size()), kHistoryColumns}, array.bytes.size());
         break;
       case v1::ARRAY_KIND_BACKGROUND: {
-        if (s.background != nullptr) array = View(s.background->data);
+        if (s.background != nullptr) array = View(std::span(s.background->data));
         const Shape shape = s.background != nullptr ? s.background->shape : Shape{0, 0};
         Describe(header, kind, v1::ArrayInfo::ELEMENT_FLOAT32, {shape.rows, shape.cols},
                  array.bytes.size());
@@ -283,10 +302,18 @@ PreparedSnapshot Prepare(std::shared_ptr<const Snapshot> snapshot, const Selecti
       }
       case v1::ARRAY_KIND_PROBE_COMPONENTS: {
         const int components = ComponentsOf(s);
-        if (components > 0) array = View(s.probe_components->data);
+        if (components > 0) array = View(std::span(s.probe_components->data));
         const Shape shape = components > 0 ? s.probe.shape : Shape{0, 0};
         Describe(header, kind, v1::ArrayInfo::ELEMENT_COMPLEX64,
                  {components, components > 0 ? s.probe.modes : 0, shape.rows, shape.cols},
+                 array.bytes.size());
+        break;
+      }
+      case v1::ARRAY_KIND_OBJECT_MODES: {
+        const bool several = s.object.modes > 1;
+        if (several) array = PrepareObject(s, selection, area, s.object.modes);
+        Describe(header, kind, v1::ArrayInfo::ELEMENT_COMPLEX64,
+                 {several ? s.object.modes : 0, several ? rows : 0, several ? cols : 0},
                  array.bytes.size());
         break;
       }

@@ -156,6 +156,7 @@ ScanConfig ReadScan(const v1::Scan& in, Edge& edge) {
 
 ObjectConfig ReadObject(const v1::ObjectSettings& in, Edge& edge) {
   ObjectConfig out;
+  if (in.modes() != 0) out.modes = edge.Int(in.modes(), "object.modes");
   if (in.has_initial_amplitude()) out.initial_amplitude = in.initial_amplitude();
   out.initial_phase_rad = in.initial_phase_rad();
   if (in.has_padding_px()) out.padding_px = edge.Int(in.padding_px(), "object.padding_px");

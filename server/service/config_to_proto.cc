@@ -72,6 +72,7 @@ void Write(const ScanConfig& in, v1::Scan& out) {
 }
 
 void Write(const ObjectConfig& in, v1::ObjectSettings& out) {
+  out.set_modes(static_cast<std::uint32_t>(in.modes));
   out.set_initial_amplitude(in.initial_amplitude);
   out.set_initial_phase_rad(in.initial_phase_rad);
   out.set_padding_px(static_cast<std::uint32_t>(in.padding_px));

@@ -86,6 +86,8 @@ IterationRecord MetricsFromProto(const v1::IterationMetrics& metrics) {
   out.elapsed_s = metrics.elapsed_s();
   out.coverage = metrics.coverage();
   out.mode_powers.assign(metrics.mode_powers().begin(), metrics.mode_powers().end());
+  out.object_mode_powers.assign(metrics.object_mode_powers().begin(),
+                                metrics.object_mode_powers().end());
   if (metrics.has_refinement()) out.refinement = RefinementFromProto(metrics.refinement());
   if (metrics.has_evaluation()) out.evaluation = EvaluationFromProto(metrics.evaluation());
   return out;

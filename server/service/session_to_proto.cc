@@ -70,6 +70,8 @@ v1::IterationMetrics MetricsToProto(const IterationRecord& record) {
   out.set_elapsed_s(record.elapsed_s);
   out.set_coverage(record.coverage);
   out.mutable_mode_powers()->Assign(record.mode_powers.begin(), record.mode_powers.end());
+  out.mutable_object_mode_powers()->Assign(record.object_mode_powers.begin(),
+                                           record.object_mode_powers.end());
   if (record.refinement) *out.mutable_refinement() = RefinementToProto(*record.refinement);
   if (record.evaluation) *out.mutable_evaluation() = EvaluationToProto(*record.evaluation);
   return out;

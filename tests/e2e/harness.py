@@ -129,20 +129,20 @@ def rejected(counters, reason):
 def r_factor(obj, probe, corners, frames):
     """sum |sqrt I - |F(P O)|| / sum sqrt I, in double precision, independently of the engine.
 
-    obj [rows, cols]; probe [modes, n, n]; corners [frames, 2]: row and column of each window, the
+    obj [rows, cols], or its modes; probe [modes, n, n]; corners [frames, 2]: row and column of each window, the
     object between pixels bilinear; frames [frames, n, n]: counts, beam at the centre.
     """
     deviation = total = 0.0
     rows, cols = probe.shape[-2:]
-    obj = obj.astype(np.complex128)
+    obj = obj.astype(np.complex128).reshape(-1, *obj.shape[-2:])
     for (row, col), counts in zip(corners, frames):
         y, x = int(np.floor(row)), int(np.floor(col))
         fy, fx = row - y, col - x
-        patch = obj[y:y + rows + 1, x:x + cols + 1]
-        window = ((1 - fy) * (1 - fx) * patch[:-1, :-1] + (1 - fy) * fx * patch[:-1, 1:]
-                  + fy * (1 - fx) * patch[1:, :-1] + fy * fx * patch[1:, 1:])
-        spectrum = np.fft.fft2(probe * window, norm="ortho")
-        amplitude = np.fft.fftshift(np.sqrt((np.abs(spectrum) ** 2).sum(axis=0)))
+        patch = obj[:, y:y + rows + 1, x:x + cols + 1]
+        window = ((1 - fy) * (1 - fx) * patch[:, :-1, :-1] + (1 - fy) * fx * patch[:, :-1, 1:]
+                  + fy * (1 - fx) * patch[:, 1:, :-1] + fy * fx * patch[:, 1:, 1:])
+        spectrum = np.fft.fft2(probe * window[:, None], norm="ortho")
+        amplitude = np.fft.fftshift(np.sqrt((np.abs(spectrum) ** 2).sum(axis=(0, 1))))
         measured = np.sqrt(counts.astype(float))
         deviation += np.abs(measured - amplitude).sum()
         total += measured.sum()

@@ -30,11 +30,11 @@ namespace {
 constexpr int kSide = 8;
 constexpr const char* kNames[] = {"manifest.rec", "checkpoint.rec", "result.rec"};
 constexpr std::size_t kMaxArrayBytes = 1 << 16;
-constexpr StateKind kKinds[] = {StateKind::kManifest,       StateKind::kResult,
-                                StateKind::kSnapshot,       StateKind::kObject,
-                                StateKind::kProbe,          StateKind::kCoverage,
-                                StateKind::kExactProbe,     StateKind::kExitWave,
-                                StateKind::kObjectVelocity, StateKind::kProbeVelocity};
+constexpr StateKind kKinds[] = {
+    StateKind::kManifest,      StateKind::kResult,     StateKind::kSnapshot,
+    StateKind::kObject,        StateKind::kProbe,      StateKind::kCoverage,
+    StateKind::kExactProbe,    StateKind::kExitWave,   StateKind::kObjectVelocity,
+    StateKind::kProbeVelocity, StateKind::kExactObject};
 
 // Bytes of an array as the snapshot before it announces, within reason.
 std::size_t ArrayBytes(const state::v1::Snapshot& snapshot, StateKind kind) {
@@ -43,6 +43,10 @@ std::size_t ArrayBytes(const state::v1::Snapshot& snapshot, StateKind kind) {
   if (kind == StateKind::kProbe || kind == StateKind::kExactProbe || kind == StateKind::kExitWave ||
       kind == StateKind::kProbeVelocity) {
     pixels = side(snapshot.modes()) * side(snapshot.probe_rows()) * side(snapshot.probe_cols());
+  }
+  if (kind == StateKind::kObject || kind == StateKind::kExactObject ||
+      kind == StateKind::kObjectVelocity || kind == StateKind::kExitWave) {
+    pixels *= side(std::max(snapshot.object_modes(), 1));
   }
   const std::size_t bytes =
       pixels * (kind == StateKind::kCoverage ? sizeof(float) : sizeof(Complex64));
@@ -91,7 +95,7 @@ void Use(const std::shared_ptr<const Checkpoint>& checkpoint) {
       for (const int downsample : {1, 3}) {
         Selection selection;
         selection.arrays = {v1::ARRAY_KIND_OBJECT, v1::ARRAY_KIND_PROBE, v1::ARRAY_KIND_COVERAGE,
-                            v1::ARRAY_KIND_POINTS};
+                            v1::ARRAY_KIND_POINTS, v1::ARRAY_KIND_OBJECT_MODES};
         selection.whole_canvas = whole;
         selection.uncovered_as_nan = nan;
         selection.downsample = downsample;
@@ -113,7 +117,9 @@ void CheckCheckpoint(const SessionFiles& files,
                      const std::shared_ptr<const Checkpoint>& checkpoint) {
   const std::shared_ptr<const Snapshot>& snapshot = checkpoint->snapshot;
   const auto pixels = static_cast<std::size_t>(snapshot->canvas.shape.pixels());
-  FUZZ_CHECK(snapshot->object.data.size() == pixels);
+  const auto modes = static_cast<std::size_t>(snapshot->object.modes);
+  FUZZ_CHECK(snapshot->object.data.size() == modes * pixels);
+  FUZZ_CHECK(checkpoint->object.data.empty() || checkpoint->object.data.size() == modes * pixels);
   FUZZ_CHECK(snapshot->coverage.data.size() == pixels);
   FUZZ_CHECK(snapshot->probe.data.size() ==
              static_cast<std::size_t>(snapshot->probe.modes * snapshot->probe.shape.pixels()));
@@ -121,10 +127,10 @@ void CheckCheckpoint(const SessionFiles& files,
   if (checkpoint->exit_waves) {
     FUZZ_CHECK(checkpoint->exit_waves->kept_deviation.size() == snapshot->points.size());
     FUZZ_CHECK(checkpoint->exit_waves->waves.data.size() ==
-               snapshot->points.size() * snapshot->probe.data.size());
+               snapshot->points.size() * modes * snapshot->probe.data.size());
   }
   if (checkpoint->momentum) {
-    FUZZ_CHECK(checkpoint->momentum->object_velocity.data.size() == pixels);
+    FUZZ_CHECK(checkpoint->momentum->object_velocity.data.size() == modes * pixels);
     FUZZ_CHECK(checkpoint->momentum->probe_velocity.data.size() == snapshot->probe.data.size());
   }
   Use(checkpoint);

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstddef>
 #include <memory>
@@ -149,6 +150,51 @@ TEST_F(StateTest, ARunGoesOnElsewhereWithTheSameBits) {
   const v1::Session ended = api().AwaitEnd(second->name()).value;
   EXPECT_EQ(ended.iteration(), 200);
   ExpectSameBits(whole, second->name());
+}
+
+TEST_F(StateTest, ModesOfTheObjectGoElsewhereToo) {
+  const TestScan& scan = SmallScan();
+  Start();
+  constexpr int kEnd = 60;
+  v1::SessionConfig config = scan.Config(kEnd);
+  config.mutable_object()->set_modes(2);
+  const std::string whole = Send("whole", scan, config, 0, scan.points());
+  const std::string first = Send("first", scan, config, 0, scan.points());
+  api().Await(first, [](const v1::Session& s) { return s.iteration() >= 10; });
+  const auto file = Export(first);
+  ASSERT_TRUE(file.ok()) << file.status();
+  const v1::Session there = api().AwaitEnd(whole).value;
+  EXPECT_EQ(there.metrics().object_mode_powers_size(), 2);
+  const auto second = Import(*file, "second");
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(api().AwaitEnd(second->name()).value.iteration(), kEnd);
+  const auto modes = [this](const std::string& name) {
+    v1::GetSnapshotRequest request;
+    request.set_name(name);
+    request.mutable_selection()->add_arrays(v1::ARRAY_KIND_OBJECT);
+    request.mutable_selection()->add_arrays(v1::ARRAY_KIND_OBJECT_MODES);
+    const auto snapshot = api().Snapshot(request);
+    EXPECT_THAT(snapshot.status, IsOk());
+    const auto& object = snapshot.value.object.values;
+    const auto& all = snapshot.value.object_modes;
+    EXPECT_EQ(all.shape[0], 2);
+    EXPECT_TRUE(std::equal(object.begin(), object.end(), all.values.begin()));
+    return all.values;
+  };
+  EXPECT_EQ(modes(second->name()), modes(whole));
+
+  // What has two modes is a start for three, and too much for one.
+  v1::ImportStart warm;
+  warm.set_mode(v1::ImportStart::MODE_WARM_START);
+  *warm.mutable_config() = scan.Config(1);
+  const auto refused = Import(*file, warm);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument) << refused.status();
+  warm.mutable_config()->mutable_object()->set_modes(3);
+  const auto begun = Import(*file, warm);
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  const v1::Session ended = api().AwaitEnd(begun->name()).value;
+  EXPECT_EQ(ended.iteration(), 1);
+  EXPECT_EQ(ended.metrics().object_mode_powers_size(), 3);
 }
 
 TEST_F(StateTest, ASessionThatStillTakesInputDoesSoElsewhere) {

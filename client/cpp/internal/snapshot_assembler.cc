@@ -12,8 +12,8 @@
 namespace ptychoserve::client::internal {
 namespace {
 
-// No single array is larger: a canvas has at most 2^30 pixels of 8 bytes.
-constexpr std::int64_t kMaxArrayBytes = std::int64_t{1} << 33;
+// No single array is larger: a canvas has at most 2^30 pixels of 8 bytes, in 4 modes.
+constexpr std::int64_t kMaxArrayBytes = std::int64_t{1} << 35;
 // Announced sizes are believed only so far before the bytes arrive.
 constexpr std::int64_t kMaxReserveBytes = std::int64_t{1} << 26;
 constexpr int kPointColumns = 8;  // And one for each component of the probe.
@@ -142,6 +142,10 @@ absl::Status SnapshotAssembler::Store(const v1::ArrayInfo& info, const std::vect
     case v1::ARRAY_KIND_PROBE_COMPONENTS:
       PS_RETURN_IF_ERROR(Expect(info, v1::ArrayInfo::ELEMENT_COMPLEX64, 4));
       snapshot_->probe_components = Convert<std::complex<float>>(info, bytes);
+      return absl::OkStatus();
+    case v1::ARRAY_KIND_OBJECT_MODES:
+      PS_RETURN_IF_ERROR(Expect(info, v1::ArrayInfo::ELEMENT_COMPLEX64, 3));
+      snapshot_->object_modes = Convert<std::complex<float>>(info, bytes);
       return absl::OkStatus();
     case v1::ARRAY_KIND_POINTS: {
       PS_RETURN_IF_ERROR(Expect(info, v1::ArrayInfo::ELEMENT_FLOAT64, 2));

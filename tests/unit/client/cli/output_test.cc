@@ -120,6 +120,10 @@ TEST(ProgressLine, ShowsThePowersOfSeveralModes) {
   session.mutable_metrics()->add_mode_powers(0.7124);
   session.mutable_metrics()->add_mode_powers(0.2876);
   EXPECT_THAT(ProgressLine(session, 0, 0), ::testing::HasSubstr("R 0.1835 | modes 0.712 0.288 |"));
+  session.mutable_metrics()->add_object_mode_powers(0.9);
+  session.mutable_metrics()->add_object_mode_powers(0.1);
+  EXPECT_THAT(ProgressLine(session, 0, 0),
+              ::testing::HasSubstr("| modes 0.712 0.288 | object modes 0.900 0.100 |"));
 }
 
 TEST(ProgressLine, ShowsHowFarTheSplitHalvesAre) {

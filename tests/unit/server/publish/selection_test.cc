@@ -152,6 +152,41 @@ TEST(Selection, AProbeThatVariesComesWithComponentsAndCoefficients) {
   EXPECT_EQ(Values<Complex64>(with.arrays[1]), snapshot->probe_components->data);
 }
 
+TEST(Selection, ModesOfTheObjectAreCutAsTheObjectIs) {
+  Selection selection = Select({v1::ARRAY_KIND_OBJECT, v1::ARRAY_KIND_OBJECT_MODES});
+  const PreparedSnapshot one = Prepare(MakeSnapshot(), selection, {});
+  EXPECT_THAT(one.header.arrays(1).shape(), testing::ElementsAre(0, 0, 0));
+  EXPECT_TRUE(one.arrays[1].bytes.empty());
+
+  auto snapshot = std::make_shared<Snapshot>(*MakeSnapshot());
+  const auto pixels = static_cast<std::size_t>(snapshot->object.shape.pixels());
+  snapshot->object.modes = 2;
+  for (std::size_t i = 0; i < pixels; ++i) {
+    snapshot->object.data.push_back(2.0f * snapshot->object.data[i]);
+  }
+  for (const bool whole : {false, true}) {
+    for (const bool nan : {false, true}) {
+      selection.whole_canvas = whole;
+      selection.uncovered_as_nan = nan;
+      const PreparedSnapshot with = Prepare(snapshot, selection, {});
+      const auto object = Values<Complex64>(with.arrays[0]);
+      const auto modes = Values<Complex64>(with.arrays[1]);
+      const auto& shape = with.header.arrays(0).shape();
+      EXPECT_EQ(static_cast<std::int64_t>(object.size()), shape[0] * shape[1]);
+      EXPECT_THAT(with.header.arrays(1).shape(), testing::ElementsAre(2, shape[0], shape[1]));
+      ASSERT_EQ(modes.size(), 2 * object.size());
+      for (std::size_t i = 0; i < object.size(); ++i) {
+        if (std::isnan(object[i].real())) {
+          EXPECT_TRUE(std::isnan(modes[i].real()) && std::isnan(modes[object.size() + i].real()));
+        } else {
+          EXPECT_EQ(modes[i], object[i]);
+          EXPECT_EQ(modes[object.size() + i], 2.0f * object[i]);
+        }
+      }
+    }
+  }
+}
+
 TEST(Selection, HistoryHasItsColumnsInOrder) {
   IterationRecord record;
   record.iteration = 3;

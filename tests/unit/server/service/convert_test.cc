@@ -70,6 +70,7 @@ constexpr char kFullConfig[] = R"pb(
     amplitude_limits { min: 0.1 max: 1.5 }
     phase_limits { min_rad: -1 max_rad: 2 }
     start_update: 3
+    modes: 2
   }
   probe {
     initial {
@@ -258,7 +259,7 @@ constexpr char kDefaults[] = R"pb(
     y_sign: 1
     x_sign: 1
   }
-  object { initial_amplitude: 1 padding_px: 4 max_pixels: 16777216 }
+  object { initial_amplitude: 1 padding_px: 4 max_pixels: 16777216 modes: 1 }
   probe { start_update: 2 modes: 1 }
   schedule {
     difference_map {
