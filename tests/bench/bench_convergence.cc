@@ -65,11 +65,14 @@ absl::StatusOr<Span> ComparedSpan(const std::vector<double>& centres_m, double p
 
 // The part of `image`, which lies at `at`, inside `region`.
 ComplexStack Cut(const ComplexStack& image, const Region& at, const Region& region) {
-  ComplexStack cut(1, region.shape);
-  for (int y = 0; y < region.shape.rows; ++y) {
-    const auto from = image.data.begin() + std::int64_t{region.row - at.row + y} * at.shape.cols +
-                      region.col - at.col;
-    std::copy_n(from, region.shape.cols, cut.data.begin() + std::int64_t{y} * region.shape.cols);
+  ComplexStack cut(image.modes, region.shape);
+  auto to = cut.data.begin();
+  for (int mode = 0; mode < image.modes; ++mode) {
+    auto from = image.data.begin() + mode * image.shape.pixels() +
+                std::int64_t{region.row - at.row} * at.shape.cols + region.col - at.col;
+    for (int y = 0; y < region.shape.rows; ++y, from += at.shape.cols) {
+      to = std::copy_n(from, region.shape.cols, to);
+    }
   }
   return cut;
 }

@@ -5,6 +5,7 @@
 //   bench_engine --algorithms dm,ml_grad,epie --frames 1024,4096 --sizes 128,256
 //   bench_engine --integer_positions              windows on whole pixels of the object
 //   bench_engine --modes 1,4                      a beam of one mode and of four
+//   bench_engine --object_modes 2                 a sample in two states
 //   bench_engine --deterministic                  the ordered sums in place of the fused passes
 //   bench_engine --single_precision_waves         waves in single precision, not in half
 //   bench_engine --snapshots                      and what ten snapshots a second cost
@@ -76,6 +77,7 @@ ABSL_FLAG(std::vector<std::string>, algorithms, (std::vector<std::string>{"dm", 
 ABSL_FLAG(std::vector<std::string>, frames, {"4096"}, "frames of a scan");
 ABSL_FLAG(std::vector<std::string>, sizes, {"256"}, "pixels of a frame's side");
 ABSL_FLAG(std::vector<std::string>, modes, {"1"}, "modes of the beam");
+ABSL_FLAG(int, object_modes, 1, "modes of the object");
 ABSL_FLAG(int, iterations, 20, "iterations that are timed, after the warm-up");
 ABSL_FLAG(bool, integer_positions, false, "round positions to whole pixels of the object");
 ABSL_FLAG(bool, deterministic, false, "add sums in order, so that results repeat bit for bit");
@@ -96,6 +98,7 @@ constexpr double kErrorLevels[] = {0.15, 0.10, 0.06};
 struct Options {
   std::vector<BenchAlgorithm> algorithms;
   std::vector<int> frames, sizes, modes;
+  int object_modes = 1;
   std::vector<BenchStage> schedule;
   int iterations = 0;
   bool integer_positions = false;
@@ -121,6 +124,7 @@ absl::StatusOr<std::vector<int>> ParseList(const char* flag,
 
 SimulationConfig SimulationFor(const Options& options, int frames, int side, int modes) {
   SimulationConfig simulation = BenchSimulation(frames, side, modes, options.integer_positions);
+  simulation.object_modes = options.object_modes;
   if (options.photons > 0) simulation.photons = options.photons;
   return simulation;
 }
@@ -135,6 +139,7 @@ absl::StatusOr<Options> ParseOptions() {
   PS_ASSIGN_OR_RETURN(options.sizes, ParseList("sizes", absl::GetFlag(FLAGS_sizes)));
   PS_ASSIGN_OR_RETURN(options.modes, ParseList("modes", absl::GetFlag(FLAGS_modes)));
   PS_ASSIGN_OR_RETURN(options.schedule, ParseSchedule(absl::GetFlag(FLAGS_schedule)));
+  options.object_modes = absl::GetFlag(FLAGS_object_modes);
   options.iterations = absl::GetFlag(FLAGS_iterations);
   options.integer_positions = absl::GetFlag(FLAGS_integer_positions);
   options.deterministic = absl::GetFlag(FLAGS_deterministic);
@@ -177,9 +182,9 @@ absl::StatusOr<Place> OpenDevice(absl::string_view name) {
 }
 
 // Must cross device memory in one iteration, per frame.
-double CompulsoryBytes(const BenchAlgorithm& algorithm, int side, int modes) {
+double CompulsoryBytes(const BenchAlgorithm& algorithm, int side, int waves) {
   constexpr int kFrame = sizeof(std::uint16_t), kWaveInAndOut = 2 * sizeof(Complex64);
-  const int per_pixel = kFrame + (algorithm.keeps_exit_waves() ? modes * kWaveInAndOut : 0);
+  const int per_pixel = kFrame + (algorithm.keeps_exit_waves() ? waves * kWaveInAndOut : 0);
   return static_cast<double>(per_pixel) * side * side;
 }
 
@@ -293,6 +298,7 @@ class Bench {
     json.AddNumber("frames", size.frames);
     json.AddNumber("side", size.side);
     json.AddNumber("modes", size.modes);
+    json.AddNumber("object_modes", options_.object_modes);
     json.AddBool("integer_positions", options_.integer_positions);
     json.AddBool("deterministic", options_.deterministic);
     json.AddBool("half_waves", options_.half_waves);
@@ -308,7 +314,8 @@ class Bench {
                         TimeIterations(*place_.device, place_.gpu, scan, algorithm,
                                        options_.iterations, options_.snapshots));
     const int modes = scan.probe.modes;
-    const double bytes = CompulsoryBytes(algorithm, scan.side, modes);
+    const int waves = modes * scan.object_modes;
+    const double bytes = CompulsoryBytes(algorithm, scan.side, waves);
 
     std::printf("%-7s %s: %.3f us/frame (min %.3f)", algorithm.name.c_str(),
                 CaseName(timing.points, scan.side, modes, options_.integer_positions).c_str(),
@@ -321,12 +328,12 @@ class Bench {
     json.AddNumber("us_per_frame_mean", timing.mean_us);
     json.AddNumber("compulsory_gb_per_s", 1e-3 * bytes / timing.median_us);
     if (fft.has_value() && copy_gb_per_s_.has_value()) {
-      const double floor_us = modes * fft->fft_us + fft->read_us;
+      const double floor_us = waves * fft->fft_us + fft->read_us;
       const double copy_us = 1e-3 * bytes / *copy_gb_per_s_;
       std::printf(", %.2f x cuFFT floor %.3f, %.2f x copy floor %.3f", timing.median_us / floor_us,
                   floor_us, timing.median_us / copy_us, copy_us);
       json.AddNumber("cufft_floor_us", floor_us);
-      json.AddNumber("cufft_us", modes * fft->fft_us);
+      json.AddNumber("cufft_us", waves * fft->fft_us);
       json.AddNumber("read_us", fft->read_us);
       json.AddNumber("cufft_batch", fft->batch);
       json.AddNumber("ratio_to_cufft_floor", timing.median_us / floor_us);

@@ -55,13 +55,15 @@ std::size_t MirroredIndex(int i, int tile) {
 }
 
 ComplexStack Tiled(const ComplexStack& tile, Shape shape) {
-  ComplexStack tiled(1, shape);
+  ComplexStack tiled(tile.modes, shape);
   auto out = tiled.data.begin();
-  for (int y = 0; y < shape.rows; ++y) {
-    const std::size_t row =
-        MirroredIndex(y, tile.shape.rows) * static_cast<std::size_t>(tile.shape.cols);
-    for (int x = 0; x < shape.cols; ++x) {
-      *out++ = tile.data[row + MirroredIndex(x, tile.shape.cols)];
+  const auto cols = static_cast<std::size_t>(tile.shape.cols);
+  for (std::size_t mode = 0; mode < tile.data.size(); mode += cols * tile.shape.rows) {
+    for (int y = 0; y < shape.rows; ++y) {
+      const std::size_t row = mode + MirroredIndex(y, tile.shape.rows) * cols;
+      for (int x = 0; x < shape.cols; ++x) {
+        *out++ = tile.data[row + MirroredIndex(x, tile.shape.cols)];
+      }
     }
   }
   return tiled;
@@ -96,6 +98,7 @@ BackendConfig BenchScan::ConfigFor(bool keeps_exit_waves) const {
   config.frame_shape = {side, side};
   config.capacity = points();
   config.probe_modes = probe.modes;
+  config.object_modes = object_modes;
   config.keeps_exit_waves = keeps_exit_waves;
   config.max_object_pixels = canvas.shape.pixels();
   config.deterministic = deterministic;
@@ -125,6 +128,7 @@ BenchScan FullScan(const Simulation& simulation, ThreadPool& pool) {
   scan.frames = SimulateFrames(simulation, pool);
   scan.canvas = {simulation.object_row(), simulation.object_col(), simulation.object().shape};
   scan.probe = WithModes(simulation.initial_probe(), simulation.config().modes);
+  scan.object_modes = simulation.config().object_modes;
   return scan;
 }
 
@@ -146,6 +150,7 @@ BenchScan TimingScan(const Simulation& few, std::vector<std::vector<std::uint16_
   scan.frames = std::move(frames);
   scan.object = Tiled(few.object(), scan.canvas.shape);
   scan.probe = WithModes(few.initial_probe(), few.config().modes);
+  scan.object_modes = few.config().object_modes;
   return scan;
 }
 

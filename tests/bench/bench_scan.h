@@ -25,6 +25,7 @@ struct BenchScan {
   Region canvas;
   ComplexStack object;  // Start; no modes: the backend's initial object.
   ComplexStack probe;   // Start.
+  int object_modes = 1;
   bool deterministic = false;
   bool half_waves = false;
 
