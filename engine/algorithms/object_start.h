@@ -1,20 +1,27 @@
 #ifndef PTYCHOSERVE_ENGINE_ALGORITHMS_OBJECT_START_H_
 #define PTYCHOSERVE_ENGINE_ALGORITHMS_OBJECT_START_H_
 
+#include <algorithm>
+#include <complex>
 #include <cstdint>
 
+#include "engine/base/array.h"
 #include "engine/base/host_device.h"
 
 // What the modes of the object are before light has fallen on them. The first is the configured
 // value everywhere. Were the others 0, or like it, the iterations would keep them so: they do the
-// same to all. So these begin as a weak pattern, in which no two modes and no two pixels are alike.
-// It hangs on the place on the absolute lattice alone, and is the same to the bit on every device,
-// however a canvas has come to be what it is.
+// same to all. So these begin as a weak pattern, in which no two modes are alike: blocks of a
+// fraction of the beam, each with a value of its own. Finer ones leave neighbouring frames at odds
+// about the phase of a mode, which then takes long to heal. It hangs on the place on the absolute
+// lattice alone, and is the same to the bit on every device, however a canvas has come to be what
+// it is.
 
 namespace ptychoserve {
 
 // Root mean square of the further modes, of the first one's amplitude.
 inline constexpr float kObjectModeStart = 0.1f;
+// Blocks along the side of a frame, of which a beam fills a third to a half.
+inline constexpr int kStartBlocksOfFrame = 8;
 
 // A hash of 64 bits that any of the 64 bits of `x` changes (the finaliser of MurmurHash3).
 PS_HOST_DEVICE inline std::uint64_t MixedBits(std::uint64_t x) {
@@ -25,32 +32,41 @@ PS_HOST_DEVICE inline std::uint64_t MixedBits(std::uint64_t x) {
   return x ^ (x >> 33);
 }
 
-// Largest real or imaginary part of a further mode: of numbers that are evenly spread up to it in
-// both, the root mean square of the modulus is √(2/3) of it.
-inline float WeakObjectStart(float amplitude) {
-  constexpr float kLargestOfRms = 1.2247449f;  // √(3/2)
-  return kObjectModeStart * kLargestOfRms * amplitude;
-}
-
 struct ObjectStart {
-  float re, im;
+  struct Value {
+    float re, im;
+  };
+  Value first;     // Of the first mode.
+  float largest;   // Real or imaginary part of the others, at most.
+  int rows, cols;  // Of a block, pixels.
+
+  // Of pixel (row, col) on the absolute lattice.
+  PS_HOST_DEVICE Value At(int mode, int row, int col) const {
+    if (mode == 0) return first;
+    const std::uint64_t place = (std::uint64_t{Block(row, rows)} << 32) | Block(col, cols);
+    const std::uint64_t bits =
+        MixedBits(MixedBits(place) + static_cast<std::uint64_t>(mode) * 0x9e3779b97f4a7c15ULL);
+    return {Part(static_cast<std::uint32_t>(bits >> 40)),
+            Part(static_cast<std::uint32_t>(bits >> 8) & 0xffffffU)};
+  }
+
+  // The number of a block, rounded down.
+  PS_HOST_DEVICE static std::uint32_t Block(int pixel, int size) {
+    return static_cast<std::uint32_t>((pixel >= 0 ? pixel : pixel - size + 1) / size);
+  }
+  // Evenly spread between -largest and largest: of 24 bits, exact in single precision.
+  PS_HOST_DEVICE float Part(std::uint32_t bits) const {
+    return largest * (static_cast<float>(static_cast<std::int32_t>(bits) - (1 << 23)) / (1 << 23));
+  }
 };
 
-// Of pixel (row, col) on the absolute lattice in mode `mode`. `re`, `im`: the first mode's value.
-// `weak`: WeakObjectStart of its modulus.
-PS_HOST_DEVICE inline ObjectStart ObjectStartAt(float re, float im, float weak, int mode, int row,
-                                                int col) {
-  if (mode == 0) return {re, im};
-  const std::uint64_t place = (static_cast<std::uint64_t>(static_cast<std::uint32_t>(row)) << 32) |
-                              static_cast<std::uint32_t>(col);
-  const std::uint64_t bits =
-      MixedBits(MixedBits(place) + static_cast<std::uint64_t>(mode) * 0x9e3779b97f4a7c15ULL);
-  // Each part is evenly spread between -1 and 1: 24 bits, exact in single precision.
-  const auto part = [weak](std::uint32_t high) {
-    return weak * (static_cast<float>(static_cast<std::int32_t>(high) - (1 << 23)) / (1 << 23));
-  };
-  return {part(static_cast<std::uint32_t>(bits >> 40)),
-          part(static_cast<std::uint32_t>(bits >> 8) & 0xffffffU)};
+// Of an object whose first mode is `first`, seen through frames of this shape.
+inline ObjectStart MakeObjectStart(Complex64 first, Shape frame) {
+  constexpr float kLargestOfRms = 1.2247449f;  // √(3/2), of two parts that are spread evenly.
+  return {{first.real(), first.imag()},
+          kObjectModeStart * kLargestOfRms * std::abs(first),
+          std::max(frame.rows / kStartBlocksOfFrame, 1),
+          std::max(frame.cols / kStartBlocksOfFrame, 1)};
 }
 
 }  // namespace ptychoserve

@@ -1,27 +1,22 @@
 #include "engine/object/modes.h"
 
-#include <cmath>
-#include <complex>
 #include <cstddef>
-#include <cstdint>
 
-#include "engine/algorithms/object_start.h"
 #include "engine/probe/orthogonal_mixture.h"
 
 namespace ptychoserve {
 
-ComplexStack WithObjectModes(const ComplexStack& object, const Region& canvas, Complex64 initial,
-                             int modes) {
+ComplexStack WithObjectModes(const ComplexStack& object, const Region& canvas,
+                             const ObjectStart& start, int modes) {
   ComplexStack result = object;
   result.modes = modes;
   result.data.reserve(static_cast<std::size_t>(modes * canvas.shape.pixels()));
-  const float weak = WeakObjectStart(std::abs(initial));
   for (int mode = object.modes; mode < modes; ++mode) {
-    for (std::int64_t i = 0; i < canvas.shape.pixels(); ++i) {
-      const ObjectStart start = ObjectStartAt(initial.real(), initial.imag(), weak, mode,
-                                              canvas.row + static_cast<int>(i / canvas.shape.cols),
-                                              canvas.col + static_cast<int>(i % canvas.shape.cols));
-      result.data.emplace_back(start.re, start.im);
+    for (int y = 0; y < canvas.shape.rows; ++y) {
+      for (int x = 0; x < canvas.shape.cols; ++x) {
+        const ObjectStart::Value value = start.At(mode, canvas.row + y, canvas.col + x);
+        result.data.emplace_back(value.re, value.im);
+      }
     }
   }
   return result;

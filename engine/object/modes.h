@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "engine/algorithms/object_start.h"
 #include "engine/base/array.h"
 
 // Mutually incoherent modes of the object: I = Σ_l Σ_m |F(P_m O_lj)|². Thibault and Menzel, Nature
@@ -12,10 +13,9 @@
 namespace ptychoserve {
 
 // `object`, which fills `canvas`, with `modes` modes, at least as many as it has. The new ones are
-// as at the start of a run whose object begins with `initial`; see
-// engine/algorithms/object_start.h.
-ComplexStack WithObjectModes(const ComplexStack& object, const Region& canvas, Complex64 initial,
-                             int modes);
+// as at the start of a run.
+ComplexStack WithObjectModes(const ComplexStack& object, const Region& canvas,
+                             const ObjectStart& start, int modes);
 
 // Replaces the modes by those of the same sample that are orthogonal under the light of `coverage`,
 // as the detector weighs them, by falling power: what is dark or dim at the fringe of the scan has

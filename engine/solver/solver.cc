@@ -416,7 +416,8 @@ absl::Status Solver::SetObject(const ComplexStack& object, const Region& canvas)
   PS_RETURN_IF_ERROR(MoveCanvas(canvas));
   const int modes = config_.object.modes;
   if (object.modes == modes) return backend_->SetObject(object);
-  return backend_->SetObject(WithObjectModes(object, canvas, InitialObject(config_.object), modes));
+  return backend_->SetObject(WithObjectModes(
+      object, canvas, MakeObjectStart(InitialObject(config_.object), frame_shape_), modes));
 }
 
 absl::Status Solver::StartAnewWithHalf(int first) {

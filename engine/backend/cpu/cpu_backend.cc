@@ -216,12 +216,10 @@ void CpuBackend<Real>::MoveObject(const Region& from, const Region& to) {
 
 template <typename Real>
 void CpuBackend<Real>::StartRow(int object_mode, int row, int col, int count, Complex* out) const {
-  const Complex64 first = config_.initial_object;
-  const float weak = WeakObjectStart(std::abs(first));
+  const ObjectStart start = MakeObjectStart(config_.initial_object, config_.frame_shape);
   for (int x = 0; x < count; ++x) {
-    const ObjectStart start =
-        ObjectStartAt(first.real(), first.imag(), weak, object_mode, row, col + x);
-    out[x] = Complex(start.re, start.im);
+    const ObjectStart::Value value = start.At(object_mode, row, col + x);
+    out[x] = Complex(value.re, value.im);
   }
 }
 

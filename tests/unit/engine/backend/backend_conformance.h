@@ -1166,11 +1166,10 @@ TEST_P(BackendConformance, RefusesAProbeWithOtherModes) {
 
 // What mode `mode` of the object is at pixel `i` of `canvas` before any light.
 inline Complex64 StartOf(const BackendConfig& config, const Region& canvas, int mode, int i) {
-  const Complex64 first = config.initial_object;
-  const ObjectStart start =
-      ObjectStartAt(first.real(), first.imag(), WeakObjectStart(std::abs(first)), mode,
-                    canvas.row + i / canvas.shape.cols, canvas.col + i % canvas.shape.cols);
-  return {start.re, start.im};
+  const ObjectStart::Value value =
+      MakeObjectStart(config.initial_object, config.frame_shape)
+          .At(mode, canvas.row + i / canvas.shape.cols, canvas.col + i % canvas.shape.cols);
+  return {value.re, value.im};
 }
 
 TEST_P(BackendConformance, FurtherModesOfTheObjectBeginAsAPatternOfTheLattice) {

@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "engine/algorithms/object_start.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -18,11 +17,12 @@ using ::testing::ElementsAre;
 using Complex128 = std::complex<double>;
 
 constexpr Region kCanvas{-40, 25, {64, 80}};
-constexpr Complex64 kInitial{0.6f, -0.8f};  // Of the amplitude 1.
+// Of the amplitude 1, and with frames so small that each pixel is a block.
+ObjectStart FineStart() { return MakeObjectStart({0.6f, -0.8f}, {8, 8}); }
 
 TEST(WithObjectModesTest, KeepsWhatThereIsAndAddsWeakPatterns) {
   const ComplexStack one(1, kCanvas.shape, Complex64(2, 3));
-  const ComplexStack four = WithObjectModes(one, kCanvas, kInitial, 4);
+  const ComplexStack four = WithObjectModes(one, kCanvas, FineStart(), 4);
   ASSERT_EQ(four.modes, 4);
   const auto pixels = static_cast<std::size_t>(kCanvas.shape.pixels());
   ASSERT_EQ(four.data.size(), 4 * pixels);
@@ -35,8 +35,8 @@ TEST(WithObjectModesTest, KeepsWhatThereIsAndAddsWeakPatterns) {
       mean += Complex128(four.data[a * pixels + i]);
     }
     const double rms = std::sqrt(power / static_cast<double>(pixels));
-    EXPECT_NEAR(rms, kObjectModeStart, 0.02 * kObjectModeStart);
-    EXPECT_LT(std::abs(mean) / static_cast<double>(pixels), 0.05 * kObjectModeStart);
+    EXPECT_NEAR(rms, 0.1, 0.002);
+    EXPECT_LT(std::abs(mean) / static_cast<double>(pixels), 0.05 * 0.1);
     for (std::size_t b = 1; b < a; ++b) {
       Complex128 overlap = 0;
       for (std::size_t i = 0; i < pixels; ++i) {
@@ -51,8 +51,8 @@ TEST(WithObjectModesTest, KeepsWhatThereIsAndAddsWeakPatterns) {
 // So that a canvas may grow in any steps.
 TEST(WithObjectModesTest, ThePatternHangsOnTheLatticeAlone) {
   const Region part{kCanvas.row + 7, kCanvas.col + 11, {20, 30}};
-  const ComplexStack all = WithObjectModes(ComplexStack(1, kCanvas.shape), kCanvas, kInitial, 2);
-  const ComplexStack some = WithObjectModes(ComplexStack(1, part.shape), part, kInitial, 2);
+  const ComplexStack all = WithObjectModes(ComplexStack(1, kCanvas.shape), kCanvas, FineStart(), 2);
+  const ComplexStack some = WithObjectModes(ComplexStack(1, part.shape), part, FineStart(), 2);
   std::set<std::pair<float, float>> values;
   for (int y = 0; y < 20; ++y) {
     for (int x = 0; x < 30; ++x) {
@@ -64,13 +64,31 @@ TEST(WithObjectModesTest, ThePatternHangsOnTheLatticeAlone) {
   EXPECT_EQ(values.size(), 600U);
 }
 
-// Values of one canvas that every version and device must have.
+// Eight along each side of a frame, on either side of the lattice's origin.
+TEST(WithObjectModesTest, BlocksAreAFractionOfAFrame) {
+  const ObjectStart start = MakeObjectStart({1, 0}, {16, 39});
+  const auto same = [&](int row, int col, int other_row, int other_col) {
+    const ObjectStart::Value a = start.At(1, row, col), b = start.At(1, other_row, other_col);
+    return a.re == b.re && a.im == b.im;
+  };
+  for (const int row : {-4, -2, 0, 2}) {
+    for (const int col : {-8, -4, 0, 4}) {
+      EXPECT_TRUE(same(row, col, row + 1, col + 3));
+      EXPECT_FALSE(same(row, col, row + 2, col));
+      EXPECT_FALSE(same(row, col, row, col + 4));
+      EXPECT_FALSE(same(row, col, row - 1, col));
+      EXPECT_FALSE(same(row, col, row, col - 1));
+    }
+  }
+}
+
+// Values that every version and device must have.
 TEST(WithObjectModesTest, ThePatternStaysWhatItIs) {
-  const ComplexStack two = WithObjectModes(ComplexStack(1, {1, 2}), {-3, 5, {1, 2}}, {1, 0}, 2);
-  const float weak = WeakObjectStart(1);
-  EXPECT_FLOAT_EQ(two.data[2].real(), 0.54618394f * weak);
-  EXPECT_FLOAT_EQ(two.data[2].imag(), 0.80776417f * weak);
-  EXPECT_FLOAT_EQ(two.data[3].real(), 0.37989712f * weak);
+  const ObjectStart start = MakeObjectStart({1, 0}, {16, 32});
+  const ComplexStack two = WithObjectModes(ComplexStack(1, {1, 2}), {-3, 7, {1, 2}}, start, 2);
+  EXPECT_FLOAT_EQ(two.data[2].real(), 0.2579763f * start.largest);
+  EXPECT_FLOAT_EQ(two.data[2].imag(), 0.32249725f * start.largest);
+  EXPECT_FLOAT_EQ(two.data[3].real(), -0.27818644f * start.largest);
 }
 
 // Modes a and b of four pixels, of which the last one is dark.

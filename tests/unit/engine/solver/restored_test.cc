@@ -156,9 +156,10 @@ TEST_F(RestoredTest, AnObjectOfFewerModesIsTheFirstOfThem) {
   Restore(config, snapshot);
   Send(0, 8);
   RunTurns(1);
-  EXPECT_EQ(
-      record().object.data,
-      WithObjectModes(snapshot->object, snapshot->canvas, InitialObject(config.object), 3).data);
+  EXPECT_EQ(record().object.data,
+            WithObjectModes(snapshot->object, snapshot->canvas,
+                            MakeObjectStart(InitialObject(config.object), {kSide, kSide}), 3)
+                .data);
 }
 
 TEST_F(RestoredTest, DoesNotEndBeforeItsPointsAreBack) {
