@@ -88,37 +88,44 @@ __device__ void ForEachOwnPixel(const Canvas& canvas, int tile_row, int tile_col
   }
 }
 
+// One mode of the object for each block in z.
 template <bool kSingle>
 __global__ void __launch_bounds__(kThreads) ObjectSumKernel(ObjectSumArgs args) {
   const int pixels = args.batch.rows * args.batch.cols;
   const int modes = kSingle ? 1 : args.batch.modes;
+  const int waves = kSingle ? 1 : args.batch.waves();
+  const int object_mode = kSingle ? 0 : blockIdx.z;
+  const int first_wave = object_mode * modes;
   const int tile_row = args.area.row + blockIdx.y * kTileRows;
   const int tile_col = args.area.col + blockIdx.x * kTileCols;
   float2 sums[kRowsPerWarp] = {};
   const auto value = [&](int j, const DevicePoint& point, int pixel) {
     const int index = args.waves.by_slot ? point.slot : j;
     float2 sum = ConjProduct(ProbeAt(args.batch, args.probe, point.slot, pixel),
-                             WaveAt<false>(args.waves, index, 0, modes, pixels, pixel));
+                             WaveAt<false>(args.waves, index, first_wave, waves, pixels, pixel));
     for (int mode = 1; !kSingle && mode < modes; ++mode) {
       const std::int64_t place = static_cast<std::int64_t>(mode) * pixels + pixel;
-      sum = sum + ConjProduct(ProbeAt(args.batch, args.probe, point.slot, place),
-                              WaveAt<false>(args.waves, index, mode, modes, pixels, pixel));
+      sum = sum +
+            ConjProduct(ProbeAt(args.batch, args.probe, point.slot, place),
+                        WaveAt<false>(args.waves, index, first_wave + mode, waves, pixels, pixel));
     }
     return sum;
   };
   if (!SumWindows(args.batch, args.canvas, tile_row, tile_col, sums, value)) return;
+  float2* const sum = args.sum + object_mode * args.canvas.pixels();
   ForEachOwnPixel(args.canvas, tile_row, tile_col,
-                  [&](std::int64_t at, int i) { args.sum[at] = args.sum[at] + sums[i]; });
+                  [&](std::int64_t at, int i) { sum[at] = sum[at] + sums[i]; });
 }
 
-// One mode for each block in z.
-template <bool kSum, bool kWeights, bool kHalf>
+// One mode of the probe for each block in z.
+template <bool kSum, bool kWeights, bool kHalf, bool kObjects>
 __global__ void __launch_bounds__(kThreads) ProbeSumKernel(ProbeSumArgs args) {
   const Batch& batch = args.batch;
   const int pixels = batch.rows * batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
   const int mode = blockIdx.z, modes = gridDim.z;
+  const int objects = kObjects ? batch.object_modes : 1;
   const int row = pixel / batch.cols;
   const int col = pixel - row * batch.cols;
   float2 sum{0, 0};
@@ -126,16 +133,19 @@ __global__ void __launch_bounds__(kThreads) ProbeSumKernel(ProbeSumArgs args) {
 #pragma unroll 4
   for (int j = blockIdx.y * args.stride; j < batch.count; j += args.groups * args.stride) {
     const DevicePoint point = PointOf(batch, j);
-    const float2 object = WindowAt(args.canvas, point, row, col);
-    if (kSum) {
-      const int index = args.waves.by_slot ? point.slot : j;
-      sum = sum + ConjProduct(object, WaveAt<kHalf>(args.waves, index, mode, modes, pixels, pixel));
-      if (args.waves.by_slot && batch.variation.count > 0) {
-        const std::int64_t place = static_cast<std::int64_t>(mode) * pixels + pixel;
-        sum = sum - Norm(object) * OwnProbe(batch, point.slot).At(place);
+    for (int l = 0; l < objects; ++l) {
+      const float2 object = WindowAt(kObjects ? args.canvas.Mode(l) : args.canvas, point, row, col);
+      if (kSum) {
+        const int index = args.waves.by_slot ? point.slot : j;
+        sum = sum + ConjProduct(object, WaveAt<kHalf>(args.waves, index, l * modes + mode,
+                                                      objects * modes, pixels, pixel));
+        if (args.waves.by_slot && batch.variation.count > 0) {
+          const std::int64_t place = static_cast<std::int64_t>(mode) * pixels + pixel;
+          sum = sum - Norm(object) * OwnProbe(batch, point.slot).At(place);
+        }
       }
+      weight += Norm(object);
     }
-    weight += Norm(object);
   }
   const int group = blockIdx.y;
   if (kSum) {
@@ -147,25 +157,30 @@ __global__ void __launch_bounds__(kThreads) ProbeSumKernel(ProbeSumArgs args) {
   }
 }
 
-dim3 TileGrid(int rows, int cols) {
-  return dim3((cols + kTileCols - 1) / kTileCols, (rows + kTileRows - 1) / kTileRows);
+dim3 TileGrid(int rows, int cols, int object_modes) {
+  return dim3((cols + kTileCols - 1) / kTileCols, (rows + kTileRows - 1) / kTileRows, object_modes);
+}
+
+template <bool kObjects>
+auto ProbeSumKernelFor(const ProbeSumArgs& args) {
+  return args.sum == nullptr       ? ProbeSumKernel<false, true, false, kObjects>
+         : args.weights == nullptr ? ProbeSumKernel<true, false, false, kObjects>
+         : args.waves.half         ? ProbeSumKernel<true, true, true, kObjects>
+                                   : ProbeSumKernel<true, true, false, kObjects>;
 }
 
 }  // namespace
 
 void LaunchObjectSum(const ObjectSumArgs& args, cudaStream_t stream) {
-  DispatchModes(args.batch.modes, [&](auto single) {
-    ObjectSumKernel<single>
-        <<<TileGrid(args.area.rows, args.area.cols), kThreads, 0, stream>>>(args);
-  });
+  const dim3 grid = TileGrid(args.area.rows, args.area.cols, args.batch.object_modes);
+  DispatchModes(args.batch.waves(),
+                [&](auto single) { ObjectSumKernel<single><<<grid, kThreads, 0, stream>>>(args); });
 }
 
 void LaunchProbeSum(const ProbeSumArgs& args, cudaStream_t stream) {
   const int blocks = BlocksFor(static_cast<std::int64_t>(args.batch.rows) * args.batch.cols);
-  const auto kernel = args.sum == nullptr       ? ProbeSumKernel<false, true, false>
-                      : args.weights == nullptr ? ProbeSumKernel<true, false, false>
-                      : args.waves.half         ? ProbeSumKernel<true, true, true>
-                                                : ProbeSumKernel<true, true, false>;
+  const auto kernel =
+      args.batch.object_modes > 1 ? ProbeSumKernelFor<true>(args) : ProbeSumKernelFor<false>(args);
   const int modes = args.sum != nullptr ? args.batch.modes : 1;
   kernel<<<dim3(blocks, args.groups, modes), kThreads, 0, stream>>>(args);
 }

@@ -10,8 +10,8 @@
 // errors show in cudaGetLastError.
 namespace ptychoserve::cuda {
 
-// Waves of a batch's points: by slot ([capacity, modes, rows, cols]), exit waves, or in the batch's
-// order ([batch.count, modes, rows, cols]), complex pairs in single precision unless `half`.
+// Waves of a batch's points: by slot ([capacity, waves, rows, cols]), exit waves, or in the batch's
+// order ([batch.count, waves, rows, cols]), complex pairs in single precision unless `half`.
 struct Waves {
   const void* data;
   bool by_slot;
@@ -30,9 +30,9 @@ struct ObjectSumArgs {
   CanvasArea area;      // Holds the batch's windows, one pixel beyond their far edges included.
   const float2* probe;  // [modes, rows, cols]
   Waves waves;
-  float2* sum;  // [canvas.rows, canvas.cols]
+  float2* sum;  // [object modes, canvas.rows, canvas.cols]
 };
-// sum += Σ_j Σ_m B_jᵀ(conj(P_jm) w_jm) with B_j the bilinear interpolation at point j.
+// sum_l += Σ_j Σ_m B_jᵀ(conj(P_jm) w_jlm) with B_j the bilinear interpolation at point j.
 void LaunchObjectSum(const ObjectSumArgs& args, cudaStream_t stream);
 
 struct ProbeSumArgs {
@@ -44,8 +44,8 @@ struct ProbeSumArgs {
   float2* sum;     // [groups, modes, rows, cols]; null: weights alone.
   float* weights;  // [groups, rows, cols]; null: sums alone.
 };
-// sum_m += Σ_j conj(O_j) w_jm, weights += Σ_j |O_j|², each group over every groups-th of these
-// points, in their order. Exit waves are those of the mean probe: less Σ_k c_jk V_km O_j.
+// sum_m += Σ_j Σ_l conj(O_lj) w_jlm, weights += Σ_j Σ_l |O_lj|², each group over every groups-th of
+// these points, in their order. Exit waves are those of the mean probe: less Σ_k c_jk V_km O_lj.
 void LaunchProbeSum(const ProbeSumArgs& args, cudaStream_t stream);
 
 }  // namespace ptychoserve::cuda

@@ -8,8 +8,8 @@
 
 namespace ptychoserve::cuda {
 
-BatchMemoryPlan PlanBatchMemory(Shape frame, int modes, int capacity, bool half) {
-  const FusedMemoryPlan fused = PlanFusedMemory(frame, modes, capacity, half);
+BatchMemoryPlan PlanBatchMemory(Shape frame, int waves, int capacity, bool half) {
+  const FusedMemoryPlan fused = PlanFusedMemory(frame, waves, capacity, half);
   BatchMemoryPlan plan;
   plan.chunk = fused.chunk;
   plan.lane_bytes = fused.wave_bytes / (kFusedLanes + 1);
@@ -18,11 +18,12 @@ BatchMemoryPlan PlanBatchMemory(Shape frame, int modes, int capacity, bool half)
   return plan;
 }
 
-absl::StatusOr<BatchPasses> BatchPasses::Create(Shape frame, int modes, int capacity, bool half) {
+absl::StatusOr<BatchPasses> BatchPasses::Create(Shape frame, ModeCounts modes, int capacity,
+                                                bool half) {
   BatchPasses passes;
   passes.frame_ = frame;
   passes.modes_ = modes;
-  passes.plan_ = PlanBatchMemory(frame, modes, capacity, half);
+  passes.plan_ = PlanBatchMemory(frame, modes.waves(), capacity, half);
   const BatchMemoryPlan& plan = passes.plan_;
   PS_ASSIGN_OR_RETURN(passes.groups_, DeviceBuffer<PointGroup>::Create(plan.points));
   PS_ASSIGN_OR_RETURN(passes.no_deviation_, DeviceBuffer<float>::Create(plan.points));
@@ -71,7 +72,7 @@ absl::Status BatchPasses::Run(const Args& args, const Stream& stream,
   if (args.rule == ColumnRule::kModulus || args.count == 0) return absl::OkStatus();
   const FusedPasses::State& state = args.state;
   LaunchGatherSums({.batch = {args.points + args.first, args.count, frame_.rows, frame_.cols,
-                              modes_, state.background},
+                              modes_.probe, state.background},
                     .rule = args.rule,
                     .sums = column_sums_.data(),
                     .figures = state.figures,
@@ -88,9 +89,10 @@ void BatchPasses::RunChunk(const Args& args, int place, int count, std::size_t l
                     count,
                     frame_.rows,
                     frame_.cols,
-                    modes_,
+                    modes_.probe,
                     state.background,
-                    state.variation};
+                    state.variation,
+                    modes_.object};
   void* const waves = state.waves + number * plan_.lane_bytes;
   const ExitWaves no_exit_waves{nullptr, state.half, state.figures};
   LaunchRowsForward({.batch = batch,

@@ -25,15 +25,16 @@ struct BatchMemoryPlan {
   std::int64_t points = 0;       // [capacity]; groups, and the deviation that is kept of a frame.
   std::int64_t column_sums = 0;  // [capacity, cols / kColumnsPerBlock]
 };
-BatchMemoryPlan PlanBatchMemory(Shape frame, int modes, int capacity, bool half);
+// For so many waves of a point, in half or single precision.
+BatchMemoryPlan PlanBatchMemory(Shape frame, int waves, int capacity, bool half);
 
 // The sums of one batch of points by the fused passes (fused/passes.h), chunk after chunk, on
 // streams of its own that fork from and join the caller's. They are added with atomics, and so
 // differ in their last bits from run to run. Not thread-safe; nothing synchronises with the host.
 class BatchPasses {
  public:
-  // `modes`, `half`: of all State that follows.
-  static absl::StatusOr<BatchPasses> Create(Shape frame, int modes, int capacity, bool half);
+  // `modes` of probe and object, `half`: of all State that follows.
+  static absl::StatusOr<BatchPasses> Create(Shape frame, ModeCounts modes, int capacity, bool half);
 
   // Points, and the batches of them that follow. Waits for an upload before to have ended.
   absl::Status SetPoints(std::span<const PointWindow> points, const PointBatches& batches,
@@ -49,9 +50,9 @@ class BatchPasses {
     float trial;
     float epsilon;  // Of the gradients.
     float max_gradient;
-    float2* object_sum;  // += Σ_j Σ_m B_jᵀ(conj(P_m) v_jm) [canvas]; null when not wanted.
-    float2* probe_sum;   // += Σ_j conj(O_j) v_jm [modes, rows, cols]; null when not wanted.
-    FitSums* fit_sums;   // Out, of the gradients: the step's sums [count].
+    float2* object_sum;  // See RowsInverseArgs.
+    float2* probe_sum;
+    FitSums* fit_sums;  // Out, of the gradients: the step's sums [count].
   };
   // `beside` enqueues work on the given stream that needs object and probe as they are and touches
   // nothing else of the above.
@@ -63,7 +64,7 @@ class BatchPasses {
   void RunChunk(const Args& args, int place, int count, std::size_t lane);
 
   Shape frame_;
-  int modes_ = 1;
+  ModeCounts modes_;
   BatchMemoryPlan plan_;
   PointKind kind_ = PointKind::kWhole;
   DeviceBuffer<PointGroup> groups_;   // One point each: most neighbours are in other batches.

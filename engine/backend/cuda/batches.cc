@@ -37,8 +37,9 @@ absl::Status CudaBackend::SetBatches(const BatchRule& rule) {
 CudaBackend::BatchInWork CudaBackend::BatchNumber(int b) const {
   const int first = batches_.begins[static_cast<std::size_t>(b)];
   const int count = static_cast<int>(batches_.Batch(b).size());
-  return {.batch = {batch_points_.data() + first, count, config_.frame_shape.rows,
-                    config_.frame_shape.cols, plan_.modes, background(), batch_variation()},
+  Batch batch = BatchOf(0, count);
+  batch.points = batch_points_.data() + first;
+  return {.batch = batch,
           .area = BatchArea(b),
           .first = first,
           .groups = std::min(plan_.groups, count)};
@@ -76,7 +77,7 @@ absl::Status CudaBackend::OrderedBatchSums(const BatchInWork& work, float2* obje
     chunk.count = std::min(plan_.chunk, work.batch.count - first);
     PS_RETURN_IF_ERROR(ModelWaves(chunk));
     make_waves(chunk, work.first + first);
-    PS_RETURN_IF_ERROR(ToSample(work_.data(), chunk.count * chunk.modes));
+    PS_RETURN_IF_ERROR(ToSample(work_.data(), chunk.count * chunk.waves()));
     const Waves waves{work_.data(), /*by_slot=*/false};
     if (object_sum != nullptr) {
       LaunchObjectSum({chunk, canvas_view(), work.area, probe_.data(), waves, object_sum},

@@ -10,26 +10,37 @@ namespace {
 
 constexpr int kMaxGridRows = 32768;
 
+// Of a pixel on the absolute lattice.
+__device__ float2 StartOf(const ObjectStart& start, int mode, int row, int col) {
+  const ObjectStart::Value value = start.At(mode, row, col);
+  return {value.re, value.im};
+}
+
+// One mode of the object for each block in y, here and below.
 __global__ void __launch_bounds__(kThreads) MoveObjectKernel(MoveObjectArgs args) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (i >= static_cast<std::int64_t>(args.to.rows) * args.to.cols) return;
-  const int row = static_cast<int>(i / args.to.cols) + args.to.row - args.shift_rows;
-  const int col = static_cast<int>(i % args.to.cols) + args.to.col - args.shift_cols;
-  const int from_row = row - args.from.row;
-  const int from_col = col - args.from.col;
+  if (i >= args.to.pixels()) return;
+  const int mode = blockIdx.y;
+  const int row = static_cast<int>(i / args.to.cols) + args.to.row;
+  const int col = static_cast<int>(i % args.to.cols) + args.to.col;
+  const int from_row = row - args.shift_rows - args.from.row;
+  const int from_col = col - args.shift_cols - args.from.col;
   const bool inside =
       from_row >= 0 && from_row < args.from.rows && from_col >= 0 && from_col < args.from.cols;
-  args.to.object[i] =
-      inside ? args.from.object[static_cast<std::int64_t>(from_row) * args.from.cols + from_col]
-             : args.fill;
+  const std::int64_t from = static_cast<std::int64_t>(from_row) * args.from.cols + from_col;
+  args.to.Mode(mode).object[i] =
+      inside ? args.from.Mode(mode).object[from] : StartOf(args.start, mode, row, col);
 }
 
 __global__ void __launch_bounds__(kThreads) FillObjectKernel(FillObjectArgs args) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= static_cast<std::int64_t>(args.rows) * args.cols) return;
-  const std::int64_t row = i / args.cols + args.row - args.canvas.row;
-  const std::int64_t col = i % args.cols + args.col - args.canvas.col;
-  args.canvas.object[row * args.canvas.cols + col] = args.value;
+  const int mode = blockIdx.y;
+  const int row = static_cast<int>(i / args.cols) + args.row;
+  const int col = static_cast<int>(i % args.cols) + args.col;
+  const std::int64_t at =
+      static_cast<std::int64_t>(row - args.canvas.row) * args.canvas.cols + (col - args.canvas.col);
+  args.canvas.Mode(mode).object[at] = StartOf(args.start, mode, row, col);
 }
 
 template <typename Pixel>
@@ -68,20 +79,22 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(kThreads) ScaleKernel(ScaleArgs args) {
   const std::int64_t pixel = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (pixel >= args.pixels || (args.weights != nullptr && args.weights[pixel] == 0)) return;
-  const float2 value = args.image[pixel];
-  args.image[pixel] = {args.factor * value.x, args.factor * value.y};
+  for (int image = 0; image < args.count; ++image) {
+    float2& value = args.images[image * args.pixels + pixel];
+    value = {args.factor * value.x, args.factor * value.y};
+  }
 }
 
 }  // namespace
 
 void LaunchMoveObject(const MoveObjectArgs& args, cudaStream_t stream) {
-  const int blocks = BlocksFor(static_cast<std::int64_t>(args.to.rows) * args.to.cols);
-  MoveObjectKernel<<<blocks, kThreads, 0, stream>>>(args);
+  const dim3 grid(BlocksFor(args.to.pixels()), args.modes);
+  MoveObjectKernel<<<grid, kThreads, 0, stream>>>(args);
 }
 
 void LaunchFillObject(const FillObjectArgs& args, cudaStream_t stream) {
-  const int blocks = BlocksFor(static_cast<std::int64_t>(args.rows) * args.cols);
-  FillObjectKernel<<<blocks, kThreads, 0, stream>>>(args);
+  const dim3 grid(BlocksFor(static_cast<std::int64_t>(args.rows) * args.cols), args.modes);
+  FillObjectKernel<<<grid, kThreads, 0, stream>>>(args);
 }
 
 void LaunchRoll(const RollArgs& args, cudaStream_t stream) {

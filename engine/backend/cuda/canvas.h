@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "engine/algorithms/object_start.h"
 #include "engine/backend/cuda/device_types.h"
 
 // Moves whole images about. Launchers enqueue on `stream`; errors show in cudaGetLastError.
@@ -15,15 +16,17 @@ struct MoveObjectArgs {
   Canvas to;    // Other memory than `from`.
   int shift_rows;
   int shift_cols;
-  float2 fill;
+  int modes;
+  ObjectStart start;
 };
-// to(r, c) = from(r - shift_rows, c - shift_cols) on the absolute lattice, `fill` outside.
+// to(r, c) = from(r - shift_rows, c - shift_cols) on the absolute lattice, `start` outside.
 void LaunchMoveObject(const MoveObjectArgs& args, cudaStream_t stream);
 
 struct FillObjectArgs {
   Canvas canvas;
   int row, col, rows, cols;  // On the absolute lattice, inside the canvas.
-  float2 value;
+  int modes;
+  ObjectStart start;
 };
 void LaunchFillObject(const FillObjectArgs& args, cudaStream_t stream);
 
@@ -45,7 +48,8 @@ struct RollArgs {
 void LaunchRoll(const RollArgs& args, cudaStream_t stream);
 
 struct ScaleArgs {
-  float2* image;  // [pixels]
+  float2* images;  // [count, pixels]
+  int count;
   std::int64_t pixels;
   float factor;
   const float* weights;  // [pixels]: only where this is not 0; null: everywhere.

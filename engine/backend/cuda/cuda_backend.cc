@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/backend/cuda/canvas.h"
 #include "engine/backend/cuda/coverage.h"
 #include "engine/backend/cuda/cuda_status.h"
 #include "engine/backend/cuda/device_points.h"
@@ -89,10 +88,10 @@ absl::Status CudaBackend::Allocate() {
   PS_ASSIGN_OR_RETURN(probe_weights_, DeviceBuffer<float>::Create(plan_.probe_weights));
   PS_ASSIGN_OR_RETURN(object_, DeviceBuffer<float2>::Create(plan_.object));
   PS_ASSIGN_OR_RETURN(object_sum_, DeviceBuffer<float2>::Create(plan_.object));
-  PS_ASSIGN_OR_RETURN(object_weights_, DeviceBuffer<float>::Create(plan_.object));
+  PS_ASSIGN_OR_RETURN(object_weights_, DeviceBuffer<float>::Create(plan_.canvas));
   PS_ASSIGN_OR_RETURN(max_object_weight_, DeviceBuffer<float>::Create(1));
   PS_ASSIGN_OR_RETURN(snapshot_object_, DeviceBuffer<float2>::Create(plan_.object));
-  PS_ASSIGN_OR_RETURN(snapshot_coverage_, DeviceBuffer<float>::Create(plan_.object));
+  PS_ASSIGN_OR_RETURN(snapshot_coverage_, DeviceBuffer<float>::Create(plan_.canvas));
   PS_ASSIGN_OR_RETURN(snapshot_probe_, DeviceBuffer<float2>::Create(plan_.probe));
   PS_ASSIGN_OR_RETURN(device_points_, DeviceBuffer<DevicePoint>::Create(plan_.points));
   PS_ASSIGN_OR_RETURN(indices_, DeviceBuffer<std::int32_t>::Create(plan_.points));
@@ -188,9 +187,10 @@ Batch CudaBackend::BatchOf(int first, int count) const {
           count,
           config_.frame_shape.rows,
           config_.frame_shape.cols,
-          plan_.modes,
+          plan_.modes.probe,
           background(),
-          batch_variation()};
+          batch_variation(),
+          plan_.modes.object};
 }
 
 // --- Canvas and object -----------------------------------------------------------------------
@@ -207,7 +207,7 @@ absl::Status CudaBackend::SetCanvas(const Region& canvas) {
   const Canvas from = canvas_view();
   const Canvas to = {object_sum_.data(), canvas.row, canvas.col, canvas.shape.rows,
                      canvas.shape.cols};
-  LaunchMoveObject({from, to, 0, 0, ToFloat2(config_.initial_object)}, stream_.get());
+  LaunchMoveObject({from, to, 0, 0, plan_.modes.object, object_start()}, stream_.get());
   std::swap(object_, object_sum_);
   canvas_ = canvas;
   coverage_valid_ = false;
@@ -217,16 +217,12 @@ absl::Status CudaBackend::SetCanvas(const Region& canvas) {
 }
 
 absl::Status CudaBackend::SetObject(const ComplexStack& object) {
-  if (object.modes != 1 || object.shape != canvas_.shape) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "an object of %d x %d x %d does not fill the canvas of %d x %d", object.modes,
-        object.shape.rows, object.shape.cols, canvas_.shape.rows, canvas_.shape.cols));
-  }
+  PS_RETURN_IF_ERROR(CheckObjectFits(object, config_, canvas_.shape));
   PS_RETURN_IF_ERROR(UseDevice());
   has_momentum_ = false;
   PS_RETURN_IF_ERROR(stream_.Copy(object_.data(),
                                   reinterpret_cast<const float2*>(object.data.data()),
-                                  canvas_pixels(), cudaMemcpyHostToDevice));
+                                  object_pixels(), cudaMemcpyHostToDevice));
   return stream_.Synchronise();
 }
 
@@ -238,7 +234,7 @@ absl::Status CudaBackend::ClearObject(const Region& region) {
   const int cols = std::min(region.col + region.shape.cols, canvas_.col + canvas_.shape.cols) - col;
   if (rows <= 0 || cols <= 0) return absl::OkStatus();
   PS_RETURN_IF_ERROR(UseDevice());
-  LaunchFillObject({canvas_view(), row, col, rows, cols, ToFloat2(config_.initial_object)},
+  LaunchFillObject({canvas_view(), row, col, rows, cols, plan_.modes.object, object_start()},
                    stream_.get());
   return CheckLaunches();
 }
@@ -250,7 +246,7 @@ absl::Status CudaBackend::Shift(int rows, int cols) {
   if (canvas_pixels() > 0) {
     Canvas to = canvas_view();
     to.object = object_sum_.data();
-    LaunchMoveObject({canvas_view(), to, rows, cols, ToFloat2(config_.initial_object)},
+    LaunchMoveObject({canvas_view(), to, rows, cols, plan_.modes.object, object_start()},
                      stream_.get());
     std::swap(object_, object_sum_);
   }
@@ -261,7 +257,7 @@ absl::Status CudaBackend::Shift(int rows, int cols) {
                 .in_by_slot = false,
                 .out_by_slot = false,
                 .count = 1,
-                .modes = plan_.modes,
+                .modes = plan_.modes.probe,
                 .rows = frame.rows,
                 .cols = frame.cols,
                 .shift_rows = Modulo(rows, frame.rows),
@@ -272,7 +268,7 @@ absl::Status CudaBackend::Shift(int rows, int cols) {
     RollArgs components = roll;
     components.in = components_.data();
     components.out = component_sums_.data();
-    components.modes = config_.probe_components * plan_.modes;
+    components.modes = config_.probe_components * plan_.modes.probe;
     LaunchRoll(components, stream_.get());
     std::swap(components_, component_sums_);
   }
@@ -286,6 +282,7 @@ absl::Status CudaBackend::Shift(int rows, int cols) {
     out.in = exit_waves_.data();
     out.out = work_.data();
     out.half = plan_.half;
+    out.modes = plan_.modes.waves();
     out.points = batch.points;
     out.in_by_slot = true;
     out.count = batch.count;
@@ -306,13 +303,13 @@ absl::Status CudaBackend::Rescale(double factor) {
   PS_RETURN_IF_ERROR(EnsureCoverage(stream_));
   const auto scale_probe = [&](DeviceBuffer<float2>& image, std::int64_t pixels) {
     if (pixels == 0) return;
-    LaunchScale({image.data(), pixels, static_cast<float>(factor), nullptr}, stream_.get());
+    LaunchScale({image.data(), 1, pixels, static_cast<float>(factor), nullptr}, stream_.get());
   };
   const auto scale_object = [&](DeviceBuffer<float2>& image) {
     if (canvas_pixels() == 0) return;
-    LaunchScale(
-        {image.data(), canvas_pixels(), static_cast<float>(1 / factor), object_weights_.data()},
-        stream_.get());
+    LaunchScale({image.data(), plan_.modes.object, canvas_pixels(), static_cast<float>(1 / factor),
+                 object_weights_.data()},
+                stream_.get());
   };
   scale_probe(probe_, plan_.probe);
   scale_probe(components_, config_.probe_components * plan_.probe);
@@ -500,7 +497,7 @@ absl::StatusOr<Backend::CollectReadback> CudaBackend::StartReadback() {
     return absl::FailedPreconditionError("a readback is under way; collect it first");
   }
   PS_RETURN_IF_ERROR(UseDevice());
-  PS_RETURN_IF_ERROR(Reserve(snapshot_object_download_, canvas_pixels()));
+  PS_RETURN_IF_ERROR(Reserve(snapshot_object_download_, object_pixels()));
   PS_RETURN_IF_ERROR(Reserve(snapshot_coverage_download_, canvas_pixels()));
   PS_RETURN_IF_ERROR(Reserve(snapshot_probe_download_, plan_.probe));
   // The next iteration makes the coverage once more, so that it stays the one that was captured.
@@ -509,12 +506,13 @@ absl::StatusOr<Backend::CollectReadback> CudaBackend::StartReadback() {
   coverage_valid_ = iterations_have_coverage;
 
   const std::int64_t pixels = canvas_pixels(), probe = plan_.probe;
-  PS_RETURN_IF_ERROR(stream_.Copy(snapshot_object_, object_, pixels));
+  PS_RETURN_IF_ERROR(stream_.Copy(snapshot_object_, object_, object_pixels()));
   PS_RETURN_IF_ERROR(stream_.Copy(snapshot_coverage_, object_weights_, pixels));
   PS_RETURN_IF_ERROR(stream_.Copy(snapshot_probe_, probe_, probe));
   PS_RETURN_IF_ERROR(stream_.Record(snapshot_taken_));
   PS_RETURN_IF_ERROR(copy_stream_.WaitFor(snapshot_taken_));
-  PS_RETURN_IF_ERROR(copy_stream_.Copy(snapshot_object_download_, snapshot_object_, pixels));
+  PS_RETURN_IF_ERROR(
+      copy_stream_.Copy(snapshot_object_download_, snapshot_object_, object_pixels()));
   PS_RETURN_IF_ERROR(copy_stream_.Copy(snapshot_coverage_download_, snapshot_coverage_, pixels));
   PS_RETURN_IF_ERROR(copy_stream_.Copy(snapshot_probe_download_, snapshot_probe_, probe));
   PS_RETURN_IF_ERROR(copy_stream_.Record(snapshot_arrived_));
@@ -530,10 +528,10 @@ absl::StatusOr<Readback> CudaBackend::CollectSnapshot(Region canvas) {
   const float* coverage = snapshot_coverage_download_.data();
   Readback result;
   result.canvas = canvas;
-  result.object.modes = 1;
+  result.object.modes = plan_.modes.object;
   result.object.shape = canvas.shape;
-  result.object.data.assign(object, object + canvas.shape.pixels());
-  result.probe.modes = plan_.modes;
+  result.object.data.assign(object, object + plan_.modes.object * canvas.shape.pixels());
+  result.probe.modes = plan_.modes.probe;
   result.probe.shape = config_.frame_shape;
   result.probe.data.assign(probe, probe + plan_.probe);
   result.coverage.shape = canvas.shape;
@@ -569,7 +567,7 @@ absl::StatusOr<std::vector<FrameFit>> CudaBackend::Evaluate(std::span<const Poin
 
 absl::StatusOr<ComplexStack> CudaBackend::ReadProbe() {
   PS_RETURN_IF_ERROR(UseDevice());
-  ComplexStack probe(plan_.modes, config_.frame_shape);
+  ComplexStack probe(plan_.modes.probe, config_.frame_shape);
   PS_RETURN_IF_ERROR(stream_.Copy(reinterpret_cast<float2*>(probe.data.data()), probe_.data(),
                                   plan_.probe, cudaMemcpyDeviceToHost));
   PS_RETURN_IF_ERROR(stream_.Synchronise());
@@ -581,11 +579,11 @@ absl::StatusOr<std::optional<MomentumState>> CudaBackend::ReadMomentum() {
   PS_RETURN_IF_ERROR(UseDevice());
   MomentumState state;
   state.of = *momentum_of_;
-  state.object_velocity = ComplexStack(1, canvas_.shape);
-  state.probe_velocity = ComplexStack(plan_.modes, config_.frame_shape);
+  state.object_velocity = ComplexStack(plan_.modes.object, canvas_.shape);
+  state.probe_velocity = ComplexStack(plan_.modes.probe, config_.frame_shape);
   MomentumProgress progress{};
   PS_RETURN_IF_ERROR(stream_.Copy(reinterpret_cast<float2*>(state.object_velocity.data.data()),
-                                  previous_object_.data(), canvas_pixels(),
+                                  previous_object_.data(), object_pixels(),
                                   cudaMemcpyDeviceToHost));
   PS_RETURN_IF_ERROR(stream_.Copy(reinterpret_cast<float2*>(state.probe_velocity.data.data()),
                                   other_probe_.data(), plan_.probe, cudaMemcpyDeviceToHost));
@@ -603,7 +601,7 @@ absl::Status CudaBackend::SetMomentum(const MomentumState& momentum) {
   const MomentumProgress progress{.iterations = momentum.iterations, .factor = 0};
   PS_RETURN_IF_ERROR(stream_.Copy(previous_object_.data(),
                                   reinterpret_cast<const float2*>(object.data.data()),
-                                  canvas_pixels(), cudaMemcpyHostToDevice));
+                                  object_pixels(), cudaMemcpyHostToDevice));
   PS_RETURN_IF_ERROR(stream_.Copy(other_probe_.data(),
                                   reinterpret_cast<const float2*>(probe.data.data()), plan_.probe,
                                   cudaMemcpyHostToDevice));
@@ -618,14 +616,14 @@ absl::StatusOr<ExitWaveState> CudaBackend::ReadExitWaves() {
   PS_RETURN_IF_ERROR(CheckKeepsExitWaves(config_));
   PS_RETURN_IF_ERROR(UseDevice());
   ExitWaveState state;
-  state.waves = ComplexStack(point_count() * plan_.modes, config_.frame_shape);
+  state.waves = ComplexStack(point_count() * plan_.modes.waves(), config_.frame_shape);
   for (int first = 0; first < point_count(); first += plan_.chunk) {
     const Batch batch = BatchOf(first, std::min(plan_.chunk, point_count() - first));
     LaunchCopyExitWaves({batch, exit_waves(), work_.data()}, stream_.get());
     PS_RETURN_IF_ERROR(CheckLaunches());
     PS_RETURN_IF_ERROR(
-        stream_.Copy(reinterpret_cast<float2*>(state.waves.data.data()) + first * plan_.probe,
-                     work_.data(), batch.count * plan_.probe, cudaMemcpyDeviceToHost));
+        stream_.Copy(reinterpret_cast<float2*>(state.waves.data.data()) + first * plan_.point_waves,
+                     work_.data(), batch.count * plan_.point_waves, cudaMemcpyDeviceToHost));
   }
   PS_ASSIGN_OR_RETURN(const std::vector<float> kept, ReadKeptDeviation());
   for (const PointWindow& point : points_) {
@@ -645,9 +643,9 @@ absl::Status CudaBackend::SetExitWaves(std::span<const ExitWaveToSet> waves) {
   for (std::size_t first = 0; first < waves.size(); first += chunk) {
     slots.clear();
     for (const ExitWaveToSet& wave : waves.subspan(first, std::min(chunk, waves.size() - first))) {
-      PS_RETURN_IF_ERROR(stream_.Copy(work_.data() + std::ssize(slots) * plan_.probe,
-                                      reinterpret_cast<const float2*>(wave.waves), plan_.probe,
-                                      cudaMemcpyHostToDevice));
+      PS_RETURN_IF_ERROR(stream_.Copy(work_.data() + std::ssize(slots) * plan_.point_waves,
+                                      reinterpret_cast<const float2*>(wave.waves),
+                                      plan_.point_waves, cudaMemcpyHostToDevice));
       slots.push_back(wave.slot);
       kept[static_cast<std::size_t>(wave.slot)] = static_cast<float>(wave.kept_deviation);
     }

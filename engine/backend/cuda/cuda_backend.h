@@ -19,6 +19,7 @@
 #include "engine/backend/backend.h"
 #include "engine/backend/cuda/accumulate.h"
 #include "engine/backend/cuda/batch_passes.h"
+#include "engine/backend/cuda/canvas.h"
 #include "engine/backend/cuda/device_buffer.h"
 #include "engine/backend/cuda/device_types.h"
 #include "engine/backend/cuda/difference_map.h"
@@ -116,6 +117,10 @@ class CudaBackend final : public Backend {
   // The run of `count` active points from number `first`.
   Batch BatchOf(int first, int count) const;
   std::int64_t canvas_pixels() const { return canvas_.shape.pixels(); }
+  std::int64_t object_pixels() const { return plan_.modes.object * canvas_pixels(); }
+  ObjectStart object_start() const {
+    return MakeObjectStart(config_.initial_object, config_.frame_shape);
+  }
 
   // What follows on stream_ finds frames in the slots of `elements`. Errors: kFailedPrecondition
   // when one of them has none.
@@ -255,18 +260,18 @@ class CudaBackend final : public Backend {
   std::optional<BatchPasses> batch_passes_;  // Where passes_ are.
 
   DeviceBuffer<std::byte> frames_;      // [capacity, frame]
-  DeviceBuffer<std::byte> exit_waves_;  // [capacity, modes, frame], complex, see plan_.half.
-  DeviceBuffer<float2> work_;           // [chunk, modes, frame], or what the fused passes need.
+  DeviceBuffer<std::byte> exit_waves_;  // [capacity, waves, frame], complex, see plan_.half.
+  DeviceBuffer<float2> work_;           // [chunk, waves, frame], or what the fused passes need.
   DeviceBuffer<std::byte> fft_work_;
   DeviceBuffer<float2> transfer_;     // [frame] in the near field: unitary_ times free space.
   DeviceBuffer<float2> probe_;        // [modes, frame]
   DeviceBuffer<float2> other_probe_;  // [modes, frame]; while it moves, before ePIE, or velocities.
-  DeviceBuffer<float2> probe_sum_;    // [groups, modes, frame]; Σ conj(O_j) ψ_m
-  DeviceBuffer<float> probe_weights_;     // [groups, frame]; Σ |O_j|²
-  DeviceBuffer<float2> object_;           // [canvas]
-  DeviceBuffer<float2> previous_object_;  // [canvas]; before an iteration of ePIE, or velocities.
-  DeviceBuffer<float2> object_sum_;       // [canvas]; Σ conj(P_m) ψ_m, the object while it moves.
-  DeviceBuffer<float> object_weights_;    // [canvas]; Σ |P_m|²
+  DeviceBuffer<float2> probe_sum_;    // [groups, modes, frame]; Σ conj(O_lj) ψ_lm
+  DeviceBuffer<float> probe_weights_;     // [groups, frame]; Σ |O_lj|²
+  DeviceBuffer<float2> object_;           // [object modes, canvas]
+  DeviceBuffer<float2> previous_object_;  // As object_; before an iteration of ePIE, or velocities.
+  DeviceBuffer<float2> object_sum_;  // As object_; Σ conj(P_m) ψ_lm, the object while it moves.
+  DeviceBuffer<float> object_weights_;          // [canvas]; Σ |P_m|²
   DeviceBuffer<float> max_object_weight_;       // [1]
   DeviceBuffer<DevicePoint> device_points_;     // [capacity], of which the active ones are set.
   DeviceBuffer<std::int32_t> indices_;          // [capacity]

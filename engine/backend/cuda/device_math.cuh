@@ -176,24 +176,24 @@ __device__ inline float CountsOf(std::uint16_t stored) {
   return stored == kUnmeasuredPixel ? -1.0f : static_cast<float>(stored);
 }
 
-// Calls fn with std::true_type for one mode, else std::false_type, so that kernels with a single
-// mode need no loop.
+// Calls fn with std::true_type for one image of a point, else std::false_type, so that kernels with
+// a single one need no loop.
 template <typename Fn>
-void DispatchModes(int modes, Fn fn) {
-  if (modes == 1) {
+void DispatchModes(int images, Fn fn) {
+  if (images == 1) {
     fn(std::true_type());
   } else {
     fn(std::false_type());
   }
 }
 
-// Σ |w_m|² of the modes of one pixel, of which `first` is the first, read from `wave`; the others
+// Σ |w_e|² of the images of one pixel, of which `first` is the first, read from `wave`; the others
 // are `pixels` apart.
 template <bool kSingle>
-__device__ float IntensityOf(float2 first, const float2* wave, int pixels, int modes) {
+__device__ float IntensityOf(float2 first, const float2* wave, int pixels, int images) {
   float intensity = Norm(first);
-  for (int mode = 1; !kSingle && mode < modes; ++mode) {
-    intensity += Norm(wave[static_cast<std::int64_t>(mode) * pixels]);
+  for (int image = 1; !kSingle && image < images; ++image) {
+    intensity += Norm(wave[static_cast<std::int64_t>(image) * pixels]);
   }
   return intensity;
 }
@@ -203,20 +203,20 @@ __device__ inline float BackgroundAt(const Batch& batch, int pixel) {
   return batch.background != nullptr ? __ldg(batch.background + pixel) : 0.0f;
 }
 
-// What the detector is expected to see in `pixel` of point `j` of the batch, w Σ |Ψ_m|² + b.
+// What the detector is expected to see in `pixel` of point `j` of the batch, w Σ |Ψ_e|² + b.
 template <bool kSingle>
 __device__ float ExpectedCounts(const Batch& batch, int j, int pixel, float2 first,
-                                const float2* wave, int pixels, int modes) {
-  return __ldg(&batch.points[j].intensity) * IntensityOf<kSingle>(first, wave, pixels, modes) +
+                                const float2* wave, int pixels, int images) {
+  return __ldg(&batch.points[j].intensity) * IntensityOf<kSingle>(first, wave, pixels, images) +
          BackgroundAt(batch, pixel);
 }
 
 // Multiplies them all.
 template <bool kSingle>
-__device__ void ScaleModes(float factor, float2 first, float2* wave, int pixels, int modes) {
+__device__ void ScaleModes(float factor, float2 first, float2* wave, int pixels, int images) {
   *wave = factor * first;
-  for (int mode = 1; !kSingle && mode < modes; ++mode) {
-    float2& value = wave[static_cast<std::int64_t>(mode) * pixels];
+  for (int image = 1; !kSingle && image < images; ++image) {
+    float2& value = wave[static_cast<std::int64_t>(image) * pixels];
     value = factor * value;
   }
 }

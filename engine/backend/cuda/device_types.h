@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "engine/base/host_device.h"
+
 // Plain types that host code and kernels share. All pointers are to device memory.
 namespace ptychoserve::cuda {
 
@@ -20,11 +22,17 @@ struct DevicePoint {
 
 // The object and where it lies on the absolute lattice.
 struct Canvas {
-  float2* object;  // [rows, cols]
+  float2* object;  // [modes, rows, cols]
   int row;         // Of the first pixel.
   int col;
   int rows;
   int cols;
+
+  PS_HOST_DEVICE std::int64_t pixels() const { return static_cast<std::int64_t>(rows) * cols; }
+  // Mode `mode` alone.
+  PS_HOST_DEVICE Canvas Mode(int mode) const {
+    return {object + mode * pixels(), row, col, rows, cols};
+  }
 };
 
 // Measured frames, zero frequency at [0, 0].
@@ -40,6 +48,13 @@ struct ProbeVariation {
   int count = 0;                        // 0: it does not.
 };
 
+// Mutually incoherent modes.
+struct ModeCounts {
+  int probe = 1;
+  int object = 1;
+  constexpr int waves() const { return probe * object; }  // Of a point.
+};
+
 // A run of points that a kernel works on; `count` of them from `points`. Arrays indexed by point
 // "within the run" begin with the run's first point.
 struct Batch {
@@ -47,9 +62,14 @@ struct Batch {
   int count;
   int rows;  // Of a frame.
   int cols;
-  int modes = 1;  // Of the probe: images that each point has among the waves, one after the other.
+  int modes = 1;                      // Of the probe.
   const float* background = nullptr;  // [rows, cols], counts of every frame; null: none.
   ProbeVariation variation = {};
+  int object_modes = 1;
+
+  // Images that each point has among the waves, one after the other: that of object mode l and
+  // probe mode m is number l * modes + m.
+  PS_HOST_DEVICE int waves() const { return modes * object_modes; }
 };
 
 // Bytes of one pixel of a wave, by its precision.
@@ -73,7 +93,8 @@ struct FrameFigures {
   float wave_unit;  // Of waves in half precision; see stored_waves.cuh.
 };
 
-// The exit waves in their slots: complex pairs [capacity, rows, cols] in single or half precision.
+// The exit waves in their slots: complex pairs [capacity, waves, rows, cols] in single or half
+// precision.
 struct ExitWaves {
   void* data;
   bool half;

@@ -12,20 +12,20 @@ __global__ void __launch_bounds__(kThreads) ModulusKernel(ModulusArgs args, cons
   const Pixel* frame = FrameOf(args.batch, frames, j);
   const float kept = args.kept_deviation[args.batch.points[j].slot];
   const int pixels = args.batch.rows * args.batch.cols;
-  const int modes = kSingle ? 1 : args.batch.modes;
-  float2* waves = args.waves + static_cast<std::int64_t>(j) * modes * pixels;
+  const int images = kSingle ? 1 : args.batch.waves();
+  float2* waves = args.waves + static_cast<std::int64_t>(j) * images * pixels;
   double power = 0;
   ForEachPixelOfPiece(args.batch, [&](int pixel) {
     const float counts = CountsOf(frame[pixel]);
     float2* const wave = waves + pixel;
     const float2 first = *wave;
     const float amplitude =
-        sqrtf(ExpectedCounts<kSingle>(args.batch, j, pixel, first, wave, pixels, modes));
+        sqrtf(ExpectedCounts<kSingle>(args.batch, j, pixel, first, wave, pixels, images));
     const float error = AmplitudeError(counts, amplitude);
     power += static_cast<double>(error) * error;
     const float factor = RelaxedModulusFactor(counts, amplitude, kept);
     ScaleModes<kSingle>(args.scale * (args.modulus * factor + args.trial), first, wave, pixels,
-                        modes);
+                        images);
   });
   double sums[] = {power};
   BlockSums(sums);
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kThreads)
 void LaunchModulus(const ModulusArgs& args, cudaStream_t stream) {
   DispatchPixels(args.frames, [&](const auto* pixels) {
     using Pixel = std::remove_cvref_t<decltype(*pixels)>;
-    DispatchModes(args.batch.modes, [&](auto single) {
+    DispatchModes(args.batch.waves(), [&](auto single) {
       ModulusKernel<Pixel, single><<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
     });
   });

@@ -11,7 +11,7 @@ namespace ptychoserve::cuda {
 struct ModulusArgs {
   Batch batch;
   FrameSlots frames;
-  float2* waves;                // In: T = F t; out: see below. [count, modes, rows, cols]
+  float2* waves;                // In: T = F t; out: see below. [count, waves, rows, cols]
   const float* kept_deviation;  // [capacity]; see engine/algorithms/difference_map.h.
   double* power;                // Out: Σ (|T| - √I)², trusted pixels [batch.count, pieces]
   float modulus;                // See ProjectionUpdate.
@@ -20,7 +20,7 @@ struct ModulusArgs {
 };
 
 // waves_j = scale * (modulus m/T + trial) T, where m is T with its modulus relaxed towards the
-// measured one; |T| is that of all modes together. Transformed back, and with model P O_j added,
+// measured one; |T| is that of all waves together. Transformed back, and with model P O_j added,
 // this is the new exit wave, so that the old one is read only once an iteration.
 void LaunchModulus(const ModulusArgs& args, cudaStream_t stream);
 

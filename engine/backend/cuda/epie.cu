@@ -15,16 +15,16 @@ template <typename Pixel, bool kSingle>
 __global__ void __launch_bounds__(kThreads)
     EpieCorrectionKernel(EpieCorrectionArgs args, const Pixel* frames) {
   const Pixel* const frame = FrameOf(args.batch, frames, blockIdx.y);
-  const int modes = kSingle ? 1 : args.batch.modes;
+  const int images = kSingle ? 1 : args.batch.waves();
   const int pixels = args.batch.rows * args.batch.cols;
-  float2* const waves = args.waves + static_cast<std::int64_t>(blockIdx.y) * modes * pixels;
+  float2* const waves = args.waves + static_cast<std::int64_t>(blockIdx.y) * images * pixels;
   ForEachPixelOfPiece(args.batch, [&](int pixel) {
     float2* const wave = waves + pixel;
     const float2 first = *wave;
     const float modulus =
-        sqrtf(ExpectedCounts<kSingle>(args.batch, blockIdx.y, pixel, first, wave, pixels, modes));
+        sqrtf(ExpectedCounts<kSingle>(args.batch, blockIdx.y, pixel, first, wave, pixels, images));
     const float factor = ModulusCorrectionFactor(CountsOf(frame[pixel]), modulus);
-    ScaleModes<kSingle>(args.scale * factor, first, wave, pixels, modes);
+    ScaleModes<kSingle>(args.scale * factor, first, wave, pixels, images);
   });
 }
 
@@ -77,18 +77,21 @@ __global__ void __launch_bounds__(kThreads) EpieProbeKernel(EpieProbeArgs args) 
   MaxOverWarps(intensity, args.next_largest);
 }
 
+// One mode of the object for each block in z.
 __global__ void __launch_bounds__(kThreads) EpieObjectKernel(EpieObjectArgs args) {
   const int col = blockIdx.x * kThreads + threadIdx.x;
   if (col >= args.area.cols) return;
   const float largest = *args.largest;
+  const std::int64_t mode = blockIdx.z * args.canvas.pixels();
   for (int row = blockIdx.y; row < args.area.rows; row += gridDim.y) {
     const std::int64_t at =
         static_cast<std::int64_t>(args.area.row + row) * args.canvas.cols + (args.area.col + col);
-    const float2 sum = args.sum[at];
+    float2& place = args.sum[mode + at];
+    const float2 sum = place;
     if (sum.x == 0 && sum.y == 0) continue;  // Between the windows of the batch.
-    args.sum[at] = {0, 0};
+    place = {0, 0};
     const float weight = args.weights != nullptr ? args.weights[at] : 0.0f;
-    float2& object = args.canvas.object[at];
+    float2& object = args.canvas.object[mode + at];
     object = object + BatchStep(args.step, largest, weight, args.alpha) * sum;
   }
 }
@@ -98,7 +101,7 @@ __global__ void __launch_bounds__(kThreads) EpieObjectKernel(EpieObjectArgs args
 void LaunchEpieCorrection(const EpieCorrectionArgs& args, cudaStream_t stream) {
   DispatchPixels(args.frames, [&](const auto* pixels) {
     using Pixel = std::remove_cvref_t<decltype(*pixels)>;
-    DispatchModes(args.batch.modes, [&](auto single) {
+    DispatchModes(args.batch.waves(), [&](auto single) {
       EpieCorrectionKernel<Pixel, single>
           <<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
     });
@@ -119,7 +122,7 @@ void LaunchEpieProbe(const EpieProbeArgs& args, cudaStream_t stream) {
 }
 
 void LaunchEpieObject(const EpieObjectArgs& args, cudaStream_t stream) {
-  const dim3 grid(BlocksFor(args.area.cols), std::min(args.area.rows, kMaxGridRows));
+  const dim3 grid(BlocksFor(args.area.cols), std::min(args.area.rows, kMaxGridRows), args.modes);
   EpieObjectKernel<<<grid, kThreads, 0, stream>>>(args);
 }
 

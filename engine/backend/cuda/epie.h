@@ -19,7 +19,7 @@ struct EpieMaxima {
 struct EpieCorrectionArgs {
   Batch batch;
   FrameSlots frames;
-  // In: Ψ; out: scale * (√I Ψ/|Ψ| - Ψ), |Ψ| of all modes together. [batch.count, modes, rows, cols]
+  // In: Ψ; out: scale * (√I Ψ/|Ψ| - Ψ), |Ψ| of all waves together. [batch.count, waves, rows, cols]
   float2* waves;
   float scale;
 };
@@ -31,7 +31,7 @@ void LaunchEpieProbeMaximum(const float2* probe, int modes, int pixels, float* l
                             cudaStream_t stream);
 
 struct EpieWeightsArgs {
-  float* weights;  // In: Σ_j |O_j|² in parts; out: 0, or `keeps`: the sum first. [groups, pixels]
+  float* weights;  // In: Σ_jl |O_lj|² in parts; out: 0, or `keeps`: the sum first. [groups, pixels]
   int groups;
   int pixels;
   bool keeps;
@@ -41,7 +41,7 @@ void LaunchEpieWeights(const EpieWeightsArgs& args, cudaStream_t stream);
 
 struct EpieProbeArgs {
   float2* probe;  // In and out. [modes, pixels]
-  float2* sum;    // In: Σ_j conj(O_j) Δ_jm in parts; out: 0. [groups, modes, pixels]
+  float2* sum;    // In: Σ_jl conj(O_lj) Δ_jlm in parts; out: 0. [groups, modes, pixels]
   int groups;
   int modes;
   int pixels;
@@ -56,8 +56,9 @@ void LaunchEpieProbe(const EpieProbeArgs& args, cudaStream_t stream);
 
 struct EpieObjectArgs {
   Canvas canvas;    // In and out.
+  int modes;        // Of the object.
   CanvasArea area;  // Holds the batch's windows, one pixel beyond their far edges included.
-  float2* sum;      // In: Σ_jm B_jᵀ(conj(P_m) Δ_jm); out: 0 in the area. [canvas]
+  float2* sum;      // In: Σ_jm B_jᵀ(conj(P_m) Δ_jlm); out: 0 in the area. [modes, canvas]
   // Σ_jm B_jᵀ|P_m|² [canvas]; null: nowhere above `largest`, and alpha is 1.
   const float* weights;
   float step;

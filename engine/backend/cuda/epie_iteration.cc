@@ -8,11 +8,11 @@ namespace ptychoserve::cuda {
 
 absl::Status CudaBackend::RunEpie(const EpieConfig& config, const IterationOptions& options) {
   PS_RETURN_IF_ERROR(FitSample(stream_));
-  PS_RETURN_IF_ERROR(stream_.Copy(previous_object_, object_, canvas_pixels()));
+  PS_RETURN_IF_ERROR(stream_.Copy(previous_object_, object_, object_pixels()));
   PS_RETURN_IF_ERROR(stream_.Copy(other_probe_, probe_, plan_.probe));
   PS_RETURN_IF_ERROR(ClearSums());
   PS_RETURN_IF_ERROR(stream_.Clear(epie_maxima_, epie_maxima_.size()));
-  LaunchEpieProbeMaximum(probe_.data(), plan_.modes, static_cast<int>(plan_.frame_pixels),
+  LaunchEpieProbeMaximum(probe_.data(), plan_.modes.probe, static_cast<int>(plan_.frame_pixels),
                          &epie_maxima_.data()->probe, stream_.get());
   for (int b = 0; b < batches_.count(); ++b) {
     PS_RETURN_IF_ERROR(EpieBatch(b, config, options));
@@ -59,6 +59,7 @@ absl::Status CudaBackend::EpieBatch(int b, const EpieConfig& config,
 
   if (options.update_object) {
     LaunchEpieObject({.canvas = canvas_view(),
+                      .modes = plan_.modes.object,
                       .area = work.area,
                       .sum = object_sum,
                       .weights = needs_light ? object_weights_.data() : nullptr,
@@ -71,7 +72,7 @@ absl::Status CudaBackend::EpieBatch(int b, const EpieConfig& config,
     LaunchEpieProbe({.probe = probe_.data(),
                      .sum = probe_sum,
                      .groups = batch_passes_.has_value() ? 1 : work.groups,
-                     .modes = plan_.modes,
+                     .modes = plan_.modes.probe,
                      .pixels = static_cast<int>(plan_.frame_pixels),
                      .step = static_cast<float>(config.probe_step),
                      .weights = keeps_weights ? probe_weights_.data() : nullptr,

@@ -17,39 +17,43 @@ dim3 PixelGrid(const Batch& batch, int points) {
   return dim3(blocks, rows < kMaxGridRows ? rows : kMaxGridRows);
 }
 
-// Place of the first mode's wave of point or slot `index`, at `pixel`.
-__device__ std::int64_t PlaceOf(std::int64_t index, int modes, int pixels, int pixel) {
-  return index * modes * pixels + pixel;
+// Place of the first wave of point or slot `index`, at `pixel`.
+__device__ std::int64_t PlaceOf(std::int64_t index, int waves, int pixels, int pixel) {
+  return index * waves * pixels + pixel;
 }
 
-// Calls fn(offset, P_jm O_j) for each mode: `offset` of its image from that of the first.
+// Calls fn(offset, P_jm O_lj) for each wave: `offset` of its image from that of the first.
 template <bool kSingle, typename Fn>
 __device__ void ForEachProduct(const Batch& batch, const Canvas& canvas, const float2* probe,
-                               const DevicePoint& point, int pixel, int pixels, int modes, Fn fn) {
+                               const DevicePoint& point, int pixel, int pixels, Fn fn) {
   const int row = pixel / batch.cols;
   const int col = pixel - row * batch.cols;
-  const float2 object = ObjectAt(canvas, point, BilinearOf(point), row, col);
   if constexpr (kSingle) {
+    const float2 object = ObjectAt(canvas, point, BilinearOf(point), row, col);
     fn(std::int64_t{0}, Product(ProbeAt(batch, probe, point.slot, pixel), object));
   } else {
-    for (int mode = 0; mode < modes; ++mode) {
-      const std::int64_t offset = static_cast<std::int64_t>(mode) * pixels;
-      fn(offset, Product(ProbeAt(batch, probe, point.slot, offset + pixel), object));
+    std::int64_t offset = 0;
+    for (int l = 0; l < batch.object_modes; ++l) {
+      const float2 object = ObjectAt(canvas.Mode(l), point, BilinearOf(point), row, col);
+      for (int mode = 0; mode < batch.modes; ++mode, offset += pixels) {
+        const std::int64_t place = static_cast<std::int64_t>(mode) * pixels + pixel;
+        fn(offset, Product(ProbeAt(batch, probe, point.slot, place), object));
+      }
     }
   }
 }
 
 template <bool kSingle>
 __global__ void __launch_bounds__(kThreads) ProductKernel(ProductArgs args) {
-  const int modes = kSingle ? 1 : args.batch.modes;
+  const int waves = kSingle ? 1 : args.batch.waves();
   const int pixels = args.batch.rows * args.batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
 #pragma unroll kPointsPerThread
   for (int j = blockIdx.y; j < args.batch.count; j += gridDim.y) {
-    float2* const out = args.out + PlaceOf(j, modes, pixels, pixel);
+    float2* const out = args.out + PlaceOf(j, waves, pixels, pixel);
     ForEachProduct<kSingle>(
-        args.batch, args.canvas, args.probe, PointOf(args.batch, j), pixel, pixels, modes,
+        args.batch, args.canvas, args.probe, PointOf(args.batch, j), pixel, pixels,
         [&](std::int64_t offset, float2 product) { out[offset] = args.scale * product; });
   }
 }
@@ -57,17 +61,17 @@ __global__ void __launch_bounds__(kThreads) ProductKernel(ProductArgs args) {
 template <bool kSingle>
 __global__ void __launch_bounds__(kThreads) ReflectionKernel(ReflectionArgs args) {
   const Batch& batch = args.product.batch;
-  const int modes = kSingle ? 1 : batch.modes;
+  const int waves = kSingle ? 1 : batch.waves();
   const int pixels = batch.rows * batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
 #pragma unroll kPointsPerThread
   for (int j = blockIdx.y; j < batch.count; j += gridDim.y) {
     const DevicePoint point = PointOf(batch, j);
-    const float2* const exit = args.exit_waves + PlaceOf(point.slot, modes, pixels, pixel);
-    float2* const out = args.product.out + PlaceOf(j, modes, pixels, pixel);
+    const float2* const exit = args.exit_waves + PlaceOf(point.slot, waves, pixels, pixel);
+    float2* const out = args.product.out + PlaceOf(j, waves, pixels, pixel);
     ForEachProduct<kSingle>(batch, args.product.canvas, args.product.probe, point, pixel, pixels,
-                            modes, [&](std::int64_t offset, float2 product) {
+                            [&](std::int64_t offset, float2 product) {
                               out[offset] =
                                   args.product.scale * (2.0f * product - __ldg(exit + offset));
                             });
@@ -76,7 +80,7 @@ __global__ void __launch_bounds__(kThreads) ReflectionKernel(ReflectionArgs args
 
 template <bool kHalf>
 __global__ void __launch_bounds__(kThreads) InitExitWavesKernel(InitExitWavesArgs args) {
-  const int modes = args.batch.modes;
+  const int waves = args.batch.waves();
   const int pixels = args.batch.rows * args.batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
@@ -84,8 +88,8 @@ __global__ void __launch_bounds__(kThreads) InitExitWavesKernel(InitExitWavesArg
     const DevicePoint point = args.batch.points[args.selected[k]];
     const float unit = UnitOf<kHalf>(args.exit_waves.figures, point.slot);
     auto* const exit = static_cast<StoredWave<kHalf>*>(args.exit_waves.data) +
-                       PlaceOf(point.slot, modes, pixels, pixel);
-    ForEachProduct<false>(args.batch, args.canvas, args.probe, point, pixel, pixels, modes,
+                       PlaceOf(point.slot, waves, pixels, pixel);
+    ForEachProduct<false>(args.batch, args.canvas, args.probe, point, pixel, pixels,
                           [&](std::int64_t offset, float2 product) {
                             exit[offset] = Narrowed<StoredWave<kHalf>>(1 / unit * product);
                           });
@@ -94,32 +98,32 @@ __global__ void __launch_bounds__(kThreads) InitExitWavesKernel(InitExitWavesArg
 
 template <bool kHalf>
 __global__ void __launch_bounds__(kThreads) CopyExitWavesKernel(CopyExitWavesArgs args) {
-  const int modes = args.batch.modes;
+  const int waves = args.batch.waves();
   const int pixels = args.batch.rows * args.batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
   for (int j = blockIdx.y; j < args.batch.count; j += gridDim.y) {
-    float2* const out = args.out + PlaceOf(j, modes, pixels, pixel);
-    for (int mode = 0; mode < modes; ++mode) {
-      out[static_cast<std::int64_t>(mode) * pixels] =
-          WaveAt<kHalf>(args.exit_waves, args.batch.points[j].slot, mode, modes, pixels, pixel);
+    float2* const out = args.out + PlaceOf(j, waves, pixels, pixel);
+    for (int wave = 0; wave < waves; ++wave) {
+      out[static_cast<std::int64_t>(wave) * pixels] =
+          WaveAt<kHalf>(args.exit_waves, args.batch.points[j].slot, wave, waves, pixels, pixel);
     }
   }
 }
 
 template <bool kHalf>
 __global__ void __launch_bounds__(kThreads) StoreExitWavesKernel(StoreExitWavesArgs args) {
-  const int modes = args.batch.modes;
+  const int waves = args.batch.waves();
   const int pixels = args.batch.rows * args.batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
   for (int j = blockIdx.y; j < args.batch.count; j += gridDim.y) {
     const int slot = args.slots[j];
     const float unit = UnitOf<kHalf>(args.exit_waves.figures, slot);
-    const float2* const in = args.in + PlaceOf(j, modes, pixels, pixel);
+    const float2* const in = args.in + PlaceOf(j, waves, pixels, pixel);
     auto* const exit =
-        static_cast<StoredWave<kHalf>*>(args.exit_waves.data) + PlaceOf(slot, modes, pixels, pixel);
-    for (std::int64_t offset = 0; offset < std::int64_t{modes} * pixels; offset += pixels) {
+        static_cast<StoredWave<kHalf>*>(args.exit_waves.data) + PlaceOf(slot, waves, pixels, pixel);
+    for (std::int64_t offset = 0; offset < std::int64_t{waves} * pixels; offset += pixels) {
       exit[offset] = Narrowed<StoredWave<kHalf>>(1 / unit * in[offset]);
     }
   }
@@ -127,16 +131,16 @@ __global__ void __launch_bounds__(kThreads) StoreExitWavesKernel(StoreExitWavesA
 
 template <bool kSingle>
 __global__ void __launch_bounds__(kThreads) ExitWaveUpdateKernel(ExitWaveUpdateArgs args) {
-  const int modes = kSingle ? 1 : args.batch.modes;
+  const int waves = kSingle ? 1 : args.batch.waves();
   const int pixels = args.batch.rows * args.batch.cols;
   const int pixel = blockIdx.x * kThreads + threadIdx.x;
   if (pixel >= pixels) return;
 #pragma unroll kPointsPerThread
   for (int j = blockIdx.y; j < args.batch.count; j += gridDim.y) {
     const DevicePoint point = PointOf(args.batch, j);
-    const float2* const correction = args.correction + PlaceOf(j, modes, pixels, pixel);
-    float2* const exit = args.exit_waves + PlaceOf(point.slot, modes, pixels, pixel);
-    ForEachProduct<kSingle>(args.batch, args.canvas, args.probe, point, pixel, pixels, modes,
+    const float2* const correction = args.correction + PlaceOf(j, waves, pixels, pixel);
+    float2* const exit = args.exit_waves + PlaceOf(point.slot, waves, pixels, pixel);
+    ForEachProduct<kSingle>(args.batch, args.canvas, args.probe, point, pixel, pixels,
                             [&](std::int64_t offset, float2 product) {
                               exit[offset] = args.model * product + __ldg(correction + offset);
                             });
@@ -146,14 +150,14 @@ __global__ void __launch_bounds__(kThreads) ExitWaveUpdateKernel(ExitWaveUpdateA
 }  // namespace
 
 void LaunchProduct(const ProductArgs& args, cudaStream_t stream) {
-  DispatchModes(args.batch.modes, [&](auto single) {
+  DispatchModes(args.batch.waves(), [&](auto single) {
     ProductKernel<single><<<PixelGrid(args.batch, args.batch.count), kThreads, 0, stream>>>(args);
   });
 }
 
 void LaunchReflection(const ReflectionArgs& args, cudaStream_t stream) {
   const Batch& batch = args.product.batch;
-  DispatchModes(batch.modes, [&](auto single) {
+  DispatchModes(batch.waves(), [&](auto single) {
     ReflectionKernel<single><<<PixelGrid(batch, batch.count), kThreads, 0, stream>>>(args);
   });
 }
@@ -180,7 +184,7 @@ void LaunchStoreExitWaves(const StoreExitWavesArgs& args, cudaStream_t stream) {
 }
 
 void LaunchExitWaveUpdate(const ExitWaveUpdateArgs& args, cudaStream_t stream) {
-  DispatchModes(args.batch.modes, [&](auto single) {
+  DispatchModes(args.batch.waves(), [&](auto single) {
     ExitWaveUpdateKernel<single>
         <<<PixelGrid(args.batch, args.batch.count), kThreads, 0, stream>>>(args);
   });

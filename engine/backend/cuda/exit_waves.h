@@ -14,14 +14,14 @@ struct ProductArgs {
   Canvas canvas;
   const float2* probe;  // [modes, rows, cols]
   float scale;          // Multiplies the result.
-  float2* out;          // [batch.count, modes, rows, cols]
+  float2* out;          // [batch.count, waves, rows, cols]
 };
-// out_j = scale * P_j O_j, for every mode; here and below, P_j is the probe as the point sees it.
+// out_j = scale * P_jm O_lj, for all modes; here and below, P_j is the probe as the point sees it.
 void LaunchProduct(const ProductArgs& args, cudaStream_t stream);
 
 struct ReflectionArgs {
   ProductArgs product;
-  const float2* exit_waves;  // [capacity, modes, rows, cols]
+  const float2* exit_waves;  // [capacity, waves, rows, cols]
 };
 // out_j = scale * (2 P_j O_j - ψ_j)
 void LaunchReflection(const ReflectionArgs& args, cudaStream_t stream);
@@ -40,7 +40,7 @@ void LaunchInitExitWaves(const InitExitWavesArgs& args, cudaStream_t stream);
 struct CopyExitWavesArgs {
   Batch batch;
   ExitWaves exit_waves;
-  float2* out;  // [batch.count, rows, cols]
+  float2* out;  // [batch.count, waves, rows, cols]
 };
 // out_j = ψ_j
 void LaunchCopyExitWaves(const CopyExitWavesArgs& args, cudaStream_t stream);
@@ -48,7 +48,7 @@ void LaunchCopyExitWaves(const CopyExitWavesArgs& args, cudaStream_t stream);
 struct StoreExitWavesArgs {
   Batch batch;       // Its points are not looked at.
   const int* slots;  // [batch.count]
-  const float2* in;  // [batch.count, modes, rows, cols]
+  const float2* in;  // [batch.count, waves, rows, cols]
   ExitWaves exit_waves;
 };
 // ψ of slots[j] = in_j
@@ -59,7 +59,7 @@ struct ExitWaveUpdateArgs {
   Canvas canvas;
   const float2* probe;
   float model;
-  const float2* correction;  // [batch.count, modes, rows, cols]
+  const float2* correction;  // [batch.count, waves, rows, cols]
   float2* exit_waves;
 };
 // ψ_j = model P_j O_j + correction_j; see engine/algorithms/projection_update.h.

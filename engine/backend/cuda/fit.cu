@@ -12,13 +12,13 @@ __device__ void ForEachTrusted(const Batch& batch, const float2* all_waves, cons
   const int j = blockIdx.y;
   const Pixel* frame = FrameOf(batch, all_frames, j);
   const int pixels = batch.rows * batch.cols;
-  const int modes = kSingle ? 1 : batch.modes;
-  const float2* waves = all_waves + static_cast<std::int64_t>(j) * modes * pixels;
+  const int images = kSingle ? 1 : batch.waves();
+  const float2* waves = all_waves + static_cast<std::int64_t>(j) * images * pixels;
   ForEachPixelOfPiece(batch, [&](int pixel) {
     const float counts = CountsOf(frame[pixel]);
     if (!IsTrusted(counts)) return;
     const float2* const wave = waves + pixel;
-    fn(counts, ExpectedCounts<kSingle>(batch, j, pixel, *wave, wave, pixels, modes));
+    fn(counts, ExpectedCounts<kSingle>(batch, j, pixel, *wave, wave, pixels, images));
   });
 }
 
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kThreads) FinishFitKernel(ReduceFitArgs args) 
 void LaunchFit(const FitArgs& args, cudaStream_t stream) {
   DispatchPixels(args.frames, [&](const auto* pixels) {
     using Pixel = std::remove_cvref_t<decltype(*pixels)>;
-    DispatchModes(args.batch.modes, [&](auto single) {
+    DispatchModes(args.batch.waves(), [&](auto single) {
       FitKernel<Pixel, single><<<PieceGrid(args.batch), kThreads, 0, stream>>>(args, pixels);
     });
   });
@@ -146,7 +146,7 @@ void LaunchFrameFit(const FrameFitArgs& args, cudaStream_t stream) {
   const dim3 grid = PieceGrid(args.batch);
   DispatchPixels(args.frames, [&](const auto* pixels) {
     using Pixel = std::remove_cvref_t<decltype(*pixels)>;
-    DispatchModes(args.batch.modes, [&](auto single) {
+    DispatchModes(args.batch.waves(), [&](auto single) {
       FrameFitKernel<Pixel, single><<<grid, kThreads, 0, stream>>>(args, pixels);
     });
   });

@@ -14,7 +14,7 @@ namespace ptychoserve::cuda {
 struct FitArgs {
   Batch batch;
   FrameSlots frames;
-  const float2* waves;  // Ψ [batch.count, modes, rows, cols]
+  const float2* waves;  // Ψ [batch.count, waves, rows, cols]
   FitSums* fit;         // Out: [batch.count, pieces]
 };
 void LaunchFit(const FitArgs& args, cudaStream_t stream);
@@ -23,7 +23,7 @@ void LaunchFit(const FitArgs& args, cudaStream_t stream);
 struct FrameFitArgs {
   Batch batch;
   FrameSlots frames;
-  const float2* waves;  // Ψ [batch.count, modes, rows, cols]
+  const float2* waves;  // Ψ [batch.count, waves, rows, cols]
   FrameFit* partials;   // Scratch [batch.count, pieces]
   FrameFit* fits;       // Out: [batch.count]
 };

@@ -151,7 +151,7 @@ absl::Status CudaBackend::ToSample(float2* waves, int images) {
 
 absl::Status CudaBackend::ModelWaves(const Batch& batch) {
   LaunchProduct({batch, canvas_view(), probe_.data(), unitary_, work_.data()}, stream_.get());
-  return ToDetector(work_.data(), batch.count * batch.modes);
+  return ToDetector(work_.data(), batch.count * batch.waves());
 }
 
 void CudaBackend::ReduceFit(ReducedSums what, int pieces, int stride, double step_scale) {
@@ -173,9 +173,8 @@ FusedPasses::State CudaBackend::fused_state() {
 }
 
 absl::Status CudaBackend::FitSample(const Stream& stream) {
-  const Batch sample{sample_points_.data(),    sample_count_, config_.frame_shape.rows,
-                     config_.frame_shape.cols, plan_.modes,   background(),
-                     batch_variation()};
+  Batch sample = BatchOf(0, sample_count_);
+  sample.points = sample_points_.data();
   if (passes_.has_value()) {
     PS_RETURN_IF_ERROR(passes_->FitSample(fused_state(), sample, sample_sums_.data(), stream));
   } else {
@@ -202,7 +201,7 @@ absl::Status CudaBackend::FitSample(const Stream& stream) {
 }
 
 absl::Status CudaBackend::ClearSums() {
-  PS_RETURN_IF_ERROR(stream_.Clear(object_sum_, canvas_pixels()));
+  PS_RETURN_IF_ERROR(stream_.Clear(object_sum_, object_pixels()));
   PS_RETURN_IF_ERROR(stream_.Clear(probe_sum_, probe_sum_.size()));
   return stream_.Clear(probe_weights_, probe_weights_.size());
 }
@@ -240,7 +239,7 @@ UpdateArgs CudaBackend::ObjectArgs() {
           .previous = nullptr,
           .sum = object_sum_.data(),
           .weights = object_weights_.data(),
-          .images = 1,
+          .images = plan_.modes.object,
           .count = canvas_pixels(),
           .covered_only = true,
           .absolute = 0,
@@ -261,7 +260,7 @@ UpdateArgs CudaBackend::ProbeArgs() {
   args.values = probe_.data();
   args.sum = probe_sum_.data();
   args.weights = probe_weights_.data();
-  args.images = plan_.modes;
+  args.images = plan_.modes.probe;
   args.count = plan_.frame_pixels;
   args.covered_only = false;
   args.max_weight = &state->max_probe_weight;
@@ -285,7 +284,7 @@ void CudaBackend::UpdateObject(Rule rule, const Regularisation& regularisation,
 void CudaBackend::MergeProbeSums(Rule rule) {
   // The gradients' numerators are those of all points, and so are to be the denominators.
   const double share = SampleShare(point_count(), FitSampleStride(point_count()));
-  LaunchMergeProbeSums({probe_sum_.data(), probe_weights_.data(), plan_.groups, plan_.modes,
+  LaunchMergeProbeSums({probe_sum_.data(), probe_weights_.data(), plan_.groups, plan_.modes.probe,
                         static_cast<int>(plan_.frame_pixels),
                         rule == Rule::kStep ? static_cast<float>(1 / share) : 1.0f,
                         &state_.data()->max_probe_weight},
@@ -303,7 +302,7 @@ void CudaBackend::UpdateProbe(Rule rule, const Regularisation& regularisation, b
 
 absl::Status CudaBackend::EnsureMomentum() {
   if (has_momentum_) return absl::OkStatus();
-  PS_RETURN_IF_ERROR(stream_.Clear(previous_object_, canvas_pixels()));
+  PS_RETURN_IF_ERROR(stream_.Clear(previous_object_, object_pixels()));
   PS_RETURN_IF_ERROR(stream_.Clear(other_probe_, other_probe_.size()));
   PS_RETURN_IF_ERROR(stream_.Clear(momentum_, 1));
   has_momentum_ = true;
@@ -313,7 +312,7 @@ absl::Status CudaBackend::EnsureMomentum() {
 void CudaBackend::BeginMomentum(double momentum, const IterationOptions& options) {
   LaunchBeginMomentum(
       {.object = {object_sum_.data(), previous_object_.data(),
-                  options.update_object ? canvas_pixels() : 0},
+                  options.update_object ? object_pixels() : 0},
        .probe = {probe_sum_.data(), other_probe_.data(), options.update_probe ? plan_.probe : 0},
        .momentum = momentum,
        .partials = momentum_partials_.data(),
@@ -367,7 +366,7 @@ absl::Status CudaBackend::OrderedProjection(const Projection& projection,
     } else {
       LaunchProduct(product, stream_.get());
     }
-    PS_RETURN_IF_ERROR(ToDetector(work_.data(), batch.count * batch.modes));
+    PS_RETURN_IF_ERROR(ToDetector(work_.data(), batch.count * batch.waves()));
     LaunchModulus({.batch = batch,
                    .frames = frame_slots(),
                    .waves = work_.data(),
@@ -380,7 +379,7 @@ absl::Status CudaBackend::OrderedProjection(const Projection& projection,
     LaunchKeptDeviation({batch, deviations_.data(), figures_.data(), ToleranceOf(projection),
                          kept_deviation_.data()},
                         stream_.get());
-    PS_RETURN_IF_ERROR(ToSample(work_.data(), batch.count * batch.modes));
+    PS_RETURN_IF_ERROR(ToSample(work_.data(), batch.count * batch.waves()));
     LaunchExitWaveUpdate({batch, canvas_view(), probe_.data(), static_cast<float>(update.model),
                           work_.data(), single_exit_waves()},
                          stream_.get());
@@ -446,7 +445,7 @@ absl::Status CudaBackend::OrderedMlGradient(const MlGradientConfig& config,
                     .max_gradient = static_cast<float>(config.max_gradient),
                     .scale = unitary_},
                    stream_.get());
-    PS_RETURN_IF_ERROR(ToSample(work_.data(), batch.count * batch.modes));
+    PS_RETURN_IF_ERROR(ToSample(work_.data(), batch.count * batch.waves()));
     if (options.update_object) SumIntoObject(batch, first, gradients);
     if (options.update_probe) {
       LaunchProbeSum({.batch = batch,

@@ -13,7 +13,7 @@ namespace ptychoserve::cuda {
 absl::Status CudaBackend::RunLsqMl(const LsqMlConfig& config, const IterationOptions& options) {
   PS_RETURN_IF_ERROR(FitSample(stream_));
   const bool accelerated = config.momentum > 0;
-  const MomentumMoveArgs object{object_.data(), previous_object_.data(), canvas_pixels(),
+  const MomentumMoveArgs object{object_.data(), previous_object_.data(), object_pixels(),
                                 options.update_object, momentum_.data()};
   const MomentumMoveArgs probe{probe_.data(), other_probe_.data(), plan_.probe,
                                options.update_probe, momentum_.data()};
@@ -28,7 +28,7 @@ absl::Status CudaBackend::RunLsqMl(const LsqMlConfig& config, const IterationOpt
     if (object.count > 0) LaunchBeginMove(object, stream_.get());
     LaunchBeginMove(probe, stream_.get());
   } else {
-    PS_RETURN_IF_ERROR(stream_.Copy(previous_object_, object_, canvas_pixels()));
+    PS_RETURN_IF_ERROR(stream_.Copy(previous_object_, object_, object_pixels()));
     PS_RETURN_IF_ERROR(stream_.Copy(other_probe_, probe_, plan_.probe));
   }
   PS_RETURN_IF_ERROR(ClearSums());
@@ -97,7 +97,7 @@ absl::Status CudaBackend::LsqBatch(int b, const LsqMlConfig& config,
                         .sum = probe_sum,
                         .weights = probe_weights_.data(),
                         .groups = fused ? 1 : work.groups,
-                        .modes = plan_.modes,
+                        .modes = plan_.modes.probe,
                         .pixels = pixels,
                         .delta = delta(largest_seen),
                         .products = probe_products_.data(),
@@ -105,6 +105,7 @@ absl::Status CudaBackend::LsqBatch(int b, const LsqMlConfig& config,
                        stream_.get());
   if (options.update_object) {
     LaunchObjectDirection({.canvas = canvas_view(),
+                           .modes = plan_.modes.object,
                            .area = work.area,
                            .sum = object_sum,
                            .weights = object_weights_.data(),
@@ -132,11 +133,13 @@ absl::Status CudaBackend::LsqBatch(int b, const LsqMlConfig& config,
                     .state = state_.data()},
                    stream_.get());
   if (options.update_object) {
-    LaunchObjectMove({canvas_view(), work.area, object_sum, steps}, stream_.get());
+    LaunchObjectMove({canvas_view(), plan_.modes.object, work.area, object_sum, steps},
+                     stream_.get());
   }
   if (options.update_probe) {
-    LaunchProbeMove({probe_.data(), probe_sum, probe_weights_.data(), plan_.modes, pixels, steps},
-                    stream_.get());
+    LaunchProbeMove(
+        {probe_.data(), probe_sum, probe_weights_.data(), plan_.modes.probe, pixels, steps},
+        stream_.get());
   }
   return CheckLaunches();
 }

@@ -39,15 +39,18 @@ __global__ void __launch_bounds__(kThreads) ObjectDirectionKernel(ObjectDirectio
   const int lane = threadIdx.x % kWarp;
   const int warps = gridDim.x * (kThreads / kWarp);
   const int warp = blockIdx.x * (kThreads / kWarp) + threadIdx.x / kWarp;
-  for (int row = warp; row < args.area.rows; row += warps) {
-    const std::int64_t first =
-        static_cast<std::int64_t>(args.area.row + row) * args.canvas.cols + args.area.col;
-    for (int col = lane; col < args.area.cols; col += kWarp) {
-      float2& value = args.sum[first + col];
-      const float2 sum = value;
-      const float2 direction = DirectionOf(sum, __ldg(args.weights + first + col), delta);
-      gain += Along(direction, sum);
-      value = direction;
+  for (int mode = 0; mode < args.modes; ++mode) {
+    float2* const sums_of_mode = args.sum + mode * args.canvas.pixels();
+    for (int row = warp; row < args.area.rows; row += warps) {
+      const std::int64_t first =
+          static_cast<std::int64_t>(args.area.row + row) * args.canvas.cols + args.area.col;
+      for (int col = lane; col < args.area.cols; col += kWarp) {
+        float2& value = sums_of_mode[first + col];
+        const float2 sum = value;
+        const float2 direction = DirectionOf(sum, __ldg(args.weights + first + col), delta);
+        gain += Along(direction, sum);
+        value = direction;
+      }
     }
   }
   double sums[] = {gain};
@@ -88,19 +91,24 @@ __global__ void __launch_bounds__(kThreads) ProbeDirectionKernel(ProbeDirectionA
   if (threadIdx.x == 0) args.partials[blockIdx.x] = {sums[0], sums[1]};
 }
 
+// kSingle: of one mode of the object.
+template <bool kSingle>
 __global__ void __launch_bounds__(kThreads) DirectionProductsKernel(DirectionProductsArgs args) {
   const Batch& batch = args.batch;
+  const int modes = kSingle ? 1 : batch.object_modes;
   const DevicePoint point = PointOf(batch, blockIdx.y);
   Canvas directions = args.canvas;
   directions.object = args.direction;
   double norm = 0, overlap = 0;
   ForEachPixelOfPiece(batch, [&](int pixel) {
     const int row = pixel / batch.cols, col = pixel - row * batch.cols;
-    const float2 moved = WindowAt(directions, point, row, col);
-    const float2 window = WindowAt(args.canvas, point, row, col);
     const ProbeProducts products = args.products[pixel];
-    norm += products.light * Norm(moved);
-    overlap += Along(moved, Product(window, products.coupling));
+    for (int l = 0; l < modes; ++l) {
+      const float2 moved = WindowAt(kSingle ? directions : directions.Mode(l), point, row, col);
+      const float2 window = WindowAt(kSingle ? args.canvas : args.canvas.Mode(l), point, row, col);
+      norm += products.light * Norm(moved);
+      overlap += Along(moved, Product(window, products.coupling));
+    }
   });
   double sums[] = {norm, overlap};
   BlockSums(sums);
@@ -142,13 +150,16 @@ __global__ void __launch_bounds__(kThreads) SolveStepsKernel(SolveStepsArgs args
   args.state->step += args.share * steps.object;
 }
 
+// One mode of the object for each block in z.
 __global__ void __launch_bounds__(kThreads) ObjectMoveKernel(ObjectMoveArgs args) {
   const float step = static_cast<float>(args.steps->object);
+  const std::int64_t mode = blockIdx.z * args.canvas.pixels();
   ForEachPixelOfArea(args.canvas, args.area, [&](std::int64_t at) {
-    const float2 direction = args.direction[at];
+    float2& place = args.direction[mode + at];
+    const float2 direction = place;
     if (direction.x == 0 && direction.y == 0) return;  // Between the windows of the batch.
-    args.direction[at] = {0, 0};
-    float2& object = args.canvas.object[at];
+    place = {0, 0};
+    float2& object = args.canvas.object[mode + at];
     object = object + step * direction;
   });
 }
@@ -191,7 +202,9 @@ void LaunchProbeDirection(const ProbeDirectionArgs& args, cudaStream_t stream) {
 }
 
 void LaunchDirectionProducts(const DirectionProductsArgs& args, cudaStream_t stream) {
-  DirectionProductsKernel<<<PieceGrid(args.batch), kThreads, 0, stream>>>(args);
+  DispatchModes(args.batch.object_modes, [&](auto single) {
+    DirectionProductsKernel<single><<<PieceGrid(args.batch), kThreads, 0, stream>>>(args);
+  });
 }
 
 void LaunchSolveSteps(const SolveStepsArgs& args, cudaStream_t stream) {
@@ -199,7 +212,7 @@ void LaunchSolveSteps(const SolveStepsArgs& args, cudaStream_t stream) {
 }
 
 void LaunchObjectMove(const ObjectMoveArgs& args, cudaStream_t stream) {
-  const dim3 grid(BlocksFor(args.area.cols), std::min(args.area.rows, kMaxGridRows));
+  const dim3 grid(BlocksFor(args.area.cols), std::min(args.area.rows, kMaxGridRows), args.modes);
   ObjectMoveKernel<<<grid, kThreads, 0, stream>>>(args);
 }
 

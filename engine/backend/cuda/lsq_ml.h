@@ -42,8 +42,9 @@ inline constexpr int kDirectionBlocks = 512;
 
 struct ObjectDirectionArgs {
   Canvas canvas;
+  int modes;             // Of the object.
   CanvasArea area;       // Holds the batch's windows, one pixel beyond their far edges included.
-  float2* sum;           // In: Σ_j B_jᵀ(conj(P) v_j); out: ΔO, in the area. [canvas]
+  float2* sum;           // In: Σ_j B_jᵀ(conj(P) v_j); out: ΔO, in the area. [modes, canvas]
   const float* weights;  // Σ_j B_jᵀ|P|² [canvas]
   DirectionDelta delta;
   StepPartial* partials;  // Out, gains: [kDirectionBlocks]
@@ -68,7 +69,7 @@ void LaunchProbeDirection(const ProbeDirectionArgs& args, cudaStream_t stream);
 struct DirectionProductsArgs {
   Batch batch;
   Canvas canvas;
-  float2* direction;              // ΔO [canvas]
+  float2* direction;              // ΔO [object modes, canvas]
   const ProbeProducts* products;  // [rows, cols]
   PairPartial* partials;          // Out: [batch.count, pieces]
 };
@@ -92,8 +93,9 @@ void LaunchSolveSteps(const SolveStepsArgs& args, cudaStream_t stream);
 
 struct ObjectMoveArgs {
   Canvas canvas;  // In and out.
+  int modes;      // Of the object.
   CanvasArea area;
-  float2* direction;  // In: ΔO; out: 0 in the area. [canvas]
+  float2* direction;  // In: ΔO; out: 0 in the area. [modes, canvas]
   const LsqSteps* steps;
 };
 // O += step ΔO

@@ -65,10 +65,10 @@ std::int64_t MemoryPlan::TotalBytes() const {
   account.Add(probe_sums, sizeof(float2));
   account.Add(probe_weights, sizeof(float));
   for (int i = 0; i < 2; ++i) account.Add(object, sizeof(float2));  // Object and sums.
-  account.Add(object, sizeof(float));                               // Weights.
+  account.Add(canvas, sizeof(float));                               // Weights.
   account.Add(1, sizeof(float));                                    // Their maximum.
   account.Add(object, sizeof(float2));                              // Snapshot.
-  account.Add(object, sizeof(float));
+  account.Add(canvas, sizeof(float));
   account.Add(probe, sizeof(float2));
   account.Add(points, sizeof(DevicePoint));
   account.Add(points, sizeof(std::int32_t));
@@ -116,22 +116,25 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
   plan.fused = fused;
   const std::int64_t capacity = config.capacity;
   plan.frame_pixels = config.frame_shape.pixels();
-  plan.modes = config.probe_modes;
+  plan.modes = {config.probe_modes, config.object_modes};
+  const int waves = plan.modes.waves();
   plan.pieces = PiecesOf(plan.frame_pixels);
   plan.chunk = static_cast<int>(
-      std::clamp<std::int64_t>(kChunkPixels / (plan.modes * plan.frame_pixels), 1,
+      std::clamp<std::int64_t>(kChunkPixels / (waves * plan.frame_pixels), 1,
                                std::min(std::max<std::int64_t>(capacity, 1), kMaxChunk)));
   plan.groups = static_cast<int>(
       std::clamp<std::int64_t>(kProbeSumThreads / plan.frame_pixels, 1, kMaxGroups));
   plan.frame_bytes = plan.frame_pixels * StorageBytes(config.storage);
   plan.frames = capacity * plan.frame_bytes;
   plan.half = fused && config.half_waves;
-  plan.probe = plan.modes * plan.frame_pixels;
-  plan.exit_waves = config.keeps_exit_waves ? capacity * plan.probe * WaveBytes(plan.half) : 0;
+  plan.probe = plan.modes.probe * plan.frame_pixels;
+  plan.point_waves = waves * plan.frame_pixels;
+  plan.exit_waves =
+      config.keeps_exit_waves ? capacity * plan.point_waves * WaveBytes(plan.half) : 0;
   // So many sets of waves at a time; see CudaBackend::SumRefinement.
   const int sets = 3 + config.probe_components;
   plan.refine_chunk = std::max(plan.chunk / sets, 1);
-  plan.work = std::max(plan.chunk, sets * plan.refine_chunk) * plan.probe;
+  plan.work = std::max(plan.chunk, sets * plan.refine_chunk) * plan.point_waves;
   const std::int64_t terms = RefinementTermCount(config.probe_components);
   plan.refinement_sums = capacity * terms;
   plan.refinement_partials = std::int64_t{plan.refine_chunk} * plan.pieces * terms;
@@ -141,7 +144,8 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
   plan.transfer = config.near_field.has_value() ? plan.frame_pixels : 0;
   plan.probe_sums = plan.groups * plan.probe;
   plan.probe_weights = plan.groups * plan.frame_pixels;
-  plan.object = config.max_object_pixels;
+  plan.canvas = config.max_object_pixels;
+  plan.object = plan.modes.object * plan.canvas;
   plan.points = capacity;
   plan.fit_sums = capacity * plan.pieces;
   plan.sample_sums = std::int64_t{kFitSamplePoints} * plan.pieces;
@@ -150,12 +154,12 @@ MemoryPlan PlanMemory(const BackendConfig& config, bool fused) {
                      ProbePowerPixels(config.frame_shape.rows, config.frame_shape.cols);
   if (fused) {
     const FusedMemoryPlan passes =
-        PlanFusedMemory(config.frame_shape, plan.modes, config.capacity, plan.half);
+        PlanFusedMemory(config.frame_shape, waves, config.capacity, plan.half);
     plan.work = std::max(plan.work, passes.wave_bytes / static_cast<std::int64_t>(sizeof(float2)));
     plan.fused_points = passes.points;
     plan.fused_column_sums = passes.column_sums;
     const BatchMemoryPlan batches =
-        PlanBatchMemory(config.frame_shape, plan.modes, config.capacity, plan.half);
+        PlanBatchMemory(config.frame_shape, waves, config.capacity, plan.half);
     plan.batch_groups = batches.points;
     plan.batch_column_sums = batches.column_sums;
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "engine/backend/backend.h"
+#include "engine/backend/cuda/device_types.h"
 
 namespace ptychoserve::cuda {
 
@@ -16,19 +17,21 @@ struct MemoryPlan {
   bool half = false;  // The precision of exit waves and of the waves between the fused passes.
   int pieces = 0;     // Of a frame, see kPiecePixels.
   int chunk = 0;      // Points whose waves are transformed at once.
-  int modes = 1;      // Of the probe.
-  int groups = 0;     // Partial sums of the probe.
+  ModeCounts modes;
+  int groups = 0;  // Partial sums of the probe.
 
   std::int64_t frame_bytes = 0;    // Of one frame.
   std::int64_t frames = 0;         // Bytes [capacity, frame]
-  std::int64_t exit_waves = 0;     // Bytes [capacity, modes, frame], or none.
-  std::int64_t work = 0;           // [chunk, modes, frame], or what the fused passes need.
+  std::int64_t point_waves = 0;    // [waves, frame] of one point.
+  std::int64_t exit_waves = 0;     // Bytes [capacity, waves, frame], or none.
+  std::int64_t work = 0;           // [chunk, waves, frame], or what the fused passes need.
   std::int64_t fft_work = 0;       // Bytes.
   std::int64_t transfer = 0;       // [frame] in the near field, or none.
   std::int64_t probe = 0;          // [modes, frame]; two of them.
   std::int64_t probe_sums = 0;     // [groups, modes, frame]
   std::int64_t probe_weights = 0;  // [groups, frame]
-  std::int64_t object = 0;         // [max_object_pixels]; object, before, sums, weights, snapshot.
+  std::int64_t canvas = 0;         // [max_object_pixels]; weights and their snapshot.
+  std::int64_t object = 0;         // [object modes, canvas]; object, before, sums, snapshot.
   std::int64_t points = 0;         // [capacity]
   std::int64_t fit_sums = 0;       // [capacity, pieces]
   std::int64_t sample_sums = 0;    // [kFitSamplePoints, pieces]
@@ -46,7 +49,7 @@ struct MemoryPlan {
   std::int64_t batch_column_sums = 0;
 
   // Transforms of the largest batch.
-  int transforms() const { return chunk * modes; }
+  int transforms() const { return chunk * modes.waves(); }
   // Bytes of device memory that all buffers take.
   std::int64_t TotalBytes() const;
 };

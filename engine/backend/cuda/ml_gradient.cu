@@ -11,15 +11,15 @@ __global__ void __launch_bounds__(kThreads) GradientKernel(GradientArgs args, co
   const int j = blockIdx.y;
   const Pixel* frame = FrameOf(args.batch, frames, j);
   const int pixels = args.batch.rows * args.batch.cols;
-  const int modes = kSingle ? 1 : args.batch.modes;
-  float2* waves = args.waves + static_cast<std::int64_t>(j) * modes * pixels;
+  const int images = kSingle ? 1 : args.batch.waves();
+  float2* waves = args.waves + static_cast<std::int64_t>(j) * images * pixels;
   FitSums sums{};
   ForEachPixelOfPiece(args.batch, [&](int pixel) {
     const float counts = CountsOf(frame[pixel]);
     float2* const wave = waves + pixel;
     const float2 first = *wave;
     const float intensity =
-        ExpectedCounts<kSingle>(args.batch, j, pixel, first, wave, pixels, modes);
+        ExpectedCounts<kSingle>(args.batch, j, pixel, first, wave, pixels, images);
     GradientTerm<float> term;
     if constexpr (kPoisson) {
       term = PoissonGradient(counts, intensity, args.epsilon, args.max_gradient);
@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(kThreads) GradientKernel(GradientArgs args, co
     AddFit(counts, sqrtf(intensity), sums);
     sums.step_numerator += term.step_numerator;
     sums.step_denominator += term.step_denominator;
-    ScaleModes<kSingle>(args.scale * term.gradient, first, wave, pixels, modes);
+    ScaleModes<kSingle>(args.scale * term.gradient, first, wave, pixels, images);
   });
   StoreBlockSum(sums, &args.fit[static_cast<std::int64_t>(j) * gridDim.x + blockIdx.x]);
 }
@@ -40,7 +40,7 @@ void LaunchGradient(const GradientArgs& args, cudaStream_t stream) {
   DispatchPixels(args.frames, [&](const auto* pixels) {
     using Pixel = std::remove_cvref_t<decltype(*pixels)>;
     const dim3 grid = PieceGrid(args.batch);
-    DispatchModes(args.batch.modes, [&](auto single) {
+    DispatchModes(args.batch.waves(), [&](auto single) {
       if (args.poisson) {
         GradientKernel<Pixel, true, single><<<grid, kThreads, 0, stream>>>(args, pixels);
       } else {

@@ -10,7 +10,7 @@ namespace ptychoserve::cuda {
 struct GradientArgs {
   Batch batch;
   FrameSlots frames;
-  float2* waves;  // In: Ψ = F(P O_j); out: scale * g Ψ. [batch.count, modes, rows, cols]
+  float2* waves;  // In: Ψ = F(P O_j); out: scale * g Ψ. [batch.count, waves, rows, cols]
   FitSums* fit;   // Out: [batch.count, pieces]
   bool poisson;   // Else Gaussian.
   float epsilon;
@@ -18,7 +18,7 @@ struct GradientArgs {
   float scale;
 };
 
-// With M = |Ψ|² of all modes together, a = √M, d = √I on trusted pixels (g = 0 elsewhere):
+// With M = |Ψ|² of all waves together, a = √M, d = √I on trusted pixels (g = 0 elsewhere):
 //   Poisson   g = min((I - M) / (M + ε), g_max); step = Σ g² M / Σ g² (M + I)
 //   Gaussian  g = min((d - a) / (a + ε), g_max); step = Σ g a (d - a) / Σ g² a²
 // The sums of the step go to `fit` beside those of the fit of Ψ. Enqueues on `stream`; errors

@@ -18,7 +18,7 @@ absl::StatusOr<Refinement> CudaBackend::Refine(const StageRefinement& which, dou
   Refinement result;
   const int components = which.variation ? config_.probe_components : 0;
   if (which.variation) {
-    result.component_sums = ComplexStack(components * plan_.modes, config_.frame_shape);
+    result.component_sums = ComplexStack(components * plan_.modes.probe, config_.frame_shape);
     result.component_weights.resize(static_cast<std::size_t>(plan_.component_weights));
   }
   if (points_.empty()) return result;
@@ -74,7 +74,7 @@ absl::StatusOr<Refinement> CudaBackend::Refine(const StageRefinement& which, dou
 // by each component.
 absl::Status CudaBackend::SumRefinement(const Batch& batch, int first,
                                         const StageRefinement& which) {
-  const int images = batch.count * batch.modes;
+  const int images = batch.count * batch.waves();
   const std::int64_t set = images * plan_.frame_pixels;
   float2* const by_row = work_.data() + set;
   float2* const by_col = by_row + set;
@@ -112,7 +112,7 @@ absl::Status CudaBackend::SumRefinement(const Batch& batch, int first,
 // The batch's waves at the detector are in work_.
 absl::Status CudaBackend::SumComponents(const Batch& batch) {
   LaunchMisfit({batch, frame_slots(), work_.data(), unitary_}, stream_.get());
-  PS_RETURN_IF_ERROR(ToSample(work_.data(), batch.count * batch.modes));
+  PS_RETURN_IF_ERROR(ToSample(work_.data(), batch.count * batch.waves()));
   Batch all = batch;
   all.variation = variation();
   LaunchComponentSums(
@@ -123,7 +123,7 @@ absl::Status CudaBackend::SumComponents(const Batch& batch) {
 
 absl::StatusOr<ComplexStack> CudaBackend::ReadProbeComponents() {
   PS_RETURN_IF_ERROR(UseDevice());
-  ComplexStack components(config_.probe_components * plan_.modes, config_.frame_shape);
+  ComplexStack components(config_.probe_components * plan_.modes.probe, config_.frame_shape);
   PS_RETURN_IF_ERROR(stream_.Copy(reinterpret_cast<float2*>(components.data.data()),
                                   components_.data(), plan_.components, cudaMemcpyDeviceToHost));
   PS_RETURN_IF_ERROR(stream_.Synchronise());

@@ -14,23 +14,24 @@ __global__ void __launch_bounds__(kThreads) DerivativesKernel(DerivativeArgs arg
   if (pixel >= pixels) return;
   const DevicePoint point = PointOf(batch, blockIdx.y);
   const int row = pixel / batch.cols, col = pixel - row * batch.cols;
-  const float2* const upper =
-      args.canvas.object +
-      static_cast<std::int64_t>(point.row - args.canvas.row + row) * args.canvas.cols +
-      (point.col - args.canvas.col + col);
-  const float2* const lower = upper + args.canvas.cols;
-  const float2 o00 = __ldg(upper), o01 = __ldg(upper + 1);
-  const float2 o10 = __ldg(lower), o11 = __ldg(lower + 1);
   const float y = point.frac_row, x = point.frac_col;
-  const float2 down = (1 - x) * (o10 - o00) + x * (o11 - o01);
-  const float2 right = (1 - y) * (o01 - o00) + y * (o11 - o10);
-  for (int mode = 0; mode < batch.modes; ++mode) {
-    const std::int64_t at =
-        (static_cast<std::int64_t>(blockIdx.y) * batch.modes + mode) * pixels + pixel;
-    const float2 probe = args.scale * ProbeAt(batch, args.probe, point.slot,
-                                              static_cast<std::int64_t>(mode) * pixels + pixel);
-    args.by_row[at] = Product(probe, down);
-    args.by_col[at] = Product(probe, right);
+  std::int64_t at = static_cast<std::int64_t>(blockIdx.y) * batch.waves() * pixels + pixel;
+  for (int l = 0; l < batch.object_modes; ++l) {
+    const float2* const upper =
+        args.canvas.Mode(l).object +
+        static_cast<std::int64_t>(point.row - args.canvas.row + row) * args.canvas.cols +
+        (point.col - args.canvas.col + col);
+    const float2* const lower = upper + args.canvas.cols;
+    const float2 o00 = __ldg(upper), o01 = __ldg(upper + 1);
+    const float2 o10 = __ldg(lower), o11 = __ldg(lower + 1);
+    const float2 down = (1 - x) * (o10 - o00) + x * (o11 - o01);
+    const float2 right = (1 - y) * (o01 - o00) + y * (o11 - o10);
+    for (int mode = 0; mode < batch.modes; ++mode, at += pixels) {
+      const float2 probe = args.scale * ProbeAt(batch, args.probe, point.slot,
+                                                static_cast<std::int64_t>(mode) * pixels + pixel);
+      args.by_row[at] = Product(probe, down);
+      args.by_col[at] = Product(probe, right);
+    }
   }
 }
 
@@ -46,14 +47,14 @@ __global__ void __launch_bounds__(kThreads)
   const Pixel* const frame = FrameOf(batch, frames, j);
   const float light = PointOf(batch, j).intensity;
   const int pixels = batch.rows * batch.cols;
-  const std::int64_t point_pixels = static_cast<std::int64_t>(batch.modes) * pixels;
+  const std::int64_t point_pixels = static_cast<std::int64_t>(batch.waves()) * pixels;
   const std::int64_t first = j * point_pixels;
   double sums[kTerms] = {};
   ForEachPixelOfPiece(batch, [&](int pixel) {
     float brighter = 0;
     float along[kRefinedBesideProbe + kComponents] = {};
-    for (int mode = 0; mode < batch.modes; ++mode) {
-      const std::int64_t at = first + static_cast<std::int64_t>(mode) * pixels + pixel;
+    for (int image = 0; image < batch.waves(); ++image) {
+      const std::int64_t at = first + static_cast<std::int64_t>(image) * pixels + pixel;
       const float2 wave = args.waves[at];
       brighter += Norm(wave);
       if (args.by_row != nullptr) {
@@ -102,18 +103,18 @@ __global__ void __launch_bounds__(kThreads) MisfitKernel(MisfitArgs args, const 
   const Batch& batch = args.batch;
   const int j = blockIdx.y, pixels = batch.rows * batch.cols;
   const Pixel* const frame = FrameOf(batch, frames, j);
-  float2* const waves = args.waves + static_cast<std::int64_t>(j) * batch.modes * pixels;
+  float2* const waves = args.waves + static_cast<std::int64_t>(j) * batch.waves() * pixels;
   ForEachPixelOfPiece(batch, [&](int pixel) {
     float2* const wave = waves + pixel;
     const float2 first = *wave;
     const float amplitude =
-        sqrtf(ExpectedCounts<false>(batch, j, pixel, first, wave, pixels, batch.modes));
+        sqrtf(ExpectedCounts<false>(batch, j, pixel, first, wave, pixels, batch.waves()));
     ScaleModes<false>(args.scale * ModulusCorrectionFactor(CountsOf(frame[pixel]), amplitude),
-                      first, wave, pixels, batch.modes);
+                      first, wave, pixels, batch.waves());
   });
 }
 
-// One thread per pixel, for all points of the batch; one mode for each block in y.
+// One thread per pixel, for all points of the batch; one mode of the probe for each block in y.
 __global__ void __launch_bounds__(kThreads) ComponentSumsKernel(ComponentSumsArgs args) {
   const Batch& batch = args.batch;
   const int pixels = batch.rows * batch.cols;
@@ -125,16 +126,19 @@ __global__ void __launch_bounds__(kThreads) ComponentSumsKernel(ComponentSumsArg
   float weights[kMaxProbeComponents] = {};
   for (int j = 0; j < batch.count; ++j) {
     const DevicePoint point = PointOf(batch, j);
-    const float2 object = ObjectAt(args.canvas, point, BilinearOf(point), row, col);
-    const float2 change = ConjProduct(
-        object, args.waves[(static_cast<std::int64_t>(j) * batch.modes + mode) * pixels + pixel]);
     const float* const c =
         batch.variation.coefficients + static_cast<std::int64_t>(point.slot) * components;
+    for (int l = 0; l < batch.object_modes; ++l) {
+      const float2 object = ObjectAt(args.canvas.Mode(l), point, BilinearOf(point), row, col);
+      const std::int64_t image =
+          static_cast<std::int64_t>(j) * batch.waves() + l * batch.modes + mode;
+      const float2 change = ConjProduct(object, args.waves[image * pixels + pixel]);
 #pragma unroll
-    for (int k = 0; k < kMaxProbeComponents; ++k) {
-      if (k >= components) continue;
-      sums[k] = sums[k] + __ldg(c + k) * change;
-      weights[k] += __ldg(c + k) * __ldg(c + k) * Norm(object);
+      for (int k = 0; k < kMaxProbeComponents; ++k) {
+        if (k >= components) continue;
+        sums[k] = sums[k] + __ldg(c + k) * change;
+        weights[k] += __ldg(c + k) * __ldg(c + k) * Norm(object);
+      }
     }
   }
 #pragma unroll
@@ -157,10 +161,10 @@ __global__ void __launch_bounds__(kThreads)
   BackgroundSums sums = args.sums[pixel];
   for (int j = 0; j < batch.count; ++j) {
     const float2* const wave =
-        args.waves + static_cast<std::int64_t>(j) * batch.modes * pixels + pixel;
-    const auto [g, information] =
-        BackgroundWeights(CountsOf(FrameOf(batch, frames, j)[pixel]),
-                          ExpectedCounts<false>(batch, j, pixel, *wave, wave, pixels, batch.modes));
+        args.waves + static_cast<std::int64_t>(j) * batch.waves() * pixels + pixel;
+    const auto [g, information] = BackgroundWeights(
+        CountsOf(FrameOf(batch, frames, j)[pixel]),
+        ExpectedCounts<false>(batch, j, pixel, *wave, wave, pixels, batch.waves()));
     sums.gradient += g;
     sums.information += information;
   }

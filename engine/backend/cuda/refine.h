@@ -16,21 +16,21 @@ struct DerivativeArgs {
   Canvas canvas;
   const float2* probe;  // [modes, rows, cols]
   float scale;          // Multiplies the results.
-  float2* by_row;       // [batch.count, modes, rows, cols]
+  float2* by_row;       // [batch.count, waves, rows, cols]
   float2* by_col;
 };
-// scale * P_jm ∂O_j, by row and by column.
+// scale * P_jm ∂O_lj, by row and by column.
 void LaunchDerivatives(const DerivativeArgs& args, cudaStream_t stream);
 
 struct RefinementArgs {
   Batch batch;
   FrameSlots frames;
-  const float2* waves;   // Transformed, [batch.count, modes, rows, cols], as the two below.
+  const float2* waves;   // Transformed, [batch.count, waves, rows, cols], as the two below.
   const float2* by_row;  // Null: positions are not asked for.
   const float2* by_col;
   bool intensities;            // Whether they are asked for.
   int components;              // Of the probe that are asked for.
-  const float2* by_component;  // F(V_k O_j), [components, batch.count, modes, rows, cols]
+  const float2* by_component;  // F(V_k O_j), [components, batch.count, waves, rows, cols]
   double* partials;            // [batch.count, pieces, RefinementTermCount(components)]
   double* sums;                // Out: [batch.count, RefinementTermCount(components)]
 };
@@ -39,16 +39,16 @@ void LaunchRefinementSums(const RefinementArgs& args, cudaStream_t stream);
 struct MisfitArgs {
   Batch batch;
   FrameSlots frames;
-  float2* waves;  // Transformed, in and out [batch.count, modes, rows, cols]
+  float2* waves;  // Transformed, in and out [batch.count, waves, rows, cols]
   float scale;    // Multiplies the result.
 };
-// waves_jm = scale * (√I / √M - 1) waves_jm
+// waves_j = scale * (√I / √M - 1) waves_j
 void LaunchMisfit(const MisfitArgs& args, cudaStream_t stream);
 
 struct ComponentSumsArgs {
   Batch batch;
   Canvas canvas;
-  const float2* waves;  // Δ_jm, [batch.count, modes, rows, cols]
+  const float2* waves;  // Δ_jlm, [batch.count, waves, rows, cols]
   float2* sums;         // [components, modes, rows, cols]; +=, in the order of the points,
   float* weights;       // [components, rows, cols]; as these.
 };
@@ -58,7 +58,7 @@ void LaunchComponentSums(const ComponentSumsArgs& args, cudaStream_t stream);
 struct BackgroundSumsArgs {
   Batch batch;
   FrameSlots frames;
-  const float2* waves;   // Transformed, [batch.count, modes, rows, cols]
+  const float2* waves;   // Transformed, [batch.count, waves, rows, cols]
   BackgroundSums* sums;  // [rows, cols]; +=, in the order of the points.
 };
 void LaunchBackgroundSums(const BackgroundSumsArgs& args, cudaStream_t stream);

@@ -37,12 +37,13 @@ __device__ inline float UnitOf(const FrameFigures* figures, std::int64_t slot) {
   return 1.0f;
 }
 
-// The wave of a mode of a slot or, in single precision, of a point, of `waves`: ExitWaves or Waves.
+// A wave of a slot or, in single precision, of a point, of `waves`: ExitWaves or Waves. `number` of
+// the `images` that each has.
 template <bool kHalf, typename AnyWaves>
-__device__ float2 WaveAt(const AnyWaves& waves, std::int64_t index, int mode, int modes, int pixels,
-                         int pixel) {
+__device__ float2 WaveAt(const AnyWaves& waves, std::int64_t index, int number, int images,
+                         int pixels, int pixel) {
   const auto* const data = static_cast<const StoredWave<kHalf>*>(waves.data);
-  const std::int64_t image = index * modes + mode;
+  const std::int64_t image = index * images + number;
   return UnitOf<kHalf>(waves.figures, index) * Widened(__ldg(data + image * pixels + pixel));
 }
 

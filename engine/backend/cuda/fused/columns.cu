@@ -11,8 +11,8 @@
 // A block has kColumnsPerBlock columns of one point's waves: thread = 16 lane + column. The counts
 // of these columns travel to shared memory while the waves are transformed.
 //
-// With several modes of the probe the factor needs the sum of all their intensities first. The
-// transforms do not fit into a block's memory until then; all but the last mode's are made again,
+// With several waves of a point the factor needs the sum of all their intensities first. The
+// transforms do not fit into a block's memory until then; all but the last one's are made again,
 // which costs less than to store them.
 // Grid: blocks of columns (fastest) of the points, in one dimension.
 namespace ptychoserve::cuda {
@@ -220,7 +220,7 @@ class Column {
   int step_;
 };
 
-// Frames that are square, and have one mode, have a kernel of their own: with the distance of rows
+// Frames that are square, and have one wave, have a kernel of their own: with the distance of rows
 // known, addresses cost nothing. The one for several modes also adds a background, which is like
 // one mode more.
 template <int kRows, bool kSquare, bool kModes, bool kHalf, ColumnRule kRule, typename Pixel>
@@ -233,7 +233,7 @@ __global__ void __launch_bounds__(Threads<kRows>(), BlocksPerMultiprocessor<kRow
   Pixel* const counts = reinterpret_cast<Pixel*>(exchange + kRows * kColumnsPerBlock);
   __shared__ ColumnSums by_warp[kWarps];
 
-  const int modes = kModes ? args.batch.modes : 1;
+  const int modes = kModes ? args.batch.waves() : 1;
   const int cols = kSquare ? kRows : args.batch.cols;
   const int blocks = cols / kColumnsPerBlock;
   const int j = blockIdx.x / blocks;
@@ -357,9 +357,9 @@ KernelChoice<ColumnsArgs> Choose(int rows, ColumnRule rule, Kind kind, bool half
 
 void LaunchColumns(const ColumnsArgs& args, cudaStream_t stream) {
   const Batch& batch = args.batch;
-  const Kind kind = batch.modes > 1 || batch.background != nullptr ? Kind::kModes
-                    : batch.rows == batch.cols                     ? Kind::kSquare
-                                                                   : Kind::kRectangle;
+  const Kind kind = batch.waves() > 1 || batch.background != nullptr ? Kind::kModes
+                    : batch.rows == batch.cols                       ? Kind::kSquare
+                                                                     : Kind::kRectangle;
   Launch(Choose(batch.rows, args.rule, kind, args.half, args.frames.is_f32),
          dim3(batch.count * (batch.cols / kColumnsPerBlock)), args, stream);
 }

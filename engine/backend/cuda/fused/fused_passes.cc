@@ -11,10 +11,10 @@ namespace ptychoserve::cuda {
 namespace {
 
 // Intermediates of one lane: 3 or 4 MiB, so that the second-level cache holds those of all lanes
-// while everything else passes by. Smaller chunks leave multiprocessors idle; with several modes
-// they also leave the third pass with fewer neighbours to add up at a time.
-constexpr std::int64_t ChunkPixels(int modes, bool half) {
-  const int frames = !half ? 8 : modes == 1 ? 12 : 16;  // Of 256 x 256 pixels.
+// while everything else passes by. Smaller chunks leave multiprocessors idle; with several waves of
+// a point they also leave the third pass with fewer neighbours to add up at a time.
+constexpr std::int64_t ChunkPixels(int waves, bool half) {
+  const int frames = !half ? 8 : waves == 1 ? 12 : 16;  // Of 256 x 256 pixels.
   return std::int64_t{frames} * 256 * 256;
 }
 constexpr int kMaxChunk = 512;
@@ -33,27 +33,28 @@ absl::StatusOr<bool> CanRunFused(Shape frame) {
   return per_block >= FusedSharedBytes();
 }
 
-FusedMemoryPlan PlanFusedMemory(Shape frame, int modes, int capacity, bool half) {
+FusedMemoryPlan PlanFusedMemory(Shape frame, int waves, int capacity, bool half) {
   FusedMemoryPlan plan;
   plan.points = capacity;
   plan.column_sums = (std::int64_t{capacity} + kFitSamplePoints) * (frame.cols / kColumnsPerBlock);
   // The third pass takes two points at a time.
   const std::int64_t pairs =
-      std::max<std::int64_t>(ChunkPixels(modes, half) / (2 * modes * frame.pixels()), 1);
+      std::max<std::int64_t>(ChunkPixels(waves, half) / (2 * waves * frame.pixels()), 1);
   plan.chunk = static_cast<int>(
       std::min<std::int64_t>(2 * pairs, std::min(std::max(capacity, 1), kMaxChunk)));
-  plan.wave_bytes = (kFusedLanes + 1) * plan.chunk * modes * frame.pixels() * WaveBytes(half);
+  plan.wave_bytes = (kFusedLanes + 1) * plan.chunk * waves * frame.pixels() * WaveBytes(half);
   return plan;
 }
 
-absl::StatusOr<FusedPasses> FusedPasses::Create(Shape frame, int modes, int capacity, bool half) {
+absl::StatusOr<FusedPasses> FusedPasses::Create(Shape frame, ModeCounts modes, int capacity,
+                                                bool half) {
   PS_RETURN_IF_ERROR(CudaStatus(PrepareRowsForward(), "cudaFuncSetAttribute"));
   PS_RETURN_IF_ERROR(CudaStatus(PrepareColumns(), "cudaFuncSetAttribute"));
   PS_RETURN_IF_ERROR(CudaStatus(PrepareRowsInverse(), "cudaFuncSetAttribute"));
   FusedPasses passes;
   passes.frame_ = frame;
   passes.modes_ = modes;
-  passes.plan_ = PlanFusedMemory(frame, modes, capacity, half);
+  passes.plan_ = PlanFusedMemory(frame, modes.waves(), capacity, half);
   const FusedMemoryPlan& plan = passes.plan_;
   PS_ASSIGN_OR_RETURN(passes.points_, DeviceBuffer<DevicePoint>::Create(plan.points));
   PS_ASSIGN_OR_RETURN(passes.groups_, DeviceBuffer<PointGroup>::Create(plan.points));

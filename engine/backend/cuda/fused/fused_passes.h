@@ -29,10 +29,10 @@ struct FusedMemoryPlan {
   std::int64_t points = 0;       // [capacity]; points and groups.
   std::int64_t column_sums = 0;  // [capacity + kFitSamplePoints, cols / kColumnsPerBlock]
   int chunk = 0;                 // Points of a chunk.
-  std::int64_t wave_bytes = 0;   // [kFusedLanes + 1, chunk, modes, rows, cols]
+  std::int64_t wave_bytes = 0;   // [kFusedLanes + 1, chunk, waves, rows, cols]
 };
-// For `modes` of the probe, with waves in half or single precision.
-FusedMemoryPlan PlanFusedMemory(Shape frame, int modes, int capacity, bool half);
+// For so many waves of a point, in half or single precision.
+FusedMemoryPlan PlanFusedMemory(Shape frame, int waves, int capacity, bool half);
 
 // Chunks that are under way at a time: while one waits for memory, the other computes.
 inline constexpr int kFusedLanes = 6;
@@ -41,8 +41,8 @@ inline constexpr int kFusedLanes = 6;
 // fork from and join the caller's. Not thread-safe; nothing synchronises with the host.
 class FusedPasses {
  public:
-  // `modes`, `half`: of all State that follows.
-  static absl::StatusOr<FusedPasses> Create(Shape frame, int modes, int capacity, bool half);
+  // `modes` of probe and object, `half`: of all State that follows.
+  static absl::StatusOr<FusedPasses> Create(Shape frame, ModeCounts modes, int capacity, bool half);
 
   // The points of what follows. Waits for an upload before to have ended.
   absl::Status SetPoints(std::span<const PointWindow> points, const Stream& stream);
@@ -64,7 +64,7 @@ class FusedPasses {
     ProjectionUpdate update;       // The projections'.
     DeviationTolerance tolerance;  // The projections'.
     float* kept_deviation;         // The projections', in and out. [capacity]
-    void* exit_waves;              // The projections', else null. [capacity, modes, frame]
+    void* exit_waves;              // The projections', else null. [capacity, waves, frame]
     float epsilon;                 // The gradients'.
     float max_gradient;
     float2* object_sum;  // Null when not wanted; see RowsInverseArgs.
@@ -83,8 +83,8 @@ class FusedPasses {
 
  private:
   Batch BatchOf(int first, int count, const State& state) const {
-    return {points_.data() + first, count,          frame_.rows, frame_.cols, modes_,
-            state.background,       state.variation};
+    return {points_.data() + first, count,           frame_.rows,  frame_.cols, modes_.probe,
+            state.background,       state.variation, modes_.object};
   }
   std::int64_t sums_per_point() const { return frame_.cols / kColumnsPerBlock; }
   // The intermediates of a lane.
@@ -93,7 +93,7 @@ class FusedPasses {
   }
 
   Shape frame_;
-  int modes_ = 1;
+  ModeCounts modes_;
   FusedMemoryPlan plan_;
   PointSchedule schedule_;
   DeviceBuffer<DevicePoint> points_;

@@ -16,8 +16,8 @@
 //
 // With T = F t a factor m(|T|, counts) covers the projections, model p + F⁻¹[(modulus d/|T| +
 // trial) T] with the numbers of a ProjectionUpdate, as well as the gradients, F⁻¹[g Ψ]. Several
-// modes of the probe have waves of their own, one after the other for each point, and the factor in
-// common: it compares the root of Σ |T|² over the modes.
+// modes of probe and object have a wave for each pair of them, one after the other for each point
+// (see Batch::waves), and the factor in common: it compares the root of Σ |T|² over the waves.
 //
 // The waves between the passes and the exit waves are in single precision, or in half precision:
 // half the traffic. See stored_waves.cuh.
@@ -53,10 +53,10 @@ constexpr int PixelsBeyond(PointKind kind) { return kind == PointKind::kWhole ? 
 struct RowsForwardArgs {
   Batch batch;
   Canvas canvas;
-  const float2* probe;   // [rows, cols]
+  const float2* probe;   // [modes, rows, cols]
   float scale;           // Multiplies the result.
   ExitWaves exit_waves;  // data null: P O_j alone.
-  void* waves;  // Out: [batch.count, modes, rows, cols], [row, frequency], as exit_waves.half.
+  void* waves;  // Out: [batch.count, waves, rows, cols], [row, frequency], as exit_waves.half.
   PointKind kind;
   int points_per_block;  // Neighbours that share a block's probe rows, >= 1.
 };
@@ -78,7 +78,7 @@ struct ColumnSums {
 struct ColumnsArgs {
   Batch batch;
   FrameSlots frames;
-  void* waves;                  // In and out: [batch.count, modes, rows, cols]
+  void* waves;                  // In and out: [batch.count, waves, rows, cols]
   bool half;                    // The precision of `waves`, in units of
   const FrameFigures* figures;  // [capacity]
   ColumnRule rule;
@@ -111,14 +111,16 @@ struct RowsInverseArgs {
   Batch batch;
   Canvas canvas;
   const float2* probe;   // [modes, rows, cols]
-  const void* waves;     // [batch.count, modes, rows, cols], [row, frequency], as exit_waves.half.
+  const void* waves;     // [batch.count, waves, rows, cols], [row, frequency], as exit_waves.half.
   ExitWaves exit_waves;  // Overwritten; data null: v alone.
   float model_factor;    // ProjectionUpdate::model, with ψ.
   const PointGroup* groups;  // [group_count]
   int group_count;
   PointKind kind;
-  float2* object_sum;  // += Σ_j B_jᵀ(conj(P_j) w_j) over all modes [canvas]; null when not wanted.
-  float2* probe_sum;  // += Σ_j conj(O_j) v_j [modes, rows, cols]; null when not wanted, or with ψ.
+  // += Σ_j Σ_m B_jᵀ(conj(P_jm) w_jlm) [object modes, canvas]; null when not wanted.
+  float2* object_sum;
+  // += Σ_j Σ_l conj(O_lj) v_jlm [modes, rows, cols]; null when not wanted, or with ψ.
+  float2* probe_sum;
 };
 void LaunchRowsInverse(const RowsInverseArgs& args, cudaStream_t stream);
 

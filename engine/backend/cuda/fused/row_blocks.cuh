@@ -20,6 +20,14 @@ struct RowPlace {
   __device__ explicit RowPlace(int thread) : lane(thread % kLanes), group(thread / kLanes) {}
 };
 
+// The wave that a block has, by its place in the grid's z.
+struct BlockWave {
+  int mode;  // Of the probe,
+  int object_mode;
+  __device__ explicit BlockWave(const Batch& batch)
+      : mode(blockIdx.z % batch.modes), object_mode(blockIdx.z / batch.modes) {}
+};
+
 // The probe's rows of a block in shared memory, as pairs of values that only one thread (or, with
 // two frames at a time, its twin) reads: value 2i and 2i+1 at [i * kRowThreads + thread].
 inline constexpr int kProbeBytes = kRowThreads * kLaneValues * sizeof(float2);

@@ -44,13 +44,15 @@ TEST(CudaDevice, EstimateIsWhatABackendHolds) {
   config.max_object_pixels = 3'000'000;
   // The libraries load their code with the first backend.
   MustCreate(FirstGpu(), config).reset();
-  for (const auto& [storage, modes, components, near_field] :
-       {std::tuple(FrameStorage::kU16, 1, 0, false),
-        {FrameStorage::kF32, 1, 0, false},
-        {FrameStorage::kU16, 3, 4, false},
-        {FrameStorage::kU16, 1, 2, true}}) {
+  for (const auto& [storage, modes, object_modes, components, near_field] :
+       {std::tuple(FrameStorage::kU16, 1, 1, 0, false),
+        {FrameStorage::kF32, 1, 1, 0, false},
+        {FrameStorage::kU16, 3, 1, 4, false},
+        {FrameStorage::kU16, 2, 2, 0, false},
+        {FrameStorage::kU16, 1, 1, 2, true}}) {
     config.storage = storage;
     config.probe_modes = modes;
+    config.object_modes = object_modes;
     config.probe_components = components;
     config.near_field.reset();
     if (near_field) config.near_field = FreeSpace{1e-10, 1e-3, {50e-9, 50e-9}};

@@ -24,10 +24,16 @@ namespace {
 
 using Complex128 = std::complex<double>;
 
-ComplexStack RandomObject(Shape shape, std::mt19937& rng) {
+// `modes` of them, each half as bright as the one before.
+ComplexStack RandomObject(Shape shape, int modes, std::mt19937& rng) {
   std::uniform_real_distribution<float> amplitude(0.6f, 1.0f), phase(-1.0f, 1.0f);
-  ComplexStack object(1, shape);
-  for (Complex64& value : object.data) value = std::polar(amplitude(rng), phase(rng));
+  ComplexStack object(modes, shape);
+  float scale = 1;
+  for (auto mode = object.data.begin(); mode != object.data.end(); mode += shape.pixels()) {
+    std::generate_n(mode, shape.pixels(),
+                    [&] { return std::polar(scale * amplitude(rng), phase(rng)); });
+    scale *= std::numbers::sqrt2_v<float> / 2;
+  }
   return object;
 }
 
@@ -62,9 +68,8 @@ ComplexStack RandomProbe(Shape shape, int modes, double photons, std::mt19937& r
   return probe;
 }
 
-// Σ_m |Ψ_m|², the transforms of P_m O_j or, in the near field, what they are behind free space.
-std::vector<double> Intensities(const Problem& problem, const PointWindow& point,
-                                const Fft2D<double>& fft) {
+std::vector<Complex128> WindowOf(const Problem& problem, const PointWindow& point,
+                                 int object_mode) {
   const Shape shape = problem.config.frame_shape;
   std::vector<Complex128> window(static_cast<std::size_t>(shape.pixels()));
   for (int y = 0; y < shape.rows; ++y) {
@@ -72,8 +77,8 @@ std::vector<double> Intensities(const Problem& problem, const PointWindow& point
       const auto at = [&](int dy, int dx) {
         const std::int64_t row = point.row - problem.canvas.row + y + dy;
         const std::int64_t col = point.col - problem.canvas.col + x + dx;
-        return Complex128(
-            problem.object.data[static_cast<std::size_t>(row * problem.canvas.shape.cols + col)]);
+        return Complex128(problem.object.data[static_cast<std::size_t>(
+            object_mode * problem.canvas.shape.pixels() + row * problem.canvas.shape.cols + col)]);
       };
       const double fy = point.frac_row, fx = point.frac_col;
       window[static_cast<std::size_t>(y * shape.cols + x)] =
@@ -81,19 +86,29 @@ std::vector<double> Intensities(const Problem& problem, const PointWindow& point
           fy * ((1 - fx) * at(1, 0) + fx * at(1, 1));
     }
   }
-  std::vector<double> intensities(window.size());
-  std::vector<Complex128> wave(window.size()), transfer;
+  return window;
+}
+
+// Σ_lm |Ψ_lm|², the transforms of P_m O_lj or, in the near field, what they are behind free space.
+std::vector<double> Intensities(const Problem& problem, const PointWindow& point,
+                                const Fft2D<double>& fft) {
+  const Shape shape = problem.config.frame_shape;
+  std::vector<double> intensities(static_cast<std::size_t>(shape.pixels()));
+  std::vector<Complex128> wave(intensities.size()), transfer;
   if (problem.config.near_field) transfer = TransferFunction(*problem.config.near_field, shape);
-  for (std::size_t mode = 0; mode < problem.probe.data.size(); mode += window.size()) {
-    for (std::size_t i = 0; i < window.size(); ++i) {
-      wave[i] = Complex128(problem.probe.data[mode + i]) * window[i];
+  for (int object_mode = 0; object_mode < problem.object.modes; ++object_mode) {
+    const std::vector<Complex128> window = WindowOf(problem, point, object_mode);
+    for (std::size_t mode = 0; mode < problem.probe.data.size(); mode += window.size()) {
+      for (std::size_t i = 0; i < window.size(); ++i) {
+        wave[i] = Complex128(problem.probe.data[mode + i]) * window[i];
+      }
+      fft.Forward(wave.data());
+      if (problem.config.near_field.has_value()) {
+        for (std::size_t i = 0; i < wave.size(); ++i) wave[i] *= transfer[i];
+        fft.Inverse(wave.data());
+      }
+      for (std::size_t i = 0; i < window.size(); ++i) intensities[i] += std::norm(wave[i]);
     }
-    fft.Forward(wave.data());
-    if (problem.config.near_field.has_value()) {
-      for (std::size_t i = 0; i < wave.size(); ++i) wave[i] *= transfer[i];
-      fft.Inverse(wave.data());
-    }
-    for (std::size_t i = 0; i < window.size(); ++i) intensities[i] += std::norm(wave[i]);
   }
   return intensities;
 }
@@ -143,7 +158,8 @@ Problem MakeProblem(const ProblemOptions& options) {
   if (options.near_field) problem.config.near_field = FreeSpace{1e-10, 5e-4, {60e-9, 50e-9}};
   problem.config.max_object_pixels = 2 * problem.canvas.shape.pixels();
   problem.config.initial_object = {0.9f, 0.1f};
-  problem.object = RandomObject(problem.canvas.shape, rng);
+  problem.config.object_modes = options.object_modes;
+  problem.object = RandomObject(problem.canvas.shape, options.object_modes, rng);
   constexpr double kPhotonsPerPixel = 100;
   problem.config.probe_modes = options.modes;
   problem.probe = RandomProbe(frame, options.modes,

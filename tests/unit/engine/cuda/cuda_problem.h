@@ -22,9 +22,10 @@ Device& ReferenceDevice();
 struct ProblemOptions {
   Shape frame_shape{64, 64};
   int points = 70;
-  int spread = 40;   // Between the corners of the outermost windows, in pixels.
-  int capacity = 0;  // 0: as many as points.
-  int modes = 1;     // Of the probe, each with its own share of the light, not orthogonal.
+  int spread = 40;       // Between the corners of the outermost windows, in pixels.
+  int capacity = 0;      // 0: as many as points.
+  int modes = 1;         // Of the probe, each with its own share of the light, not orthogonal.
+  int object_modes = 1;  // Likewise.
   FrameStorage storage = FrameStorage::kU16;
   bool keeps_exit_waves = true;
   bool untrusted_pixels = true;
