@@ -20,14 +20,6 @@ struct RowPlace {
   __device__ explicit RowPlace(int thread) : lane(thread % kLanes), group(thread / kLanes) {}
 };
 
-// The wave that a block has, by its place in the grid's z.
-struct BlockWave {
-  int mode;  // Of the probe,
-  int object_mode;
-  __device__ explicit BlockWave(const Batch& batch)
-      : mode(blockIdx.z % batch.modes), object_mode(blockIdx.z / batch.modes) {}
-};
-
 // The probe's rows of a block in shared memory, as pairs of values that only one thread (or, with
 // two frames at a time, its twin) reads: value 2i and 2i+1 at [i * kRowThreads + thread].
 inline constexpr int kProbeBytes = kRowThreads * kLaneValues * sizeof(float2);
@@ -70,6 +62,22 @@ __device__ inline const float2* WindowRow(const Canvas& canvas, const DevicePoin
                                           int lane) {
   return canvas.object + static_cast<std::int64_t>(point.row - canvas.row + row) * canvas.cols +
          (point.col - canvas.col + lane);
+}
+
+// What a pass over rows does for one mode of the object: each has a launch of its own, so that a
+// kernel need not know of the others, but for how far the waves of one point are from the next.
+template <typename Args>
+Args ForObjectMode(Args args, int object_mode) {
+  using Waves = decltype(args.waves);
+  const std::int64_t bytes = static_cast<std::int64_t>(object_mode) * args.batch.modes *
+                             args.batch.rows * args.batch.cols * WaveBytes(args.exit_waves.half);
+  using Byte = std::conditional_t<std::is_same_v<Waves, void*>, char, const char>;
+  args.waves = static_cast<Byte*>(args.waves) + bytes;
+  if (args.exit_waves.data != nullptr) {
+    args.exit_waves.data = static_cast<char*>(args.exit_waves.data) + bytes;
+  }
+  args.canvas = args.canvas.Mode(object_mode);
+  return args;
 }
 
 // *at += value, by one of many blocks; nothing is returned.

@@ -6,7 +6,7 @@
 //
 // A block has RowsPerBlock(kCols) rows of `points_per_block` neighbouring points, one after the
 // other, with the rows of one mode of the probe in shared memory throughout. Grid: (row blocks,
-// runs of points, waves of a point).
+// runs of points, modes of the probe), for one mode of the object.
 namespace ptychoserve::cuda {
 namespace {
 
@@ -34,15 +34,11 @@ __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsFo
   const int thread = threadIdx.x;
   const RowPlace<kCols> place(thread);
   const int row = blockIdx.x * RowsPerBlock(kCols) + place.group;
-  const BlockWave block_wave(args.batch);
-  const Canvas canvas = args.canvas.Mode(block_wave.object_mode);
-  // Of the waves of one point, and of this block's row among them and among the modes of the probe.
+  // Of the waves of one point, and of this block's row among those of the object's mode.
   const std::int64_t point_pixels =
       static_cast<std::int64_t>(args.batch.rows) * kCols * args.batch.waves();
   const std::int64_t at = (static_cast<std::int64_t>(blockIdx.z) * args.batch.rows + row) * kCols;
-  const std::int64_t probe_at =
-      (static_cast<std::int64_t>(block_wave.mode) * args.batch.rows + row) * kCols;
-  LoadProbe<kLanes>(args.probe + probe_at, place.lane, thread, probe_slots);
+  LoadProbe<kLanes>(args.probe + at, place.lane, thread, probe_slots);
   const typename Fft::Roots roots = Fft::ForwardRoots(place.lane);
 
   const int begin = blockIdx.y * args.points_per_block;
@@ -50,7 +46,7 @@ __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsFo
   for (int j = begin; j < end; ++j) {
     const DevicePoint point = PointOf(args.batch, j);
     const Bilinear bilinear = BilinearOf(point);
-    const float2* const object = WindowRow(canvas, point, row, place.lane);
+    const float2* const object = WindowRow(args.canvas, point, row, place.lane);
     const float scale = args.scale / UnitOf<kHalf>(args.exit_waves.figures, point.slot);
     const Stored* const exit = kReflect ? static_cast<const Stored*>(args.exit_waves.data) +
                                               (point.slot * point_pixels + at + place.lane)
@@ -65,7 +61,7 @@ __global__ void __launch_bounds__(kRowThreads, kBlocks) RowsForwardKernel(RowsFo
         const int value = 2 * i + k;
         float2 probe = k == 0 ? float2{pair.x, pair.y} : float2{pair.z, pair.w};
         if constexpr (kKind == PointKind::kVaried) {
-          probe = probe + own.At(probe_at + place.lane + kLanes * value);
+          probe = probe + own.At(at + place.lane + kLanes * value);
         }
         const float2 o =
             WindowValue<kSubpixel>(object + kLanes * value, args.canvas.cols, bilinear);
@@ -114,9 +110,12 @@ KernelChoice<RowsForwardArgs> Choose(int cols, bool half, bool reflect, PointKin
 void LaunchRowsForward(const RowsForwardArgs& args, cudaStream_t stream) {
   const Batch& batch = args.batch;
   const dim3 grid(batch.rows / RowsPerBlock(batch.cols),
-                  (batch.count + args.points_per_block - 1) / args.points_per_block, batch.waves());
-  Launch(Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.kind), grid,
-         args, stream);
+                  (batch.count + args.points_per_block - 1) / args.points_per_block, batch.modes);
+  const auto choice =
+      Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.kind);
+  for (int l = 0; l < batch.object_modes; ++l) {
+    Launch(choice, grid, ForObjectMode(args, l), stream);
+  }
 }
 
 cudaError_t PrepareRowsForward() {

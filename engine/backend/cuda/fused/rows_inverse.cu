@@ -10,8 +10,8 @@
 // whole group; what they add to the probe is collected in registers. Within one point no two
 // threads of a phase add to the same object pixel, and a barrier parts the phases: the upper
 // neighbours of the first point, of the second, and with fractional positions the lower ones.
-// A block has one mode of the probe and one of the object. Grid: (row blocks, groups, waves of a
-// point).
+// A block has one mode of the probe. Grid: (row blocks, groups, modes of the probe), for one mode
+// of the object.
 namespace ptychoserve::cuda {
 namespace {
 
@@ -80,21 +80,17 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
   const int half = threadIdx.x / kRowThreads, thread = threadIdx.x % kRowThreads;
   const RowPlace<kCols> place(thread);
   const int row = blockIdx.x * RowsPerBlock(kCols) + place.group;
-  const BlockWave block_wave(args.batch);
-  const Canvas canvas = args.canvas.Mode(block_wave.object_mode);
-  // Of the waves of one point, and of this block's row among them and among the modes of the probe.
+  // Of the waves of one point, and of this block's row among those of the object's mode.
   const std::int64_t point_pixels =
       static_cast<std::int64_t>(args.batch.rows) * kCols * args.batch.waves();
   const std::int64_t at = (static_cast<std::int64_t>(blockIdx.z) * args.batch.rows + row) * kCols;
-  const std::int64_t probe_at =
-      (static_cast<std::int64_t>(block_wave.mode) * args.batch.rows + row) * kCols;
   const typename Fft::Roots roots = Fft::InverseRoots(place.lane);
   float* const my_exchange = exchange + (threadIdx.x / kLanes) * Lanes<kCols>::kGroupPitch;
 
   const PointGroup group = args.groups[blockIdx.y];
   const int pitch = WindowPitch(kCols, group.cols);
   const bool sums_object = args.object_sum != nullptr;
-  if (half == 0) LoadProbe<kLanes>(args.probe + probe_at, place.lane, thread, probe_slots);
+  if (half == 0) LoadProbe<kLanes>(args.probe + at, place.lane, thread, probe_slots);
   if (sums_object) {
     for (int i = threadIdx.x; i < group.rows * pitch; i += kBlockThreads) window[i] = {0, 0};
   }
@@ -119,7 +115,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
       Fft::Inverse(x, my_exchange, place.lane, roots);
       DiscardRow<kCols>(waves, place.lane);
 
-      const float2* const object = WindowRow(canvas, point, row, place.lane);
+      const float2* const object = WindowRow(args.canvas, point, row, place.lane);
       Stored* const exit = kExit ? static_cast<Stored*>(args.exit_waves.data) +
                                        (point.slot * point_pixels + at + place.lane)
                                  : nullptr;
@@ -133,7 +129,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
           const int value = 2 * i + k;
           float2 probe = k == 0 ? float2{pair.x, pair.y} : float2{pair.z, pair.w};
           if constexpr (kKind == PointKind::kVaried) {
-            probe = probe + own.At(probe_at + place.lane + kLanes * value);
+            probe = probe + own.At(at + place.lane + kLanes * value);
           }
           const float2 o =
               WindowValue<kSubpixel>(object + kLanes * value, args.canvas.cols, bilinear);
@@ -183,7 +179,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
   }
   if (sums_object) {
     const int first_row = group.row - args.canvas.row + blockIdx.x * RowsPerBlock(kCols);
-    float2* const corner = args.object_sum + block_wave.object_mode * args.canvas.pixels() +
+    float2* const corner = args.object_sum +
                            static_cast<std::int64_t>(first_row) * args.canvas.cols +
                            (group.col - args.canvas.col);
     for (int r = threadIdx.x / kWarp; r < group.rows; r += kBlockThreads / kWarp) {
@@ -198,7 +194,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1) RowsInverseKernel(RowsInvers
   if (half != 0) return;
 #pragma unroll
   for (int i = 0; i < kLaneValues; ++i) {
-    AddShared(args.probe_sum + probe_at + place.lane + kLanes * i,
+    AddShared(args.probe_sum + at + place.lane + kLanes * i,
               probe_sum[i] + second_half[i * kRowThreads + thread]);
   }
 }
@@ -226,9 +222,14 @@ KernelChoice<RowsInverseArgs> Choose(int cols, bool half, bool exit, PointKind k
 
 void LaunchRowsInverse(const RowsInverseArgs& args, cudaStream_t stream) {
   const Batch& batch = args.batch;
-  Launch(Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.kind),
-         dim3(batch.rows / RowsPerBlock(batch.cols), args.group_count, batch.waves()), args,
-         stream);
+  const dim3 grid(batch.rows / RowsPerBlock(batch.cols), args.group_count, batch.modes);
+  const auto choice =
+      Choose(batch.cols, args.exit_waves.half, args.exit_waves.data != nullptr, args.kind);
+  for (int l = 0; l < batch.object_modes; ++l) {
+    RowsInverseArgs one = ForObjectMode(args, l);
+    if (one.object_sum != nullptr) one.object_sum += l * args.canvas.pixels();
+    Launch(choice, grid, one, stream);
+  }
 }
 
 int FusedSharedBytes() {
