@@ -36,7 +36,6 @@ address=$(cat "$out/address")
 
 echo "3/4  streaming $rate frames a second to $address while it iterates"
 "$build/bin/ptychoctl" run "$out/scan.cxi" --server "$address" --session demo \
-  --probe "$out/scan.cxi:/entry_1/instrument_1/initial_probe" \
   --rate "$rate" --batch 4 --out "$out/result.cxi" --pictures "$out"
 
 echo "4/4  stopping the server"
