@@ -11,12 +11,7 @@ FitMetrics FitOf(std::span<const FrameFit> frames) {
   FrameFit total;
   double squared_errors = 0, lit_frames = 0;
   for (const FrameFit& f : frames) {
-    total.abs_deviation += f.abs_deviation;
-    total.amplitude += f.amplitude;
-    total.squared_deviation += f.squared_deviation;
-    total.trusted += f.trusted;
-    total.non_zero += f.non_zero;
-    total.excess += f.excess;
+    total += f;
     // Frames without a count have no relative error.
     if (f.counts <= 0) continue;
     squared_errors += f.squared_deviation / f.counts;

@@ -20,6 +20,17 @@ struct FrameFit {
   double trusted = 0;            // Pixels,
   double non_zero = 0;           // and those of them with counts.
   double excess = 0;             // Σ PoissonExcess(I, M)
+
+  PS_HOST_DEVICE FrameFit& operator+=(const FrameFit& other) {
+    abs_deviation += other.abs_deviation;
+    amplitude += other.amplitude;
+    squared_deviation += other.squared_deviation;
+    counts += other.counts;
+    trusted += other.trusted;
+    non_zero += other.non_zero;
+    excess += other.excess;
+    return *this;
+  }
 };
 
 // Figures of one frame, or of many together.

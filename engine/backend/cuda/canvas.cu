@@ -8,8 +8,6 @@
 namespace ptychoserve::cuda {
 namespace {
 
-constexpr int kMaxGridRows = 32768;
-
 // Of a pixel on the absolute lattice.
 __device__ float2 StartOf(const ObjectStart& start, int mode, int row, int col) {
   const ObjectStart::Value value = start.At(mode, row, col);

@@ -12,6 +12,8 @@ namespace ptychoserve::cuda {
 
 inline constexpr int kThreads = 256;  // Of every block, unless the kernel says otherwise.
 inline constexpr int kWarp = 32;
+// Of a grid, in y; where there is more to do, its rows take more than one each.
+inline constexpr int kMaxGridRows = 32768;
 
 __device__ inline float2 operator+(float2 a, float2 b) { return {a.x + b.x, a.y + b.y}; }
 __device__ inline float2 operator-(float2 a, float2 b) { return {a.x - b.x, a.y - b.y}; }

@@ -9,8 +9,6 @@
 namespace ptychoserve::cuda {
 namespace {
 
-constexpr int kMaxGridRows = 32768;
-
 template <typename Pixel, bool kSingle>
 __global__ void __launch_bounds__(kThreads)
     EpieCorrectionKernel(EpieCorrectionArgs args, const Pixel* frames) {

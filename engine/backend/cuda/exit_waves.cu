@@ -8,7 +8,6 @@ namespace {
 
 // Points that one thread handles, so that several loads are under way at a time.
 constexpr int kPointsPerThread = 4;
-constexpr int kMaxGridRows = 32768;
 
 // One thread per pixel of a frame (x); points are dealt to the rows of blocks (y).
 dim3 PixelGrid(const Batch& batch, int points) {

@@ -59,14 +59,7 @@ __global__ void __launch_bounds__(kThreads) AddPiecesKernel(FrameFitArgs args, i
   if (j >= args.batch.count) return;
   FrameFit sum{};
   for (int piece = 0; piece < pieces; ++piece) {
-    const FrameFit& part = args.partials[static_cast<std::int64_t>(j) * pieces + piece];
-    sum.abs_deviation += part.abs_deviation;
-    sum.amplitude += part.amplitude;
-    sum.squared_deviation += part.squared_deviation;
-    sum.counts += part.counts;
-    sum.trusted += part.trusted;
-    sum.non_zero += part.non_zero;
-    sum.excess += part.excess;
+    sum += args.partials[static_cast<std::int64_t>(j) * pieces + piece];
   }
   args.fits[j] = sum;
 }

@@ -8,8 +8,6 @@
 namespace ptychoserve::cuda {
 namespace {
 
-constexpr int kMaxGridRows = 32768;
-
 // Re(conj(a) b)
 __device__ double Along(float2 a, float2 b) { return a.x * b.x + a.y * b.y; }
 

@@ -4,8 +4,6 @@
 namespace ptychoserve::cuda {
 namespace {
 
-constexpr int kMaxGridRows = 32768;
-
 // One thread per pixel (x), which keeps its factor; images are dealt to the rows of blocks (y).
 template <bool kBack>
 __global__ void __launch_bounds__(kThreads) TransferKernel(TransferArgs args) {
