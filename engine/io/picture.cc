@@ -54,6 +54,31 @@ Picture Draw(const Complex64* image, Shape shape, const Colour& colour) {
   return picture;
 }
 
+// The direction of a pixel; 0 where it has none.
+std::complex<double> Direction(const Complex64& v) {
+  const double amplitude = std::abs(v);
+  return Finite(v) && amplitude > 0 ? std::complex<double>(v) / amplitude : 0;
+}
+
+// By how much the phase advances from a pixel to the next one of its row, or of its column, in the
+// mean: radians.
+struct Ramp {
+  double by_row = 0;
+  double by_col = 0;
+};
+Ramp RampOf(const Complex64* image, Shape shape) {
+  std::complex<double> down = 0, right = 0;
+  for (int r = 0; r < shape.rows; ++r) {
+    for (int c = 0; c < shape.cols; ++c) {
+      const Complex64* const v = image + static_cast<std::int64_t>(r) * shape.cols + c;
+      const std::complex<double> from = std::conj(Direction(*v));
+      if (r + 1 < shape.rows) down += from * Direction(v[shape.cols]);
+      if (c + 1 < shape.cols) right += from * Direction(v[1]);
+    }
+  }
+  return {std::arg(down), std::arg(right)};
+}
+
 }  // namespace
 
 Picture AmplitudePicture(const Complex64* image, Shape shape) {
@@ -67,13 +92,20 @@ Picture AmplitudePicture(const Complex64* image, Shape shape) {
 }
 
 Picture PhasePicture(const Complex64* image, Shape shape) {
+  const Ramp ramp = RampOf(image, shape);
+  std::vector<Complex64> flat(image, image + shape.pixels());
   std::complex<double> mean = 0;
-  for (std::int64_t i = 0; i < shape.pixels(); ++i) {
-    const float amplitude = std::abs(image[i]);
-    if (Finite(image[i]) && amplitude > 0) mean += std::complex<double>(image[i] / amplitude);
+  std::size_t i = 0;
+  for (int r = 0; r < shape.rows; ++r) {
+    for (int c = 0; c < shape.cols; ++c, ++i) {
+      if (!Finite(flat[i])) continue;
+      flat[i] = Complex64(std::complex<double>(flat[i]) *
+                          std::polar(1.0, -(ramp.by_row * r + ramp.by_col * c)));
+      mean += Direction(flat[i]);
+    }
   }
   const std::complex<double> turn_back = std::polar(1.0, -std::arg(mean));
-  return Draw(image, shape, [&turn_back](const Complex64& v) {
+  return Draw(flat.data(), shape, [&turn_back](const Complex64& v) {
     return ToSrgb8(PhaseColour(std::arg(std::complex<double>(v) * turn_back)));
   });
 }

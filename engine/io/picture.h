@@ -18,7 +18,8 @@ struct Picture {
 
 // |image| in grey between its 0.5 and 99.5 percentiles. Non-finite pixels are drawn dark blue.
 Picture AmplitudePicture(const Complex64* image, Shape shape);
-// arg(image) minus its mean direction, on a perceptually even cyclic colour map.
+// arg(image) on a perceptually even cyclic colour map, without what no frame tells: the mean
+// direction, and the linear ramp by which it advances from pixel to pixel in the mean.
 Picture PhasePicture(const Complex64* image, Shape shape);
 // Phase as hue, amplitude as brightness (to the 99.5 percentile).
 Picture ComplexPicture(const Complex64* image, Shape shape);

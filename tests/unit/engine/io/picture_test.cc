@@ -50,15 +50,37 @@ TEST(Picture, FlatAndEmptyImagesAreDrawn) {
             Pixel(AmplitudePicture(missing.data(), {2, 2}), 0, 0));
 }
 
-TEST(Picture, PhaseIsShownRelativeToItsMeanDirection) {
-  for (float offset : {0.f, 3.f}) {
+TEST(Picture, PhaseIsShownWithoutItsMeanDirectionAndItsRamp) {
+  const std::vector<float> phases = {-0.5f, 0.5f, 0.5f, -0.5f,  //
+                                     0.5f,  0,    0,    0.5f,   //
+                                     -0.5f, 0,    0,    -0.5f,  //
+                                     0,     0,    0,    0};
+  const auto drawn = [&](float offset, float by_row, float by_col) {
     std::vector<Complex64> image;
-    for (float phase : {-0.5f, 0.f, 0.5f}) image.push_back(std::polar(7.f, phase + offset));
-    const Picture picture = PhasePicture(image.data(), {1, 3});
-    EXPECT_EQ(Pixel(picture, 0, 0), Ints(ToSrgb8(PhaseColour(-0.5)))) << offset;
-    EXPECT_EQ(Pixel(picture, 0, 1), Ints(ToSrgb8(PhaseColour(0)))) << offset;
-    EXPECT_EQ(Pixel(picture, 0, 2), Ints(ToSrgb8(PhaseColour(0.5)))) << offset;
+    for (int i = 0; i < 16; ++i) {
+      const auto row = static_cast<float>(i / 4), col = static_cast<float>(i % 4);
+      image.push_back(std::polar(7.f, phases[i] + offset + by_row * row + by_col * col));
+    }
+    return PhasePicture(image.data(), {4, 4});
+  };
+  const Picture plain = drawn(0, 0, 0);
+  EXPECT_NE(Pixel(plain, 0, 0), Pixel(plain, 0, 1));
+  for (const auto& [offset, by_row, by_col] :
+       {std::tuple{3.f, 0.f, 0.f}, {0.f, 2.f, -1.f}, {-1.f, -0.3f, 3.f}}) {
+    const Picture same = drawn(offset, by_row, by_col);
+    for (std::size_t k = 0; k < plain.rgb.size(); ++k) {
+      EXPECT_NEAR(same.rgb[k], plain.rgb[k], 1) << by_row << ", " << by_col << ": " << k;
+    }
   }
+}
+
+TEST(Picture, PhaseZeroHasTheColourOfZero) {
+  std::vector<Complex64> image;
+  for (float phase : {-0.5f, 0.5f, 0.f, 0.f, 0.5f, -0.5f}) image.push_back(std::polar(7.f, phase));
+  const Picture picture = PhasePicture(image.data(), {1, 6});
+  EXPECT_EQ(Pixel(picture, 0, 2), Ints(ToSrgb8(PhaseColour(0))));
+  EXPECT_EQ(Pixel(picture, 0, 0), Ints(ToSrgb8(PhaseColour(-0.5))));
+  EXPECT_EQ(Pixel(picture, 0, 1), Ints(ToSrgb8(PhaseColour(0.5))));
 }
 
 TEST(Picture, ComplexHasPhaseAsHueAndAmplitudeAsBrightness) {
