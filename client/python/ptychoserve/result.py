@@ -107,12 +107,17 @@ class Result:
             file[name] = _soft_link("/" + target)
 
         put("cxi_version", np.int32(_CXI_VERSION))
-        put(f"{_IMAGE}/data", snapshot.object)
-        put(f"{_IMAGE}/data_space", "real")
+        modes = snapshot.object_modes
+        images = [snapshot.object] if modes is None or not modes.size else modes
+        for number, image in enumerate(images, 1):
+            put(f"entry_1/image_{number}/data", image)
+            put(f"entry_1/image_{number}/data_space", "real")
+            put(f"entry_1/image_{number}/x_pixel_size", header.pixel_size_x_m, "m")
+            put(f"entry_1/image_{number}/y_pixel_size", header.pixel_size_y_m, "m")
+            put(f"entry_1/image_{number}/origin", [header.origin_x_m, header.origin_y_m], "m")
         link("entry_1/data_1/data", f"{_IMAGE}/data")
-        put(f"{_IMAGE}/x_pixel_size", header.pixel_size_x_m, "m")
-        put(f"{_IMAGE}/y_pixel_size", header.pixel_size_y_m, "m")
-        put(f"{_IMAGE}/origin", [header.origin_x_m, header.origin_y_m], "m")
+        if header.metrics.object_mode_powers:
+            put(f"{_IMAGE}/object_mode_powers", list(header.metrics.object_mode_powers))
         if snapshot.coverage is not None:
             put(f"{_IMAGE}/coverage", snapshot.coverage, "photons")
         put(f"{_SOURCE}/illumination", snapshot.probe, "sqrt(photons)")
@@ -183,6 +188,8 @@ class Result:
             pixel_size_y_m=file[f"{_IMAGE}/y_pixel_size"][()],
             origin_x_m=origin[0], origin_y_m=origin[1], final=True)
         header.metrics.mode_powers.extend(_array(file, f"{_IMAGE}/mode_powers", np.empty(0)))
+        header.metrics.object_mode_powers.extend(
+            _array(file, f"{_IMAGE}/object_mode_powers", np.empty(0)))
         ids = file[f"{_GEOMETRY}/frame_id"][()]
         count = len(ids)
         nan = np.full(count, math.nan)
@@ -205,11 +212,15 @@ class Result:
         background = _array(file, f"{_IMAGE}/refined_background", None)
         if background is not None and not session.config.optics.HasField("near_field"):
             background = np.fft.ifftshift(background)
+        images = []
+        while f"entry_1/image_{len(images) + 1}/data" in file:
+            images.append(file[f"entry_1/image_{len(images) + 1}/data"][()])
         history = _array(file, f"{_PROCESS}/metrics", None)
         if history is not None and len(history):
             header.iteration = int(history[-1, 0])
         snapshot = Snapshot(
             header, object=file[f"{_IMAGE}/data"][()], probe=probe, points=points, history=history,
+            object_modes=np.array(images) if len(images) > 1 else None,
             coverage=_array(file, f"{_IMAGE}/coverage", None), background=background,
             probe_components=None if components is None
             else components.reshape((-1, *probe.shape)))
