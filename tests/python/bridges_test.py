@@ -46,7 +46,11 @@ class BridgesTest(harness.EndToEndTest):
                                  "y_scale_m_per_count": M_PER_COUNT}}}
         pathlib.Path(cls.config).write_text(json.dumps(settings), encoding="utf-8")
         cls.client = ptychoserve.Client(cls.server.address)
-        cls.addClassCleanup(cls.client.close)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+        super().tearDownClass()
 
     def setUp(self):
         self.eiger, self.panda = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
@@ -59,6 +63,15 @@ class BridgesTest(harness.EndToEndTest):
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         return process
+
+    def sender(self):
+        """A detector that says what the test has it say, to a bridge that has been started."""
+        context = zmq.Context()
+        self.addCleanup(context.term)
+        socket_ = emulator.bind(context, self.eiger, "push", None)
+        self.addCleanup(socket_.close, linger=0)
+        socket_.sndtimeo = harness.DEADLINE_S * 1000
+        return socket_
 
     def start_bridge(self, prefix, *arguments, scans=1, config=None, **environment):
         return self.start("run", "--server", self.server.address, "--config",
@@ -99,7 +112,7 @@ class BridgesTest(harness.EndToEndTest):
         """Each frame has its own position: windows lie as the file has them."""
         ids, corners = self.points(session_id)
         self.assertEqual(sorted(ids), sorted(expected_ids))
-        pixel_m = self.client.session(session_id).info.object_pixel_size_y_m
+        pixel_m = self.client.session(session_id).info.pixel_size_y_m
         true = np.stack([self.file.y_m, self.file.x_m], 1)[ids] / pixel_m
         offset = (corners - true).mean(0)
         np.testing.assert_allclose(corners - true, np.broadcast_to(offset, true.shape), atol=0.02)
@@ -126,6 +139,165 @@ class BridgesTest(harness.EndToEndTest):
                 session = self.client.session(f"{prefix}-1")
                 self.assertEqual(session.state, "completed")
                 self.assertAlmostEqual(session.info.final_fit.r_factor / expected, 1, delta=0.02)
+
+    def test_lost_messages_cost_their_own_frames_only(self):
+        """Frames 5, 17, 18 are lost; so is block 3, samples 123 to 163, those of frames 12 to 16."""
+        report, = self.run_scan("losses", ("--lose", "5,17-18"), ("--lose", "3"))
+        self.assertEqual((report["frames"], report["lost"]), (97, [[5, 5], [17, 18]]))
+        self.assertEqual((report["positions"], report["unplaced"]), (95, [[12, 16]]))
+        self.check_pairing("losses-1", set(range(100)) - {5, 17, 18} - set(range(12, 17)))
+
+    def test_a_second_series_opens_a_second_session(self):
+        reports = self.run_scan("two", ("--scans", 2, "--series", 41), ("--scans", 2), scans=2)
+        self.assertEqual([(r["session"], r["series"], r["frames"], r["positions"])
+                          for r in reports], [("two-41", 41, 100, 100), ("two-42", 42, 100, 100)])
+        for session in ("two-41", "two-42"):
+            self.check_pairing(session, range(100))
+        objects = [self.client.session(name).info for name in ("two-41", "two-42")]
+        self.assertAlmostEqual(objects[0].final_fit.r_factor / objects[1].final_fit.r_factor, 1,
+                               delta=0.02)
+
+    def test_a_series_whose_end_is_lost_ends_with_the_next(self):
+        """Which comes without its own beginning."""
+        config = self.path("whole.json")
+        pathlib.Path(config).write_text(json.dumps(self.whole_settings()), encoding="utf-8")
+        bridge = self.start_bridge("ends", scans=2, config=config)
+        sender = self.sender()
+        for number, (_, images, _) in enumerate(
+                [emulator.eiger_series(self.file, k) for k in (7, 8)]):
+            if number == 0:
+                sender.send_multipart(emulator.json_start(self.file, 7))
+            emulator.send(sender, images, 0)
+        sender.send_multipart(emulator.json_end(8))
+        panda = self.emulate("panda", "--scans", 2)
+        reports = self.reports(bridge)
+        self.said_by(panda)
+        self.assertEqual([(r["session"], r["frames"], r["positions"], r["error"])
+                          for r in reports],
+                         [("ends-7", 100, 100, ""), ("ends-8", 100, 100, "")])
+
+    def whole_settings(self):
+        """A configuration that needs no word of the detector."""
+        settings = json.loads(pathlib.Path(self.config).read_text("utf-8"))
+        settings["optics"] = {"wavelength_m": self.file.wavelength_m,
+                              "distance_m": self.file.distance_m,
+                              "detector_pixel_size_y_m": self.file.pixel_size_m[0]}
+        return settings
+
+    def test_a_scan_that_nothing_more_comes_of_ends(self):
+        """Neither the detector's end nor the encoder's."""
+        bridge = self.start_bridge("idle", "--idle-s", 0.5)
+        start, images, _ = emulator.eiger_series(self.file, 3)
+        emulator.send(self.sender(), [start, *images[:60]], 0)
+        report, = self.reports(bridge)
+        self.assertEqual((report["frames"], report["lost"]), (60, [[60, 99]]))
+        self.assertEqual((report["positions"], report["unplaced"]), (0, [[0, 59]]))
+
+    def test_bad_messages_are_counted_and_change_nothing(self):
+        bridge = self.start_bridge("bad")
+        sender = self.sender()
+        start, images, end = emulator.eiger_series(self.file, 1)
+        head, about, data, config = images[40]
+        other = emulator.json_image(self.file.frames[3].astype(np.uint8), 1, 3, "bslz4")
+        bad = [[b""], [b"{"], [b"\xff" * 100], [head], [head, about], [head, about, data[:9]],
+               [head, about, data * 9], [head, b"[]", data], [b'{"htype":"dimage-1.0"}'], other,
+               [head, about.replace(b"-lz4", b"-zip"), data], [b'{"htype":"other"}'],
+               [head.replace(b'"frame":40', b'"frame":-1'), about, data]]
+        corrupt = [head, about, data[:200] + bytes(len(data) - 200), config]
+        for parts in (start, *images[:40], *bad, corrupt, *images[41:], end):
+            sender.send_multipart(parts)
+        panda = self.emulate("panda")
+        report, = self.reports(bridge)
+        self.said_by(panda)
+        self.assertEqual(sum(report["bad_messages"].values()), len(bad), report)
+        self.assertEqual((report["frames"], report["positions"]), (99, 100))
+        self.assertEqual((report["lost"], report["refused"]), ([], {"corrupt": 1}))
+        self.check_pairing("bad-1", set(range(100)) - {40})
+
+    def test_a_killed_bridge_is_followed_by_another(self):
+        """What had left the sources when it was killed is lost, and told; nothing else is."""
+        eiger = self.emulate("eiger", "--rate", 50)
+        panda = self.emulate("panda", "--rate", 12.5, "--socket", "push")
+        sources = ("--panda-socket", "pull")
+        first = self.start_bridge("killed", *sources)
+        deadline = time.monotonic() + harness.DEADLINE_S
+        while self.accepted("killed-1") < 30:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+        first.kill()
+        first.wait()
+        self.assertLess(self.accepted("killed-1"), 100)
+        report, = self.reports(self.start_bridge("killed", *sources))
+        self.said_by(eiger)
+        self.said_by(panda)
+        lost = {k for a, b in report["lost"] for k in range(a, b + 1)}
+        unplaced = {k for a, b in report["unplaced"] for k in range(a, b + 1)}
+        self.assertEqual(report["frames"], 100 - len(lost))
+        self.assertEqual(report["error"], "")
+        self.check_pairing("killed-1", set(range(100)) - lost - unplaced)
+
+    def accepted(self, session_id):
+        try:
+            return self.client.session(session_id).info.frames.accepted
+        except ptychoserve.errors.NotFound:
+            return 0
+
+    def test_a_bridge_that_is_asked_to_end_leaves_the_session_to_the_next(self):
+        """It sends what it has, so that nothing at all is lost."""
+        eiger = self.emulate("eiger", "--rate", 50)
+        panda = self.emulate("panda", "--rate", 12.5, "--socket", "push")
+        sources = ("--panda-socket", "pull")
+        first = self.start_bridge("left", *sources)
+        deadline = time.monotonic() + harness.DEADLINE_S
+        while self.accepted("left-1") < 20:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+        first.send_signal(signal.SIGTERM)
+        self.assertEqual(self.said_by(first), "")
+        had = self.accepted("left-1")
+        self.assertIn(self.client.session("left-1").state, ("receiving", "reconstructing"))
+        report, = self.reports(self.start_bridge("left", *sources))
+        self.said_by(eiger)
+        self.said_by(panda)
+        self.assertLess(had, 100)
+        self.assertGreaterEqual(report["frames"], had)
+
+    def test_a_detector_that_counts_from_one_again_gets_another_session(self):
+        first, = self.run_scan("again")
+        second, = self.run_scan("again")
+        self.assertEqual([first["session"], second["session"]], ["again-1", "again-1-2"])
+        self.assertEqual(second["frames"], 100)
+
+    def test_a_configuration_that_the_server_refuses_is_told(self):
+        config = self.path("wrong.json")
+        pathlib.Path(config).write_text('{"optics": {"distance_m": -1}}', encoding="utf-8")
+        report, = self.run_scan("wrong", bridge=("--idle-s", 1, "--config", config))
+        self.assertIn("optics.distance_m", report["error"])
+        self.assertEqual((report["frames"], report["bad_messages"]), (0, {"no_session": 100}))
+
+    def test_keys_all_or_none(self):
+        server_public, server_secret = (key.decode() for key in zmq.curve_keypair())
+        public, secret = (key.decode() for key in zmq.curve_keypair())
+        keys = {f"PTYCHOSERVE_{source}_{name}": value for source in ("EIGER", "PANDA")
+                for name, value in (("SERVER_PUBLIC_KEY", server_public),
+                                    ("CLIENT_PUBLIC_KEY", public), ("CLIENT_SECRET_KEY", secret),
+                                    ("SERVER_SECRET_KEY", server_secret))}
+        report, = self.run_scan("keys", **keys)
+        self.assertEqual((report["frames"], report["positions"]), (100, 100))
+        del keys["PTYCHOSERVE_PANDA_CLIENT_SECRET_KEY"]
+        refused = self.start_bridge("keys", **keys)
+        _, errors = refused.communicate(timeout=harness.DEADLINE_S)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("PTYCHOSERVE_PANDA_CLIENT_SECRET_KEY: not set", errors)
+
+    def test_settings_that_cannot_be_read(self):
+        for content, word in (("{", "SessionConfig"), ("optik { }", "optik")):
+            config = self.path("unreadable")
+            pathlib.Path(config).write_text(content, encoding="utf-8")
+            refused = self.start_bridge("unreadable", config=config)
+            _, errors = refused.communicate(timeout=harness.DEADLINE_S)
+            self.assertEqual(refused.returncode, 2)
+            self.assertIn(word, errors)
 
 
 if __name__ == "__main__":
