@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """From the emulated streams of a detector and an encoder to a result, through the command
-`ptychoserve-bridge` and the real server: as whole scans, with losses, over two series, with a bridge
-that is killed, and as the page says.
+`ptychoserve-bridge` and the real server: as whole scans, with losses, over two series, with a
+bridge that is killed, and as the page says.
 """
 
 import json
@@ -22,6 +22,7 @@ import zmq
 from ptychoserve.bridges import emulator, scan_file
 
 harness.BUILD = support.BUILD
+EXAMPLES = support.ROOT / "client" / "python" / "examples"
 UPSAMPLE = 10
 M_PER_COUNT = 1e-10
 
@@ -298,6 +299,43 @@ class BridgesTest(harness.EndToEndTest):
             _, errors = refused.communicate(timeout=harness.DEADLINE_S)
             self.assertEqual(refused.returncode, 2)
             self.assertIn(word, errors)
+
+    def test_the_page(self):
+        """Its commands, files and programs, in their order."""
+        folder = pathlib.Path(self.path("page"))
+        folder.mkdir()
+        page = (support.ROOT / "docs" / "acquisition.md").read_text("utf-8")
+        ports = {port: str(free_port()) for port in ("9999", "5555", "9998", "5554")}
+        for port, free in ports.items():
+            page = page.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free}")
+        page = page.replace("127.0.0.1:50051", self.server.address)
+        blocks = {language: re.findall(rf"^```{language}\n(.*?)^```", page,
+                                       re.DOTALL | re.MULTILINE)
+                  for language in ("sh", "json", "python")}
+        self.assertEqual({name: len(found) for name, found in blocks.items()},
+                         {"sh": 3, "json": 1, "python": 1})
+        (folder / "encoder.json").write_text(blocks["json"][0], encoding="utf-8")
+        (folder / "my_detector.py").write_text(blocks["python"][0], encoding="utf-8")
+        self.assertLessEqual(sum(bool(line) for line in blocks["python"][0].splitlines()), 30)
+        script = "\n".join([
+            "set -e", f"python3() {{ '{sys.executable}' -B \"$@\"; }}",
+            "ptychoserve-bridge() { python3 -m ptychoserve.bridges \"$@\"; }",
+            *blocks["sh"], "wait"])
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=folder, text=True, capture_output=True, check=False,
+            timeout=harness.DEADLINE_S,
+            env={**self.environment(), "PATH": f"{support.BUILD / 'bin'}:{os.environ['PATH']}",
+                 "PYTHONPATH": f"{support.BUILD / 'python'}:{EXAMPLES}"})
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("\ntour-1: 98 of 100 frames, 100 positions; lost: 2 (17-18)\n",
+                      "\n" + done.stdout)
+        self.assertIn("\nmine-7: 100 of 100 frames, 100 positions\n", done.stdout)
+        self.check_r("mine-7")
+
+    def check_r(self, session_id):
+        session = self.client.session(session_id)
+        self.assertEqual(session.state, "completed")
+        self.assertLess(session.info.final_fit.r_factor, 0.1)
 
 
 if __name__ == "__main__":

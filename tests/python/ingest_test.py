@@ -553,7 +553,7 @@ class ProtocolTest(unittest.TestCase):
     def test_encoded_frames_on_the_wire(self):
         form = FORMAT._replace(encoding=ingest_pb2.ENCODING_LZ4)
         ingest = self.opened()
-        for item in _input.encoded_frames(form, 5, [b"abc", b"defgh"]):
+        for item in _input.encoded_frames(form, 5, [b"abc", b"defgh"], 4):
             ingest.take(item)
         batch = ingest_pb2.StreamFramesRequest.FromString(ingest.next(0.0).join()).batch
         self.assertEqual(batch, ingest_pb2.FrameBatch(
