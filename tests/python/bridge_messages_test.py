@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Messages of detectors and encoders: read as they are, refused when they are damaged, never worse."""
+"""Messages of detectors and encoders: read as they are, refused when damaged, never worse."""
 
 import dataclasses
 import io
@@ -137,9 +137,9 @@ class EigerTest(unittest.TestCase):
                       {"series": []}):
             with self.subTest(wrong), self.assertRaises(BadMessage):
                 eiger.decode([changed(head, **wrong), about, data])
-        for wrong in ({"shape": [33]}, {"shape": "ab"}, {"shape": [0, 40]}, {"shape": [33, 1 << 40]},
-                      {"shape": [33, 41]}, {"type": "float32"}, {"type": 7}, {"encoding": "bs16-lz4>"},
-                      {"htype": "dimage-1.0"}):
+        for wrong in ({"shape": [33]}, {"shape": "ab"}, {"shape": [0, 40]},
+                      {"shape": [33, 1 << 40]}, {"shape": [33, 41]}, {"type": "float32"},
+                      {"type": 7}, {"encoding": "bs16-lz4>"}, {"htype": "dimage-1.0"}):
             with self.subTest(wrong), self.assertRaises(BadMessage):
                 eiger.decode([head, changed(about, **wrong), data])
         for wrong in (data[:12], data[:3], b"", data * 9, bytes(len(data))):
@@ -324,8 +324,8 @@ class ConfigurationTest(unittest.TestCase):
 
     def test_a_mask_of_another_size_is_not_taken(self):
         start = self.START._replace(mask=np.ones((41, 33)))
-        self.assertEqual(configured(config_pb2.SessionConfig(), start, self.FORM).detector.bad_pixels,
-                         b"")
+        config = configured(config_pb2.SessionConfig(), start, self.FORM)
+        self.assertEqual(config.detector.bad_pixels, b"")
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ class BridgesTest(harness.EndToEndTest):
                 self.assertAlmostEqual(session.info.final_fit.r_factor / expected, 1, delta=0.02)
 
     def test_lost_messages_cost_their_own_frames_only(self):
-        """Frames 5, 17, 18 are lost; so is block 3, samples 123 to 163, those of frames 12 to 16."""
+        """Frames 5, 17, 18; and block 3, samples 123 to 163, which are of frames 12 to 16."""
         report, = self.run_scan("losses", ("--lose", "5,17-18"), ("--lose", "3"))
         self.assertEqual((report["frames"], report["lost"]), (97, [[5, 5], [17, 18]]))
         self.assertEqual((report["positions"], report["unplaced"]), (95, [[12, 16]]))

@@ -20,8 +20,8 @@ from ptychoserve.client import Client
 from ptychoserve.errors import InvalidArgument, PtychoserveError, invalid
 from ptychoserve.v1 import config_pb2
 
-_KEYS = """CurveZMQ: set PTYCHOSERVE_EIGER_SERVER_PUBLIC_KEY, PTYCHOSERVE_EIGER_CLIENT_PUBLIC_KEY and
-PTYCHOSERVE_EIGER_CLIENT_SECRET_KEY, all of them or none; for an emulator that asks for keys,
+_KEYS = """CurveZMQ: set PTYCHOSERVE_EIGER_SERVER_PUBLIC_KEY, PTYCHOSERVE_EIGER_CLIENT_PUBLIC_KEY
+and PTYCHOSERVE_EIGER_CLIENT_SECRET_KEY, all of them or none; for an emulator that asks for keys,
 PTYCHOSERVE_EIGER_SERVER_SECRET_KEY. PTYCHOSERVE_PANDA_... are those of the encoder."""
 
 

@@ -18,8 +18,8 @@ import lz4.block
 import numpy as np
 
 from ptychoserve.bridges.frame_data import BLOCK_HEADER, check_size, form_of
-from ptychoserve.bridges.messages import (BadMessage, Image, SeriesEnd, SeriesStart, number, positive,
-                                          text)
+from ptychoserve.bridges.messages import (BadMessage, Image, SeriesEnd, SeriesStart, number,
+                                          positive, text)
 
 MULTI_DIM_ARRAY = 40
 DECTRIS_COMPRESSION = 56500

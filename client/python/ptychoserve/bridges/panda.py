@@ -2,7 +2,7 @@
 
     {"msg_type": "start", ...}
     {"msg_type": "data", "frame_number": 3, "datasets": {
-        "/INENC2.VAL.Value": {"data": [...], "size": 41, "starting_sample_number": 123, ...}, ...}}
+        "/INENC2.VAL.Value": {"data": [...], "size": 41, "starting_sample_number": 123}, ...}}
     {"msg_type": "stop", ...}
 
 `frame_number` counts messages. The samples are placed by `starting_sample_number`, which counts from
