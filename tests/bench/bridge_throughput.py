@@ -101,7 +101,7 @@ def measure(options, client, config, server_pid):
         bridge = subprocess.Popen(
             [sys.executable, "-m", "ptychoserve.bridges", "run", "--server", client.address,
              "--config", config, "--prefix", "bench", "--scans", "1", "--eiger",
-             socket.last_endpoint.decode().rstrip("\0")], stderr=subprocess.DEVNULL,
+             emulator.endpoint(socket)], stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": options.build / "python"})
         try:
             socket.send_multipart(start)

@@ -33,7 +33,8 @@ def free_port():
         return probe.getsockname()[1]
 
 
-class BridgesTest(harness.EndToEndTest):
+class BridgesTestCase(harness.EndToEndTest):
+    """Emulators and bridges as processes, and what their sessions must be."""
 
     @classmethod
     def setUpClass(cls):
@@ -117,6 +118,21 @@ class BridgesTest(harness.EndToEndTest):
         true = np.stack([self.file.y_m, self.file.x_m], 1)[ids] / pixel_m
         offset = (corners - true).mean(0)
         np.testing.assert_allclose(corners - true, np.broadcast_to(offset, true.shape), atol=0.02)
+
+    def accepted(self, session_id):
+        try:
+            return self.client.session(session_id).info.frames.accepted
+        except ptychoserve.errors.NotFound:
+            return 0
+
+    def wait_for_frames(self, session_id, count):
+        deadline = time.monotonic() + harness.DEADLINE_S
+        while self.accepted(session_id) < count:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+
+
+class BridgesTest(BridgesTestCase):
 
     def r_of_run(self):
         run_config = self.path("run.json")
@@ -221,10 +237,7 @@ class BridgesTest(harness.EndToEndTest):
         panda = self.emulate("panda", "--rate", 12.5, "--socket", "push")
         sources = ("--panda-socket", "pull")
         first = self.start_bridge("killed", *sources)
-        deadline = time.monotonic() + harness.DEADLINE_S
-        while self.accepted("killed-1") < 30:
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.02)
+        self.wait_for_frames("killed-1", 30)
         first.kill()
         first.wait()
         self.assertLess(self.accepted("killed-1"), 100)
@@ -237,22 +250,13 @@ class BridgesTest(harness.EndToEndTest):
         self.assertEqual(report["error"], "")
         self.check_pairing("killed-1", set(range(100)) - lost - unplaced)
 
-    def accepted(self, session_id):
-        try:
-            return self.client.session(session_id).info.frames.accepted
-        except ptychoserve.errors.NotFound:
-            return 0
-
     def test_a_bridge_that_is_asked_to_end_leaves_the_session_to_the_next(self):
         """It sends what it has, so that nothing at all is lost."""
         eiger = self.emulate("eiger", "--rate", 50)
         panda = self.emulate("panda", "--rate", 12.5, "--socket", "push")
         sources = ("--panda-socket", "pull")
         first = self.start_bridge("left", *sources)
-        deadline = time.monotonic() + harness.DEADLINE_S
-        while self.accepted("left-1") < 20:
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.02)
+        self.wait_for_frames("left-1", 20)
         first.send_signal(signal.SIGTERM)
         self.assertEqual(self.said_by(first), "")
         had = self.accepted("left-1")
@@ -336,6 +340,44 @@ class BridgesTest(harness.EndToEndTest):
         session = self.client.session(session_id)
         self.assertEqual(session.state, "completed")
         self.assertLess(session.info.final_fit.r_factor, 0.1)
+
+
+class OutageTest(BridgesTestCase):
+    """With a journal, a server may go away and come back."""
+
+    def test_a_server_that_is_away_is_waited_for(self):
+        """For longer than the silence that ends a scan: the detector has frames, and keeps them."""
+        state = ("--state-dir", self.path("state"))
+        address = self.server.address
+        self.server.stop()
+        type(self).server = harness.Server(self._folder.name, *state, listen=address)
+        eiger = self.emulate("eiger", "--rate", 50)
+        panda = self.emulate("panda")
+        bridge = self.start_bridge("away", "--idle-s", 1)
+        self.wait_for_frames("away-1", 20)
+        self.server.kill()
+        time.sleep(3)
+        type(self).server = harness.Server(self._folder.name, *state, listen=address)
+        report, = self.reports(bridge)
+        self.said_by(eiger)
+        self.said_by(panda)
+        self.assertEqual((report["frames"], report["positions"], report["lost"],
+                          report["unplaced"], report["error"]), (100, 100, [], [], ""))
+        self.check_pairing("away-1", range(100))
+
+    def test_a_bridge_ends_when_asked_to_while_the_server_is_away(self):
+        eiger = self.emulate("eiger", "--rate", 50)
+        bridge = self.start_bridge("alone")
+        self.wait_for_frames("alone-1", 5)
+        address = self.server.address
+        self.server.kill()
+        self.addCleanup(lambda: setattr(type(self), "server",
+                                        harness.Server(self._folder.name, listen=address)))
+        bridge.send_signal(signal.SIGTERM)
+        _, errors = bridge.communicate(timeout=harness.DEADLINE_S)
+        self.assertEqual(bridge.returncode, 0)
+        self.assertIn("not", errors)
+        eiger.kill()
 
 
 if __name__ == "__main__":

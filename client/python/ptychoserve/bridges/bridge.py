@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from itertools import groupby
@@ -18,6 +19,7 @@ from ptychoserve.client import Client
 from ptychoserve.v1 import config_pb2
 
 TICK_S = 0.05
+JOIN_S = 5.0
 
 
 class Bridge:
@@ -51,6 +53,7 @@ class Bridge:
         self._log = log
         self._bad = BadMessages(log)
         self._stopped = threading.Event()
+        self._failure: Optional[Exception] = None
         self._lock = threading.Lock()  # Guards _scans and who has which encoder run.
         self._scans: list[Scan] = []
         self._finished_series: Optional[int] = None
@@ -64,13 +67,12 @@ class Bridge:
         self._stopped.set()
 
     def run(self, eiger_socket: zmq.Socket, panda_socket: Optional[zmq.Socket] = None,
-            scans: int = 0) -> None:
+            *, scans: int = 0) -> None:
         """Reads the sockets until `stop`, or until so many scans have ended (0: any number)."""
         threads = [self._reader("eiger", eiger_socket, eiger.decode, self.take_eiger)]
         if panda_socket is not None:
-            threads.append(self._reader(
-                "panda", panda_socket, lambda parts: panda.decode(parts, self._channels),
-                self.take_panda))
+            decode = functools.partial(panda.decode, channels=self._channels or panda.Channels())
+            threads.append(self._reader("panda", panda_socket, decode, self.take_panda))
         for thread in threads:
             thread.start()
         ended = 0
@@ -79,9 +81,13 @@ class Bridge:
             if scans and ended >= scans:
                 self._stopped.set()
         for thread in threads:
-            thread.join()
-        for scan in self._scans:
+            thread.join(JOIN_S)
+        for scan in self._scans:  # A thread that waits for a server is set free.
             scan.leave()
+        for thread in threads:
+            thread.join()
+        if self._failure is not None:
+            raise self._failure
 
     def _reader(self, source: str, socket: zmq.Socket, decode: Callable[[list[bytes]], Any],
                 take: Callable[[list[Any]], None]) -> threading.Thread:
@@ -89,7 +95,8 @@ class Bridge:
             try:
                 while not self._stopped.is_set():
                     take(list(self.decoded(source, sockets.receive(socket), decode)))
-            finally:
+            except Exception as error:  # A fault of the bridge, which `run` raises.
+                self._failure = error
                 self._stopped.set()
 
         return threading.Thread(target=read, name=f"bridge {source}")
@@ -108,12 +115,13 @@ class Bridge:
     def take_eiger(self, events: Iterable[Union[SeriesStart, Image, SeriesEnd]]) -> None:
         """What the detector says, in its order."""
         for (kind, series), group in groupby(events, lambda event: (type(event), event.series)):
+            said: list[Any] = list(group)
             if kind is SeriesStart:
-                self._begin(next(group), announced=True)
+                self._begin(said[0], announced=True)
             elif kind is SeriesEnd:
                 self._end_frames(series)
             else:
-                self._push(series, list(group))
+                self._push(series, said)
 
     def _push(self, series: int, images: list[Image]) -> None:
         scan = self._scan_of(series)

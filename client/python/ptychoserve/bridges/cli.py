@@ -131,16 +131,13 @@ def _run(options: argparse.Namespace) -> int:
                         idle_s=options.idle_s, report=report, log=_log)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: bridge.stop())
-        open_sockets = [sockets.connect(context, options.eiger, options.eiger_socket,
-                                        keys["eiger"])]
-        if options.panda:
-            open_sockets.append(sockets.connect(context, options.panda, options.panda_socket,
-                                                keys["panda"]))
+        eiger_socket = sockets.connect(context, options.eiger, options.eiger_socket, keys["eiger"])
+        panda_socket = sockets.connect(context, options.panda, options.panda_socket,
+                                       keys["panda"]) if options.panda else None
         try:
-            bridge.run(*open_sockets, scans=options.scans)
+            bridge.run(eiger_socket, panda_socket, scans=options.scans)
         finally:
-            for socket in open_sockets:
-                socket.close()
+            context.destroy()
     return 0
 
 
@@ -166,7 +163,7 @@ def _emulate(options: argparse.Namespace, scans: Sequence[tuple[Any, Any, Any]],
     secret = curve.server_secret(os.environ, f"PTYCHOSERVE_{source}")
     with zmq.Context() as context:
         with emulator.bind(context, options.bind, options.socket, secret) as socket:
-            _log(f"at {socket.last_endpoint.decode().rstrip(chr(0))}")
+            _log(f"at {emulator.endpoint(socket)}")
             emulator.wait_for_subscriber(socket)
             for start, messages, end in scans:
                 socket.send_multipart(start)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Collection, Optional, Sequence
+from typing import Any, Callable, Collection, Optional, Sequence
 
 import cbor2
 import numpy as np
@@ -40,14 +40,17 @@ def json_start(scan: ScanFile, series: int) -> Parts:
 
 def json_image(frame: np.ndarray, series: int, number: int, encoding: str) -> Parts:
     bits = 8 * frame.dtype.itemsize
-    data = {"bslz4": bslz4, "lz4": lambda f: lz4_block(f.tobytes()),
-            "raw": np.ndarray.tobytes}[encoding](frame)
+    data = _JSON_ENCODERS[encoding](frame)
     return [_json(htype="dimage-1.0", series=series, frame=number, hash=""),
             _json(htype="dimage_d-1.0", shape=list(frame.shape[::-1]), type=frame.dtype.name,
                   encoding={"bslz4": f"bs{bits}-lz4<", "lz4": "lz4<", "raw": "<"}[encoding],
                   size=len(data)),
             data,
             _json(htype="dconfig-1.0", start_time=0, stop_time=0, real_time=0)]
+
+
+_JSON_ENCODERS: dict[str, Callable[[np.ndarray], bytes]] = {
+    "bslz4": bslz4, "lz4": lambda frame: lz4_block(frame.tobytes()), "raw": np.ndarray.tobytes}
 
 
 def json_end(series: int) -> Parts:
@@ -67,7 +70,7 @@ def cbor_start(scan: ScanFile, series: int) -> Parts:
 
 
 def cbor_image(frame: np.ndarray, series: int, number: int, encoding: str) -> Parts:
-    values = {"bslz4": bslz4, "lz4": _hdf5_lz4, "raw": np.ndarray.tobytes}[encoding](frame)
+    values: Any = _CBOR_ENCODERS[encoding](frame)
     if encoding != "raw":
         values = cbor2.CBORTag(eiger_cbor.DECTRIS_COMPRESSION,
                                [encoding, frame.dtype.itemsize, values])
@@ -84,6 +87,10 @@ def _hdf5_lz4(frame: np.ndarray) -> bytes:
     if len(data) >= frame.nbytes:
         data = frame.tobytes()
     return BLOCK_HEADER.pack(frame.nbytes, frame.nbytes) + len(data).to_bytes(4, "big") + data
+
+
+_CBOR_ENCODERS: dict[str, Callable[[np.ndarray], bytes]] = {
+    **_JSON_ENCODERS, "lz4": _hdf5_lz4}
 
 
 def cbor_end(series: int) -> Parts:
@@ -140,6 +147,11 @@ def bind(context: zmq.Context, address: str, kind: str, secret: Optional[bytes])
     curve.serve(socket, secret)
     socket.bind(address)
     return socket
+
+
+def endpoint(socket: zmq.Socket) -> str:
+    """The address that a socket is bound to, with the port that was found for it."""
+    return str(socket.getsockopt_string(zmq.LAST_ENDPOINT)).rstrip("\0")
 
 
 def wait_for_subscriber(socket: zmq.Socket) -> None:

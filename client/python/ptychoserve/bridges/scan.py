@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from typing import Callable, Optional, Sequence
+from typing import Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -12,11 +13,22 @@ from ptychoserve.bridges.known import missing_ids, ranges
 from ptychoserve.bridges.messages import BadMessage, EncoderBlock, Form, Image, SeriesStart
 from ptychoserve.bridges.run_report import ScanReport
 from ptychoserve.client import Client, Session
-from ptychoserve.errors import NotFound, PtychoserveError, Unavailable
+from ptychoserve.errors import DeadlineExceeded, NotFound, PtychoserveError, Unavailable
 from ptychoserve.v1 import config_pb2
-from ptychoserve.writers import FrameWriter, PositionWriter
+from ptychoserve.writers import FrameWriter, PositionWriter, Writer
 
 MOST_SESSIONS_OF_A_SERIES = 1000
+RETRY_S = 1.0
+LEAVE_S = 5.0
+
+
+class _Opened(NamedTuple):
+    """What there is once the first frame has come."""
+
+    session: Session
+    form: Form
+    frames: FrameWriter
+    positions: PositionWriter
 
 
 class Scan:
@@ -38,10 +50,9 @@ class Scan:
         self.series = start.series
         self.report = ScanReport(session_id, start.series)
         self.has_encoder = False     # An encoder's run is this one's.
-        self.form: Optional[Form] = None  # Of the first frame, and so of all.
         self.frames_ended = False
         self.encoder_ended = False
-        self.last_input = time.monotonic()
+        self.last_input = time.monotonic()  # Of the future, while frames wait for the server.
         self._client = client
         self._config = config
         self._start = start
@@ -49,60 +60,58 @@ class Scan:
         self._producer = producer
         self._stopped = stopped
         self._log = log
-        self._session: Optional[Session] = None
-        self._frames: Optional[FrameWriter] = None
         self._last_frame = -1
         self._lock = threading.Lock()  # Guards what is below.
-        self._positions: Optional[PositionWriter] = None
+        self._opened: Optional[_Opened] = None
         self._waiting: list[EncoderBlock] = []
 
     # --- Frames -------------------------------------------------------------------------------
+
+    @property
+    def form(self) -> Optional[Form]:
+        """Of the first frame, and so of all."""
+        return self._opened.form if self._opened is not None else None
 
     def push(self, images: Sequence[Image]) -> None:
         """Sends frames; waits while the server has no room.
 
         Raises: BadMessage: there is no session for them.
         """
-        self.last_input = time.monotonic()
-        if self._frames is None:
-            self._open(images[0].form)
-        session, first_id = self._session, self._session.config.scan.first_frame_id
-        ids = [first_id + image.frame for image in images]
-        self._last_frame = max(self._last_frame, max(image.frame for image in images))
+        self.last_input = math.inf
         try:
-            if self.form.encoding == "raw":
-                shape = (self.form.rows, self.form.cols)
-                self._frames.push(ids, np.stack([
-                    np.frombuffer(image.data, self.form.dtype).reshape(shape)
-                    for image in images]))
-            else:
-                self._frames.push_encoded(ids, [image.data for image in images])
+            opened = self._opened or self._open(images[0].form)
+            first_id = opened.session.config.scan.first_frame_id
+            self._last_frame = max(self._last_frame, max(image.frame for image in images))
+            _push(opened, [first_id + image.frame for image in images], images)
         except PtychoserveError as error:
             self._failed(error)
-            raise BadMessage("session_ended", f"{session.id}: {error}") from None
+            raise BadMessage("session_ended" if self._opened else "no_session",
+                             f"{self.report.session}: {error}") from None
+        finally:
+            self.last_input = time.monotonic()
 
-    def _open(self, form: Form) -> None:
+    def _open(self, form: Form) -> _Opened:
         if self.report.error:
             raise BadMessage("no_session", self.report.error)
-        try:
-            while self._session is None:
-                try:
-                    self._session = self._attach() or self._create(form)
-                except Unavailable as error:  # The detector keeps its frames meanwhile.
-                    self._log(f"{self.report.session}: {error}")
-                    if self._stopped.wait(1.0):
-                        raise
-        except PtychoserveError as error:
-            self._failed(error)
-            raise BadMessage("no_session", str(error)) from None
-        self.report.session = self._session.id
-        self.form = form
-        self._frames = self._session.frame_writer(encoding=form.encoding,
-                                                  producer=f"{self._producer}.frames")
+        session = self._session_for(form)
+        self.report.session = session.id
+        opened = _Opened(
+            session, form,
+            session.frame_writer(encoding=form.encoding, producer=f"{self._producer}.frames"),
+            session.position_writer(producer=f"{self._producer}.positions"))
         with self._lock:
-            self._positions = self._session.position_writer(
-                producer=f"{self._producer}.positions")
-            self._send_samples()
+            self._opened = opened
+            self._send_samples(opened.positions)
+        return opened
+
+    def _session_for(self, form: Form) -> Session:
+        while True:
+            try:
+                return self._attach() or self._create(form)
+            except Unavailable as error:  # The detector keeps its frames meanwhile.
+                self._log(f"{self.report.session}: {error}")
+                if self._stopped.wait(RETRY_S):
+                    raise
 
     def _attach(self) -> Optional[Session]:
         """The session of this series, when it exists.
@@ -144,15 +153,15 @@ class Scan:
         self.last_input = time.monotonic()
         with self._lock:
             self._waiting.append(block)
-            if self._positions is not None:
-                self._send_samples()
+            if self._opened is not None:
+                self._send_samples(self._opened.positions)
 
-    def _send_samples(self) -> None:
+    def _send_samples(self, positions: PositionWriter) -> None:
         waiting, self._waiting = self._waiting, []
         try:
             for block in waiting:
-                self._positions.push_encoder_samples(
-                    block.first_sample, x_counts=block.x_counts, y_counts=block.y_counts)
+                positions.push_encoder_samples(block.first_sample, x_counts=block.x_counts,
+                                               y_counts=block.y_counts)
         except PtychoserveError as error:
             self._failed(error)
 
@@ -161,11 +170,11 @@ class Scan:
     def finish(self, end_of_data: bool) -> ScanReport:
         """Declares frames that did not come and, unless positions are of no concern here, the end
         of the data; what has become of the scan."""
-        if self._session is None:
+        if self._opened is None:
             self.report.error = self.report.error or "no frames came"
             return self.report
         try:
-            self._complete(end_of_data)
+            self._complete(self._opened, end_of_data)
         except PtychoserveError as error:
             self._failed(error)
         self.leave()
@@ -173,39 +182,60 @@ class Scan:
 
     def leave(self) -> None:
         """Lets the session go on without this bridge: what was pushed is sent first."""
-        for writer in (self._frames, self._positions):
+        if self._opened is None:
+            return
+        for writer in (self._opened.frames, self._opened.positions):
             try:
-                if writer is not None:
-                    writer.close(timeout_s=10.0)
+                writer.close(timeout_s=LEAVE_S)
             except PtychoserveError as error:
                 self._failed(error)
 
-    def _complete(self, end_of_data: bool) -> None:
-        session = self._session
-        self._positions.close()
-        self._frames.flush()
+    def _complete(self, opened: _Opened, end_of_data: bool) -> None:
+        session, frames, positions = opened.session, opened.frames, opened.positions
+        self._flush(positions)
+        self._flush(frames)
         scan = session.config.scan
-        expected = self._start.frames or scan.expected_points
-        ids = np.arange(max(expected, self._last_frame + 1), dtype=np.int64) + scan.first_frame_id
+        self.report.expected = self._start.frames or scan.expected_points
+        count = max(self.report.expected, self._last_frame + 1)
+        ids = np.arange(count, dtype=np.int64) + scan.first_frame_id
         lost = missing_ids(session.frame_writer, ids)
         self.report.lost = ranges(lost)
         if end_of_data:
             unplaced = missing_ids(session.position_writer, ids)
             self.report.unplaced = ranges(np.setdiff1d(unplaced, lost))
-        self.report.expected = expected
-        session.refresh()
-        if not session.ended:
+        if not session.refresh().ended:
             for first, last in self.report.lost:
-                self._frames.skip(first, last - first + 1)
-        self._frames.close()
+                frames.skip(first, last - first + 1)
+        frames.close()
+        positions.close()
         if end_of_data and not session.refresh().ended:
             session.finish()
         info = session.refresh().info
         self.report.frames, self.report.positions = info.frames.accepted, info.positions.accepted
-        self.report.refused = _refused(self._frames) | _refused(self._positions)
+        self.report.refused = _refused(frames) | _refused(positions)
+
+    def _flush(self, writer: Writer) -> None:
+        """As long as it takes, unless the bridge is to end."""
+        while True:
+            try:
+                writer.flush(timeout_s=RETRY_S)
+                return
+            except DeadlineExceeded:
+                if self._stopped.is_set():
+                    raise
 
 
-def _refused(writer) -> dict[str, int]:
+def _push(opened: _Opened, ids: Sequence[int], images: Sequence[Image]) -> None:
+    form = opened.form
+    if form.encoding == "raw":
+        opened.frames.push(ids, np.stack([
+            np.frombuffer(image.data, form.dtype).reshape(form.rows, form.cols)
+            for image in images]))
+    else:
+        opened.frames.push_encoded(ids, [image.data for image in images])
+
+
+def _refused(writer: Writer) -> dict[str, int]:
     return {reason: rejection.count
             for reason, rejection in writer.report.counters.rejected.items()}
 
