@@ -12,7 +12,7 @@ import support
 import cbor2
 import lz4.block
 import numpy as np
-from ptychoserve.bridges import bitshuffle, eiger, emulator, known, panda
+from ptychoserve.bridges import bitshuffle, eiger, emulator, known, panda, panda_tcp
 from ptychoserve.bridges.messages import (BadMessage, EncoderBlock, EncoderStart, EncoderStop,
                                           Image, SeriesEnd, SeriesStart)
 from ptychoserve.bridges.run_report import BadMessages, ScanReport
@@ -229,6 +229,72 @@ class PandaTest(unittest.TestCase):
             except BadMessage:
                 refused += 1
         self.assertGreater(refused, ROUNDS // 3)
+
+
+class PandaPortTest(unittest.TestCase):
+
+    CHANNELS = panda.Channels()
+    SCAN = scan_of("uint16", count=20)
+
+    def parsed(self, pieces, **arguments):
+        parser = panda_tcp.Parser(self.CHANNELS, **arguments)
+        return [event for piece in pieces for event in parser.feed(piece)]
+
+    def counts(self, events):
+        """x and y by sample, NaN where nothing has come."""
+        counts = np.full((2, 200), np.nan)
+        for block in events:
+            if isinstance(block, EncoderBlock):
+                where = slice(block.first_sample, block.first_sample + len(block.x_counts))
+                counts[:, where] = block.x_counts, block.y_counts
+        return counts
+
+    def test_runs_in_any_pieces(self):
+        run = emulator.panda_port_run(self.SCAN)
+        expected = emulator.encoder_counts(self.SCAN, 1e-10, 10)
+        rng = random.Random(3)
+        for _ in range(50):
+            stream = b"OK\n" + run + run
+            cuts = sorted(rng.choices(range(len(stream)), k=rng.randrange(40)))
+            events = self.parsed(stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)]))
+            kinds = [type(event) for event in events if not isinstance(event, EncoderBlock)]
+            self.assertEqual(kinds, [EncoderStart, EncoderStop] * 2)
+            for half in (events[:len(events) // 2], events[len(events) // 2:]):
+                np.testing.assert_array_equal(self.counts(half), expected)
+
+    def test_a_connection_that_comes_late_says_what_it_has_missed(self):
+        run = emulator.panda_port_run(self.SCAN, first=150)
+        for goes_on, first in ((False, EncoderStart), (True, EncoderBlock)):
+            events = self.parsed([b"OK\n" + run], goes_on=goes_on)
+            self.assertIsInstance(events[0], first)
+            counts = self.counts(events)
+            self.assertTrue(np.isnan(counts[:, :150]).all())
+            np.testing.assert_array_equal(
+                counts[:, 150:], np.array(emulator.encoder_counts(self.SCAN, 1e-10, 10))[:, 150:])
+
+    def test_what_is_wrong(self):
+        run = b"OK\n" + emulator.panda_port_run(self.SCAN)
+        for old, new in ((b"OK", b"ERR no"), (b"Framed", b"ASCII"), (b"int32", b"text"),
+                         (b"sample_bytes: 16", b"sample_bytes: 12"), (b"missed: 0", b"missed: x"),
+                         (b"missed: 0", b"missed: " + b"9" * 30), (b"INENC3", b"INENC4"),
+                         (b"BIN \xfc\x01\x00\x00", b"BIN \x07\x00\x00\x00"),
+                         (b"BIN \xfc\x01\x00\x00", b"BIN \xff\xff\xff\xff"), (b"BIN ", b"BAN\n"),
+                         (b"fields:", b"x" * 5000), (b"fields:", b"a\n" * 300)):
+            with self.subTest(new[:20]), self.assertRaises(BadMessage):
+                self.assertIn(old, run)
+                self.parsed([run.replace(old, new)])
+
+    def test_damaged_streams_never_do_more_than_be_refused(self):
+        rng = random.Random(13)
+        run = b"OK\n" + emulator.panda_port_run(self.SCAN)
+        refused = 0
+        for _ in range(ROUNDS // 10):
+            try:
+                for event in self.parsed(damaged([run], rng)):
+                    self.assertIsInstance(event, (EncoderStart, EncoderBlock, EncoderStop))
+            except BadMessage:
+                refused += 1
+        self.assertGreater(refused, ROUNDS // 40)
 
 
 def damaged(parts, rng):

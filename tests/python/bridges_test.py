@@ -174,6 +174,42 @@ class BridgesTest(BridgesTestCase):
         self.assertAlmostEqual(objects[0].final_fit.r_factor / objects[1].final_fit.r_factor, 1,
                                delta=0.02)
 
+    def test_the_data_port_of_a_panda(self):
+        port = free_port()
+        eiger = self.emulate("eiger", "--scans", 2)
+        encoder = self.start("emulate", "panda-port", self.scan, "--port", port, "--scans", 2)
+        reports = self.reports(self.start_bridge("port", "--panda", f"panda://127.0.0.1:{port}",
+                                                 scans=2))
+        self.said_by(eiger)
+        self.said_by(encoder)
+        for report in reports:
+            self.assertEqual((report["frames"], report["positions"], report["bad_messages"]),
+                             (100, 100, {}))
+            self.check_pairing(report["session"], range(100))
+
+    def test_a_data_port_that_breaks_off_is_connected_again(self):
+        """Its run goes on with the samples that come then."""
+        run = b"OK\n" + emulator.panda_port_run(self.file)
+        later = b"OK\n" + emulator.panda_port_run(self.file, first=700)
+        eiger = self.emulate("eiger")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(harness.DEADLINE_S)
+            port = server.getsockname()[1]
+            bridge = self.start_bridge("broken", "--panda", f"panda://127.0.0.1:{port}")
+            for data in (run[:len(run) // 2], later):
+                client, _ = server.accept()
+                with client, client.makefile("rb") as asked:
+                    asked.readline()
+                    client.sendall(data)
+                    client.shutdown(socket.SHUT_WR)
+                    asked.read()
+            report, = self.reports(bridge)
+        self.said_by(eiger)
+        (first, last), = report["unplaced"]
+        self.assertEqual((report["frames"], last), (100, 69))
+        self.assertIn(first, range(40, 60))
+        self.check_pairing("broken-1", [*range(first), *range(70, 100)])
+
     def test_a_series_whose_end_is_lost_ends_with_the_next(self):
         """Which comes without its own beginning."""
         config = self.path("whole.json")

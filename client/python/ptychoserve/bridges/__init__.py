@@ -3,7 +3,7 @@
     ptychoserve-bridge run --eiger tcp://detector:9999 --panda tcp://panda:5555 --config scan.json
     python -m ptychoserve.bridges ...       # The same.
 
-`Bridge` is what the command runs: messages come in from ZeroMQ, each series of the detector becomes
+`Bridge` is what the command runs: messages come in, each series of the detector becomes
 a session, frames go on as the detector has encoded them. docs/acquisition.md is the guide.
 """
 

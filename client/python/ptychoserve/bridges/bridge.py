@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterable, Optional, Union
 
 import zmq
 
-from ptychoserve.bridges import eiger, panda, sockets
+from ptychoserve.bridges import eiger, panda, panda_tcp, sockets
 from ptychoserve.bridges.messages import (BadMessage, EncoderBlock, EncoderStart, EncoderStop,
                                           Image, SeriesEnd, SeriesStart)
 from ptychoserve.bridges.run_report import BadMessages, ScanReport
@@ -66,13 +66,15 @@ class Bridge:
         """Has `run` return soon; sessions stay as they are. May be called by a signal handler."""
         self._stopped.set()
 
-    def run(self, eiger_socket: zmq.Socket, panda_socket: Optional[zmq.Socket] = None,
-            *, scans: int = 0) -> None:
-        """Reads the sockets until `stop`, or until so many scans have ended (0: any number)."""
-        threads = [self._reader("eiger", eiger_socket, eiger.decode, self.take_eiger)]
-        if panda_socket is not None:
-            decode = functools.partial(panda.decode, channels=self._channels or panda.Channels())
-            threads.append(self._reader("panda", panda_socket, decode, self.take_panda))
+    def run(self, eiger_socket: zmq.Socket,
+            encoder: Union[zmq.Socket, panda_tcp.Connection, None] = None, *,
+            scans: int = 0) -> None:
+        """Reads the sources until `stop`, or until so many scans have ended (0: any number)."""
+        threads = [self._reader("eiger", self.take_eiger, lambda: list(self.decoded(
+            "eiger", sockets.receive(eiger_socket), eiger.decode)))]
+        if encoder is not None:
+            threads.append(self._reader("panda", self.take_panda,
+                                        functools.partial(self._read_encoder, encoder)))
         for thread in threads:
             thread.start()
         ended = 0
@@ -89,17 +91,27 @@ class Bridge:
         if self._failure is not None:
             raise self._failure
 
-    def _reader(self, source: str, socket: zmq.Socket, decode: Callable[[list[bytes]], Any],
-                take: Callable[[list[Any]], None]) -> threading.Thread:
-        def read() -> None:
+    def _reader(self, source: str, take: Callable[[list[Any]], None],
+                read: Callable[[], list[Any]]) -> threading.Thread:
+        def run() -> None:
             try:
                 while not self._stopped.is_set():
-                    take(list(self.decoded(source, sockets.receive(socket), decode)))
+                    take(read())
             except Exception as error:  # A fault of the bridge, which `run` raises.
                 self._failure = error
                 self._stopped.set()
 
-        return threading.Thread(target=read, name=f"bridge {source}")
+        return threading.Thread(target=run, name=f"bridge {source}")
+
+    def _read_encoder(self, encoder: Union[zmq.Socket, panda_tcp.Connection]) -> list[Any]:
+        if not isinstance(encoder, panda_tcp.Connection):
+            decode = functools.partial(panda.decode, channels=self._channels or panda.Channels())
+            return list(self.decoded("panda", sockets.receive(encoder), decode))
+        try:
+            return encoder.receive()
+        except BadMessage as error:
+            self._bad.add("panda", error)
+            return []
 
     def decoded(self, source: str, messages: Iterable[list[bytes]],
                 decode: Callable[[list[bytes]], Any]) -> Iterable[Any]:

@@ -6,13 +6,14 @@ import argparse
 import json
 import os
 import signal
+import socket
 import sys
 from typing import Any, Optional, Sequence
 
 import zmq
 from google.protobuf import json_format, text_format
 
-from ptychoserve.bridges import curve, emulator, scan_file, sockets
+from ptychoserve.bridges import curve, emulator, panda_tcp, scan_file, sockets
 from ptychoserve.bridges.bridge import Bridge
 from ptychoserve.bridges.panda import Channels
 from ptychoserve.bridges.run_report import ScanReport
@@ -20,6 +21,7 @@ from ptychoserve.client import Client
 from ptychoserve.errors import InvalidArgument, PtychoserveError, invalid
 from ptychoserve.v1 import config_pb2
 
+_DATA_PORT = "panda://"
 _KEYS = """CurveZMQ: set PTYCHOSERVE_EIGER_SERVER_PUBLIC_KEY, PTYCHOSERVE_EIGER_CLIENT_PUBLIC_KEY
 and PTYCHOSERVE_EIGER_CLIENT_SECRET_KEY, all of them or none; for an emulator that asks for keys,
 PTYCHOSERVE_EIGER_SERVER_SECRET_KEY. PTYCHOSERVE_PANDA_... are those of the encoder."""
@@ -43,10 +45,12 @@ def _parser() -> argparse.ArgumentParser:
                                      "streams of a detector and an encoder.", epilog=_KEYS)
     commands = parser.add_subparsers(required=True)
     _run_parser(commands.add_parser("run", help="feed sessions of a server", epilog=_KEYS))
-    emulate = commands.add_parser("emulate", help="publish a scan file as a source would")
+    emulate = commands.add_parser("emulate", help="publish a scan file as a source would",
+                                   epilog=_KEYS)
     sources = emulate.add_subparsers(required=True)
     _eiger_parser(sources.add_parser("eiger", help="as the stream of an Eiger detector"))
     _panda_parser(sources.add_parser("panda", help="as the positions of a PandA"))
+    _panda_port_parser(sources.add_parser("panda-port", help="as the data port of a PandA"))
     return parser
 
 
@@ -57,7 +61,8 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prefix", default="scan", help="sessions are PREFIX-SERIES")
     parser.add_argument("--eiger", required=True, metavar="ADDRESS", help="tcp://HOST:PORT")
     parser.add_argument("--eiger-socket", choices=sockets.KINDS, default="pull")
-    parser.add_argument("--panda", metavar="ADDRESS", help="tcp://HOST:PORT")
+    parser.add_argument("--panda", metavar="ADDRESS", help="tcp://HOST:PORT, of JSON messages; or "
+                        "panda://HOST, the data port of the PandA itself")
     parser.add_argument("--panda-socket", choices=sockets.KINDS, default="sub")
     parser.add_argument("--x-channel", default=Channels().x, help="dataset of x, in counts")
     parser.add_argument("--y-channel", default=Channels().y, help="dataset of y, in counts")
@@ -95,6 +100,15 @@ def _panda_parser(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_emulate_panda)
 
 
+def _panda_port_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="scan, CXI")
+    parser.add_argument("--port", type=int, default=panda_tcp.PORT)
+    parser.add_argument("--scans", type=int, default=1, help="runs, one after the other")
+    parser.add_argument("--m-per-count", type=float, default=1e-10)
+    parser.add_argument("--samples-per-frame", type=int, default=10)
+    parser.set_defaults(run=_emulate_panda_port)
+
+
 def _numbers(text: str) -> frozenset[int]:
     """Of "5,17-18"."""
     found: set[int] = set()
@@ -125,19 +139,25 @@ def _run(options: argparse.Namespace) -> int:
     def report(scan: ScanReport) -> None:
         print(json.dumps(scan.as_dict()) if options.json else scan.line(), flush=True)
 
-    channels = Channels(options.x_channel, options.y_channel) if options.panda else None
+    channels = Channels(options.x_channel, options.y_channel)
     with Client(options.server) as client, zmq.Context() as context:
-        bridge = Bridge(client, config, prefix=options.prefix, channels=channels,
-                        idle_s=options.idle_s, report=report, log=_log)
+        bridge = Bridge(client, config, prefix=options.prefix,
+                        channels=channels if options.panda else None, idle_s=options.idle_s,
+                        report=report, log=_log)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: bridge.stop())
         eiger_socket = sockets.connect(context, options.eiger, options.eiger_socket, keys["eiger"])
-        panda_socket = sockets.connect(context, options.panda, options.panda_socket,
-                                       keys["panda"]) if options.panda else None
+        encoder: Any = None
+        if options.panda and options.panda.startswith(_DATA_PORT):
+            encoder = panda_tcp.Connection(options.panda[len(_DATA_PORT):], channels, _log)
+        elif options.panda:
+            encoder = sockets.connect(context, options.panda, options.panda_socket, keys["panda"])
         try:
-            bridge.run(eiger_socket, panda_socket, scans=options.scans)
+            bridge.run(eiger_socket, encoder, scans=options.scans)
         finally:
-            context.destroy()
+            if encoder is not None:
+                encoder.close()
+            eiger_socket.close()
     return 0
 
 
@@ -158,17 +178,30 @@ def _emulate_panda(options: argparse.Namespace) -> int:
     return _emulate(options, [run] * options.scans, "PANDA")
 
 
+def _emulate_panda_port(options: argparse.Namespace) -> int:
+    run = emulator.panda_port_run(scan_file.read(options.file), m_per_count=options.m_per_count,
+                                  samples_per_frame=options.samples_per_frame)
+    with socket.create_server(("", options.port)) as server:
+        _log(f"at port {options.port}")
+        client, _ = server.accept()
+        with client, client.makefile("rb") as asked:
+            if asked.readline() == panda_tcp.OPTIONS:
+                client.sendall(b"OK\n" + run * options.scans)
+                asked.read()  # Until it has gone.
+    return 0
+
+
 def _emulate(options: argparse.Namespace, scans: Sequence[tuple[Any, Any, Any]],
              source: str) -> int:
     secret = curve.server_secret(os.environ, f"PTYCHOSERVE_{source}")
     with zmq.Context() as context:
-        with emulator.bind(context, options.bind, options.socket, secret) as socket:
-            _log(f"at {emulator.endpoint(socket)}")
-            emulator.wait_for_subscriber(socket)
+        with emulator.bind(context, options.bind, options.socket, secret) as source_socket:
+            _log(f"at {emulator.endpoint(source_socket)}")
+            emulator.wait_for_subscriber(source_socket)
             for start, messages, end in scans:
-                socket.send_multipart(start)
-                emulator.send(socket, messages, options.rate)
-                socket.send_multipart(end)
+                source_socket.send_multipart(start)
+                emulator.send(source_socket, messages, options.rate)
+                source_socket.send_multipart(end)
     return 0
 
 

@@ -13,7 +13,7 @@ import cbor2
 import numpy as np
 import zmq
 
-from ptychoserve.bridges import curve, eiger_cbor
+from ptychoserve.bridges import curve, eiger_cbor, panda_tcp
 from ptychoserve.bridges.bitshuffle import bslz4, lz4_block
 from ptychoserve.bridges.frame_data import BLOCK_HEADER
 from ptychoserve.bridges.panda import Channels
@@ -113,16 +113,22 @@ def eiger_series(scan: ScanFile, series: int, *, version: str = "v1", encoding: 
 
 # --- PandA -------------------------------------------------------------------------------------
 
-def panda_run(scan: ScanFile, *, m_per_count: float = 1e-10, samples_per_frame: int = 10,
-              samples_per_message: int = 41, channels: Channels = Channels(),
-              lost: Collection[int] = ()) -> tuple[Parts, list[Parts], Parts]:
-    """Messages of a run: its start, its blocks but those that are `lost`, its stop.
+def encoder_counts(scan: ScanFile, m_per_count: float,
+                   samples_per_frame: int) -> list[np.ndarray]:
+    """Whole counts of x and y, [samples].
 
     The stage moves during a frame; the mean of a frame's samples is its position.
     """
-    drift = np.arange(samples_per_frame) - (samples_per_frame - 1) / 2
-    counts = [(np.rint(axis_m / m_per_count)[:, None] + 2 * drift).ravel()
-              for axis_m in (scan.x_m, scan.y_m)]
+    drift = 2 * np.arange(samples_per_frame) - (samples_per_frame - 1)
+    return [(np.rint(axis_m / m_per_count)[:, None] + drift).ravel()
+            for axis_m in (scan.x_m, scan.y_m)]
+
+
+def panda_run(scan: ScanFile, *, m_per_count: float = 1e-10, samples_per_frame: int = 10,
+              samples_per_message: int = 41, channels: Channels = Channels(),
+              lost: Collection[int] = ()) -> tuple[Parts, list[Parts], Parts]:
+    """Messages of a run: its start, its blocks but those that are `lost`, its stop."""
+    counts = encoder_counts(scan, m_per_count, samples_per_frame)
     blocks = []
     for k, first in enumerate(range(0, len(counts[0]), samples_per_message)):
         if k in lost:
@@ -135,6 +141,25 @@ def panda_run(scan: ScanFile, *, m_per_count: float = 1e-10, samples_per_frame: 
         blocks.append([_json(msg_type="data", frame_number=k, datasets=datasets)])
     return ([_json(msg_type="start", arm_time="1970-01-01T00:00:00Z")], blocks,
             [_json(msg_type="stop", emitted_frames=len(blocks))])
+
+
+def panda_port_run(scan: ScanFile, *, m_per_count: float = 1e-10, samples_per_frame: int = 10,
+                   block_bytes: int = 500, first: int = 0) -> bytes:
+    """What the data port sends in a run to who has missed the samples before `first`.
+
+    Blocks are of a size that no sample fits.
+    """
+    x, y = encoder_counts(scan, m_per_count, samples_per_frame)
+    samples = np.zeros(len(x), [("time", "<f8"), ("x", "<i4"), ("y", "<i4")])
+    samples["time"], samples["x"], samples["y"] = np.arange(len(x)) * 1e-4, x, y
+    data = samples[first:].tobytes()
+    header = (f"missed: {first}\nprocess: Unscaled\nformat: Framed\n"
+              f"sample_bytes: {samples.itemsize}\nfields:\n PCAP.TS_TRIG double Value\n"
+              " INENC2.VAL int32 Value\n INENC3.VAL int32 Value\n\n")
+    blocks = [data[k:k + block_bytes] for k in range(0, len(data), block_bytes)]
+    framed = [panda_tcp.BLOCK.pack(panda_tcp.BLOCK_MARK, panda_tcp.BLOCK.size + len(block)) + block
+              for block in blocks]
+    return header.encode() + b"".join(framed) + f"END {len(x) - first} Ok\n".encode()
 
 
 # --- Sending -----------------------------------------------------------------------------------
