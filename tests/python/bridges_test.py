@@ -110,12 +110,13 @@ class BridgesTestCase(harness.EndToEndTest):
         points = session.snapshot(["points"]).points
         return points[:, 0].astype(int), points[:, 1:3]
 
-    def check_pairing(self, session_id, expected_ids):
-        """Each frame has its own position: windows lie as the file has them."""
+    def check_pairing(self, session_id, expected_ids, skipped=0):
+        """Each frame has its own position: windows lie as the file has them, where frame 0 is
+        that after `skipped` others."""
         ids, corners = self.points(session_id)
         self.assertEqual(sorted(ids), sorted(expected_ids))
         pixel_m = self.client.session(session_id).info.pixel_size_y_m
-        true = np.stack([self.file.y_m, self.file.x_m], 1)[ids] / pixel_m
+        true = np.stack([self.file.y_m, self.file.x_m], 1)[ids + skipped] / pixel_m
         offset = (corners - true).mean(0)
         np.testing.assert_allclose(corners - true, np.broadcast_to(offset, true.shape), atol=0.02)
 
@@ -173,6 +174,13 @@ class BridgesTest(BridgesTestCase):
         objects = [self.client.session(name).info for name in ("two-41", "two-42")]
         self.assertAlmostEqual(objects[0].final_fit.r_factor / objects[1].final_fit.r_factor, 1,
                                delta=0.02)
+
+    def test_a_part_of_a_file(self):
+        """Frames and samples are left out together, and counted from 0 again."""
+        part = ("--skip-frames", 20, "--max-frames", 60)
+        report, = self.run_scan("part", part, part)
+        self.assertEqual((report["frames"], report["positions"], report["expected"]), (60, 60, 60))
+        self.check_pairing("part-1", range(60), skipped=20)
 
     def test_the_data_port_of_a_panda(self):
         port = free_port()

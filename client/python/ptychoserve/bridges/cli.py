@@ -73,8 +73,19 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run)
 
 
-def _common_emulator_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
+def _scan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="scan, CXI")
+    parser.add_argument("--skip-frames", type=_count, default=0, help="begin after so many")
+    parser.add_argument("--max-frames", type=_count, help="end after so many")
+
+
+def _encoder_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--m-per-count", type=float, default=1e-10)
+    parser.add_argument("--samples-per-frame", type=int, default=10)
+
+
+def _publisher_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
+    _scan_arguments(parser)
     parser.add_argument("--bind", required=True, metavar="ADDRESS", help="tcp://*:PORT")
     parser.add_argument("--socket", choices=("push", "pub"), default=kind)
     parser.add_argument("--scans", type=int, default=1, help="so many times, one after the other")
@@ -83,7 +94,7 @@ def _common_emulator_arguments(parser: argparse.ArgumentParser, kind: str) -> No
 
 
 def _eiger_parser(parser: argparse.ArgumentParser) -> None:
-    _common_emulator_arguments(parser, "push")
+    _publisher_arguments(parser, "push")
     parser.add_argument("--rate", type=float, default=0.0, help="frames a second; 0: no limit")
     parser.add_argument("--stream", choices=emulator.FORMATS, default="v1")
     parser.add_argument("--encoding", choices=emulator.ENCODINGS, default="bslz4")
@@ -92,21 +103,26 @@ def _eiger_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def _panda_parser(parser: argparse.ArgumentParser) -> None:
-    _common_emulator_arguments(parser, "pub")
+    _publisher_arguments(parser, "pub")
     parser.add_argument("--rate", type=float, default=0.0, help="messages a second; 0: no limit")
-    parser.add_argument("--m-per-count", type=float, default=1e-10)
-    parser.add_argument("--samples-per-frame", type=int, default=10)
+    _encoder_arguments(parser)
     parser.add_argument("--samples-per-message", type=int, default=41)
     parser.set_defaults(run=_emulate_panda)
 
 
 def _panda_port_parser(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="scan, CXI")
+    _scan_arguments(parser)
+    _encoder_arguments(parser)
     parser.add_argument("--port", type=int, default=panda_tcp.PORT)
     parser.add_argument("--scans", type=int, default=1, help="runs, one after the other")
-    parser.add_argument("--m-per-count", type=float, default=1e-10)
-    parser.add_argument("--samples-per-frame", type=int, default=10)
     parser.set_defaults(run=_emulate_panda_port)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError(text)
+    return number
 
 
 def _numbers(text: str) -> frozenset[int]:
@@ -161,8 +177,12 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _scan_of(options: argparse.Namespace) -> scan_file.ScanFile:
+    return scan_file.read(options.file).part(options.skip_frames, options.max_frames)
+
+
 def _emulate_eiger(options: argparse.Namespace) -> int:
-    scan = scan_file.read(options.file)
+    scan = _scan_of(options)
     numbers = range(options.series, options.series + options.scans)
     series = [emulator.eiger_series(scan, number, version=options.stream,
                                     encoding=options.encoding, lost=options.lose)
@@ -172,14 +192,14 @@ def _emulate_eiger(options: argparse.Namespace) -> int:
 
 def _emulate_panda(options: argparse.Namespace) -> int:
     run = emulator.panda_run(
-        scan_file.read(options.file), m_per_count=options.m_per_count,
+        _scan_of(options), m_per_count=options.m_per_count,
         samples_per_frame=options.samples_per_frame,
         samples_per_message=options.samples_per_message, lost=options.lose)
     return _emulate(options, [run] * options.scans, "PANDA")
 
 
 def _emulate_panda_port(options: argparse.Namespace) -> int:
-    run = emulator.panda_port_run(scan_file.read(options.file), m_per_count=options.m_per_count,
+    run = emulator.panda_port_run(_scan_of(options), m_per_count=options.m_per_count,
                                   samples_per_frame=options.samples_per_frame)
     with socket.create_server(("", options.port)) as server:
         _log(f"at port {options.port}")

@@ -5,8 +5,8 @@
         "/INENC2.VAL.Value": {"data": [...], "size": 41, "starting_sample_number": 123}, ...}}
     {"msg_type": "stop", ...}
 
-`frame_number` counts messages. The samples are placed by `starting_sample_number`, which counts from
-the start of the run: a message that is lost takes its own samples with it and moves no other.
+`frame_number` counts messages. The samples are placed by `starting_sample_number`, which counts
+from the start of the run: a message that is lost takes its own samples with it and moves no other.
 """
 
 from __future__ import annotations

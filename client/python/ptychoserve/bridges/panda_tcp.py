@@ -1,7 +1,7 @@
 """Positions of a PandA from its own data port, without anything between.
 
-The client sends one line of options and gets OK; then, for each run, a header of lines up to an empty
-one, blocks of samples, and a line that begins with END:
+The client sends one line of options and gets OK; then, for each run, a header of lines up to an
+empty one, blocks of samples, and a line that begins with END:
 
     missed: 0
     process: Unscaled
@@ -14,8 +14,8 @@ one, blocks of samples, and a line that begins with END:
     BIN, length of the block with these 8 bytes, samples one after the other; little-endian
     END 410 Ok
 
-(PandABlocks-server, "Data Capture".) Samples are counted from the start of the run; `missed` are those
-before the connection.
+(PandABlocks-server, "Data Capture".) Samples are counted from the start of the run; `missed` are
+those before the connection.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple, Union
+from typing import NamedTuple, Optional, Union
 
 import h5py
 import numpy as np
@@ -21,6 +21,11 @@ class ScanFile(NamedTuple):
     wavelength_m: float
     distance_m: float
     pixel_size_m: tuple[float, float]
+
+    def part(self, skip: int, most: Optional[int]) -> "ScanFile":
+        """Without the first `skip` points, and of the others at most so many, from 0 again."""
+        where = slice(skip, None if most is None else skip + most)
+        return self._replace(frames=self.frames[where], x_m=self.x_m[where], y_m=self.y_m[where])
 
 
 def read(path: Union[str, os.PathLike]) -> ScanFile:
