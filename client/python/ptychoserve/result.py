@@ -24,7 +24,8 @@ from ptychoserve.v1 import config_pb2, session_pb2, snapshot_pb2
 _CXI_VERSION = 160
 # Photon energy in joules is this over the wavelength in metres.
 _PLANCK_TIMES_LIGHT_SPEED = 6.62607015e-34 * 299792458.0
-_IMAGE = "entry_1/image_1"
+_IMAGES = "entry_1/image_"
+_IMAGE = f"{_IMAGES}1"
 _PROCESS = "entry_1/image_1/process_1"
 _SOURCE = "entry_1/instrument_1/source_1"
 _GEOMETRY = "entry_1/sample_1/geometry_1"
@@ -107,12 +108,18 @@ class Result:
             file[name] = _soft_link("/" + target)
 
         put("cxi_version", np.int32(_CXI_VERSION))
-        put(f"{_IMAGE}/data", snapshot.object)
-        put(f"{_IMAGE}/data_space", "real")
+        modes = snapshot.object_modes
+        further = () if modes is None else modes[1:]  # The first one is the object.
+        for number, mode in enumerate([snapshot.object, *further], 1):
+            image = f"{_IMAGES}{number}"
+            put(f"{image}/data", mode)
+            put(f"{image}/data_space", "real")
+            put(f"{image}/x_pixel_size", header.pixel_size_x_m, "m")
+            put(f"{image}/y_pixel_size", header.pixel_size_y_m, "m")
+            put(f"{image}/origin", [header.origin_x_m, header.origin_y_m], "m")
         link("entry_1/data_1/data", f"{_IMAGE}/data")
-        put(f"{_IMAGE}/x_pixel_size", header.pixel_size_x_m, "m")
-        put(f"{_IMAGE}/y_pixel_size", header.pixel_size_y_m, "m")
-        put(f"{_IMAGE}/origin", [header.origin_x_m, header.origin_y_m], "m")
+        if header.metrics.object_mode_powers:
+            put(f"{_IMAGE}/object_mode_powers", list(header.metrics.object_mode_powers))
         if snapshot.coverage is not None:
             put(f"{_IMAGE}/coverage", snapshot.coverage, "photons")
         put(f"{_SOURCE}/illumination", snapshot.probe, "sqrt(photons)")
@@ -183,6 +190,11 @@ class Result:
             pixel_size_y_m=file[f"{_IMAGE}/y_pixel_size"][()],
             origin_x_m=origin[0], origin_y_m=origin[1], final=True)
         header.metrics.mode_powers.extend(_array(file, f"{_IMAGE}/mode_powers", np.empty(0)))
+        header.metrics.object_mode_powers.extend(
+            _array(file, f"{_IMAGE}/object_mode_powers", np.empty(0)))
+        modes = [file[f"{_IMAGE}/data"][()]]
+        while f"{_IMAGES}{len(modes) + 1}/data" in file:
+            modes.append(file[f"{_IMAGES}{len(modes) + 1}/data"][()])
         ids = file[f"{_GEOMETRY}/frame_id"][()]
         count = len(ids)
         nan = np.full(count, math.nan)
@@ -209,10 +221,11 @@ class Result:
         if history is not None and len(history):
             header.iteration = int(history[-1, 0])
         snapshot = Snapshot(
-            header, object=file[f"{_IMAGE}/data"][()], probe=probe, points=points, history=history,
+            header, object=modes[0], probe=probe, points=points, history=history,
             coverage=_array(file, f"{_IMAGE}/coverage", None), background=background,
             probe_components=None if components is None
-            else components.reshape((-1, *probe.shape)))
+            else components.reshape((-1, *probe.shape)),
+            object_modes=np.stack(modes) if len(modes) > 1 else None)
         return cls(snapshot, session)
 
 

@@ -32,7 +32,8 @@ _TYPES: dict[Any, np.dtype] = {
 }
 # Type and dimensions of each array.
 _LAYOUT = {"object": ("<c8", 2), "probe": ("<c8", 3), "coverage": ("<f4", 2), "points": ("<f8", 2),
-           "history": ("<f8", 2), "background": ("<f4", 2), "probe_components": ("<c8", 4)}
+           "history": ("<f8", 2), "background": ("<f4", 2), "probe_components": ("<c8", 4),
+           "object_modes": ("<c8", 3)}
 
 
 def selection(arrays: Iterable[str] = ("object", "probe"), *, area: str = "scanned",
@@ -77,6 +78,8 @@ class Snapshot:
             [0, 0]; [0, 0] when none has been refined.
         probe_components: complex64 [components, modes, frame rows, frame cols] of the probe's
             variation; [0, 0, 0, 0] when none has been refined.
+        object_modes: complex64 [modes, rows, cols] of an object with several, the strongest first;
+            [0, 0, 0] of an object with one.
     """
 
     header: snapshot_pb2.SnapshotHeader
@@ -87,6 +90,7 @@ class Snapshot:
     history: Optional[np.ndarray] = None
     background: Optional[np.ndarray] = None
     probe_components: Optional[np.ndarray] = None
+    object_modes: Optional[np.ndarray] = None
 
     @property
     def version(self) -> int:
