@@ -553,12 +553,28 @@ class ProtocolTest(unittest.TestCase):
     def test_encoded_frames_on_the_wire(self):
         form = FORMAT._replace(encoding=ingest_pb2.ENCODING_LZ4)
         ingest = self.opened()
-        for item in _input.encoded_frames(form, 5, [b"abc", b"defgh"]):
+        for item in _input.encoded_frames(form, 5, [b"abc", b"defgh"], 4):
             ingest.take(item)
         batch = ingest_pb2.StreamFramesRequest.FromString(ingest.next(0.0).join()).batch
         self.assertEqual(batch, ingest_pb2.FrameBatch(
             first_frame_id=5, count=2, dtype=config_pb2.DATA_TYPE_U16, rows=8, cols=8,
             encoding=ingest_pb2.ENCODING_LZ4, encoded_sizes=[3, 5], data=b"abcdefgh"))
+
+    def test_large_blocks_of_encoded_frames_are_kept_as_one_message(self):
+        form = FORMAT._replace(encoding=ingest_pb2.ENCODING_BSLZ4)
+        frames = [bytearray([k]) * 100_000 for k in range(12)]
+        expected = [bytes(frame) for frame in frames]
+        item, = _input.encoded_frames(form, 5, frames, 2 << 20)
+        item.own()
+        for frame in frames:  # They belong to the caller again.
+            frame[:] = bytes(len(frame))
+        for part, where in ((item, slice(0, 12)), (item.part(slice(3, 5)), slice(3, 5))):
+            message = type(part).message([part])
+            batch = ingest_pb2.StreamFramesRequest.FromString(message.join()).batch
+            self.assertEqual((batch.first_frame_id, batch.count, list(batch.encoded_sizes)),
+                             (5 + where.start, part.count, [100_000] * part.count))
+            self.assertEqual(batch.data, b"".join(expected[where]))
+            self.assertEqual(message.payload, len(batch.data))
 
     def test_pushed_arrays_are_copied_unless_told_not_to(self):
         for copy, expected in ((True, 0), (False, 9)):

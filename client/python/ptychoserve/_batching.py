@@ -182,15 +182,23 @@ class Frames(Item):
         return self._payload
 
     def own(self) -> None:
+        if self.payload < _LARGE:
+            if self._pixels is None:
+                self._encoded = [bytes(frame) for frame in self._encoded]
+            else:
+                self._pixels = self._pixels.copy()
+            return
+        # One copy does for keeping and for sending.
+        request = Frames.message([self]).join()
+        begin = len(request) - self.payload
         if self._pixels is None:
-            self._encoded = [bytes(frame) for frame in self._encoded]
-        elif self.payload < _LARGE:
-            self._pixels = self._pixels.copy()
-        else:  # One copy does for keeping and for sending.
-            request = Frames.message([self]).join()
-            held = np.frombuffer(request, self._pixels.dtype, offset=len(request) - self.payload)
-            self._pixels = held.reshape(self._pixels.shape)
-            self._message = Message([request], self.payload)
+            ends = np.cumsum([begin, *map(len, self._encoded)]).tolist()
+            held = memoryview(request)
+            self._encoded = [held[a:b] for a, b in zip(ends, ends[1:])]
+        else:
+            pixels = np.frombuffer(request, self._pixels.dtype, offset=begin)
+            self._pixels = pixels.reshape(self._pixels.shape)
+        self._message = Message([request], self.payload)
 
     def part(self, where: slice) -> "Frames":
         pixels = None if self._pixels is None else self._pixels[where]

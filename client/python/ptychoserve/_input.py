@@ -67,16 +67,26 @@ def frames(form: FrameFormat, frame_ids: FrameIds, pixels: ArrayLike,
         yield Frames(form, ids[begin:begin + step], pixels=block)
 
 
-def encoded_frames(form: FrameFormat, frame_ids: FrameIds,
-                   encoded: Sequence[Any]) -> Iterator[Frames]:
+def encoded_frames(form: FrameFormat, frame_ids: FrameIds, encoded: Sequence[Any],
+                   block_bytes: int) -> Iterator[Frames]:
     """Items of frames that are encoded, each bytes or a buffer."""
     if form.encoding == ingest_pb2.ENCODING_RAW:
         raise invalid("frames", "encoded", "arrays: the writer was opened with encoding='raw'")
     if isinstance(encoded, (bytes, bytearray, memoryview)):
         encoded = [encoded]
     ids = _ids(frame_ids, len(encoded))
-    for k, frame in enumerate(encoded):
-        yield Frames(form, ids[k:k + 1], encoded=[memoryview(frame).cast("B")])
+    # Bytes cannot change, and are kept without a copy.
+    frames = [frame if isinstance(frame, bytes) else memoryview(frame).cast("B")
+              for frame in encoded]
+    begin = size = 0
+    for k, frame in enumerate(frames):
+        if k > begin and (size + len(frame) > block_bytes
+                          or k - begin == _batching.MAX_FRAMES_PER_BATCH):
+            yield Frames(form, ids[begin:k], encoded=frames[begin:k])
+            begin, size = k, 0
+        size += len(frame)
+    if begin < len(frames):
+        yield Frames(form, ids[begin:], encoded=frames[begin:])
 
 
 def skipped(first_frame_id: int, count: int) -> Iterator[Skipped]:

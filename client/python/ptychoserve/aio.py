@@ -249,7 +249,7 @@ class FrameWriter(Writer):
     async def push_encoded(self, frame_ids: FrameIds, frames: Sequence[Any], *,
                            timeout_s: Optional[float] = None) -> None:
         """Takes frames that are encoded as the writer's `encoding` says."""
-        await self._push(lambda _: _input.encoded_frames(self._format, frame_ids, frames),
+        await self._push(lambda size: _input.encoded_frames(self._format, frame_ids, frames, size),
                          timeout_s)
 
     async def skip(self, first_frame_id: int, count: int = 1, *,

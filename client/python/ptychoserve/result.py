@@ -24,7 +24,8 @@ from ptychoserve.v1 import config_pb2, session_pb2, snapshot_pb2
 _CXI_VERSION = 160
 # Photon energy in joules is this over the wavelength in metres.
 _PLANCK_TIMES_LIGHT_SPEED = 6.62607015e-34 * 299792458.0
-_IMAGE = "entry_1/image_1"
+_IMAGES = "entry_1/image_"
+_IMAGE = f"{_IMAGES}1"
 _PROCESS = "entry_1/image_1/process_1"
 _SOURCE = "entry_1/instrument_1/source_1"
 _GEOMETRY = "entry_1/sample_1/geometry_1"
@@ -108,13 +109,14 @@ class Result:
 
         put("cxi_version", np.int32(_CXI_VERSION))
         modes = snapshot.object_modes
-        images = [snapshot.object] if modes is None or not modes.size else modes
-        for number, image in enumerate(images, 1):
-            put(f"entry_1/image_{number}/data", image)
-            put(f"entry_1/image_{number}/data_space", "real")
-            put(f"entry_1/image_{number}/x_pixel_size", header.pixel_size_x_m, "m")
-            put(f"entry_1/image_{number}/y_pixel_size", header.pixel_size_y_m, "m")
-            put(f"entry_1/image_{number}/origin", [header.origin_x_m, header.origin_y_m], "m")
+        further = () if modes is None else modes[1:]  # The first one is the object.
+        for number, mode in enumerate([snapshot.object, *further], 1):
+            image = f"{_IMAGES}{number}"
+            put(f"{image}/data", mode)
+            put(f"{image}/data_space", "real")
+            put(f"{image}/x_pixel_size", header.pixel_size_x_m, "m")
+            put(f"{image}/y_pixel_size", header.pixel_size_y_m, "m")
+            put(f"{image}/origin", [header.origin_x_m, header.origin_y_m], "m")
         link("entry_1/data_1/data", f"{_IMAGE}/data")
         if header.metrics.object_mode_powers:
             put(f"{_IMAGE}/object_mode_powers", list(header.metrics.object_mode_powers))
@@ -190,6 +192,9 @@ class Result:
         header.metrics.mode_powers.extend(_array(file, f"{_IMAGE}/mode_powers", np.empty(0)))
         header.metrics.object_mode_powers.extend(
             _array(file, f"{_IMAGE}/object_mode_powers", np.empty(0)))
+        modes = [file[f"{_IMAGE}/data"][()]]
+        while f"{_IMAGES}{len(modes) + 1}/data" in file:
+            modes.append(file[f"{_IMAGES}{len(modes) + 1}/data"][()])
         ids = file[f"{_GEOMETRY}/frame_id"][()]
         count = len(ids)
         nan = np.full(count, math.nan)
@@ -212,18 +217,15 @@ class Result:
         background = _array(file, f"{_IMAGE}/refined_background", None)
         if background is not None and not session.config.optics.HasField("near_field"):
             background = np.fft.ifftshift(background)
-        images = []
-        while f"entry_1/image_{len(images) + 1}/data" in file:
-            images.append(file[f"entry_1/image_{len(images) + 1}/data"][()])
         history = _array(file, f"{_PROCESS}/metrics", None)
         if history is not None and len(history):
             header.iteration = int(history[-1, 0])
         snapshot = Snapshot(
-            header, object=file[f"{_IMAGE}/data"][()], probe=probe, points=points, history=history,
-            object_modes=np.array(images) if len(images) > 1 else None,
+            header, object=modes[0], probe=probe, points=points, history=history,
             coverage=_array(file, f"{_IMAGE}/coverage", None), background=background,
             probe_components=None if components is None
-            else components.reshape((-1, *probe.shape)))
+            else components.reshape((-1, *probe.shape)),
+            object_modes=np.stack(modes) if len(modes) > 1 else None)
         return cls(snapshot, session)
 
 

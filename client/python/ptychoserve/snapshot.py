@@ -78,8 +78,8 @@ class Snapshot:
             [0, 0]; [0, 0] when none has been refined.
         probe_components: complex64 [components, modes, frame rows, frame cols] of the probe's
             variation; [0, 0, 0, 0] when none has been refined.
-        object_modes: complex64 [modes, rows, cols] of an object with several, the strongest, which
-            is `object`, first; [0, 0, 0] of an object with one.
+        object_modes: complex64 [modes, rows, cols] of an object with several, the strongest first;
+            [0, 0, 0] of an object with one.
     """
 
     header: snapshot_pb2.SnapshotHeader

@@ -257,7 +257,8 @@ class FrameWriter(Writer):
 
         Raises: as `push`.
         """
-        self._push(lambda _: _input.encoded_frames(self._format, frame_ids, frames), timeout_s)
+        self._push(lambda size: _input.encoded_frames(self._format, frame_ids, frames, size),
+                   timeout_s)
 
     def skip(self, first_frame_id: int, count: int = 1, *,
              timeout_s: Optional[float] = None) -> None:

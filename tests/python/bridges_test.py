@@ -1,0 +1,428 @@
+#!/usr/bin/env python3
+"""From the emulated streams of a detector and an encoder to a result, through the command
+`ptychoserve-bridge` and the real server: as whole scans, with losses, over two series, with a
+bridge that is killed, and as the page says.
+"""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import support
+import harness
+import numpy as np
+import ptychoserve
+import zmq
+from ptychoserve.bridges import emulator, scan_file
+
+harness.BUILD = support.BUILD
+EXAMPLES = support.ROOT / "client" / "python" / "examples"
+UPSAMPLE = 10
+M_PER_COUNT = 1e-10
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class BridgesTestCase(harness.EndToEndTest):
+    """Emulators and bridges as processes, and what their sessions must be."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.file = scan_file.read(cls.scan)
+        cls.config = cls.path("config.json")
+        settings = {
+            "scan": {"bounds": ptychoserve.bounds(y_m=cls.file.y_m, x_m=cls.file.x_m,
+                                                  margin_m=1e-9),
+                     "encoder": {"samples_per_frame": UPSAMPLE, "x_scale_m_per_count": M_PER_COUNT,
+                                 "y_scale_m_per_count": M_PER_COUNT}}}
+        pathlib.Path(cls.config).write_text(json.dumps(settings), encoding="utf-8")
+        cls.client = ptychoserve.Client(cls.server.address)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+        super().tearDownClass()
+
+    def setUp(self):
+        self.eiger, self.panda = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
+
+    def start(self, *arguments, **environment):
+        process = subprocess.Popen(
+            [sys.executable, "-B", "-m", "ptychoserve.bridges", *map(str, arguments)], text=True,
+            env={**os.environ, "PYTHONPATH": str(support.BUILD / "python"), **environment},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def sender(self):
+        """A detector that says what the test has it say, to a bridge that has been started."""
+        context = zmq.Context()
+        self.addCleanup(context.term)
+        socket_ = emulator.bind(context, self.eiger, "push", None)
+        self.addCleanup(socket_.close, linger=0)
+        socket_.sndtimeo = harness.DEADLINE_S * 1000
+        return socket_
+
+    def start_bridge(self, prefix, *arguments, scans=1, config=None, **environment):
+        return self.start("run", "--server", self.server.address, "--config",
+                          config or self.config, "--prefix", prefix, "--eiger", self.eiger,
+                          "--panda", self.panda, "--scans", scans, "--json", *arguments,
+                          **environment)
+
+    def said_by(self, process):
+        """What a program has printed that must end well."""
+        said, errors = process.communicate(timeout=harness.DEADLINE_S)
+        self.assertEqual(process.returncode, 0, said + errors)
+        return said
+
+    def reports(self, bridge):
+        return [json.loads(line) for line in self.said_by(bridge).splitlines()]
+
+    def emulate(self, source, *arguments, **environment):
+        address = {"eiger": self.eiger, "panda": self.panda}[source]
+        return self.start("emulate", source, self.scan, "--bind", address, *arguments,
+                          **environment)
+
+    def run_scan(self, prefix, eiger=(), panda=(), bridge=(), scans=1, **environment):
+        """One command for each side; the reports."""
+        emulators = [self.emulate("eiger", *eiger, **environment),
+                     self.emulate("panda", *panda, **environment)]
+        reports = self.reports(self.start_bridge(prefix, *bridge, scans=scans, **environment))
+        for process in emulators:
+            self.said_by(process)
+        return reports
+
+    def points(self, session_id):
+        """Frame ids and (y, x) of the windows."""
+        session = self.client.session(session_id).wait(harness.DEADLINE_S)
+        points = session.snapshot(["points"]).points
+        return points[:, 0].astype(int), points[:, 1:3]
+
+    def check_pairing(self, session_id, expected_ids, skipped=0):
+        """Each frame has its own position: windows lie as the file has them, where frame 0 is
+        that after `skipped` others."""
+        ids, corners = self.points(session_id)
+        self.assertEqual(sorted(ids), sorted(expected_ids))
+        pixel_m = self.client.session(session_id).info.pixel_size_y_m
+        true = np.stack([self.file.y_m, self.file.x_m], 1)[ids + skipped] / pixel_m
+        offset = (corners - true).mean(0)
+        np.testing.assert_allclose(corners - true, np.broadcast_to(offset, true.shape), atol=0.02)
+
+    def accepted(self, session_id):
+        try:
+            return self.client.session(session_id).info.frames.accepted
+        except ptychoserve.errors.NotFound:
+            return 0
+
+    def wait_for_frames(self, session_id, count):
+        deadline = time.monotonic() + harness.DEADLINE_S
+        while self.accepted(session_id) < count:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+
+
+class BridgesTest(BridgesTestCase):
+
+    def r_of_run(self):
+        run_config = self.path("run.json")
+        bounds = json.loads(pathlib.Path(self.config).read_text("utf-8"))["scan"]["bounds"]
+        pathlib.Path(run_config).write_text(json.dumps({"scan": {"bounds": bounds}}), "utf-8")
+        summary = self.json("run", self.scan, "--config", run_config, "--quiet")
+        return summary["final_fit"]["r_factor"]
+
+    def test_both_streams_give_what_run_gives(self):
+        expected = self.r_of_run()
+        for stream, encoding in (("v1", "bslz4"), ("v2", "bslz4"), ("v1", "lz4"), ("v2", "lz4"),
+                                 ("v1", "raw"), ("v2", "raw")):
+            with self.subTest(stream=stream, encoding=encoding):
+                prefix = f"{stream}-{encoding}"
+                report, = self.run_scan(prefix, ("--stream", stream, "--encoding", encoding))
+                self.assertEqual(report, {
+                    "session": f"{prefix}-1", "series": 1, "frames": 100, "positions": 100,
+                    "expected": 100, "lost": [], "unplaced": [], "bad_messages": {},
+                    "refused": {}, "error": ""})
+                self.check_pairing(f"{prefix}-1", range(100))
+                session = self.client.session(f"{prefix}-1")
+                self.assertEqual(session.state, "completed")
+                self.assertAlmostEqual(session.info.final_fit.r_factor / expected, 1, delta=0.02)
+
+    def test_lost_messages_cost_their_own_frames_only(self):
+        """Frames 5, 17, 18; and block 3, samples 123 to 163, which are of frames 12 to 16."""
+        report, = self.run_scan("losses", ("--lose", "5,17-18"), ("--lose", "3"))
+        self.assertEqual((report["frames"], report["lost"]), (97, [[5, 5], [17, 18]]))
+        self.assertEqual((report["positions"], report["unplaced"]), (95, [[12, 16]]))
+        self.check_pairing("losses-1", set(range(100)) - {5, 17, 18} - set(range(12, 17)))
+
+    def test_a_second_series_opens_a_second_session(self):
+        reports = self.run_scan("two", ("--scans", 2, "--series", 41), ("--scans", 2), scans=2)
+        self.assertEqual([(r["session"], r["series"], r["frames"], r["positions"])
+                          for r in reports], [("two-41", 41, 100, 100), ("two-42", 42, 100, 100)])
+        for session in ("two-41", "two-42"):
+            self.check_pairing(session, range(100))
+        objects = [self.client.session(name).info for name in ("two-41", "two-42")]
+        self.assertAlmostEqual(objects[0].final_fit.r_factor / objects[1].final_fit.r_factor, 1,
+                               delta=0.02)
+
+    def test_a_part_of_a_file(self):
+        """Frames and samples are left out together, and counted from 0 again."""
+        part = ("--skip-frames", 20, "--max-frames", 60)
+        report, = self.run_scan("part", part, part)
+        self.assertEqual((report["frames"], report["positions"], report["expected"]), (60, 60, 60))
+        self.check_pairing("part-1", range(60), skipped=20)
+
+    def test_the_data_port_of_a_panda(self):
+        port = free_port()
+        eiger = self.emulate("eiger", "--scans", 2)
+        encoder = self.start("emulate", "panda-port", self.scan, "--port", port, "--scans", 2)
+        reports = self.reports(self.start_bridge("port", "--panda", f"panda://127.0.0.1:{port}",
+                                                 scans=2))
+        self.said_by(eiger)
+        self.said_by(encoder)
+        for report in reports:
+            self.assertEqual((report["frames"], report["positions"], report["bad_messages"]),
+                             (100, 100, {}))
+            self.check_pairing(report["session"], range(100))
+
+    def test_a_data_port_that_breaks_off_is_connected_again(self):
+        """Its run goes on with the samples that come then."""
+        run = b"OK\n" + emulator.panda_port_run(self.file)
+        later = b"OK\n" + emulator.panda_port_run(self.file, first=700)
+        eiger = self.emulate("eiger")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(harness.DEADLINE_S)
+            port = server.getsockname()[1]
+            bridge = self.start_bridge("broken", "--panda", f"panda://127.0.0.1:{port}")
+            for data in (run[:len(run) // 2], later):
+                client, _ = server.accept()
+                with client, client.makefile("rb") as asked:
+                    asked.readline()
+                    client.sendall(data)
+                    client.shutdown(socket.SHUT_WR)
+                    asked.read()
+            report, = self.reports(bridge)
+        self.said_by(eiger)
+        (first, last), = report["unplaced"]
+        self.assertEqual((report["frames"], last), (100, 69))
+        self.assertIn(first, range(40, 60))
+        self.check_pairing("broken-1", [*range(first), *range(70, 100)])
+
+    def test_a_series_whose_end_is_lost_ends_with_the_next(self):
+        """Which comes without its own beginning."""
+        config = self.path("whole.json")
+        pathlib.Path(config).write_text(json.dumps(self.whole_settings()), encoding="utf-8")
+        bridge = self.start_bridge("ends", scans=2, config=config)
+        sender = self.sender()
+        for number, (_, images, _) in enumerate(
+                [emulator.eiger_series(self.file, k) for k in (7, 8)]):
+            if number == 0:
+                sender.send_multipart(emulator.json_start(self.file, 7))
+            emulator.send(sender, images, 0)
+        sender.send_multipart(emulator.json_end(8))
+        panda = self.emulate("panda", "--scans", 2)
+        reports = self.reports(bridge)
+        self.said_by(panda)
+        self.assertEqual([(r["session"], r["frames"], r["positions"], r["error"])
+                          for r in reports],
+                         [("ends-7", 100, 100, ""), ("ends-8", 100, 100, "")])
+
+    def whole_settings(self):
+        """A configuration that needs no word of the detector."""
+        settings = json.loads(pathlib.Path(self.config).read_text("utf-8"))
+        settings["optics"] = {"wavelength_m": self.file.wavelength_m,
+                              "distance_m": self.file.distance_m,
+                              "detector_pixel_size_y_m": self.file.pixel_size_m[0]}
+        return settings
+
+    def test_a_scan_that_nothing_more_comes_of_ends(self):
+        """Neither the detector's end nor the encoder's."""
+        bridge = self.start_bridge("idle", "--idle-s", 0.5)
+        start, images, _ = emulator.eiger_series(self.file, 3)
+        emulator.send(self.sender(), [start, *images[:60]], 0)
+        report, = self.reports(bridge)
+        self.assertEqual((report["frames"], report["lost"]), (60, [[60, 99]]))
+        self.assertEqual((report["positions"], report["unplaced"]), (0, [[0, 59]]))
+
+    def test_bad_messages_are_counted_and_change_nothing(self):
+        bridge = self.start_bridge("bad")
+        sender = self.sender()
+        start, images, end = emulator.eiger_series(self.file, 1)
+        head, about, data, config = images[40]
+        other = emulator.json_image(self.file.frames[3].astype(np.uint8), 1, 3, "bslz4")
+        bad = [[b""], [b"{"], [b"\xff" * 100], [head], [head, about], [head, about, data[:9]],
+               [head, about, data * 9], [head, b"[]", data], [b'{"htype":"dimage-1.0"}'], other,
+               [head, about.replace(b"-lz4", b"-zip"), data], [b'{"htype":"other"}'],
+               [head.replace(b'"frame":40', b'"frame":-1'), about, data]]
+        corrupt = [head, about, data[:200] + bytes(len(data) - 200), config]
+        for parts in (start, *images[:40], *bad, corrupt, *images[41:], end):
+            sender.send_multipart(parts)
+        panda = self.emulate("panda")
+        report, = self.reports(bridge)
+        self.said_by(panda)
+        self.assertEqual(sum(report["bad_messages"].values()), len(bad), report)
+        self.assertEqual((report["frames"], report["positions"]), (99, 100))
+        self.assertEqual((report["lost"], report["refused"]), ([], {"corrupt": 1}))
+        self.check_pairing("bad-1", set(range(100)) - {40})
+
+    def test_a_killed_bridge_is_followed_by_another(self):
+        """What had left the sources when it was killed is lost, and told; nothing else is."""
+        eiger = self.emulate("eiger", "--rate", 50)
+        panda = self.emulate("panda", "--rate", 12.5, "--socket", "push")
+        sources = ("--panda-socket", "pull")
+        first = self.start_bridge("killed", *sources)
+        self.wait_for_frames("killed-1", 30)
+        first.kill()
+        first.wait()
+        self.assertLess(self.accepted("killed-1"), 100)
+        report, = self.reports(self.start_bridge("killed", *sources))
+        self.said_by(eiger)
+        self.said_by(panda)
+        lost = {k for a, b in report["lost"] for k in range(a, b + 1)}
+        unplaced = {k for a, b in report["unplaced"] for k in range(a, b + 1)}
+        self.assertEqual(report["frames"], 100 - len(lost))
+        self.assertEqual(report["error"], "")
+        self.check_pairing("killed-1", set(range(100)) - lost - unplaced)
+
+    def test_a_bridge_that_is_asked_to_end_leaves_the_session_to_the_next(self):
+        """It sends what it has, so that nothing at all is lost."""
+        eiger = self.emulate("eiger", "--rate", 50)
+        panda = self.emulate("panda", "--rate", 12.5, "--socket", "push")
+        sources = ("--panda-socket", "pull")
+        first = self.start_bridge("left", *sources)
+        self.wait_for_frames("left-1", 20)
+        first.send_signal(signal.SIGTERM)
+        self.assertEqual(self.said_by(first), "")
+        had = self.accepted("left-1")
+        self.assertIn(self.client.session("left-1").state, ("receiving", "reconstructing"))
+        report, = self.reports(self.start_bridge("left", *sources))
+        self.said_by(eiger)
+        self.said_by(panda)
+        self.assertLess(had, 100)
+        self.assertGreaterEqual(report["frames"], had)
+
+    def test_a_detector_that_counts_from_one_again_gets_another_session(self):
+        first, = self.run_scan("again")
+        second, = self.run_scan("again")
+        self.assertEqual([first["session"], second["session"]], ["again-1", "again-1-2"])
+        self.assertEqual(second["frames"], 100)
+
+    def test_a_configuration_that_the_server_refuses_is_told(self):
+        config = self.path("wrong.json")
+        pathlib.Path(config).write_text('{"optics": {"distance_m": -1}}', encoding="utf-8")
+        report, = self.run_scan("wrong", bridge=("--idle-s", 1, "--config", config))
+        self.assertIn("optics.distance_m", report["error"])
+        self.assertEqual((report["frames"], report["bad_messages"]), (0, {"no_session": 100}))
+
+    def test_keys_all_or_none(self):
+        server_public, server_secret = (key.decode() for key in zmq.curve_keypair())
+        public, secret = (key.decode() for key in zmq.curve_keypair())
+        keys = {f"PTYCHOSERVE_{source}_{name}": value for source in ("EIGER", "PANDA")
+                for name, value in (("SERVER_PUBLIC_KEY", server_public),
+                                    ("CLIENT_PUBLIC_KEY", public), ("CLIENT_SECRET_KEY", secret),
+                                    ("SERVER_SECRET_KEY", server_secret))}
+        report, = self.run_scan("keys", **keys)
+        self.assertEqual((report["frames"], report["positions"]), (100, 100))
+        del keys["PTYCHOSERVE_PANDA_CLIENT_SECRET_KEY"]
+        refused = self.start_bridge("keys", **keys)
+        _, errors = refused.communicate(timeout=harness.DEADLINE_S)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("PTYCHOSERVE_PANDA_CLIENT_SECRET_KEY: not set", errors)
+
+    def test_settings_that_cannot_be_read(self):
+        for content, word in (("{", "SessionConfig"), ("optik { }", "optik")):
+            config = self.path("unreadable")
+            pathlib.Path(config).write_text(content, encoding="utf-8")
+            refused = self.start_bridge("unreadable", config=config)
+            _, errors = refused.communicate(timeout=harness.DEADLINE_S)
+            self.assertEqual(refused.returncode, 2)
+            self.assertIn(word, errors)
+
+    def test_the_page(self):
+        """Its commands, files and programs, in their order."""
+        folder = pathlib.Path(self.path("page"))
+        folder.mkdir()
+        page = (support.ROOT / "docs" / "acquisition.md").read_text("utf-8")
+        ports = {port: str(free_port()) for port in ("9999", "5555", "9998", "5554")}
+        for port, free in ports.items():
+            page = page.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free}")
+        page = page.replace("127.0.0.1:50051", self.server.address)
+        blocks = {language: re.findall(rf"^```{language}\n(.*?)^```", page,
+                                       re.DOTALL | re.MULTILINE)
+                  for language in ("sh", "json", "python")}
+        self.assertEqual({name: len(found) for name, found in blocks.items()},
+                         {"sh": 3, "json": 1, "python": 1})
+        (folder / "encoder.json").write_text(blocks["json"][0], encoding="utf-8")
+        (folder / "my_detector.py").write_text(blocks["python"][0], encoding="utf-8")
+        self.assertLessEqual(sum(bool(line) for line in blocks["python"][0].splitlines()), 30)
+        script = "\n".join([
+            "set -e", f"python3() {{ '{sys.executable}' -B \"$@\"; }}",
+            "ptychoserve-bridge() { python3 -m ptychoserve.bridges \"$@\"; }",
+            *blocks["sh"], "wait"])
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=folder, text=True, capture_output=True, check=False,
+            timeout=harness.DEADLINE_S,
+            env={**self.environment(), "PATH": f"{support.BUILD / 'bin'}:{os.environ['PATH']}",
+                 "PYTHONPATH": f"{support.BUILD / 'python'}:{EXAMPLES}"})
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("\ntour-1: 98 of 100 frames, 100 positions; lost: 2 (17-18)\n",
+                      "\n" + done.stdout)
+        self.assertIn("\nmine-7: 100 of 100 frames, 100 positions\n", done.stdout)
+        self.check_r("mine-7")
+
+    def check_r(self, session_id):
+        session = self.client.session(session_id)
+        self.assertEqual(session.state, "completed")
+        self.assertLess(session.info.final_fit.r_factor, 0.1)
+
+
+class OutageTest(BridgesTestCase):
+    """With a journal, a server may go away and come back."""
+
+    def test_a_server_that_is_away_is_waited_for(self):
+        """For longer than the silence that ends a scan: the detector has frames, and keeps them."""
+        state = ("--state-dir", self.path("state"))
+        address = self.server.address
+        self.server.stop()
+        type(self).server = harness.Server(self._folder.name, *state, listen=address)
+        eiger = self.emulate("eiger", "--rate", 50)
+        panda = self.emulate("panda")
+        bridge = self.start_bridge("away", "--idle-s", 1)
+        self.wait_for_frames("away-1", 20)
+        self.server.kill()
+        time.sleep(3)
+        type(self).server = harness.Server(self._folder.name, *state, listen=address)
+        report, = self.reports(bridge)
+        self.said_by(eiger)
+        self.said_by(panda)
+        self.assertEqual((report["frames"], report["positions"], report["lost"],
+                          report["unplaced"], report["error"]), (100, 100, [], [], ""))
+        self.check_pairing("away-1", range(100))
+
+    def test_a_bridge_ends_when_asked_to_while_the_server_is_away(self):
+        eiger = self.emulate("eiger", "--rate", 50)
+        bridge = self.start_bridge("alone")
+        self.wait_for_frames("alone-1", 5)
+        address = self.server.address
+        self.server.kill()
+        self.addCleanup(lambda: setattr(type(self), "server",
+                                        harness.Server(self._folder.name, listen=address)))
+        bridge.send_signal(signal.SIGTERM)
+        _, errors = bridge.communicate(timeout=harness.DEADLINE_S)
+        self.assertEqual(bridge.returncode, 0)
+        self.assertIn("not", errors)
+        eiger.kill()
+
+
+if __name__ == "__main__":
+    support.main()
