@@ -86,6 +86,7 @@ TEST(WithObjectModesTest, BlocksAreAFractionOfAFrame) {
 TEST(WithObjectModesTest, ThePatternStaysWhatItIs) {
   const ObjectStart start = MakeObjectStart({1, 0}, {16, 32});
   const ComplexStack two = WithObjectModes(ComplexStack(1, {1, 2}), {-3, 7, {1, 2}}, start, 2);
+  EXPECT_FLOAT_EQ(start.largest, 0.1f * std::sqrt(1.5f));
   EXPECT_FLOAT_EQ(two.data[2].real(), 0.2579763f * start.largest);
   EXPECT_FLOAT_EQ(two.data[2].imag(), 0.32249725f * start.largest);
   EXPECT_FLOAT_EQ(two.data[3].real(), -0.27818644f * start.largest);

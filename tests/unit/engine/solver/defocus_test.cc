@@ -16,6 +16,7 @@
 
 #include "engine/fft/fft.h"
 #include "engine/simulation/sample.h"
+#include "tests/unit/engine/solver/fake_device.h"
 #include "tests/unit/engine/solver/phantom.h"
 
 namespace ptychoserve {
@@ -135,6 +136,64 @@ TEST(Defocus, AStopEndsTheSearch) {
   }
   EXPECT_EQ(session->progress().state, SessionState::kStopped);
   EXPECT_EQ(session->progress().iteration, 0);
+}
+
+// What it tries, with all light of the mean frame in one ring of `radius_px`; 40 points.
+class ScriptedSearch {
+ public:
+  explicit ScriptedSearch(int radius_px) {
+    FloatImage mean{kFrame, std::vector<float>(static_cast<std::size_t>(kFrame.pixels()))};
+    mean.data[static_cast<std::size_t>(radius_px)] = 1;
+    std::vector<PointWindow> points;
+    for (int i = 0; i < 40; ++i) points.push_back({.slot = i, .row = i, .col = 3 * i});
+    search.emplace(mean, 1, points, kWavelength_m, PixelSize{1.0 / 64, 1.0 / 64});
+  }
+  void Run() {
+    while (!search->done()) ASSERT_TRUE(search->Try(backend).ok());
+  }
+
+  static constexpr Shape kFrame{64, 64};
+  static constexpr double kWavelength_m = 1e-3;
+  FakeRecord record;
+  FakeBackend backend{{.frame_shape = kFrame, .capacity = 40}, record};
+  std::optional<DefocusSearch> search;
+};
+
+// 0.8 of the window is 0.314 steps for each pixel of the radius: 5.03 and 5.97 here.
+TEST(DefocusSearch, GoesAsFarAsTheBlurFillsTheWindowAndHalvesItsStepTwice) {
+  for (const int radius_px : {16, 19}) {
+    ScriptedSearch scripted(radius_px);
+    scripted.Run();
+    EXPECT_EQ(scripted.record.evaluations, 1 + 2 * 5 + 2 * 2) << radius_px;
+  }
+}
+
+TEST(DefocusSearch, ATrialIsFiveIterationsOnTheThirtyTwoPointsInTheMiddle) {
+  ScriptedSearch scripted(16);
+  ASSERT_TRUE(scripted.search->Try(scripted.backend).ok());
+  ASSERT_EQ(scripted.record.options.size(), 5U);
+  for (std::size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(scripted.record.options[i].update_probe, i >= 2);
+    EXPECT_EQ(scripted.record.algorithms[i], AlgorithmConfig(LsqMlConfig{}));
+  }
+  EXPECT_EQ(scripted.record.active.size(), 32U);
+  for (const PointWindow& point : scripted.record.active) {
+    EXPECT_GE(point.slot, 4);
+    EXPECT_LT(point.slot, 36);
+  }
+  EXPECT_EQ(scripted.search->canvas(), (Region{4, 12, {32 + 64, 31 * 3 + 1 + 64}}));
+}
+
+TEST(DefocusSearch, LeavesTheFocusOnlyForSomethingClearlyBetter) {
+  for (const double better : {0.0199, 0.0201}) {
+    ScriptedSearch scripted(16);
+    scripted.record.evaluated_r = [better](int trial) {
+      return trial == 2 ? 0.5 * (1 - better) : 0.5;
+    };
+    scripted.Run();
+    const double step_m = 4 / (kPi * ScriptedSearch::kWavelength_m * 16 * 16);
+    EXPECT_NEAR(scripted.search->distance_m(), better < 0.02 ? 0 : -step_m, 1e-9) << better;
+  }
 }
 
 // Frames of a spot, which is its own focus.

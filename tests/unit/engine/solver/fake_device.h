@@ -47,6 +47,7 @@ struct FakeRecord {
   std::function<void()> on_load = [] {};  // After frames have been given to LoadFrames.
   std::int64_t being_copied = 0;
   std::function<double(int)> r_factor = [](int) { return 0.5; };
+  std::function<double(int)> evaluated_r = [](int) { return 0.25; };  // Of each Evaluate.
 };
 
 // A Backend without arithmetic. The object's pixels hold the number of iterations done, so that
@@ -117,11 +118,11 @@ class FakeBackend final : public Backend {
     return metrics;
   }
   absl::StatusOr<std::vector<FrameFit>> Evaluate(std::span<const PointWindow> points) override {
-    ++record_.evaluations;
+    const double r = record_.evaluated_r(record_.evaluations++);
     record_.evaluated.assign(points.begin(), points.end());
     record_.on_evaluate();
-    // R is 0.25, Poisson NLL 1.5.
-    const FrameFit each{.abs_deviation = 1,
+    // Poisson NLL is 1.5.
+    const FrameFit each{.abs_deviation = 4 * r,
                         .amplitude = 4,
                         .squared_deviation = 1,
                         .counts = 4,
