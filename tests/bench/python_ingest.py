@@ -17,28 +17,17 @@ backend does with the pixels is then out of the figures. Prints one JSON line:
 
 import argparse
 import json
-import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
+from cpu_seconds import cpu_of, own_cpu
+
 SIDE = 256
 DISTINCT = 64  # Frames, sent again and again.
-
-
-def cpu_of(pid):
-    text = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    fields = text.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def own_cpu():
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def main():
