@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/backend/window_area.h"
 #include "engine/base/status_macros.h"
 #include "engine/probe/probe.h"
 #include "engine/quality/frame_fit.h"
@@ -73,15 +74,6 @@ std::vector<PointWindow> Neighbours(std::span<const PointWindow> points) {
   return nearest;
 }
 
-// Of the windows, with the pixel beyond that interpolation reads.
-Region AreaOf(std::span<const PointWindow> points, Shape frame) {
-  const auto [top, bottom] = std::ranges::minmax(points, {}, &PointWindow::row);
-  const auto [left, right] = std::ranges::minmax(points, {}, &PointWindow::col);
-  return {top.row,
-          left.col,
-          {bottom.row - top.row + frame.rows + 1, right.col - left.col + frame.cols + 1}};
-}
-
 }  // namespace
 
 DefocusSearch::DefocusSearch(const FloatImage& mean_amplitude, int modes,
@@ -92,7 +84,7 @@ DefocusSearch::DefocusSearch(const FloatImage& mean_amplitude, int modes,
       wavelength_m_(wavelength_m),
       pixel_size_(pixel_size),
       points_(Neighbours(points)),
-      canvas_(AreaOf(points_, mean_amplitude.shape)),
+      canvas_(AreaOfWindows(points_, mean_amplitude.shape)),
       distances_m_({0.0}) {
   const double rim = RimOf(mean_amplitude, pixel_size);
   if (rim <= 0) return;

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "engine/algorithms/projections.h"
+#include "engine/backend/window_area.h"
 #include "engine/base/failpoint.h"
 #include "engine/base/status_macros.h"
 #include "engine/object/modes.h"
@@ -391,20 +392,6 @@ absl::StatusOr<std::optional<std::vector<std::string>>> Solver::Start() {
   return warnings;
 }
 
-Region Solver::WindowsOf(const std::vector<FrameStore::Point>& points) const {
-  std::int32_t row_min = points[0].window.row, row_max = row_min;
-  std::int32_t col_min = points[0].window.col, col_max = col_min;
-  for (const FrameStore::Point& p : points) {
-    row_min = std::min(row_min, p.window.row);
-    row_max = std::max(row_max, p.window.row);
-    col_min = std::min(col_min, p.window.col);
-    col_max = std::max(col_max, p.window.col);
-  }
-  return {row_min,
-          col_min,
-          {row_max - row_min + frame_shape_.rows + 1, col_max - col_min + frame_shape_.cols + 1}};
-}
-
 absl::Status Solver::MoveCanvas(const Region& canvas) {
   if (canvas == canvas_) return absl::OkStatus();
   PS_RETURN_IF_ERROR(backend_->SetCanvas(canvas));
@@ -552,7 +539,8 @@ absl::Status Solver::ActivateWaiting(const ClearRegionConfig& clear_region) {
     const double pixels_per_point =
         static_cast<double>(store_.scanned().shape.pixels()) / static_cast<double>(points);
     if (pixels_per_point > clear_region.min_pixels_per_point) {
-      PS_RETURN_IF_ERROR(backend_->ClearObject(WindowsOf(unknown)));
+      PS_RETURN_IF_ERROR(
+          backend_->ClearObject(AreaOfWindows(unknown, frame_shape_, &FrameStore::Point::window)));
     }
   }
   std::sort(waiting_.begin(), waiting_.end(), ById);

@@ -148,8 +148,6 @@ class Solver {
   bool IsHeldOut(const FrameStore::Point& point) const;
   // Those of the waiting points that the restored snapshot does not show.
   std::vector<FrameStore::Point> UnknownPoints() const;
-  // Region of new points' windows, on the absolute lattice.
-  Region WindowsOf(const std::vector<FrameStore::Point>& points) const;
 
   const ReconstructionConfig config_;
   const PixelSize pixel_size_;
