@@ -234,8 +234,10 @@ enum class BatchKind {
 // engine/algorithms/lsq_ml.h.
 struct LsqMlConfig {
   Likelihood likelihood = Likelihood::kGaussian;
-  double object_step = 0.5;  // Multiplies the least-squares step, (0, 2].
-  double probe_step = 0.5;   // Likewise.
+  // Multiplies the least-squares step, (0, 2]. Unset: kCautiousStep, or 1 for bright frames; see
+  // engine/algorithms/lsq_ml.h.
+  std::optional<double> object_step;
+  std::optional<double> probe_step;  // Likewise.
   BatchKind batch_kind = BatchKind::kSparse;
   int batch_size = 0;     // Points of a batch, the last of which may have fewer. 0: automatic.
   double momentum = 0.9;  // Part of an iteration's move that the next one repeats, [0, 1); 0: none.
@@ -322,6 +324,8 @@ struct QualityConfig {
   // object and probe predict for it. 0: none.
   int held_out_every = 0;
   bool split_halves = false;  // Measures at the end how well the result repeats; see SplitHalves.
+  // Finds out in the first iterations whether the frames lie as declared; see OrientationTest.
+  bool test_orientation = true;
 };
 
 struct ReconstructionConfig {

@@ -428,8 +428,8 @@ class AlgorithmCheck {
   }
   void operator()(const LsqMlConfig& lsq) {
     check_.Enter(absl::StrCat(stage_, ".lsq_ml"));
-    check_.AboveUpTo("object_step", lsq.object_step, 0, kMaxStep);
-    check_.AboveUpTo("probe_step", lsq.probe_step, 0, kMaxStep);
+    if (lsq.object_step) check_.AboveUpTo("object_step", *lsq.object_step, 0, kMaxStep);
+    if (lsq.probe_step) check_.AboveUpTo("probe_step", *lsq.probe_step, 0, kMaxStep);
     check_.Integer("batch_size", lsq.batch_size, 0, kMaxInt);
     check_.From("momentum", lsq.momentum, 0, 1);
     CheckRegularisation(lsq.regularisation, check_);

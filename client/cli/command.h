@@ -53,6 +53,7 @@ void AddRerun(CLI::App& app, Context& context);
 void AddOrient(CLI::App& app, Context& context);
 void AddFrc(CLI::App& app, Context& context);
 void AddInfo(CLI::App& app, Context& context);
+void AddExternals(CLI::App& app, Context& context);
 
 }  // namespace ptychoserve::cli
 

@@ -19,10 +19,13 @@
 #include "client/cli/output.h"
 #include "client/cli/scan_file.h"
 #include "client/cli/session_flags.h"
+#include "client/cli/session_view.h"
 #include "client/cli/side_by_side.h"
 #include "engine/base/status_macros.h"
 #include "engine/io/cxi.h"
 #include "engine/scan/orientation.h"
+#include "engine/scan/orientation_class.h"
+#include "engine/scan/orientation_ranking.h"
 
 namespace ptychoserve::cli {
 namespace {
@@ -35,7 +38,9 @@ its own, which is deleted afterwards.
 Exit code 0: the declared orientation (of --config; identity by default) is the best, or the twin of
 the best and no worse, and others are worse by at least --margin. 4: it is not; what is recommended
 is printed.
+A session that is under way does the same by itself in its first iterations; --live asks it again.
 Examples:
+  ptychoctl orient --live scan-17
   ptychoctl orient scan.cxi --probe scan.cxi:/entry_1/instrument_1/initial_probe
   ptychoctl orient scan.cxi --config beamline.txt --frames 200 --json)";
 
@@ -43,6 +48,7 @@ constexpr char kDefaultSchedule[] = "dm:40,ml_grad:10";
 
 struct Options {
   std::string path;
+  std::string live_session;
   SessionFlags session;
   std::int64_t frames = 100;
   double margin = 0.1;
@@ -51,7 +57,7 @@ struct Options {
 
 struct Candidate {
   Orientation orientation = Orientation::kIdentity;
-  std::string instead;  // See OrientationClass.
+  absl::string_view instead;  // See OrientationClass.
   v1::Session session;  // As it has ended.
 
   Orientation twin() const { return Compose(orientation, Orientation::kRot180); }
@@ -88,6 +94,7 @@ absl::StatusOr<v1::SessionConfig> ConfigOf(const Options& options, const CxiScan
   bounds.set_x_max_m(x_max);
   config.mutable_run()->set_min_points_to_start(count);
   config.mutable_quality()->Clear();
+  config.mutable_quality()->set_test_orientation(false);
   return config;
 }
 
@@ -126,24 +133,21 @@ struct Verdict {
 // Of candidates by rising R. There are no `twins` in the near field.
 Verdict Judge(const std::vector<Candidate>& ranked, Orientation declared, double least_margin,
               bool twins) {
+  OrientationRanking ranking;
+  ranking.declared = declared;
+  for (const Candidate& c : ranked) {
+    OrientationTrial& trial = ranking.trials.emplace_back();
+    trial.orientation = c.orientation;
+    if (twins) trial.twin = c.twin();
+    trial.r_factor = c.r_factor();
+  }
+  const bool as_good = ranking.declared_is_best(least_margin);
   Verdict v;
   v.declared = declared;
   v.twins = twins;
-  const Candidate& best = ranked[0];
-  const auto is_best = [&best, twins](Orientation o) {
-    return o == best.orientation || (twins && o == best.twin());
-  };
-  const auto other = std::find_if(ranked.begin(), ranked.end(), [&is_best](const Candidate& c) {
-    return !is_best(c.orientation);
-  });
-  v.margin = other->r_factor() / best.r_factor() - 1;
+  v.margin = ranking.margin();
   v.clear = v.margin >= least_margin;
-  // Twins explain the data as well; where one is far worse, the probe is the other's.
-  const auto own = std::find_if(ranked.begin(), ranked.end(), [declared](const Candidate& c) {
-    return c.orientation == declared;
-  });
-  const bool as_good = is_best(declared) && own->r_factor() <= (1 + least_margin) * best.r_factor();
-  v.recommended = as_good ? declared : best.orientation;
+  v.recommended = as_good ? declared : ranking.best().orientation;
   v.confirmed = v.clear && as_good;
   return v;
 }
@@ -154,7 +158,7 @@ Json ToJson(const std::vector<Candidate>& ranked, const Verdict& v, std::size_t 
     const v1::FitMetrics& fit = c.session.final_fit();
     list.push_back({{"orientation", ApiName(c.orientation)},
                     {"twin", v.twins ? Json(ApiName(c.twin())) : Json(nullptr)},
-                    {"or_positions", c.instead},
+                    {"or_positions", std::string(c.instead)},
                     {"r_factor", fit.r_factor()},
                     {"gaussian", fit.gaussian()},
                     {"poisson_nll", fit.poisson_nll()},
@@ -207,7 +211,21 @@ void Print(const std::vector<Candidate>& ranked, const Verdict& v) {
   }
 }
 
+// Asks a session that is under way, which does it with its own frames.
+absl::Status OrientLive(const Options& options, Context& context) {
+  PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, context.Connect());
+  PS_ASSIGN_OR_RETURN(const v1::OrientationTest test,
+                      client->TestOrientation(options.live_session));
+  PrintLine(context.json ? cli::ToJson(test).dump() : DescribeOrientationTest(test));
+  if (!test.confirmed()) context.exit_code = kExitNotConfirmed;
+  return absl::OkStatus();
+}
+
 absl::Status Orient(const Options& options, Context& context) {
+  if (!options.live_session.empty()) return OrientLive(options, context);
+  if (options.path.empty()) {
+    return BadInput(absl::InvalidArgumentError("give a scan file, or a session with --live"));
+  }
   PS_ASSIGN_OR_RETURN(const std::unique_ptr<CxiScanReader> scan,
                       OpenScan(options.path, options.session));
   const CxiScanInfo& info = scan->info();
@@ -276,7 +294,11 @@ void AddOrient(CLI::App& app, Context& context) {
       app, context, "orient", "Find the orientation of the frames by short reconstructions",
       kFooter, [options, &context] { return Orient(*options, context); });
   AddServerOption(command, context);
-  command->add_option("scan", options->path, "Scan, CXI")->required();
+  CLI::Option* scan = command->add_option("scan", options->path, "Scan, CXI");
+  CLI::Option* live = command->add_option(
+      "--live", options->live_session,
+      "In place of a file: this session, which is under way, tests its own frames");
+  scan->excludes(live);
   command
       ->add_option("--frames", options->frames,
                    "Reconstruct so many frames, those in the middle of the scan")

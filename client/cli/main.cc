@@ -69,6 +69,7 @@ int main(int argc, char** argv) {
     cli::AddOrient(app, context);
     cli::AddFrc(app, context);
     cli::AddInfo(app, context);
+    cli::AddExternals(app, context);
     try {
       app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

@@ -41,20 +41,6 @@ void Move(Orientation change, const Shape& shape, v1::Region& region) {
 
 }  // namespace
 
-std::array<OrientationClass, 4> OrientationClasses(Orientation declared) {
-  const auto after = [declared](Orientation change, std::string instead, std::string twin_instead) {
-    const Orientation orientation = Compose(declared, change);
-    return OrientationClass{orientation, Compose(orientation, Orientation::kRot180),
-                            std::move(instead), std::move(twin_instead)};
-  };
-  return {after(Orientation::kIdentity, "", "scan.y_sign and scan.x_sign reversed"),
-          after(Orientation::kFlipLr, "scan.x_sign reversed", "scan.y_sign reversed"),
-          after(Orientation::kTranspose, "scan.swap_axes changed",
-                "scan.swap_axes changed and both signs reversed"),
-          after(Orientation::kRot90Ccw, "scan.swap_axes changed and scan.x_sign reversed",
-                "scan.swap_axes changed and scan.y_sign reversed")};
-}
-
 std::string ApiName(Orientation orientation) {
   return absl::StrCat("ORIENTATION_", absl::AsciiStrToUpper(OrientationName(orientation)));
 }

@@ -178,6 +178,10 @@ void AddSessionFlags(CLI::App* command, SessionFlags& flags) {
                  "points as well, and compare; takes about as long again")
       ->group(group);
   command
+      ->add_flag("--no-orientation-test", flags.no_orientation_test,
+                 "Do not find out in the first iterations whether the frames lie as declared")
+      ->group(group);
+  command
       ->add_option("--hold-out-every", flags.hold_out_every,
                    "Use all but the last of so many frames, and say how well what they give "
                    "predicts that one; 4 or more")
@@ -294,6 +298,7 @@ absl::StatusOr<v1::SessionConfig> BuildConfig(const SessionFlags& flags, const C
   if (flags.deterministic) config.set_deterministic(true);
   if (flags.keep_input) config.set_keep_input(true);
   if (flags.single_precision_waves) config.set_single_precision_waves(true);
+  if (flags.no_orientation_test) config.mutable_quality()->set_test_orientation(false);
   if (flags.split_halves) config.mutable_quality()->set_split_halves(true);
   if (flags.hold_out_every) {
     config.mutable_quality()->set_held_out_every(*flags.hold_out_every);

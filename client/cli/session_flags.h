@@ -45,6 +45,7 @@ struct SessionFlags {
   bool keep_input = false;
   bool single_precision_waves = false;
   bool split_halves = false;
+  bool no_orientation_test = false;
   std::optional<std::uint32_t> hold_out_every;
 };
 

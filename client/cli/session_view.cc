@@ -138,6 +138,9 @@ std::string DescribeSession(const v1::Session& session) {
             : absl::StrCat(halves.iterations(), " of ", halves.iterations_planned(), " iterations"),
         "\n");
   }
+  if (session.has_orientation_test()) {
+    absl::StrAppend(&out, "  lies as    ", OrientationVerdict(session.orientation_test()), "\n");
+  }
   absl::StrAppendFormat(&out, "  snapshot   version %d, pixel %.3g x %.3g m\n",
                         session.snapshot_version(), session.pixel_size_y_m(),
                         session.pixel_size_x_m());
@@ -147,6 +150,38 @@ std::string DescribeSession(const v1::Session& session) {
     absl::StrAppend(&out, "\n  warning    ", warning);
   }
   return out;
+}
+
+std::string OrientationVerdict(const v1::OrientationTest& test) {
+  if (test.trials().empty()) return "";
+  const v1::OrientationTrial& best = test.trials(0);
+  const std::string declared = v1::Orientation_Name(test.declared());
+  if (!test.clear()) {
+    return absl::StrFormat(
+        "no clear answer from %d frames: the second R is %.1f %% above the best", test.points(),
+        100 * test.margin());
+  }
+  if (test.confirmed()) {
+    return absl::StrFormat("%s confirmed by %d frames: the next R is %.1f %% above", declared,
+                           test.points(), 100 * test.margin());
+  }
+  return absl::StrFormat("%d frames are better explained with %s%s than with %s, as declared",
+                         test.points(), v1::Orientation_Name(best.orientation()),
+                         best.instead().empty() ? "" : absl::StrCat(", or ", best.instead()),
+                         declared);
+}
+
+std::string DescribeOrientationTest(const v1::OrientationTest& test) {
+  constexpr char kRow[] = "%-26s %-26s %8s  %s\n";
+  std::string out =
+      absl::StrFormat(kRow, "ORIENTATION", "ITS TWIN", "R", "OR, WITH THE DECLARED ONE");
+  for (const v1::OrientationTrial& trial : test.trials()) {
+    absl::StrAppendFormat(&out, kRow, v1::Orientation_Name(trial.orientation()),
+                          trial.has_twin() ? v1::Orientation_Name(trial.twin()) : "none",
+                          absl::StrFormat("%.4f", trial.r_factor()),
+                          trial.orientation() == test.declared() ? "(declared)" : trial.instead());
+  }
+  return out + OrientationVerdict(test);
 }
 
 std::string SessionRow(const v1::Session& session) {

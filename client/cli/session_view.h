@@ -17,6 +17,10 @@ std::string DescribeRefinement(const v1::RefinementMetrics& refined);
 std::string DescribeDefocus(double probe_defocus_m);
 // "R 0.1332, Gaussian 0.2310, Poisson NLL 1.9746".
 std::string DescribeFit(const v1::FitMetrics& fit);
+// What a session has found out about the orientation of its frames, in a line for each trial and a
+// verdict; and the verdict alone.
+std::string DescribeOrientationTest(const v1::OrientationTest& test);
+std::string OrientationVerdict(const v1::OrientationTest& test);
 // Crossings, resolutions and means of a comparison, in one line.
 std::string DescribeRings(const RingCorrelation& rings);
 std::string DescribeRings(const v1::RingCorrelation& rings);

@@ -87,22 +87,26 @@ std::string SessionName(const std::string& id_or_name) {
 struct Client::Impl {
   using Stub = v1::Ptychoserve::Stub;
 
-  // `repeats`: whether the call may be made again when its answer does not come.
+  // `repeats`: whether the call may be made again when its answer does not come. `timeout` in place
+  // of options.unary_deadline.
   template <class Request, class Response>
   absl::StatusOr<Response> Unary(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                               Response*),
-                                 const Request& request, bool repeats = true) {
+                                 const Request& request, bool repeats = true,
+                                 std::optional<std::chrono::milliseconds> timeout = {}) {
+    const std::chrono::milliseconds limit = timeout.value_or(options.unary_deadline);
     Response response;
     const auto attempt = [&]() -> absl::Status {
       grpc::ClientContext context;
-      context.set_deadline(std::chrono::system_clock::now() + options.unary_deadline);
+      context.set_deadline(std::chrono::system_clock::now() + limit);
       return FromGrpc(((*stub).*method)(&context, request, &response));
     };
-    PS_RETURN_IF_ERROR(repeats ? Repeat(attempt) : attempt());
+    PS_RETURN_IF_ERROR(repeats ? Repeat(limit, attempt) : attempt());
     return response;
   }
-  absl::Status Repeat(const std::function<absl::Status()>& attempt) const {
-    return internal::RetryUntil(std::chrono::steady_clock::now() + options.unary_deadline, attempt);
+  absl::Status Repeat(std::chrono::milliseconds limit,
+                      const std::function<absl::Status()>& attempt) const {
+    return internal::RetryUntil(std::chrono::steady_clock::now() + limit, attempt);
   }
 
   std::string address;
@@ -172,7 +176,7 @@ absl::Status Client::DeleteSession(const std::string& session, bool force) {
   request.set_name(SessionName(session));
   request.set_force(force);
   bool repeated = false;
-  return impl_->Repeat([&, this] {
+  return impl_->Repeat(impl_->options.unary_deadline, [&, this] {
     const absl::Status status =
         impl_->Unary(&Impl::Stub::DeleteSession, request, /*repeats=*/false).status();
     // The answer to an earlier call was lost.
@@ -185,6 +189,13 @@ absl::StatusOr<v1::Session> Client::FinishScan(const std::string& session) {
   v1::FinishScanRequest request;
   request.set_name(SessionName(session));
   return impl_->Unary(&Impl::Stub::FinishScan, request);
+}
+
+absl::StatusOr<v1::OrientationTest> Client::TestOrientation(const std::string& session,
+                                                            std::chrono::milliseconds timeout) {
+  v1::TestOrientationRequest request;
+  request.set_name(SessionName(session));
+  return impl_->Unary(&Impl::Stub::TestOrientation, request, /*repeats=*/true, timeout);
 }
 
 absl::StatusOr<v1::Session> Client::StopSession(const std::string& session,
@@ -209,7 +220,7 @@ absl::StatusOr<Snapshot> Client::GetSnapshot(const std::string& session,
   request.set_not_newer_than(not_newer_than);
   request.set_wait_ms(static_cast<std::uint32_t>(wait.count()));
   std::optional<Snapshot> snapshot;
-  const absl::Status got = impl_->Repeat([&]() -> absl::Status {
+  const absl::Status got = impl_->Repeat(impl_->options.unary_deadline, [&]() -> absl::Status {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + impl_->options.snapshot_deadline +
                          wait);

@@ -68,6 +68,10 @@ class Client {
                                             const std::vector<std::string>& paths);
   absl::Status DeleteSession(const std::string& session, bool force = false);
   absl::StatusOr<v1::Session> FinishScan(const std::string& session);
+  // Which way the frames lie, as soon as the session has enough of them and the test is done: parts
+  // of a second on a GPU, up to minutes on a CPU. See docs/geometry.md.
+  absl::StatusOr<v1::OrientationTest> TestOrientation(
+      const std::string& session, std::chrono::milliseconds timeout = std::chrono::minutes(10));
   absl::StatusOr<v1::Session> StopSession(const std::string& session,
                                           v1::StopSessionRequest::Mode mode);
   absl::StatusOr<v1::ServerInfo> GetServerInfo();

@@ -27,6 +27,13 @@
 
 namespace ptychoserve {
 
+// What steps are multiplied by that are left open. A pixel of the object is seen by few frames of a
+// batch, so that each step carries their noise into it. Half of a step carries less, and momentum
+// makes up for that; frames of that many photons have so little that whole steps get nearer to the
+// solution. Those of a thousand photons lose the object.
+inline constexpr double kCautiousStep = 0.5;
+inline constexpr double kWholeStepPhotons = 1e6;
+
 // The gradient that χ is made of: the defaults of ml_gradient.h.
 inline MlGradientConfig GradientOf(const LsqMlConfig& config) {
   MlGradientConfig gradient;

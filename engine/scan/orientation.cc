@@ -89,6 +89,12 @@ Shape OrientedShape(Shape shape, Orientation o) {
   return SwapsAxes(o) ? Shape{shape.cols, shape.rows} : shape;
 }
 
+std::pair<double, double> OrientedStep(double row, double col, Orientation o) {
+  const Steps& s = Find(o).steps;
+  if (s.transpose) std::swap(row, col);
+  return {s.reverse_rows ? -row : row, s.reverse_cols ? -col : col};
+}
+
 OrientedIndex IndexFor(Shape source_shape, Orientation o) {
   const Steps& s = Find(o).steps;
   const Shape oriented = OrientedShape(source_shape, o);

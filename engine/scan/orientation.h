@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -27,6 +28,8 @@ Orientation Inverse(Orientation o);
 // True for the elements that exchange rows and columns.
 bool SwapsAxes(Orientation o);
 Shape OrientedShape(Shape shape, Orientation o);
+// Where a step of (row, col) in an image leads in the oriented image.
+std::pair<double, double> OrientedStep(double row, double col, Orientation o);
 
 // Where pixel (0, 0) of the oriented image is read from in the source image, and how far the
 // source index moves per oriented row and column: source = start + row * row_step + col * col_step.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <variant>
 
+#include "engine/algorithms/lsq_ml.h"
+
 namespace ptychoserve {
 namespace {
 
@@ -53,6 +55,15 @@ int NextStage(const ReconstructionConfig& config, const RunStatus& status) {
   return ended ? status.stage + 1 : status.stage;
 }
 
+AlgorithmConfig WithStepsFor(AlgorithmConfig algorithm, double photons) {
+  if (auto* lsq = std::get_if<LsqMlConfig>(&algorithm)) {
+    const double step = photons >= kWholeStepPhotons ? 1 : kCautiousStep;
+    lsq->object_step = lsq->object_step.value_or(step);
+    lsq->probe_step = lsq->probe_step.value_or(step);
+  }
+  return algorithm;
+}
+
 AlgorithmConfig WithScaledStep(AlgorithmConfig algorithm, double scale) {
   if (auto* dm = std::get_if<DifferenceMapConfig>(&algorithm)) {
     dm->beta *= scale;
@@ -65,8 +76,8 @@ AlgorithmConfig WithScaledStep(AlgorithmConfig algorithm, double scale) {
     epie->object_step *= scale;
     epie->probe_step *= scale;
   } else if (auto* lsq = std::get_if<LsqMlConfig>(&algorithm)) {
-    lsq->object_step *= scale;
-    lsq->probe_step *= scale;
+    lsq->object_step = scale * lsq->object_step.value_or(kCautiousStep);
+    lsq->probe_step = scale * lsq->probe_step.value_or(kCautiousStep);
     lsq->momentum *= scale;
   }
   return algorithm;

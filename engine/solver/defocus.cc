@@ -7,10 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "engine/backend/window_area.h"
 #include "engine/base/status_macros.h"
 #include "engine/probe/probe.h"
-#include "engine/quality/frame_fit.h"
+#include "engine/solver/trial.h"
 
 namespace ptychoserve {
 namespace {
@@ -18,7 +17,6 @@ namespace {
 // Enough to tell distances apart, on the frames of two lines of a scan as well.
 constexpr std::size_t kTrialPoints = 32;
 constexpr int kTrialIterations = 5;
-constexpr int kProbeStart = 2;  // As of a run: the object first.
 // Between distances, of the phase at the rim of the spectrum. Half of that off, and the iterations
 // find the rest.
 constexpr double kPhaseStep_rad = 4;
@@ -57,23 +55,6 @@ double RimOf(const FloatImage& mean_amplitude, PixelSize pixel_size) {
   return 0;
 }
 
-// The points nearest to the middle of all.
-std::vector<PointWindow> Neighbours(std::span<const PointWindow> points) {
-  double row = 0, col = 0;
-  for (const PointWindow& p : points) {
-    row += static_cast<double>(p.row) / static_cast<double>(points.size());
-    col += static_cast<double>(p.col) / static_cast<double>(points.size());
-  }
-  const auto from_middle = [&](const PointWindow& p) {
-    return std::hypot(p.row - row, p.col - col);
-  };
-  std::vector<PointWindow> nearest(points.begin(), points.end());
-  std::stable_sort(nearest.begin(), nearest.end(),
-                   [&](const auto& a, const auto& b) { return from_middle(a) < from_middle(b); });
-  nearest.resize(std::min(nearest.size(), kTrialPoints));
-  return nearest;
-}
-
 }  // namespace
 
 DefocusSearch::DefocusSearch(const FloatImage& mean_amplitude, int modes,
@@ -83,8 +64,7 @@ DefocusSearch::DefocusSearch(const FloatImage& mean_amplitude, int modes,
       modes_(modes),
       wavelength_m_(wavelength_m),
       pixel_size_(pixel_size),
-      points_(Neighbours(points)),
-      canvas_(AreaOfWindows(points_, mean_amplitude.shape)),
+      points_(CentralPoints(points, kTrialPoints)),
       distances_m_({0.0}) {
   const double rim = RimOf(mean_amplitude, pixel_size);
   if (rim <= 0) return;
@@ -99,22 +79,17 @@ DefocusSearch::DefocusSearch(const FloatImage& mean_amplitude, int modes,
   }
 }
 
+int DefocusSearch::iterations() const {
+  const int trials = static_cast<int>(distances_m_.size()) + (step_m_ > 0 ? 2 * kHalvings : 0);
+  return trials * kTrialIterations;
+}
+
 absl::StatusOr<double> DefocusSearch::RFactorAt(double distance_m, Backend& backend) const {
   ComplexStack trial(modes_, in_focus_.shape);
   std::ranges::copy(
       PropagateAngularSpectrum(in_focus_, distance_m, wavelength_m_, pixel_size_).data,
       trial.data.begin());
-  PS_RETURN_IF_ERROR(backend.SetActivePoints({}));
-  PS_RETURN_IF_ERROR(backend.SetProbe(trial));
-  PS_RETURN_IF_ERROR(backend.ClearObject(canvas_));
-  PS_RETURN_IF_ERROR(backend.SetActivePoints(points_));
-  for (int i = 0; i < kTrialIterations; ++i) {
-    const IterationOptions options{.update_probe = i >= kProbeStart};
-    PS_ASSIGN_OR_RETURN(const IterationMetrics metrics, backend.Iterate(LsqMlConfig{}, options));
-    if (!metrics.finite) return std::numeric_limits<double>::infinity();
-  }
-  PS_ASSIGN_OR_RETURN(const std::vector<FrameFit> fits, backend.Evaluate(points_));
-  return FitOf(fits).r_factor;
+  return TrialRFactor(trial, points_, kTrialIterations, backend);
 }
 
 absl::Status DefocusSearch::Try(Backend& backend) {

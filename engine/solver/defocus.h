@@ -27,14 +27,16 @@ class DefocusSearch {
   DefocusSearch(const FloatImage& mean_amplitude, int modes, std::span<const PointWindow> points,
                 double wavelength_m, PixelSize pixel_size);
 
-  // The canvas that the trials need, on the absolute lattice.
-  const Region& canvas() const { return canvas_; }
   bool done() const { return next_ == distances_m_.size(); }
-  // One trial. Probe, object and active points of the backend, whose canvas is `canvas`, are its
-  // own afterwards. Not done. Errors: those of Backend.
+  // Of all trials together, before the first one.
+  int iterations() const;
+  // One trial. Canvas, probe, object and active points of the backend are its own afterwards. Not
+  // done. Errors: those of Backend.
   absl::Status Try(Backend& backend);
   // From the focus to the sample, > 0 downstream, as far as the search has come.
   double distance_m() const { return best_m_; }
+  // Of the trial with that distance.
+  double r_factor() const { return best_r_; }
 
  private:
   // The R-factor that a beam propagated by `distance_m` comes to.
@@ -45,7 +47,6 @@ class DefocusSearch {
   const double wavelength_m_;
   const PixelSize pixel_size_;
   std::vector<PointWindow> points_;
-  Region canvas_;
   std::vector<double> distances_m_;  // To be tried, in this order.
   std::size_t next_ = 0;
   double step_m_ = 0;  // Between the distances tried last; 0: it does not get finer.

@@ -9,6 +9,7 @@
 
 #include "engine/backend/backend.h"
 #include "engine/quality/frc.h"
+#include "engine/solver/orientation_test.h"
 #include "engine/store/ingest_report.h"
 
 namespace ptychoserve {
@@ -122,6 +123,7 @@ struct Progress {
   std::optional<IterationRecord> last;
   std::optional<FitMetrics> final_fit;            // Of the finished result.
   std::optional<SplitHalvesStatus> split_halves;  // When they have begun.
+  std::optional<OrientationRanking> orientation;  // Of the last test.
   std::int64_t device_bytes = 0;
   std::vector<std::string> warnings;  // In order of appearance.
 };

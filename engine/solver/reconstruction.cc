@@ -266,6 +266,17 @@ void Reconstruction::Impl::AskForCheckpoint(bool hold, TakeCheckpoint done) {
   options.on_work();
 }
 
+void Reconstruction::TestOrientation(TakeOrientation done) {
+  absl::Status open;
+  {
+    MutexLock lock(impl_->mu);
+    open = impl_->CheckOpen();
+    if (open.ok()) impl_->orientation_asked.push_back(std::move(done));
+  }
+  if (!open.ok()) return done(open);
+  impl_->options.on_work();
+}
+
 void Reconstruction::Release() {
   {
     MutexLock lock(impl_->mu);

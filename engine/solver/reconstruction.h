@@ -124,6 +124,11 @@ class Reconstruction {
   void MakeCheckpoint(TakeCheckpoint done);
   // Holds the session for good and makes the checkpoint of then. For going on elsewhere.
   void Suspend(TakeCheckpoint done);
+  // Tests the orientation with the points of now, as soon as kOrientationPoints are active, or all
+  // there will ever be, and gives `done` what was found, once, on any thread. The run stands still
+  // meanwhile and then goes on as if nothing had been. Given to `done`: kFailedPrecondition when the
+  // session ends before, or there is no room for it.
+  void TestOrientation(TakeOrientation done);
   // Lets a held session go on; idempotent. The idle time begins anew.
   void Release();
   // Lets `change` edit a copy of the configuration, under a lock: be quick. What it did to run,

@@ -35,6 +35,9 @@ class Reconstruction::Impl {
         created(options.clock->Now()),
         most_stage_r(RFactorsNeeded(resolved)),
         deterministic(resolved.deterministic),
+        orientation_due(resolved.quality.test_orientation
+                            ? std::optional<std::int64_t>(kOrientationPoints)
+                            : std::nullopt),
         config(std::move(resolved)),
         held(options.held) {}
 
@@ -73,6 +76,11 @@ class Reconstruction::Impl {
   // Of what the host has; null when the last one that was made is the better one to go on from.
   std::shared_ptr<const Checkpoint> CheckpointWithoutDevice() const;
   void GiveCheckpoint(const std::shared_ptr<const Checkpoint>& checkpoint);
+  // Begins a test of the orientation if it is due: somebody has asked for one, or it is the
+  // session's own and takes little time.
+  absl::Status MaybeTestOrientation();
+  absl::Status AdvanceOrientationTest();
+  void GiveOrientation(const absl::StatusOr<OrientationRanking>& found);
   // Takes the last snapshot and figures. The session ends then, or after its split halves.
   absl::Status Complete(Completion completion);
   void BeginSplitHalves(Completion completion);
@@ -117,6 +125,9 @@ class Reconstruction::Impl {
   std::int64_t grown_in = 0;         // Iterations done when the last points became active.
   bool device_lost = false;          // And the session is held for good.
   std::optional<Clock::TimePoint> first_iteration_time;  // Of this process.
+  // Active points at which the session tests its orientation next; none: it has its answer.
+  std::optional<std::int64_t> orientation_due;
+  std::int64_t orientation_cost = 0;  // Of the test that is prepared, in iterations of one frame.
   DivergenceWatch watch{
       [this](std::shared_ptr<const Snapshot> snapshot) { Retire(std::move(snapshot)); }};
   bool stall_warned = false;
@@ -140,6 +151,7 @@ class Reconstruction::Impl {
   bool any_input ABSL_GUARDED_BY(mu) = false;
   bool held ABSL_GUARDED_BY(mu);
   std::vector<TakeCheckpoint> checkpoint_asked ABSL_GUARDED_BY(mu);
+  std::vector<TakeOrientation> orientation_asked ABSL_GUARDED_BY(mu);
   bool finish_asked ABSL_GUARDED_BY(mu) = false;
   std::optional<std::int64_t> expected_frames ABSL_GUARDED_BY(mu);
   bool stop_asked ABSL_GUARDED_BY(mu) = false;

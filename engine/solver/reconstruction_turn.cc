@@ -24,6 +24,15 @@ constexpr double kStalledAboveNoise = 2.5;
 // A run that diverges with an eighth of its step is not going to get there.
 constexpr int kMostRollbacks = 3;
 
+// A session tests its orientation by itself when that takes no more of the run's time so far than
+// this, or no more seconds.
+constexpr double kOrientationShare = 0.1;
+// Of a whole scan that has no more.
+constexpr std::int64_t kFewestOrientationPoints = 16;
+constexpr double kOrientationSeconds = 1;
+// As long as there is no clear answer, again when there are so many times as many points.
+constexpr std::int64_t kOrientationGrowth = 4;
+
 // Snapshots come with an evaluation of all frames as long as these take no more of the run's time
 // than this.
 constexpr double kEvaluationShare = 0.05;
@@ -67,6 +76,7 @@ void Reconstruction::Impl::End(SessionState state, Completion completion, std::s
   store->Drop();
   options.on_progress();
   GiveCheckpoint(nullptr);
+  GiveOrientation(Ended(state));
 }
 
 RunStatus Reconstruction::Impl::CurrentRunStatus() const {
@@ -135,7 +145,12 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
   // the end of data, or a run that begins with all of its points would not repeat.
   if (RecogniseEndOfData(store->status())) return true;
   if (stop) {
+    PS_RETURN_IF_ERROR(solver->EndOrientationTest());
     PS_RETURN_IF_ERROR(Complete(Completion::kStopped));
+    return true;
+  }
+  if (solver->before_test() != nullptr) {
+    PS_RETURN_IF_ERROR(AdvanceOrientationTest());
     return true;
   }
   const bool all_loaded = closed && input.staged_frames == 0;
@@ -173,6 +188,8 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
     shown.held_out_points = solver->held_out_points();
   }
   if (all_loaded && !all_active) NoteAllActive();
+  PS_RETURN_IF_ERROR(MaybeTestOrientation());
+  if (solver->before_test() != nullptr) return true;
   const Completion completion = CheckCompletion(settings.run, CurrentRunStatus());
   if (completion != Completion::kNone) {
     WarnIfCutShort(completion, settings.run);
@@ -249,6 +266,10 @@ absl::Status Reconstruction::Impl::AnswerCheckpoint() {
     GiveCheckpoint(nullptr);
     return absl::OkStatus();
   }
+  if (solver->before_test() != nullptr) {
+    GiveCheckpoint(solver->before_test());
+    return absl::OkStatus();
+  }
   if (halves != nullptr) {  // The device has one of them; the run ends with its last snapshot.
     GiveCheckpoint(CheckpointOf(NewestSnapshot()));
     return absl::OkStatus();
@@ -279,6 +300,68 @@ void Reconstruction::Impl::GiveCheckpoint(const std::shared_ptr<const Checkpoint
     asked.swap(checkpoint_asked);
   }
   for (const TakeCheckpoint& take : asked) take(checkpoint);
+}
+
+absl::Status Reconstruction::Impl::MaybeTestOrientation() {
+  const std::int64_t points = solver->active_points();
+  // What is on the device has to come back after the test, for which there must be something.
+  if (!last_record || !solver->MayTestOrientation()) return absl::OkStatus();
+  bool asked = false;
+  {
+    MutexLock lock(mu);
+    asked = !orientation_asked.empty();
+  }
+  asked &= all_active || points >= static_cast<std::int64_t>(kOrientationPoints);
+  const bool due = orientation_due && (points >= *orientation_due ||
+                                       (all_active && points >= kFewestOrientationPoints));
+  if (!asked && !due) return absl::OkStatus();
+  if (asked || orientation_cost == 0) {
+    const absl::StatusOr<std::int64_t> cost = solver->PrepareOrientationTest();
+    if (absl::IsFailedPrecondition(cost.status())) {
+      orientation_due.reset();
+      GiveOrientation(cost.status());
+      return absl::OkStatus();
+    }
+    PS_ASSIGN_OR_RETURN(orientation_cost, cost);
+  }
+  const double cost_s = static_cast<double>(orientation_cost) * last_record->seconds /
+                        static_cast<double>(last_record->active_points);
+  if (!asked && cost_s > std::max(kOrientationSeconds, kOrientationShare * run.elapsed_s)) {
+    return absl::OkStatus();
+  }
+  PS_RETURN_IF_ERROR(PublishPresent());
+  PS_ASSIGN_OR_RETURN(std::shared_ptr<const Checkpoint> present,
+                      solver->MakeCheckpoint(NewestSnapshot(), options.most_checkpoint_wave_bytes));
+  solver->BeginOrientationTest(std::move(present));
+  return absl::OkStatus();
+}
+
+absl::Status Reconstruction::Impl::AdvanceOrientationTest() {
+  PS_ASSIGN_OR_RETURN(std::optional<OrientationRanking> found, solver->TryOrientation());
+  if (!found) return absl::OkStatus();
+  orientation_cost = 0;
+  if (IsClear(*found) || all_active) {
+    orientation_due.reset();
+  } else if (orientation_due) {
+    orientation_due = kOrientationGrowth * solver->active_points();
+  }
+  {
+    MutexLock lock(mu);
+    shown.orientation = *found;
+  }
+  if (IsClear(*found) && !IsConfirmed(*found)) Warn(OrientationWarning(*found));
+  options.on_progress();
+  GiveOrientation(*std::move(found));
+  return absl::OkStatus();
+}
+
+void Reconstruction::Impl::GiveOrientation(const absl::StatusOr<OrientationRanking>& found) {
+  std::vector<TakeOrientation> asked;
+  {
+    MutexLock lock(mu);
+    asked.swap(orientation_asked);
+  }
+  for (const TakeOrientation& take : asked) take(found);
 }
 
 absl::Status Reconstruction::Impl::Complete(Completion completion) {

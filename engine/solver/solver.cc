@@ -39,6 +39,9 @@ constexpr double kProbePowerFactor = 10;
 // Fewer points hardly overlap, and any beam explains them.
 constexpr std::ptrdiff_t kFewestToSearch = 8;
 
+// Copied to the host and back for a test of the orientation.
+constexpr std::int64_t kMostWaveBytesToTest = std::int64_t{1} << 30;
+
 // The largest refinement.max_shift_px there is.
 constexpr float kMostShiftPx = 64;
 
@@ -102,6 +105,18 @@ PointFit PointFitOf(const FrameFit& frame) {
   if (frame.amplitude > 0) fit.r_factor = static_cast<float>(metrics.r_factor);
   if (frame.non_zero > 0) fit.poisson_nll = static_cast<float>(metrics.poisson_nll);
   return fit;
+}
+
+std::vector<std::int64_t> FrameIds(const Snapshot& snapshot) {
+  std::vector<std::int64_t> ids;
+  for (const SnapshotPoint& p : snapshot.points) ids.push_back(p.frame_id);
+  return ids;
+}
+
+std::vector<PointRefinement> RefinedOf(const Snapshot& snapshot) {
+  std::vector<PointRefinement> refined;
+  for (const SnapshotPoint& p : snapshot.points) refined.push_back(p.refined);
+  return refined;
 }
 
 bool Contains(const Region& region, const Region& part) {
@@ -293,10 +308,8 @@ Solver::Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> back
       restored_(std::move(restored)),
       active_(std::make_shared<std::vector<ActivePoint>>()) {
   if (restored_ == nullptr) return;
-  for (const SnapshotPoint& p : restored_->snapshot->points) {
-    restored_ids_.push_back(p.frame_id);
-    restored_refined_.push_back(p.refined);
-  }
+  restored_ids_ = FrameIds(*restored_->snapshot);
+  restored_refined_ = RefinedOf(*restored_->snapshot);
   refinement_ = restored_->snapshot->metrics.refinement;
   probe_defocus_m_ = restored_->snapshot->run.probe_defocus_m;
 }
@@ -346,9 +359,13 @@ bool Solver::MayScaleProbe() const {
   return !config_.probe.frozen && !config_.object.amplitude_limits;
 }
 
+bool Solver::FindsDefocus() const {
+  return config_.probe.initial.modes == 0 && !config_.probe.propagation_distance_m &&
+         !config_.optics.near_field;
+}
+
 bool Solver::LacksDefocus() const {
-  return restored_ == nullptr && config_.probe.initial.modes == 0 &&
-         !config_.probe.propagation_distance_m && !config_.optics.near_field && !probe_defocus_m_ &&
+  return FindsDefocus() && restored_ == nullptr && !probe_defocus_m_ &&
          std::ssize(waiting_) >= kFewestToSearch;
 }
 
@@ -358,13 +375,13 @@ absl::Status Solver::SearchDefocus() {
     PS_ASSIGN_OR_RETURN(const FloatImage mean, MeanAmplitudeOf(waiting_));
     defocus_search_.emplace(mean, config_.probe.modes, WindowsOfPoints(AsMeasured(waiting_)),
                             config_.optics.wavelength_m, pixel_size_);
-    PS_RETURN_IF_ERROR(MoveCanvas(defocus_search_->canvas()));
   }
   PS_RETURN_IF_ERROR(defocus_search_->Try(*backend_));
   if (!defocus_search_->done()) return absl::OkStatus();
   probe_defocus_m_ = defocus_search_->distance_m();
   defocus_search_.reset();
   PS_RETURN_IF_ERROR(backend_->SetActivePoints({}));
+  PS_RETURN_IF_ERROR(MoveCanvas(store_.canvas()));
   return backend_->ClearObject(canvas_);
 }
 
@@ -428,6 +445,60 @@ absl::Status Solver::StartAnewWithHalf(int first) {
   return backend_->SetActivePoints(ActiveWindows());
 }
 
+bool Solver::MayTestOrientation() const {
+  return waves_are_stale_ || ExitWaveBytes() <= kMostWaveBytesToTest;
+}
+
+absl::StatusOr<std::int64_t> Solver::PrepareOrientationTest() {
+  std::vector<ActivePoint> measured = *active_;
+  for (ActivePoint& p : measured) p.refined = {};
+  PS_ASSIGN_OR_RETURN(FloatImage mean, MeanAmplitudeOf({active_->begin(), active_->end()}));
+  OrientationTest::Start start;
+  start.probe = InitialProbe(mean);
+  start.wavelength_m = config_.optics.wavelength_m;
+  start.pixel_size = pixel_size_;
+  start.twins = !config_.optics.near_field.has_value();
+  start.each = config_.probe.initial.modes > 0 || !start.twins;
+  if (FindsDefocus()) start.mean_amplitude = std::move(mean);
+  orientation_test_.emplace(config_.detector.orientation, WindowsOfPoints(measured),
+                            std::move(start));
+  const std::int64_t room =
+      config_.scan.bounds ? store_.canvas().shape.pixels() : config_.object.max_pixels;
+  if (orientation_test_->canvas_pixels() > room) {
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "a test of the orientation needs a canvas of %d pixels, and %s allows %d",
+        orientation_test_->canvas_pixels(),
+        config_.scan.bounds ? "that of scan.bounds" : "object.max_pixels", room));
+  }
+  return orientation_test_->frame_iterations();
+}
+
+void Solver::BeginOrientationTest(std::shared_ptr<const Checkpoint> present) {
+  before_test_ = std::move(present);
+}
+
+absl::StatusOr<std::optional<OrientationRanking>> Solver::TryOrientation() {
+  PS_RETURN_IF_ERROR(orientation_test_->Try(*backend_));
+  if (!orientation_test_->done()) return std::nullopt;
+  OrientationRanking ranking = orientation_test_->ranking();
+  PS_RETURN_IF_ERROR(EndOrientationTest());
+  return ranking;
+}
+
+absl::Status Solver::EndOrientationTest() {
+  if (before_test_ == nullptr) return absl::OkStatus();
+  const std::shared_ptr<const Checkpoint> before = std::exchange(before_test_, nullptr);
+  orientation_test_.reset();
+  const Region canvas = std::exchange(canvas_, Region());  // It is the test's.
+  PS_RETURN_IF_ERROR(backend_->SetActivePoints({}));
+  PS_RETURN_IF_ERROR(SetStateOf(*before));
+  PS_RETURN_IF_ERROR(MoveCanvas(canvas));
+  PS_RETURN_IF_ERROR(backend_->SetProbe(before->probe));
+  PS_RETURN_IF_ERROR(backend_->SetActivePoints(ActiveWindows()));
+  PS_RETURN_IF_ERROR(SetExitWavesOf(*before));
+  return SetMomentumOf(*before);
+}
+
 absl::StatusOr<Evaluation> Solver::Evaluate(std::int64_t iteration) {
   Evaluation evaluation{.iteration = iteration, .fit = {}, .held_out = {}};
   PS_ASSIGN_OR_RETURN(const std::vector<FrameFit> fits, backend_->Evaluate(ActiveWindows()));
@@ -461,16 +532,10 @@ absl::Status Solver::GoBackTo(const Snapshot& snapshot) {
   PS_RETURN_IF_ERROR(SetObject(snapshot.object, snapshot.canvas));
   PS_RETURN_IF_ERROR(MoveCanvas(canvas));
   PS_RETURN_IF_ERROR(backend_->SetProbe(snapshot.probe));
-  std::vector<std::int64_t> ids;
-  std::vector<PointRefinement> refined;
-  for (const SnapshotPoint& p : snapshot.points) {
-    ids.push_back(p.frame_id);
-    refined.push_back(p.refined);
-  }
   auto points = std::make_shared<std::vector<ActivePoint>>(*active_);
   // Coefficients mean nothing beside other components.
   for (ActivePoint& p : *points) p.refined.variation = {};
-  TakeRefined(ids, refined, *points);
+  TakeRefined(FrameIds(snapshot), RefinedOf(snapshot), *points);
   active_ = std::move(points);
   refinement_ = snapshot.metrics.refinement;
   PS_RETURN_IF_ERROR(SetBackground(snapshot.background));
@@ -523,13 +588,7 @@ absl::Status Solver::ActivateWaiting(const ClearRegionConfig& clear_region) {
   if (waiting_.empty()) return absl::OkStatus();
   // The session may keep it; this need not.
   const std::shared_ptr<const Checkpoint> restored = std::exchange(restored_, nullptr);
-  if (restored != nullptr) {
-    PS_RETURN_IF_ERROR(
-        SetObject(restored->object.modes > 0 ? restored->object : restored->snapshot->object,
-                  restored->snapshot->canvas));
-    PS_RETURN_IF_ERROR(SetBackground(restored->snapshot->background));
-    PS_RETURN_IF_ERROR(SetProbeComponents(restored->probe_components));
-  }
+  if (restored != nullptr) PS_RETURN_IF_ERROR(SetStateOf(*restored));
   PS_RETURN_IF_ERROR(MoveCanvas(store_.canvas()));
   const std::vector<FrameStore::Point> unknown = UnknownPoints();
   if (clear_region.enabled && !active_->empty() && !unknown.empty()) {
@@ -562,14 +621,23 @@ absl::Status Solver::ActivateWaiting(const ClearRegionConfig& clear_region) {
   return absl::OkStatus();
 }
 
+absl::Status Solver::SetStateOf(const Checkpoint& restored) {
+  PS_RETURN_IF_ERROR(
+      SetObject(restored.object.modes > 0 ? restored.object : restored.snapshot->object,
+                restored.snapshot->canvas));
+  PS_RETURN_IF_ERROR(SetBackground(restored.snapshot->background));
+  return SetProbeComponents(restored.probe_components);
+}
+
 absl::Status Solver::SetExitWavesOf(const Checkpoint& restored) {
   if (!restored.exit_waves) return absl::OkStatus();
+  const std::vector<std::int64_t> ids = FrameIds(*restored.snapshot);
   const std::int64_t stride = WavesPerPoint(config_) * frame_shape_.pixels();
   std::vector<ExitWaveToSet> waves;
   for (const ActivePoint& p : *active_) {
-    const auto id = std::lower_bound(restored_ids_.begin(), restored_ids_.end(), p.frame_id);
-    if (id == restored_ids_.end() || *id != p.frame_id) continue;
-    const std::ptrdiff_t place = id - restored_ids_.begin();
+    const auto id = std::ranges::lower_bound(ids, p.frame_id);
+    if (id == ids.end() || *id != p.frame_id) continue;
+    const std::ptrdiff_t place = id - ids.begin();
     waves.push_back({p.slot, restored.exit_waves->waves.data.data() + place * stride,
                      restored.exit_waves->kept_deviation[static_cast<std::size_t>(place)]});
   }
@@ -581,13 +649,19 @@ absl::Status Solver::SetExitWavesOf(const Checkpoint& restored) {
 absl::Status Solver::SetMomentumOf(const Checkpoint& restored) {
   // With other points, or on another canvas, it would have begun anew.
   if (!restored.momentum || canvas_ != restored.snapshot->canvas ||
-      !std::ranges::equal(*active_, restored_ids_, {}, &FrameStore::Point::frame_id)) {
+      !std::ranges::equal(*active_, restored.snapshot->points, {}, &FrameStore::Point::frame_id,
+                          &SnapshotPoint::frame_id)) {
     return absl::OkStatus();
   }
   return backend_->SetMomentum(*restored.momentum);
 }
 
 std::vector<PointWindow> Solver::ActiveWindows() const { return WindowsOfPoints(*active_); }
+
+std::int64_t Solver::ExitWaveBytes() const {
+  return std::ssize(*active_) * WavesPerPoint(config_) * frame_shape_.pixels() *
+         static_cast<std::int64_t>(sizeof(Complex64));
+}
 
 absl::Status Solver::RestartExitWaves() {
   PS_RETURN_IF_ERROR(backend_->SetActivePoints({}));
@@ -596,7 +670,8 @@ absl::Status Solver::RestartExitWaves() {
 
 absl::StatusOr<IterationMetrics> Solver::Iterate(const StageConfig& stage, double step_scale,
                                                  std::int64_t iteration) {
-  const AlgorithmConfig algorithm = WithScaledStep(stage.algorithm, step_scale);
+  const AlgorithmConfig algorithm = 
+      WithScaledStep(WithStepsFor(stage.algorithm, probe_power_), step_scale);
   // Exit waves have not followed what another algorithm did to object and probe since.
   const bool needs_waves = KeepsExitWaves(algorithm);
   if (needs_waves && waves_are_stale_) PS_RETURN_IF_ERROR(RestartExitWaves());
@@ -709,9 +784,7 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Solver::MakeCheckpoint(
     PS_ASSIGN_OR_RETURN(Readback readback, std::move(collect)());
     checkpoint->object = std::move(readback.object);
   }
-  const std::int64_t bytes = std::ssize(*active_) * WavesPerPoint(config_) * frame_shape_.pixels() *
-                             static_cast<std::int64_t>(sizeof(Complex64));
-  if (!waves_are_stale_ && bytes <= most_wave_bytes) {
+  if (!waves_are_stale_ && ExitWaveBytes() <= most_wave_bytes) {
     PS_ASSIGN_OR_RETURN(checkpoint->exit_waves, backend_->ReadExitWaves());
   }
   PS_ASSIGN_OR_RETURN(checkpoint->momentum, backend_->ReadMomentum());

@@ -19,6 +19,7 @@
 #include "engine/scan/optics.h"
 #include "engine/solver/checkpoint.h"
 #include "engine/solver/defocus.h"
+#include "engine/solver/orientation_test.h"
 #include "engine/solver/progress.h"
 #include "engine/solver/refinement.h"
 #include "engine/solver/run_position.h"
@@ -86,6 +87,23 @@ class Solver {
   // point's own.
   absl::StatusOr<Evaluation> Evaluate(std::int64_t iteration);
 
+  // A test of the orientation with the active points, at least one, as they were measured. It
+  // borrows the backend, and nothing else may use that meanwhile.
+  //
+  // Whether the present state could be copied and brought back for it.
+  bool MayTestOrientation() const;
+  // What the test would take, in iterations of one frame. Errors: kFailedPrecondition when there is
+  // no room for it.
+  absl::StatusOr<std::int64_t> PrepareOrientationTest();
+  // `present` is a checkpoint of now. Prepared.
+  void BeginOrientationTest(std::shared_ptr<const Checkpoint> present);
+  // The checkpoint that a test under way goes back to; null: there is none.
+  const std::shared_ptr<const Checkpoint>& before_test() const { return before_test_; }
+  // A trial. After the last one the backend is as it was before, and this is what was found.
+  absl::StatusOr<std::optional<OrientationRanking>> TryOrientation();
+  // Gives a test under way up, if there is one.
+  absl::Status EndOrientationTest();
+
   // Begins from nothing once more, with every other one of the points that were active before the
   // first call, from number `first`, 0 or 1, on. A session that was restored begins as it had in
   // the first place. No snapshot is under way.
@@ -117,7 +135,9 @@ class Solver {
   // The configured probe, or one made from `mean`, propagated. The difference map finds the scale
   // by itself, the other algorithms hardly, so that one that no frame may have is made theirs.
   ComplexStack InitialProbe(const FloatImage& mean) const;
-  // Whether the start has to find out how far the beam is out of focus.
+  // Whether nothing is known of the beam, so that how far it is out of focus has to be found out,
+  bool FindsDefocus() const;
+  // and whether the start has to do it now.
   bool LacksDefocus() const;
   // A trial of the search, which begins or ends with it.
   absl::Status SearchDefocus();
@@ -136,11 +156,15 @@ class Solver {
   // Those of a probe that does not vary.
   ComplexStack NoProbeComponents() const;
   std::vector<PointWindow> ActiveWindows() const;
+  std::int64_t ExitWaveBytes() const;  // On the host.
   absl::Status RestartExitWaves();
   // Sets the first modes of the object, and the canvas; the other modes begin anew. No point is
   // active.
   absl::Status SetObject(const ComplexStack& object, const Region& canvas);
   absl::Status MoveCanvas(const Region& canvas);
+  // Sets canvas, the exact object, background and the probe's components of `restored`; no point is
+  // active.
+  absl::Status SetStateOf(const Checkpoint& restored);
   // Gives the active points that `restored` shows their exit waves.
   absl::Status SetExitWavesOf(const Checkpoint& restored);
   // Gives the backend its momentum, if points and canvas are those of the checkpoint.
@@ -161,6 +185,8 @@ class Solver {
   bool started_ = false;
   std::optional<DefocusSearch> defocus_search_;  // Under way.
   std::optional<double> probe_defocus_m_;
+  std::optional<OrientationTest> orientation_test_;  // Prepared or under way.
+  std::shared_ptr<const Checkpoint> before_test_;    // Null while none is under way.
   double probe_power_ = 0;  // To be kept.
   double noise_r_factor_ = 0;
   bool waves_are_stale_ = false;  // After any iteration but the difference map's.

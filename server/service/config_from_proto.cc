@@ -444,6 +444,9 @@ EdgeConfig ConfigFromProto(const v1::SessionConfig& proto) {
   config.quality.split_halves = proto.quality().split_halves();
   config.quality.held_out_every =
       edge.Int(proto.quality().held_out_every(), "quality.held_out_every");
+  if (proto.quality().has_test_orientation()) {
+    config.quality.test_orientation = proto.quality().test_orientation();
+  }
   out.violations = edge.Take();
   return out;
 }

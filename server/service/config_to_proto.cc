@@ -153,8 +153,8 @@ void Write(const EpieConfig& in, v1::Stage& stage) {
 void Write(const LsqMlConfig& in, v1::Stage& stage) {
   v1::LsqMl& out = *stage.mutable_lsq_ml();
   out.set_likelihood(ToProto(in.likelihood));
-  out.set_object_step(in.object_step);
-  out.set_probe_step(in.probe_step);
+  if (in.object_step) out.set_object_step(*in.object_step);
+  if (in.probe_step) out.set_probe_step(*in.probe_step);
   out.set_batch_kind(ToProto(in.batch_kind));
   out.set_batch_size(static_cast<std::uint32_t>(in.batch_size));
   out.set_momentum(in.momentum);
@@ -219,6 +219,7 @@ v1::SessionConfig ConfigToProto(const ReconstructionConfig& config) {
   out.mutable_quality()->set_split_halves(config.quality.split_halves);
   out.mutable_quality()->set_held_out_every(
       static_cast<std::uint32_t>(config.quality.held_out_every));
+  out.mutable_quality()->set_test_orientation(config.quality.test_orientation);
   return out;
 }
 

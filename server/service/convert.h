@@ -39,6 +39,7 @@ v1::IngestCounters CountersToProto(const IngestCounters& counters);
 v1::IterationMetrics MetricsToProto(const IterationRecord& record);
 v1::FitMetrics FitToProto(const FitMetrics& fit);
 v1::SplitHalves HalvesToProto(const SplitHalvesStatus& halves);
+v1::OrientationTest OrientationToProto(const OrientationRanking& ranking);
 // Fills in the part of the resource that the engine knows; name, config, times and device are the
 // session's.
 void ProgressToProto(const Progress& progress, v1::Session& session);

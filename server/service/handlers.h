@@ -38,6 +38,9 @@ grpc::ServerUnaryReactor* HandleFinishScan(Core& core, grpc::CallbackServerConte
 grpc::ServerUnaryReactor* HandleStopSession(Core& core, grpc::CallbackServerContext* context,
                                             const v1::StopSessionRequest* request,
                                             v1::Session* response);
+grpc::ServerUnaryReactor* HandleTestOrientation(Core& core, grpc::CallbackServerContext* context,
+                                                const v1::TestOrientationRequest* request,
+                                                v1::OrientationTest* response);
 grpc::ServerUnaryReactor* HandleGetServerInfo(Core& core, grpc::CallbackServerContext* context,
                                               const v1::GetServerInfoRequest* request,
                                               v1::ServerInfo* response);

@@ -24,6 +24,7 @@ using ServiceBase =
     v1::Ptychoserve::WithCallbackMethod_DeleteSession<
     v1::Ptychoserve::WithCallbackMethod_FinishScan<
     v1::Ptychoserve::WithCallbackMethod_StopSession<
+    v1::Ptychoserve::WithCallbackMethod_TestOrientation<
     v1::Ptychoserve::WithRawCallbackMethod_StreamFrames<
     v1::Ptychoserve::WithRawCallbackMethod_StreamPositions<
     v1::Ptychoserve::WithCallbackMethod_GetSnapshot<
@@ -32,7 +33,7 @@ using ServiceBase =
     v1::Ptychoserve::WithCallbackMethod_ExportState<
     v1::Ptychoserve::WithCallbackMethod_ImportState<
     v1::Ptychoserve::WithCallbackMethod_GetServerInfo<
-    v1::Ptychoserve::Service>>>>>>>>>>>>>>>;
+    v1::Ptychoserve::Service>>>>>>>>>>>>>>>>;
 // clang-format on
 
 // The service: each call goes to its own handler. Thread-safe. `core` outlives the gRPC server.
@@ -70,6 +71,10 @@ class Service final : public ServiceBase {
   Unary* StopSession(Context* context, const v1::StopSessionRequest* request,
                      v1::Session* response) override {
     return HandleStopSession(core_, context, request, response);
+  }
+  Unary* TestOrientation(Context* context, const v1::TestOrientationRequest* request,
+                         v1::OrientationTest* response) override {
+    return HandleTestOrientation(core_, context, request, response);
   }
   Unary* GetServerInfo(Context* context, const v1::GetServerInfoRequest* request,
                        v1::ServerInfo* response) override {

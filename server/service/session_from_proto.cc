@@ -21,6 +21,20 @@ Evaluation EvaluationFromProto(const v1::Evaluation& evaluation) {
   return out;
 }
 
+OrientationRanking OrientationFromProto(const v1::OrientationTest& test) {
+  OrientationRanking out;
+  out.points = test.points();
+  for (const v1::OrientationTrial& trial : test.trials()) {
+    OrientationTrial& to = out.trials.emplace_back();
+    to.orientation = FromProto(trial.orientation()).value_or(Orientation::kIdentity);
+    if (trial.has_twin()) to.twin = FromProto(trial.twin());
+    to.instead = trial.instead();
+    to.r_factor = trial.r_factor();
+  }
+  out.declared = FromProto(test.declared()).value_or(Orientation::kIdentity);
+  return out;
+}
+
 SplitHalvesStatus HalvesFromProto(const v1::SplitHalves& halves) {
   SplitHalvesStatus out{.iterations = halves.iterations(),
                         .iterations_planned = halves.iterations_planned(),
@@ -118,6 +132,9 @@ Progress ProgressFromProto(const v1::Session& session) {
   out.snapshot_version = session.snapshot_version();
   if (session.has_metrics()) out.last = MetricsFromProto(session.metrics());
   if (session.has_final_fit()) out.final_fit = FitFromProto(session.final_fit());
+  if (session.has_orientation_test()) {
+    out.orientation = OrientationFromProto(session.orientation_test());
+  }
   if (session.has_split_halves()) out.split_halves = HalvesFromProto(session.split_halves());
   out.warnings.assign(session.warnings().begin(), session.warnings().end());
   return out;

@@ -95,6 +95,23 @@ v1::SplitHalves HalvesToProto(const SplitHalvesStatus& halves) {
   return out;
 }
 
+v1::OrientationTest OrientationToProto(const OrientationRanking& ranking) {
+  v1::OrientationTest out;
+  out.set_points(static_cast<std::uint32_t>(ranking.points));
+  for (const OrientationTrial& trial : ranking.trials) {
+    v1::OrientationTrial& to = *out.add_trials();
+    to.set_orientation(ToProto(trial.orientation));
+    if (trial.twin) to.set_twin(ToProto(*trial.twin));
+    to.set_instead(trial.instead);
+    to.set_r_factor(trial.r_factor);
+  }
+  out.set_declared(ToProto(ranking.declared));
+  out.set_margin(ranking.margin());
+  out.set_clear(IsClear(ranking));
+  out.set_confirmed(IsConfirmed(ranking));
+  return out;
+}
+
 void ProgressToProto(const Progress& progress, v1::Session& session) {
   session.set_state(ToProto(progress.state));
   session.set_end_of_data(ToProto(progress.end_of_data));
@@ -124,6 +141,9 @@ void ProgressToProto(const Progress& progress, v1::Session& session) {
   }
   if (progress.split_halves.has_value()) {
     *session.mutable_split_halves() = HalvesToProto(*progress.split_halves);
+  }
+  if (progress.orientation.has_value()) {
+    *session.mutable_orientation_test() = OrientationToProto(*progress.orientation);
   }
   session.set_device_bytes(progress.device_bytes);
   session.mutable_warnings()->Assign(progress.warnings.begin(), progress.warnings.end());

@@ -5,6 +5,7 @@
 """
 import json
 import os
+import shutil
 import subprocess
 import time
 
@@ -53,6 +54,21 @@ class CommandsTest(harness.EndToEndTest):
 
         self.json("delete", "tour")
         self.assertEqual(self.json("list")["sessions"], [])
+
+    def test_commands_that_are_programs_of_their_own(self):
+        usage = self.ok("bridge", "--help")
+        self.assertIn("usage: ptychoctl bridge", usage)
+        done = self.ctl("emulate", "eiger")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("ptychoctl emulate", done.stderr)
+        # Where the Python package is not installed.
+        alone = self.path("ptychoctl")
+        shutil.copy(harness.program("ptychoctl"), alone)
+        done = subprocess.run([alone, "replay", "scan.cxi"], capture_output=True, text=True,
+                              timeout=harness.DEADLINE_S, env={"PATH": "/usr/bin:/bin"})
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("ptychoserve-replay: No such file or directory; ptychoctl replay is part of "
+                      "the Python package ptychoserve", done.stderr)
 
     def test_exports_imports_and_runs_again(self):
         live = self.json("run", self.scan, "--session", "live", "--schedule", "dm:6,ml_grad:4",

@@ -121,7 +121,25 @@ class OrientTest(harness.EndToEndTest):
                       "ORIENTATION_FLIP_UD", done.stdout)
         self.assertIn("(declared)", done.stdout)
 
+    def test_a_session_that_is_under_way_is_asked(self):
+        self.json("create", "--session", "under-way", "--scan", self.turned("FLIP_LR"),
+                  "--iterations", 1_000_000, "--no-orientation-test")
+        self.json("stream", "under-way", self.turned("FLIP_LR"))
+        done = self.ctl("orient", "--live", "under-way", "--json")
+        self.assertEqual(done.returncode, 4, done.stderr)
+        found = json.loads(done.stdout)
+        best = found["trials"][0]
+        self.assertEqual({best["orientation"], best["twin"]},
+                         {"ORIENTATION_FLIP_LR", "ORIENTATION_FLIP_UD"}, found)
+        self.assertIn("FLIP_LR, or scan.x_sign reversed than with ORIENTATION_IDENTITY",
+                      self.ctl("orient", "--live", "under-way").stdout)
+        self.assertIn("lies as    32 frames are better explained", self.ok("get", "under-way"))
+        self.json("stop", "under-way")
+        self.assertEqual(self.refused(1, "orient", "--live", "under-way")["reason"],
+                         "SESSION_ENDED")
+
     def test_refuses_what_it_cannot_use(self):
+        self.assertIn("--live", self.refused(2, "orient")["message"])
         self.assertEqual(self.refused(2, "orient", "missing.cxi")["code"], "NOT_FOUND")
         self.assertIn("--frames", self.refused(2, "orient", self.scan, "--frames", 1)["message"])
 

@@ -99,6 +99,17 @@ Result<v1::Session> Api::Finish(const std::string& name) {
   return out;
 }
 
+Result<v1::OrientationTest> Api::TestOrientation(const std::string& name,
+                                                 std::chrono::milliseconds timeout) {
+  v1::TestOrientationRequest request;
+  request.set_name(name);
+  Result<v1::OrientationTest> out;
+  const auto context = Context();
+  context->set_deadline(std::chrono::system_clock::now() + timeout);
+  out.status = stub_->TestOrientation(context.get(), request, &out.value);
+  return out;
+}
+
 Result<v1::Session> Api::Stop(const std::string& name, v1::StopSessionRequest::Mode mode) {
   v1::StopSessionRequest request;
   request.set_name(name);

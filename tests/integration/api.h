@@ -48,6 +48,8 @@ class Api {
                              const std::function<void(v1::SessionConfig&)>& change);
   grpc::Status Delete(const std::string& name, bool force = false);
   Result<v1::Session> Finish(const std::string& name);
+  Result<v1::OrientationTest> TestOrientation(const std::string& name,
+                                              std::chrono::milliseconds timeout);
   Result<v1::Session> Stop(const std::string& name, v1::StopSessionRequest::Mode mode =
                                                         v1::StopSessionRequest::MODE_UNSPECIFIED);
   Result<v1::ServerInfo> Info();

@@ -13,6 +13,7 @@ import harness
 import numpy as np
 import ptychoserve
 from ptychoserve import Result, aio, errors
+from ptychoserve.v1 import config_pb2
 
 harness.BUILD = support.BUILD
 MOST_R = 0.075  # The noise of the scan is 0.063.
@@ -238,6 +239,22 @@ class CallsTest(ClientCase):
         self.assertEqual(error.field, "update_mask")
         session.delete(force=True)
 
+    def test_orientation(self):
+        with self.client.create_session("turned", **{
+                **self.settings, "detector": {**self.settings["detector"], "orientation": "flip_lr"},
+                "run": {"it_ends_after": 100_000}, "quality": {"test_orientation": False},
+        }) as session:
+            self.push_all(session)
+            found = session.test_orientation()
+            self.assertTrue(found.clear)
+            self.assertFalse(found.confirmed)
+            self.assertEqual(found.trials[0].orientation, config_pb2.ORIENTATION_IDENTITY)
+            self.assertEqual(len(found.trials), 8)
+            with self.assertRaises(errors.DeadlineExceeded):
+                session.test_orientation(timeout_s=0.001)
+            session.stop()
+        self.refused(errors.FailedPrecondition, "SESSION_ENDED", session.test_orientation)
+
     def test_errors_carry_what_the_server_says(self):
         error = self.refused(
             errors.InvalidArgument, "INVALID_CONFIG", self.client.create_session, "wrong",
@@ -327,8 +344,9 @@ class AsyncTest(ClientCase):
                 await session.update(run={"max_iterations": 7})
                 self.assertEqual(session.config.run.max_iterations, 7)
                 self.assertEqual((await client.session("async-calls")).id, "async-calls")
-                with self.assertRaises(errors.DeadlineExceeded):
-                    await session.wait(timeout_s=0.05)
+                for wait in (session.wait, session.test_orientation):
+                    with self.assertRaises(errors.DeadlineExceeded):
+                        await wait(timeout_s=0.05)
                 with self.assertRaises(ZeroDivisionError):
                     async with session:
                         raise ZeroDivisionError

@@ -73,6 +73,10 @@ def stop(name: str, abort: bool) -> session_pb2.StopSessionRequest:
         name=name, mode=modes.MODE_ABORT if abort else modes.MODE_AFTER_ITERATION)
 
 
+def test_orientation(name: str) -> session_pb2.TestOrientationRequest:
+    return session_pb2.TestOrientationRequest(name=name)
+
+
 def get_snapshot(name: str, arrays: Any, version: int, not_newer_than: int, wait_s: float,
                  options: dict[str, Any]) -> snapshot_pb2.GetSnapshotRequest:
     return snapshot_pb2.GetSnapshotRequest(

@@ -357,14 +357,16 @@ class Client:
         return grpc.aio.insecure_channel(self.address,
                                          options=_calls.channel_options(self.options, pauses_ms))
 
-    async def _unary(self, name: str, request: Any, repeats: bool = True) -> Any:
+    async def _unary(self, name: str, request: Any, repeats: bool = True,
+                     timeout_s: Optional[float] = None) -> Any:
         call = _calls.method(self._channel, name)
-        return await self._again(lambda: call(request, timeout=self.options.call_timeout_s),
-                                 repeats)
+        limit_s = self.options.call_timeout_s if timeout_s is None else timeout_s
+        return await self._again(lambda: call(request, timeout=limit_s), repeats, limit_s)
 
-    async def _again(self, attempt: Callable[[], Awaitable[T]], repeats: bool = True) -> T:
+    async def _again(self, attempt: Callable[[], Awaitable[T]], repeats: bool = True,
+                     limit_s: Optional[float] = None) -> T:
         """Makes attempts while the server is away, until the next one would be too late."""
-        deadline = time.monotonic() + self.options.call_timeout_s
+        deadline = time.monotonic() + (limit_s or self.options.call_timeout_s)
         backoff = Backoff(0.05, 1.0)
         while True:
             try:
@@ -470,6 +472,11 @@ class Session:
         self._told = True
         return await self._call("FinishScan", session_pb2.FinishScanRequest(
             name=self.name, expected_frames=expected_frames))
+
+    async def test_orientation(self, timeout_s: float = 600.0) -> session_pb2.OrientationTest:
+        """Which way the frames lie; see `ptychoserve.Session.test_orientation`."""
+        return await self._client._unary("TestOrientation", _requests.test_orientation(self.name),
+                                         timeout_s=timeout_s)
 
     async def stop(self, *, abort: bool = False) -> "Session":
         """Ends it, and keeps its result; with `abort`, without a last snapshot."""

@@ -144,13 +144,16 @@ class Client:
         return grpc.insecure_channel(self.address,
                                      options=_calls.channel_options(self.options, pauses_ms))
 
-    def _unary(self, name: str, request: Any, repeats: bool = True) -> Any:
+    def _unary(self, name: str, request: Any, repeats: bool = True,
+               timeout_s: Optional[float] = None) -> Any:
         call = _calls.method(self._channel, name)
-        return self._again(lambda: call(request, timeout=self.options.call_timeout_s), repeats)
+        limit_s = self.options.call_timeout_s if timeout_s is None else timeout_s
+        return self._again(lambda: call(request, timeout=limit_s), repeats, limit_s)
 
-    def _again(self, attempt: Callable[[], T], repeats: bool = True) -> T:
+    def _again(self, attempt: Callable[[], T], repeats: bool = True,
+               limit_s: Optional[float] = None) -> T:
         """Makes attempts while the server is away, until the next one would be too late."""
-        deadline = time.monotonic() + self.options.call_timeout_s
+        deadline = time.monotonic() + (limit_s or self.options.call_timeout_s)
         backoff = Backoff(0.05, 1.0)
         while True:
             try:
@@ -286,6 +289,18 @@ class Session:
         self._told = True
         return self._call("FinishScan", session_pb2.FinishScanRequest(
             name=self.name, expected_frames=expected_frames))
+
+    def test_orientation(self, timeout_s: float = 600.0) -> session_pb2.OrientationTest:
+        """Finds out with the session's own frames which way these lie, and waits for the answer.
+
+        As soon as 32 points take part, or all there will be; the run stands still meanwhile and goes
+        on as if nothing had been. It takes parts of a second on a GPU, and up to minutes on a CPU.
+
+        Returns: the trials by rising R-factor, and whether what was declared is `confirmed`.
+        Raises: FailedPrecondition: the session has ended, or ends before; DeadlineExceeded.
+        """
+        return self._client._unary("TestOrientation", _requests.test_orientation(self.name),
+                                   timeout_s=timeout_s)
 
     def stop(self, *, abort: bool = False) -> "Session":
         """Ends it, and keeps its result; with `abort`, without a last snapshot.

@@ -84,7 +84,7 @@ double CpuBackend<Real>::LsqBatch(std::span<const int> batch, const LsqMlConfig&
   if (options.update_object) AddDirectionProducts(batch, options.update_probe, sums);
   const LsqSteps steps = SolveSteps(sums);
   if (options.update_object) {
-    const double step = config.object_step * newton * steps.object;
+    const double step = config.object_step.value_or(kCautiousStep) * newton * steps.object;
     ForEachPixelIn(area, [&](std::int64_t i) {
       for (std::int64_t k = i; k < object_pixels(); k += canvas_.shape.pixels()) {
         object_[k] += Complex(step * object_num_[k]);
@@ -92,7 +92,7 @@ double CpuBackend<Real>::LsqBatch(std::span<const int> batch, const LsqMlConfig&
     });
   }
   if (options.update_probe) {
-    const double step = config.probe_step * newton * steps.probe;
+    const double step = config.probe_step.value_or(kCautiousStep) * newton * steps.probe;
     for (std::int64_t i = 0; i < probe_pixels_; ++i) probe_[i] += Complex(step * probe_num_[i]);
   }
   return steps.object;

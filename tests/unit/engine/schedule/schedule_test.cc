@@ -78,8 +78,24 @@ TEST(WithScaledStep, ScalesWhatMovesObjectAndProbeAndNothingElse) {
             AlgorithmConfig(AlternatingProjectionsConfig{}));
   EXPECT_EQ(WithScaledStep(EpieConfig{.object_step = 1, .probe_step = 0.5}, 0.5),
             AlgorithmConfig(EpieConfig{.object_step = 0.5, .probe_step = 0.25}));
+  EXPECT_EQ(WithScaledStep(LsqMlConfig{}, 0.5),
+            AlgorithmConfig(
+                LsqMlConfig{.object_step = 0.25, .probe_step = 0.25, .momentum = 0.45}));
   EXPECT_EQ(WithScaledStep(LsqMlConfig{.object_step = 1, .probe_step = 0.5, .momentum = 0.8}, 0.5),
             AlgorithmConfig(LsqMlConfig{.object_step = 0.5, .probe_step = 0.25, .momentum = 0.4}));
+}
+
+TEST(WithStepsFor, BrightFramesTakeWholeSteps) {
+  EXPECT_EQ(WithStepsFor(LsqMlConfig{}, 0.999e6),
+            AlgorithmConfig(LsqMlConfig{.object_step = 0.5, .probe_step = 0.5}));
+  EXPECT_EQ(WithStepsFor(LsqMlConfig{}, 1e6),
+            AlgorithmConfig(LsqMlConfig{.object_step = 1, .probe_step = 1}));
+}
+
+TEST(WithStepsFor, WhatIsSetStays) {
+  const LsqMlConfig set{.object_step = 0.3, .probe_step = 0.4};
+  EXPECT_EQ(WithStepsFor(set, 1e9), AlgorithmConfig(set));
+  EXPECT_EQ(WithStepsFor(DifferenceMapConfig{}, 1e9), AlgorithmConfig(DifferenceMapConfig{}));
 }
 
 TEST(CheckCompletion, RunsExactlyItEndsAfterIterationsAfterTheEndOfData) {

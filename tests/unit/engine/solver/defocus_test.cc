@@ -163,8 +163,10 @@ class ScriptedSearch {
 TEST(DefocusSearch, GoesAsFarAsTheBlurFillsTheWindowAndHalvesItsStepTwice) {
   for (const int radius_px : {16, 19}) {
     ScriptedSearch scripted(radius_px);
+    const int iterations = scripted.search->iterations();
     scripted.Run();
     EXPECT_EQ(scripted.record.evaluations, 1 + 2 * 5 + 2 * 2) << radius_px;
+    EXPECT_EQ(std::ssize(scripted.record.algorithms), iterations) << radius_px;
   }
 }
 
@@ -181,7 +183,7 @@ TEST(DefocusSearch, ATrialIsFiveIterationsOnTheThirtyTwoPointsInTheMiddle) {
     EXPECT_GE(point.slot, 4);
     EXPECT_LT(point.slot, 36);
   }
-  EXPECT_EQ(scripted.search->canvas(), (Region{4, 12, {32 + 64, 31 * 3 + 1 + 64}}));
+  EXPECT_EQ(scripted.record.canvas, (Region{4, 12, {32 + 64, 31 * 3 + 1 + 64}}));
 }
 
 TEST(DefocusSearch, LeavesTheFocusOnlyForSomethingClearlyBetter) {
@@ -237,7 +239,6 @@ TEST(Defocus, ABeamInFocusStaysThere) {
   }
   ASSERT_EQ(backend->FramesBeingCopied(0).value(), 0);
   DefocusSearch search(mean, 2, points, 1e-10, {1e-8, 1e-8});
-  ASSERT_TRUE(backend->SetCanvas(search.canvas()).ok());
   int trials = 0;
   for (; !search.done(); ++trials) ASSERT_TRUE(search.Try(*backend).ok());
   EXPECT_EQ(search.distance_m(), 0);

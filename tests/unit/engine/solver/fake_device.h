@@ -118,8 +118,8 @@ class FakeBackend final : public Backend {
     return metrics;
   }
   absl::StatusOr<std::vector<FrameFit>> Evaluate(std::span<const PointWindow> points) override {
-    const double r = record_.evaluated_r(record_.evaluations++);
     record_.evaluated.assign(points.begin(), points.end());
+    const double r = record_.evaluated_r(record_.evaluations++);
     record_.on_evaluate();
     // Poisson NLL is 1.5.
     const FrameFit each{.abs_deviation = 4 * r,

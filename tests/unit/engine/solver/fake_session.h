@@ -27,6 +27,7 @@ class FakeSessionTest : public ::testing::Test {
     config.run.it_ends_after = 5;
     config.snapshots.min_interval_ms = 0;
     config.probe.initial = Spot();
+    config.quality.test_orientation = false;
     return config;
   }
   // A beam that has nothing to be warned of: 9 of 16 pixels wide.

@@ -31,6 +31,7 @@ class Phantom {
     config.scan.fast_axis_points = simulation.fast_axis_points();
     config.object.max_pixels = 1 << 20;
     config.snapshots.min_interval_ms = 0;
+    config.quality.test_orientation = false;
     return config;
   }
 

@@ -1,0 +1,24 @@
+#include "engine/scan/orientation_ranking.h"
+
+#include <algorithm>
+
+namespace ptychoserve {
+
+const OrientationTrial& OrientationRanking::own() const {
+  const auto own = std::ranges::find(trials, declared, &OrientationTrial::orientation);
+  return own != trials.end() ? *own : *std::ranges::find(trials, declared, &OrientationTrial::twin);
+}
+
+double OrientationRanking::margin() const {
+  const auto other = std::ranges::find_if(trials, [this](const OrientationTrial& t) {
+    return t.orientation != best().orientation && t.orientation != best().twin;
+  });
+  return other->r_factor / best().r_factor - 1;
+}
+
+bool OrientationRanking::declared_is_best(double least_margin) const {
+  return (best().orientation == declared || best().twin == declared) &&
+         own().r_factor <= (1 + least_margin) * best().r_factor;
+}
+
+}  // namespace ptychoserve
