@@ -14,6 +14,7 @@
 
 #include "engine/scan/orientation.h"
 #include "tests/unit/engine/solver/fake_session.h"
+#include "tests/unit/engine/solver/orientation_conformance.h"
 #include "tests/unit/engine/solver/phantom.h"
 
 namespace ptychoserve {
@@ -109,49 +110,7 @@ TEST(SessionOrientation, NearFieldHasNoTwins) {
   }
 }
 
-// The run goes on as if nothing had been: the same bits, whatever it keeps between iterations.
-TEST(SessionOrientation, LeavesTheRunAsItWas) {
-  const MlGradientConfig gaussian{.likelihood = Likelihood::kGaussian};
-  const std::vector<AlgorithmConfig> algorithms = {LsqMlConfig{}, DifferenceMapConfig{}, gaussian,
-                                                   EpieConfig{}};
-  for (const AlgorithmConfig& algorithm : algorithms) {
-    std::vector<std::shared_ptr<const Snapshot>> results;
-    for (const bool tested : {false, true}) {
-      ReconstructionConfig config = Tested(ThePhantom(), Orientation::kIdentity);
-      config.quality.test_orientation = false;
-      config.deterministic = true;
-      config.probe.initial = ThePhantom().simulation.initial_probe();
-      config.probe.modes = 2;
-      config.object.modes = 2;
-      StageConfig stage{.algorithm = algorithm};
-      stage.refine.positions = true;
-      stage.refine.variation = true;
-      config.schedule = {stage};
-      config.run.it_ends_after = 6;
-      const auto session = ThePhantom().Open(config);
-      ThePhantom().Send(*session, 0, ThePhantom().simulation.points());
-      std::optional<OrientationRanking> found;
-      while (session->RunTurn()) {
-        if (tested && session->progress().iteration == 3 && !found) {
-          found.emplace();
-          session->TestOrientation([&found](absl::StatusOr<OrientationRanking> ranking) {
-            found = *std::move(ranking);
-          });
-        }
-      }
-      EXPECT_EQ(session->progress().state, SessionState::kCompleted);
-      if (tested) {
-        ASSERT_TRUE(found.has_value());
-        EXPECT_THAT(found->trials, SizeIs(8));
-      }
-      results.push_back(session->latest_snapshot());
-    }
-    EXPECT_EQ(results[0]->object.data, results[1]->object.data);
-    EXPECT_EQ(results[0]->probe.data, results[1]->probe.data);
-    EXPECT_EQ(results[0]->probe_components->data, results[1]->probe_components->data);
-    EXPECT_EQ(results[0]->metrics.metrics.r_factor, results[1]->metrics.metrics.r_factor);
-  }
-}
+TEST(SessionOrientation, LeavesTheRunAsItWas) { ExpectTestLeavesRunAsItWas(ThePhantom()); }
 
 class SessionOrientationRules : public FakeSessionTest {
  protected:
@@ -192,7 +151,7 @@ TEST_F(SessionOrientationRules, WaitsForThirtyTwoPoints) {
 }
 
 TEST_F(SessionOrientationRules, AsksAgainOfFourTimesAsManyPointsUntilTheAnswerIsClear) {
-  for (const double margin : {0.049, 0.051}) {
+  for (const double margin : {0.0499, 0.0501}) {
     Answer(margin);
     Start(TestedConfig());
     Send(0, 32);
@@ -234,24 +193,26 @@ TEST_F(SessionOrientationRules, WaitsUntilItIsATenthOfTheTime) {
   };
   Start(config);
   Send(0, 64);
-  RunTo(395);
+  RunTo(399);
   EXPECT_FALSE(progress().orientation.has_value());
-  RunTo(405);
+  RunTo(401);
   EXPECT_TRUE(progress().orientation.has_value());
 }
 
 TEST_F(SessionOrientationRules, ASecondIsAlwaysThere) {
-  Answer(0.5);
-  ReconstructionConfig config = TestedConfig();
-  config.scan.expected_points = 64;
-  record().r_factor = [this](int) {
-    clock_.Advance(std::chrono::milliseconds(24));
-    return 0.5;
-  };
-  Start(config);
-  Send(0, 64);
-  RunTo(2);
-  EXPECT_TRUE(progress().orientation.has_value());
+  for (const int iteration_us : {24'900, 25'100}) {
+    Answer(0.5);
+    ReconstructionConfig config = TestedConfig();
+    config.scan.expected_points = 64;
+    record().r_factor = [this, iteration_us](int) {
+      clock_.Advance(std::chrono::microseconds(iteration_us));
+      return 0.5;
+    };
+    Start(config);
+    Send(0, 64);
+    RunTo(2);
+    EXPECT_EQ(progress().orientation.has_value(), 40 * iteration_us < 1'000'000);
+  }
 }
 
 TEST_F(SessionOrientationRules, IsDoneWhenAskedWhateverItCosts) {
