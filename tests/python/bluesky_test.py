@@ -4,8 +4,12 @@
 import copy
 import itertools
 import logging
+import os
 import pathlib
 import random
+import re
+import subprocess
+import sys
 import threading
 
 import support
@@ -307,6 +311,71 @@ class RunTest(BlueskyCase):
         self.assertIsInstance(consumer.errors[0], ResourceExhausted)
         session = self.client.session(run.session_id).wait(harness.DEADLINE_S)
         self.assertEqual(session.info.frames.skipped, run.lost)
+
+
+STAND_IN = """
+from bluesky_documents import run_documents
+
+
+class RE:
+    def __init__(self):
+        self._callbacks = []
+
+    def subscribe(self, callback):
+        self._callbacks.append(callback)
+
+    def __call__(self, plan, **metadata):
+        for name, document in plan:
+            if name == "start":
+                document = {**document, **metadata}
+            for callback in self._callbacks:
+                callback(name, document)
+
+
+RE, plan = RE(), run_documents
+"""
+DOCUMENTS = """
+from fake_detector import FakeDetector
+
+
+def run_documents():
+    detector = FakeDetector()
+    keys = {"eiger_image": {"dtype": "array", "shape": [1, 64, 64], "source": "made up"},
+            "piezo_x": {"dtype": "number", "shape": [], "source": "made up", "units": "um"},
+            "piezo_y": {"dtype": "number", "shape": [], "source": "made up", "units": "um"}}
+    yield "start", {"uid": "9f0c2b1e-0", "time": 0.0, "scan_id": 42, "num_points": len(detector)}
+    yield "descriptor", {"uid": "d", "run_start": "9f0c2b1e-0", "name": "primary", "time": 0.0,
+                         "data_keys": keys}
+    for k, frame, x_m, y_m in detector:
+        yield "event", {"uid": f"e{k}", "descriptor": "d", "seq_num": k + 1, "time": 0.0,
+                        "data": {"eiger_image": frame, "piezo_x": 1e6 * x_m, "piezo_y": 1e6 * y_m},
+                        "timestamps": {}}
+    yield "stop", {"uid": "s", "run_start": "9f0c2b1e-0", "time": 0.0, "exit_status": "success",
+                   "num_events": {"primary": len(detector)}}
+"""
+
+
+class PageTest(harness.EndToEndTest):
+
+    def test_the_page(self):
+        """The code of docs/bluesky.md is one program."""
+        page = (support.ROOT / "docs" / "bluesky.md").read_text("utf-8")
+        block, = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+        for name, content in (("stand_in", STAND_IN), ("bluesky_documents", DOCUMENTS),
+                              ("page", block.replace("127.0.0.1:50051", self.server.address))):
+            pathlib.Path(self.path(f"{name}.py")).write_text(content, encoding="utf-8")
+        examples = support.ROOT / "client" / "python" / "examples"
+        done = subprocess.run(
+            [sys.executable, "-B", self.path("page.py")], cwd=self._folder.name, text=True,
+            capture_output=True, timeout=harness.DEADLINE_S, check=False,
+            env={**os.environ, "PYTHONPATH": f"{support.BUILD / 'python'}:{examples}"})
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(done.stdout.splitlines(),
+                         ["42 scan-42-9f0c2b1e 100 100 success", "[]"])
+        self.assertEqual(done.stderr, "")
+        result = ptychoserve.Result.load(self.path("result.cxi"))
+        self.assertLess(self.json("get", "scan-42-9f0c2b1e")["final_fit"]["r_factor"], 0.1)
+        self.assertTrue(np.isfinite(result.object).all())
 
 
 class MalformedTest(BlueskyCase):

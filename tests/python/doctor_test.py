@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -307,6 +308,31 @@ class DoctorTest(harness.EndToEndTest):
             found = self.of_source("--panda", f"panda://{self.listening(answer)}",
                                    code=0 if level == "OK" else 1)
             self.assertEqual(found["panda"]["level"], level, found["panda"])
+
+    def test_the_page(self):
+        """The commands of docs/doctor.md, and the lines that it shows."""
+        page = (support.ROOT / "docs" / "doctor.md").read_text("utf-8")
+        first, second = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+        for command, needed in ((first, ("server",)), (second, ("eiger", "panda"))):
+            command = command.replace("127.0.0.1:50051", self.server.address)
+            for address, kind in (("tcp://127.0.0.1:9999", zmq.PUSH),
+                                  ("tcp://127.0.0.1:5555", zmq.PUB)):
+                if address in command:
+                    command = command.replace(address, self.source(kind))
+            done = subprocess.run(
+                command.replace("python3", sys.executable + " -B"), shell=True, text=True,
+                capture_output=True, timeout=harness.DEADLINE_S, check=False,
+                env={**os.environ, "PYTHONPATH": str(support.BUILD / "python")})
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            checks = [line.split()[1] for line in done.stdout.splitlines() if line[0] != " "]
+            self.assertLessEqual(set(needed), {"server", *checks})
+            if command.count("\n") == 1:
+                shown = page.partition("```\nOK ")[2].partition("```")[0]
+                shown = ["address"] + [line.split()[1] for line in shown.splitlines()[1:]
+                                       if line[0] != " "]
+                self.assertEqual(shown, checks)
+            named = re.findall(r"`(\w+)`", page.partition("| Line |")[2].partition("\n\n")[0])
+            self.assertLessEqual(set(checks), set(named))
 
 
 if __name__ == "__main__":
