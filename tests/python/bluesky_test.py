@@ -141,7 +141,7 @@ class RunTest(BlueskyCase):
         self.assertEqual(result.config.scan.expected_points, 100)
 
     def test_streams_in_hdf5_files(self):
-        """A fly scan: frames and encoder in files, of which stream_datum documents tell the rows."""
+        """A fly scan: frames and encoder in files; stream_datum documents tell the rows."""
         for name, keys in (("frames", {"/entry/data/data": self.frames}),
                            ("panda", {"/x": self.x_m * SCALE, "/y": self.y_m * SCALE})):
             with h5py.File(self.path(f"{name}.h5"), "w") as file:
@@ -210,7 +210,7 @@ class RunTest(BlueskyCase):
         self.assertEqual(consumer.runs[uid].frames, 3)
 
     def test_any_valid_interleaving_joins_the_same(self):
-        """Events one by one or in pages, keys apart or together, two runs mixed: the same points."""
+        """Events or pages, keys apart or together, two runs mixed: the same points."""
         for seed in range(8):
             with self.subTest(seed=seed):
                 random_ = random.Random(seed)

@@ -136,8 +136,8 @@ class DoctorTest(harness.EndToEndTest):
 
     def test_tls(self):
         with tempfile.TemporaryDirectory() as folder:
-            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
-                            "-subj", "/CN=proxy", "-keyout", f"{folder}/key", "-out",
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days",
+                            "1", "-subj", "/CN=proxy", "-keyout", f"{folder}/key", "-out",
                             f"{folder}/certificate"], check=True, capture_output=True)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(f"{folder}/certificate", f"{folder}/key")
@@ -166,7 +166,7 @@ class DoctorTest(harness.EndToEndTest):
             server = harness.Server(folder)
             server.process.send_signal(signal.SIGSTOP)
             try:
-                self.assertIn("says nothing", self.failure("protocol", "--server", server.address))
+                self.assertIn("is silent", self.failure("protocol", "--server", server.address))
             finally:
                 server.process.send_signal(signal.SIGCONT)
                 server.stop()

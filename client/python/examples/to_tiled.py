@@ -107,7 +107,8 @@ def write_pictures(tiled, folder, snapshot):
 def positions_um(result):
     """[points, 2]: x, y of the beam's centre, by frame id."""
     config, points = result.config, result.snapshot.points
-    (pitch_y, pitch_x), (origin_y, origin_x) = result.snapshot.pixel_size_m, result.snapshot.origin_m
+    pitch_y, pitch_x = result.snapshot.pixel_size_m
+    origin_y, origin_x = result.snapshot.origin_m
     ids = points[:, 0].astype(int) - config.scan.first_frame_id
     found = np.full((max(config.scan.expected_points, *(ids + 1)), 2), np.nan)
     rows, cols = result.probe.shape[-2:]

@@ -90,11 +90,12 @@ class Consumer:
     def __call__(self, name: str, document: Document) -> None:
         """Takes a document, and returns at once. Arrays in it must not be written to again."""
         size = _bytes_of(document)
+        error: PtychoserveError
         with self._changed:
+            full = self._queue and self._queued_bytes + size > self._queue_bytes
             if self._closed:
                 error = invalid("document", name, "none once the consumer is closed")
-            elif name in _DROPPABLE and self._queue and (
-                    self._queued_bytes + size > self._queue_bytes):
+            elif full and name in _DROPPABLE and isinstance(document, Mapping):
                 error = ResourceExhausted(
                     f"{name} {document.get('seq_num')} was dropped: "
                     f"{self._queued_bytes / 1e6:.0f} MB wait for the server",

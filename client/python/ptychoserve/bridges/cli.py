@@ -156,11 +156,11 @@ def _run(options: argparse.Namespace) -> int:
     keys = {source: curve.client_keys(os.environ, f"PTYCHOSERVE_{source.upper()}")
             for source in ("eiger", "panda")}
 
-    failed: list[ScanReport] = []
+    failed = False
 
     def report(scan: ScanReport) -> None:
-        if scan.error:
-            failed.append(scan)
+        nonlocal failed
+        failed |= bool(scan.error)
         print(json.dumps(scan.as_dict()) if options.json else scan.line(), flush=True)
 
     channels = Channels(options.x_channel, options.y_channel)

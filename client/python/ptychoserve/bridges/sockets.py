@@ -26,6 +26,7 @@ def connect(context: zmq.Context, address: str, kind: str,
 
 
 def unconnected(context: zmq.Context, kind: str, keys: Optional[curve.ClientKeys]) -> zmq.Socket:
+    """The same before it connects, for who wants to watch that."""
     socket = context.socket(KINDS[kind])
     socket.linger = 0
     # A publisher drops what a subscriber has no room for: there must always be room.

@@ -10,7 +10,7 @@ from typing import Optional, Sequence
 
 from ptychoserve.client import Client
 from ptychoserve.doctor import connection, server, trial
-from ptychoserve.doctor.findings import Finding, Findings
+from ptychoserve.doctor.findings import FAIL, Finding, Findings
 from ptychoserve.errors import InvalidArgument, PtychoserveError
 
 _EPILOG = """Exit codes:
@@ -97,7 +97,7 @@ def _check_server(findings: Findings, options: argparse.Namespace) -> None:
         client = Client(options.server, connect_timeout_s=options.timeout_s,
                         call_timeout_s=options.timeout_s)
     except PtychoserveError as error:
-        findings.add("version", "FAIL", str(error), connection.proxy_hint())
+        findings.add("version", FAIL, str(error), connection.proxy_hint())
         return
     with client:
         if not server.about(findings, client):

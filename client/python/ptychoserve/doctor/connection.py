@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import time
+from typing import Union
 
 from ptychoserve.doctor.findings import FAIL, OK, Findings
 
@@ -14,6 +15,7 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 _SETTINGS_TYPE = 4
 _UNIX = "unix:"
+Place = Union[str, tuple[str, int]]  # Of a socket in the file system, or host and port.
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 
@@ -28,7 +30,7 @@ def parts_of(address: str) -> tuple[str, int]:
 def check(findings: Findings, address: str, timeout_s: float) -> bool:
     """Whether a server of gRPC answers at "HOST:PORT" or "unix:/path"."""
     if address.startswith(_UNIX):
-        family, place = socket.AF_UNIX, address[len(_UNIX):]
+        place: Place = address[len(_UNIX):]
     else:
         try:
             host, port = parts_of(address)
@@ -38,12 +40,12 @@ def check(findings: Findings, address: str, timeout_s: float) -> bool:
             return False
         if not resolves(findings, "address", host):
             return False
-        family, place = socket.AF_UNSPEC, (host, port)
-    if not connects(findings, "connect", family, place, timeout_s,
+        place = (host, port)
+    if not connects(findings, "connect", place, timeout_s,
                     "is ptychoserved running there (systemctl status ptychoserved), on this port, "
                     "and not only for its own machine (--listen)?"):
         return False
-    return _speaks_http2(findings, family, place, timeout_s)
+    return _speaks_http2(findings, place, timeout_s)
 
 
 def resolves(findings: Findings, name: str, host: str) -> bool:
@@ -58,11 +60,10 @@ def resolves(findings: Findings, name: str, host: str) -> bool:
     return True
 
 
-def connects(findings: Findings, name: str, family: int, place, timeout_s: float,
-             hint: str) -> bool:
+def connects(findings: Findings, name: str, place: Place, timeout_s: float, hint: str) -> bool:
     begin = time.monotonic()
     try:
-        _connect(family, place, timeout_s).close()
+        _connect(place, timeout_s).close()
     except socket.timeout:
         findings.add(name, FAIL, f"no answer from {_shown(place)} within {timeout_s:g} s",
                      "a firewall drops the packets, or the machine is down")
@@ -83,8 +84,8 @@ def proxy_hint() -> str:
         if named else ""
 
 
-def _connect(family: int, place, timeout_s: float) -> socket.socket:
-    if family == socket.AF_UNIX:
+def _connect(place: Place, timeout_s: float) -> socket.socket:
+    if isinstance(place, str):
         found = socket.socket(socket.AF_UNIX)
         found.settimeout(timeout_s)
         try:
@@ -96,17 +97,17 @@ def _connect(family: int, place, timeout_s: float) -> socket.socket:
     return socket.create_connection(place, timeout_s)
 
 
-def _shown(place) -> str:
+def _shown(place: Place) -> str:
     return place if isinstance(place, str) else f"{place[0]}:{place[1]}"
 
 
-def _speaks_http2(findings: Findings, family: int, place, timeout_s: float) -> bool:
+def _speaks_http2(findings: Findings, place: Place, timeout_s: float) -> bool:
     try:
-        with _connect(family, place, timeout_s) as connection:
+        with _connect(place, timeout_s) as connection:
             connection.sendall(_PREFACE + _SETTINGS)
             answer = connection.recv(64)
     except socket.timeout:
-        findings.add("protocol", FAIL, f"it takes connections, and says nothing for {timeout_s:g} s",
+        findings.add("protocol", FAIL, f"it takes connections, and is silent for {timeout_s:g} s",
                      "the server hangs or is stopped: look at its log; or it is no ptychoserved")
         return False
     except OSError:
@@ -114,7 +115,7 @@ def _speaks_http2(findings: Findings, family: int, place, timeout_s: float) -> b
     if len(answer) >= 9 and answer[3] == _SETTINGS_TYPE:
         findings.add("protocol", OK, "HTTP/2 without TLS, as gRPC needs it")
         return True
-    if answer[:1] == b"\x15" or _speaks_tls(family, place, timeout_s):
+    if answer[:1] == b"\x15" or _speaks_tls(place, timeout_s):
         findings.add("protocol", FAIL, "it speaks TLS, and this client does not",
                      "this is a proxy with TLS: connect to the ptychoserved behind it")
     elif answer.startswith(b"HTTP/1"):
@@ -126,11 +127,11 @@ def _speaks_http2(findings: Findings, family: int, place, timeout_s: float) -> b
     return False
 
 
-def _speaks_tls(family: int, place, timeout_s: float) -> bool:
+def _speaks_tls(place: Place, timeout_s: float) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with _connect(family, place, timeout_s) as plain, context.wrap_socket(plain):
+        with _connect(place, timeout_s) as plain, context.wrap_socket(plain):
             return True
     except ssl.SSLError as error:
         return "ALERT" in (error.reason or "")  # It speaks TLS, and asks for something else.

@@ -22,7 +22,8 @@ _REFUSED = {zmq.EVENT_HANDSHAKE_FAILED_AUTH: "the source refuses this client's k
 
 
 def check(findings: Findings, name: str, address: str, kind: str, timeout_s: float) -> None:
-    """
+    """Looks for one source.
+
     Args:
         name: "eiger" or "panda"; its keys are in PTYCHOSERVE_{NAME}_..., as for the bridge.
         address: "tcp://HOST:PORT", or "panda://HOST[:PORT]".
@@ -40,7 +41,7 @@ def check(findings: Findings, name: str, address: str, kind: str, timeout_s: flo
                      "tcp://HOST:PORT" + (", or panda://HOST" if name == "panda" else ""))
         return
     if connection.resolves(findings, name, host) and connection.connects(
-            findings, name, socket.AF_UNSPEC, (host, port), timeout_s,
+            findings, name, (host, port), timeout_s,
             "is the stream enabled there, and on this port?"):
         if data_port:
             _data_port(findings, name, (host, port), timeout_s)
@@ -57,7 +58,8 @@ def _stream(findings: Findings, name: str, address: str, kind: str, timeout_s: f
             source.connect(address)
             refused = _handshake(monitor, timeout_s)
             if refused:
-                findings.add(name, FAIL, f"no handshake of ZeroMQ: {refused}", _key_hint(name, keys))
+                findings.add(name, FAIL, f"no handshake of ZeroMQ: {refused}",
+                             _key_hint(name, keys))
                 return
             findings.add(name, OK, "handshake done, " + ("keys accepted" if keys else "no keys"))
             arrived = source.poll(int(timeout_s * 1e3))
@@ -113,9 +115,10 @@ def _data_port(findings: Findings, name: str, place: tuple[str, int], timeout_s:
     except socket.timeout:
         data = b""
     except OSError as error:
-        findings.add(name, FAIL, str(error), "is another client connected, or the PandA restarting?")
+        findings.add(name, FAIL, str(error), "does the PandA restart, or something between?")
         return
     if data:
         findings.add(name, OK, "data arrive")
     else:
-        findings.add(name, WARN, f"silent: nothing within {timeout_s:g} s", "arm the PandA (*PCAP.ARM=)")
+        findings.add(name, WARN, f"silent: nothing within {timeout_s:g} s",
+                     "arm the PandA (*PCAP.ARM=)")
