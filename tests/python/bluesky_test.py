@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import threading
+from unittest import mock
 
 import support
 import h5py
@@ -161,8 +162,9 @@ class RunTest(BlueskyCase):
                     "descriptor": f"{uid}-primary", "indices": {"start": first, "stop": stop},
                     "seq_nums": {"start": first + 1, "stop": stop + 1}}))
         consumer = self.consumer(root_map={"/ioc": self._folder.name})
-        self.send(consumer, [*documents, stop_document(uid, 100)])
-        consumer.wait(harness.DEADLINE_S)
+        with mock.patch("ptychoserve.bluesky.run.BLOCK_BYTES", 7 * 4 * 64 * 64):
+            self.send(consumer, [*documents, stop_document(uid, 100)])
+            consumer.wait(harness.DEADLINE_S)
         self.check_result(consumer, uid)
 
     def test_datums_of_area_detector(self):
@@ -276,6 +278,33 @@ class RunTest(BlueskyCase):
         self.assertEqual(self.client.session(run.session_id).wait(30).state, "stopped")
         consumer(*documents[10])
         self.assertEqual(consumer.error_count, 1)
+
+    def test_a_second_consumer_goes_on_with_a_run(self):
+        """As after a process that died: the documents once more, from the start."""
+        first, second = self.consumer(), self.consumer()
+        uid, documents = self.whole_run()
+        self.send(first, documents[:50])
+        first.wait(harness.DEADLINE_S)
+        self.send(second, documents)
+        second.wait(harness.DEADLINE_S)
+        result = self.check_result(second, uid)
+        self.assertEqual(first.runs[uid].session_id, second.runs[uid].session_id)
+        self.assertEqual(result.session.frames.accepted, 100)
+
+    def test_points_that_are_measured_again_after_a_pause(self):
+        consumer = self.consumer()
+        uid, documents = self.whole_run()
+        again = [event_document(uid, k + 1, {**self.data(k), "eiger_image": self.frames[0]})
+                 for k in range(40, 45)]
+        self.send(consumer, [*documents[:47], *again, *documents[47:]])
+        consumer.wait(harness.DEADLINE_S)
+        self.assertEqual(consumer.errors, [])
+        session = self.client.session(consumer.runs[uid].session_id).wait(harness.DEADLINE_S)
+        self.assertEqual((session.info.joined_points, session.info.frames.accepted), (100, 100))
+        result = session.result()
+        ids = result.snapshot.points[:, 0].astype(int)
+        self.assertLess(harness.r_factor(result.object, result.probe,
+                                         result.snapshot.points[:, 1:3], self.frames[ids]), MOST_R)
 
     def test_runs_without_frames_are_let_pass(self):
         consumer = self.consumer()
@@ -453,6 +482,17 @@ class MalformedTest(BlueskyCase):
             uid = documents[0][1]["uid"]
             session = self.client.session(f"bs-42-{uid[:8]}")
             self.assertEqual(session.info.joined_points, 4)
+
+    def test_a_stop_document_that_is_half_there_ends_the_scan(self):
+        for change in ({"num_events": "none"}, {"num_events": {"primary": None}}):
+            documents = self.run_with(lambda parts: parts[-1].update(change))
+            consumer = self.consumer()
+            self.send(consumer, documents)
+            consumer.wait(harness.DEADLINE_S)
+            self.assertEqual(consumer.errors, [])
+            uid = documents[0][1]["uid"]
+            session = self.client.session(consumer.runs[uid].session_id)
+            self.assertEqual(session.wait(harness.DEADLINE_S).state, "completed")
 
     def test_documents_of_no_run(self):
         uid, documents = self.whole_run()

@@ -18,6 +18,7 @@ from ptychoserve.errors import invalid
 from ptychoserve.v1 import config_pb2
 from ptychoserve.writers import FrameWriter, PositionWriter
 
+BLOCK_BYTES = 64 << 20  # Of a file, in memory at a time.
 FromStart = Mapping[str, Union[str, Callable[[Document], Any]]]
 
 
@@ -135,11 +136,16 @@ class Feed:
             raise invalid("stream_datum.indices", f"{stop - first} for {last - number} seq_nums",
                           "one index for each point of the scan",
                           hint="set the detector to one frame for each trigger")
-        values = assets.of_stream(uid).read(first, stop, self._mapped.file_timeout_s)
-        if key == self._mapped.frames:
-            self._push_frames(number, values)
-        else:
-            self._take_axis(key, number, values)
+        source, timeout_s = assets.of_stream(uid), self._mapped.file_timeout_s
+        if key != self._mapped.frames:
+            self._take_axis(key, number, source.read(first, stop, timeout_s))
+            return
+        assert self._session is not None  # Descriptors are only known once there is one.
+        shape = self._session.config.detector.frame_shape
+        step = max(1, BLOCK_BYTES // (4 * shape.rows * shape.cols))
+        for begin in range(first, stop, step):
+            values = source.read(begin, min(begin + step, stop), timeout_s)
+            self._push_frames(number + begin - first, values)
 
     def stop(self, document: Optional[Document]) -> None:
         """Ends the session: finished when the run was a success, else stopped; what has come is
@@ -155,9 +161,10 @@ class Feed:
                 assert writer is not None  # Opened with the session.
                 writer.close()
             if self.report.exit_status == "success":
-                counts = document.get("num_events") or {}
-                self._session.finish(expected_frames=counts.get(self._mapped.stream)
-                                     or self.report.frames)
+                counts = document.get("num_events")
+                events = counts.get(self._mapped.stream) if isinstance(counts, Mapping) else None
+                self._session.finish(expected_frames=events if isinstance(events, int) and
+                                     events > 0 else self.report.frames)
             else:
                 self._session.stop()
         finally:
