@@ -20,7 +20,6 @@ from ptychoserve.v1 import session_pb2
 MOST_FRAMES = 400
 MOST_BYTES = 128 << 20
 MOST_CLOCK_S = 1.0
-IDLE_S = 60.0  # A doctor that is killed outright leaves a session that ends by itself.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -60,7 +59,7 @@ def _session(findings: Findings, client: Client,
     try:
         with _signals_wait():
             before_s = time.time()
-            session = client.create_session(name, **settings, run={"idle_timeout_s": IDLE_S})
+            session = client.create_session(name, **settings)
             after_s = time.time()
         yield session, (before_s, after_s)
     finally:
