@@ -319,10 +319,26 @@ class BridgesTest(BridgesTestCase):
 
     def test_a_configuration_that_the_server_refuses_is_told(self):
         config = self.path("wrong.json")
-        pathlib.Path(config).write_text('{"optics": {"distance_m": -1}}', encoding="utf-8")
-        report, = self.run_scan("wrong", bridge=("--idle-s", 1, "--config", config))
+        settings = json.loads(pathlib.Path(self.config).read_text("utf-8"))
+        pathlib.Path(config).write_text(json.dumps({**settings, "optics": {"distance_m": -1}}),
+                                        encoding="utf-8")
+        self.emulate("eiger")
+        self.emulate("panda")
+        bridge = self.start_bridge("wrong", "--idle-s", 1, config=config)
+        said, errors = bridge.communicate(timeout=harness.DEADLINE_S)
+        self.assertEqual(bridge.returncode, 1, said + errors)
+        report = json.loads(said)
         self.assertIn("optics.distance_m", report["error"])
         self.assertEqual((report["frames"], report["bad_messages"]), (0, {"no_session": 100}))
+
+    def test_an_encoder_without_scales_is_refused_before_anything_is_measured(self):
+        config = self.path("no_encoder.json")
+        pathlib.Path(config).write_text("{}", encoding="utf-8")
+        refused = self.start_bridge("no-encoder", config=config)
+        _, errors = refused.communicate(timeout=harness.DEADLINE_S)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn('scan.encoder: not set', errors)
+        self.assertIn('{"scan": {"encoder": {...}}}', errors)
 
     def test_keys_all_or_none(self):
         server_public, server_secret = (key.decode() for key in zmq.curve_keypair())

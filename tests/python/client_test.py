@@ -283,7 +283,7 @@ class CallsTest(ClientCase):
     def test_no_server(self):
         with self.assertRaises(errors.Unavailable) as caught:
             ptychoserve.Client("127.0.0.1:1", connect_timeout_s=0.2)
-        self.assertIn("127.0.0.1:1", str(caught.exception))
+        self.assertIn("doctor --server 127.0.0.1:1", caught.exception.hint)
 
     def test_an_exception_stops_the_session(self):
         with self.assertRaises(ZeroDivisionError):

@@ -75,6 +75,18 @@ class ConfigTest(unittest.TestCase):
             self.assertEqual(error.reason, "INVALID_CONFIG")
         self.assertIn("it_ends_after", error.allowed)
 
+    def test_two_alternatives_are_refused(self):
+        """Of two fields of a oneof, the message would keep the last, without a word."""
+        error = self.refused(optics={"wavelength_m": 1e-10, "photon_energy_ev": 9e3})
+        self.assertEqual(error.field, "optics.photon_energy_ev")
+        self.assertIn("only one of wavelength_m, photon_energy_ev", error.allowed)
+        self.assertEqual(error.hint, "leave out photon_energy_ev or wavelength_m")
+        error = self.refused(schedule=[{"difference_map": {}, "ml_gradient": {}, "iterations": 3}])
+        self.assertEqual(error.field, "schedule[0].ml_gradient")
+        made = session_config(session_config(optics={"wavelength_m": 1e-10}),
+                              optics={"photon_energy_ev": 9e3})
+        self.assertEqual(made.optics.photon_energy_ev, 9e3)
+
     def test_values_that_cannot_be(self):
         for settings, field, allowed in (
                 ({"detector": {"dtype": "u17"}}, "detector.dtype", "u8, u16, u32, f32"),

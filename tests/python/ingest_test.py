@@ -640,7 +640,8 @@ class InputTest(unittest.TestCase):
     def test_frames_of_the_wrong_type_or_shape(self):
         error = self.refused("frames", _input.frames, FORMAT, 0, np.zeros((8, 8)), 1 << 20)
         self.assertEqual(error.hint, "frames.astype('uint16'), or another detector.dtype")
-        self.refused("frames", _input.frames, FORMAT, 0, np.zeros((8, 9), "u2"), 1 << 20)
+        error = self.refused("frames", _input.frames, FORMAT, 0, np.zeros((8, 9), "u2"), 1 << 20)
+        self.assertEqual(error.value, "of shape (8, 9)")
         self.refused("frames", _input.frames, FORMAT, 0, np.zeros(8, "u2"), 1 << 20)
 
     def test_ids_that_do_not_fit(self):
@@ -650,6 +651,10 @@ class InputTest(unittest.TestCase):
 
     def test_positions_of_unequal_length(self):
         self.refused("x_m, y_m", _input.positions, 0, [1.0, 2.0], [1.0], 1 << 20)
+
+    def test_positions_that_are_no_numbers(self):
+        for wrong in ("a", [1.0, "b"], {}):
+            self.refused("x_m, y_m", _input.positions, 0, wrong, 1.0, 1 << 20)
 
     def test_counts_below_one(self):
         self.refused("count", _input.skipped, 0, 0)

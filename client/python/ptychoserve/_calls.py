@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ptychoserve.errors import Unavailable
 from ptychoserve.options import ClientOptions
 from ptychoserve.v1 import ingest_pb2, service_pb2, session_pb2, snapshot_pb2, state_pb2
 
@@ -44,3 +45,9 @@ def method(channel: Any, name: str, *, raw_requests: bool = False) -> Any:
         request_serializer=None if raw_requests
         else _MESSAGES[described.input_type.name].SerializeToString,
         response_deserializer=_MESSAGES[described.output_type.name].FromString)
+
+
+def no_answer(address: str, options: ClientOptions) -> Unavailable:
+    """The error of a first connection that has not come about."""
+    return Unavailable(f"no server answers at {address} within {options.connect_timeout_s:g} s",
+                       hint=f"python3 -m ptychoserve.doctor --server {address} finds out why")

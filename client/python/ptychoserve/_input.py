@@ -54,12 +54,12 @@ def frames(form: FrameFormat, frame_ids: FrameIds, pixels: ArrayLike,
     if array.dtype.newbyteorder("<") != form.dtype:
         raise invalid("frames", f"of type {array.dtype}", f"{form.dtype.name}, the session's",
                       hint=f"frames.astype('{form.dtype.name}'), or another detector.dtype")
-    if array.ndim == 2:
-        array = array[None]
-    if array.shape[1:] != (form.rows, form.cols):
+    if array.shape[-2:] != (form.rows, form.cols) or array.ndim > 3:
         raise invalid("frames", f"of shape {array.shape}",
                       f"({form.rows}, {form.cols}), the session's, or (frames, {form.rows}, "
                       f"{form.cols})")
+    if array.ndim == 2:
+        array = array[None]
     ids = _ids(frame_ids, len(array))
     step = min(max(1, block_bytes // form.frame_bytes), _batching.MAX_FRAMES_PER_BATCH)
     for begin in range(0, len(ids), step):
@@ -97,7 +97,10 @@ def skipped(first_frame_id: int, count: int) -> Iterator[Skipped]:
 
 
 def _pair(name: str, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    xs, ys = (np.ascontiguousarray(np.atleast_1d(v), dtype="<f8") for v in (x, y))
+    try:
+        xs, ys = (np.ascontiguousarray(np.atleast_1d(v), dtype="<f8") for v in (x, y))
+    except (TypeError, ValueError) as error:
+        raise invalid(f"x_{name}, y_{name}", f"{x!r} and {y!r}"[:80], "numbers") from error
     if xs.ndim != 1 or xs.shape != ys.shape:
         raise invalid(f"x_{name}, y_{name}", f"of shapes {xs.shape} and {ys.shape}",
                       "numbers, or arrays of one dimension and the same length")

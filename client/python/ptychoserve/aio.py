@@ -300,8 +300,7 @@ class Client:
             await asyncio.wait_for(self._channel.channel_ready(), self.options.connect_timeout_s)
         except asyncio.TimeoutError:
             await self._channel.close()
-            raise Unavailable(f"no server answers at {self.address} within "
-                              f"{self.options.connect_timeout_s:g} s") from None
+            raise _calls.no_answer(self.address, self.options) from None
         return self
 
     async def close(self) -> None:

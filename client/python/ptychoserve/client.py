@@ -59,8 +59,7 @@ class Client:
             grpc.channel_ready_future(self._channel).result(self.options.connect_timeout_s)
         except grpc.FutureTimeoutError:
             self._channel.close()
-            raise Unavailable(f"no server answers at {address} within "
-                              f"{self.options.connect_timeout_s:g} s") from None
+            raise _calls.no_answer(address, self.options) from None
 
     def __enter__(self) -> "Client":
         return self

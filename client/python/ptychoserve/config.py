@@ -73,11 +73,17 @@ def bounds(*, y_m: ArrayLike, x_m: ArrayLike, margin_m: float = 0.0) -> dict[str
 
 def _merge(message: Message, settings: Mapping[str, Any], path: str) -> None:
     fields = message.DESCRIPTOR.fields_by_name
+    chosen: dict[str, str] = {}  # Of alternatives; of two, the message would keep the last.
     for key, value in settings.items():
         where = f"{path}.{key}" if path else str(key)
         if key not in fields:
             raise _unknown(message.DESCRIPTOR, str(key), where)
         if value is not None:  # As if it were not given.
+            oneof = fields[key].containing_oneof
+            if oneof is not None and chosen.setdefault(oneof.name, key) != key:
+                raise invalid(where, repr(value), f"only one of "
+                              f"{', '.join(field.name for field in oneof.fields)}",
+                              hint=f"leave out {key} or {chosen[oneof.name]}")
             _set(message, fields[key], value, where)
 
 

@@ -28,7 +28,7 @@ PTYCHOSERVE_EIGER_SERVER_SECRET_KEY. PTYCHOSERVE_PANDA_... are those of the enco
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Exit code: 0; 1 for what went wrong; 2 for what was asked wrongly."""
+    """Exit code: 0; 1 for what went wrong, a scan or all; 2 for what was asked wrongly."""
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
@@ -149,10 +149,18 @@ def read_config(path: str) -> config_pb2.SessionConfig:
 
 def _run(options: argparse.Namespace) -> int:
     config = read_config(options.config) if options.config else config_pb2.SessionConfig()
+    if options.panda and not config.scan.HasField("encoder"):
+        raise invalid("scan.encoder", "not set", "x_scale_m_per_count, y_scale_m_per_count and "
+                      "samples_per_frame, as --panda needs them",
+                      hint='in the file of --config: {"scan": {"encoder": {...}}}')
     keys = {source: curve.client_keys(os.environ, f"PTYCHOSERVE_{source.upper()}")
             for source in ("eiger", "panda")}
 
+    failed = False
+
     def report(scan: ScanReport) -> None:
+        nonlocal failed
+        failed |= bool(scan.error)
         print(json.dumps(scan.as_dict()) if options.json else scan.line(), flush=True)
 
     channels = Channels(options.x_channel, options.y_channel)
@@ -174,7 +182,7 @@ def _run(options: argparse.Namespace) -> int:
             if encoder is not None:
                 encoder.close()
             eiger_socket.close()
-    return 0
+    return 1 if failed else 0
 
 
 def _scan_of(options: argparse.Namespace) -> scan_file.ScanFile:

@@ -127,7 +127,7 @@ class Scan:
             except NotFound:
                 return None
             if not (session.ended and self._announced):
-                self._log(f"{session.id}: goes on")
+                self._log(f"{session.id}: goes on, with the settings that it was created with")
                 return session
         return None
 

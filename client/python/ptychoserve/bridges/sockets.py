@@ -20,6 +20,13 @@ KINDS = {"pull": zmq.PULL, "sub": zmq.SUB}
 def connect(context: zmq.Context, address: str, kind: str,
             keys: Optional[curve.ClientKeys]) -> zmq.Socket:
     """A socket of what a source sends. It connects again by itself."""
+    socket = unconnected(context, kind, keys)
+    socket.connect(address)
+    return socket
+
+
+def unconnected(context: zmq.Context, kind: str, keys: Optional[curve.ClientKeys]) -> zmq.Socket:
+    """The same before it connects, for who wants to watch that."""
     socket = context.socket(KINDS[kind])
     socket.linger = 0
     # A publisher drops what a subscriber has no room for: there must always be room.
@@ -27,7 +34,6 @@ def connect(context: zmq.Context, address: str, kind: str,
     if kind == "sub":
         socket.subscribe(b"")
     curve.protect(socket, keys)
-    socket.connect(address)
     return socket
 
 

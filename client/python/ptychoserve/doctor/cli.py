@@ -1,0 +1,113 @@
+"""The command `ptychoserve-doctor`, which is also `ptychoctl doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from typing import Optional, Sequence
+
+from ptychoserve.client import Client
+from ptychoserve.doctor import connection, server, trial
+from ptychoserve.doctor.findings import FAIL, Finding, Findings
+from ptychoserve.errors import InvalidArgument, PtychoserveError
+
+_EPILOG = """Exit codes:
+  0    nothing has failed; there may be warnings
+  1    something has failed
+  2    wrong usage
+  130  interrupted by Ctrl-C
+
+Environment:
+  PTYCHOSERVE_SERVER   HOST:PORT of the server, instead of --server
+  PTYCHOSERVE_EIGER_SERVER_PUBLIC_KEY, ..._CLIENT_PUBLIC_KEY, ..._CLIENT_SECRET_KEY,
+  and the same with PANDA: keys of CurveZMQ, as for ptychoserve-bridge
+
+A source that pushes (--eiger) gives each message to one receiver only: those that arrive here are
+missing elsewhere. Do not check it during a measurement."""
+_INTERRUPTED = 130
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Exit code: see the help."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.frame < 8 or options.points < 1 or options.timeout_s <= 0 or options.rate < 0:
+        parser.error("--frame must be >= 8, --points >= 1, --timeout-s > 0, --rate >= 0")
+    findings = Findings((lambda _: None) if options.json else _print)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _check(findings, options)
+        code = 1 if findings.failed else 0
+    except InvalidArgument as error:  # Of the keys.
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    if options.json:
+        print(findings.as_json(code))
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        os.environ.get("PTYCHOSERVE_PROGRAM", "ptychoserve-doctor"), epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Says why nothing arrives: checks a server, the way to it, and the sources of "
+                    "a bridge. A line for each check: OK, WARN, FAIL, or - where nothing could be "
+                    "said. Leaves nothing behind.")
+    parser.add_argument("-s", "--server",
+                        default=os.environ.get("PTYCHOSERVE_SERVER", "127.0.0.1:50051"),
+                        help="HOST:PORT, or unix:PATH (default: %(default)s)")
+    parser.add_argument("--eiger", metavar="ADDRESS", help="also the stream of an Eiger, "
+                        "tcp://HOST:PORT; takes messages from it")
+    parser.add_argument("--eiger-socket", choices=("pull", "sub"), default="pull")
+    parser.add_argument("--panda", metavar="ADDRESS", help="also the positions of a PandA, "
+                        "tcp://HOST:PORT or panda://HOST")
+    parser.add_argument("--panda-socket", choices=("pull", "sub"), default="sub")
+    parser.add_argument("--frame", type=int, default=256, metavar="PIXELS",
+                        help="side of a frame (default: %(default)s)")
+    parser.add_argument("--points", type=int, default=2500,
+                        help="of a scan, for the check of memory (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=0.0,
+                        help="frames a second that the server must take; less is a failure")
+    parser.add_argument("--no-throughput", action="store_true",
+                        help="create no session: no durability, clock and throughput")
+    parser.add_argument("--timeout-s", type=float, default=5.0,
+                        help="for each answer (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    return parser
+
+
+def _check(findings: Findings, options: argparse.Namespace) -> None:
+    if connection.check(findings, options.server, options.timeout_s) and server.health(
+            findings, options.server, options.timeout_s):
+        _check_server(findings, options)
+    sources = [(name, getattr(options, name), getattr(options, f"{name}_socket"))
+               for name in ("eiger", "panda") if getattr(options, name)]
+    if sources:
+        from ptychoserve.doctor import source  # Needs ZeroMQ, which the rest does not.
+        for name, address, kind in sources:
+            source.check(findings, name, address, kind, options.timeout_s)
+
+
+def _check_server(findings: Findings, options: argparse.Namespace) -> None:
+    try:
+        client = Client(options.server, connect_timeout_s=options.timeout_s,
+                        call_timeout_s=options.timeout_s)
+    except PtychoserveError as error:
+        findings.add("version", FAIL, str(error), connection.proxy_hint())
+        return
+    with client:
+        if not server.about(findings, client):
+            return
+        server.memory(findings, client, options.frame, options.points)
+        if options.no_throughput:
+            trial.not_checked(findings)
+        else:
+            trial.check(findings, client, options.frame, options.rate, options.timeout_s)
+
+
+def _print(finding: Finding) -> None:
+    print(finding.line(), flush=True)
