@@ -1,0 +1,136 @@
+"""Reading HDF5 files, with errors that name the file and the dataset."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Optional, Union
+
+import h5py
+import numpy as np
+
+from ptychoserve.errors import InvalidArgument, invalid
+from ptychoserve.scans.units import LENGTHS_M, factor, no_unit
+
+# One number for each frame that are all the same but for noise; the largest spread.
+_MOST_SPREAD = 1e-3
+
+
+def open_file(path: Union[str, os.PathLike], swmr: bool = False) -> h5py.File:
+    """A file open for reading, with `swmr` while it is being written.
+
+    Raises: InvalidArgument: it is no HDF5 file, or not whole; OSError: there is none.
+    """
+    name = os.fspath(path)
+    os.stat(name)  # Says better what is wrong with a path than HDF5 does.
+    try:  # Registers the filters by which detectors compress, where it is installed.
+        importlib.import_module("hdf5plugin")
+    except ImportError:
+        pass
+    try:
+        return h5py.File(name, "r", libver="latest" if swmr else None, swmr=swmr)
+    except OSError as error:
+        raise invalid("file", repr(name), f"a whole HDF5 file: {error}") from None
+
+
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Makes what HDF5 throws at broken data an InvalidArgument about `where`."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InvalidArgument):
+            raise
+        hint = ("sudo apt install python3-hdf5plugin has the filters of detectors"
+                if "filter" in str(error) else "")
+        raise invalid(where, "unreadable", f"data that HDF5 can read: {error}", hint=hint) from None
+
+
+def find(group: h5py.Group, name: str) -> Optional[h5py.Dataset]:
+    """The dataset of that name; None when there is none, or a link to nowhere."""
+    with reading(name):
+        found = group.get(name)
+    return found if isinstance(found, h5py.Dataset) else None
+
+
+def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
+    """The dataset of that name. Raises InvalidArgument: there is none."""
+    found = find(group, name)
+    if found is None:
+        raise missing(name, f"a dataset in {group.file.filename}")
+    return found
+
+
+def missing(name: str, allowed: str = "a dataset", hint: str = "") -> InvalidArgument:
+    return invalid(name, "missing", allowed, hint=hint)
+
+
+def numbers(data: h5py.Dataset) -> np.ndarray:
+    """All of a dataset as float64. Raises InvalidArgument: not numbers, or unreadable."""
+    if data.dtype.kind not in "iuf":
+        raise invalid(data.name, f"of type {data.dtype}", "numbers")
+    with reading(data.name):
+        return data[()].astype(np.float64) if data.shape else np.float64(data[()])
+
+
+def one_number(data: h5py.Dataset) -> float:
+    """A number, or the mean of one for each frame that are all the same but for noise.
+
+    Raises: InvalidArgument: they differ, there is none, or it is not finite.
+    """
+    values = np.atleast_1d(numbers(data))
+    if not values.size or not np.isfinite(values).all():
+        raise invalid(data.name, f"shape {data.shape}, with nothing or no finite number in it",
+                      "one finite number")
+    if values.max() - values.min() > _MOST_SPREAD * abs(values).max():
+        raise invalid(data.name, f"values from {values.min():g} to {values.max():g}",
+                      "one number for all frames")
+    return float(values.mean())
+
+
+def text_attribute(thing: Any, name: str) -> str:
+    """An attribute as text; empty when there is none."""
+    value = thing.attrs.get(name, "")
+    if isinstance(value, np.ndarray):
+        value = value.flat[0] if value.size else ""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def unit_factor(data: h5py.Dataset, units: Mapping[str, float] = LENGTHS_M, default: str = "",
+                what_to_do: str = "") -> float:
+    """What numbers of a dataset are multiplied by for metres or electronvolts.
+
+    Args:
+        default: the unit of a format whose definition says it; empty: the attribute has to.
+        what_to_do: for the error, when nothing says the unit.
+
+    Raises: InvalidArgument: no unit, or an unknown one.
+    """
+    unit = text_attribute(data, "units") or default
+    if not unit:
+        raise no_unit(data.name, what_to_do)
+    return factor(unit, units, data.name)
+
+
+def complex_stack(data: h5py.Dataset) -> np.ndarray:
+    """A probe: complex64 [modes, rows, cols] of [rows, cols] or [modes, rows, cols]."""
+    if data.dtype.kind != "c" or len(data.shape) not in (2, 3):
+        raise invalid(data.name, f"{data.shape} of {data.dtype}",
+                      "complex, [rows, cols] or [modes, rows, cols]")
+    with reading(data.name):
+        values = data[()].astype(np.complex64)
+    return values.reshape((-1, *values.shape[-2:]))
+
+
+def mask_of(data: h5py.Dataset, shape: tuple[int, int]) -> np.ndarray:
+    """A mask of a frame. Raises InvalidArgument: another shape."""
+    with reading(data.name):
+        values = data[()]
+    if values.size == shape[0] * shape[1] and values.ndim >= 2:
+        values = values.reshape(values.shape[-2:])
+    if values.shape != shape or values.dtype.kind not in "biu":
+        raise invalid(data.name, f"{data.shape} of {data.dtype}",
+                      f"integers or booleans of the shape of a frame, {shape}")
+    return values

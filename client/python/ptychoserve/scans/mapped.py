@@ -1,0 +1,227 @@
+"""Scans whose parts are where a mapping says: of plain HDF5 files, NPZ archives, Tiled nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Optional, Protocol
+
+import numpy as np
+
+from ptychoserve.errors import InvalidArgument, invalid
+from ptychoserve.scans.counts import frame_mask_note
+from ptychoserve.scans.mapping import Place, ScanMapping
+from ptychoserve.scans.scan import Scan
+from ptychoserve.scans.units import ENERGIES_EV, LENGTHS_M, factor, no_unit
+
+# Of a session's optics: the key of the mapping, units, what else says it.
+_OPTICS = {
+    "wavelength_m": ("wavelength", LENGTHS_M, "--wavelength-m or --photon-energy-ev"),
+    "photon_energy_ev": ("photon_energy", ENERGIES_EV, "--photon-energy-ev"),
+    "distance_m": ("distance", LENGTHS_M, "--distance-m"),
+    "detector_pixel_size_y_m": ("pixel_size_y", LENGTHS_M, "--pixel-size-m"),
+    "detector_pixel_size_x_m": ("pixel_size_x", LENGTHS_M, "--pixel-size-m")}
+_NEEDED = ("wavelength_m", "distance_m", "detector_pixel_size_y_m")
+
+
+class Array(Protocol):
+    """An array of a store: its name for messages, shape, type, and what lies in it.
+
+    `unit` is what the store says of it; empty: nothing.
+    """
+
+    name: str
+    unit: str
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def read(self, begin: int, end: int) -> np.ndarray:
+        """Rows begin..end-1. Raises InvalidArgument: they cannot be read."""
+
+    def all(self) -> np.ndarray:
+        """All of it. Raises InvalidArgument."""
+
+
+class Store(Protocol):
+    """Arrays by path, and metadata."""
+
+    def array(self, path: str) -> Array:
+        """Raises InvalidArgument: there is none."""
+
+    def metadata(self, names: str) -> Any:
+        """What the metadata has under names with dots between. Raises InvalidArgument: nothing."""
+
+    def close(self) -> None: ...
+
+
+def flat_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """[frames, rows, cols] of frames on a grid of points, [..., rows, cols]."""
+    return (int(np.prod(shape[:-2])), *shape[-2:]) if len(shape) > 3 else tuple(shape)
+
+
+def read_flat(array: Array, begin: int, end: int) -> np.ndarray:
+    """Frames begin..end-1, counted along the rows of the grid of points."""
+    inner = int(np.prod(array.shape[1:-2]))  # 1 for a plain list of frames.
+    first, last = begin // inner, -(-end // inner)
+    frames = array.read(first, last)
+    return frames.reshape((-1, *frames.shape[-2:]))[begin - first * inner:end - first * inner]
+
+
+class MappedScan(Scan):
+    """A scan of a store.
+
+    Args:
+        source: for messages.
+        store: is closed with the scan.
+        mapping: where things are.
+        growing: it is being written. Positions that are not finite, or of which only one axis is
+            there, are left out: they are not there yet.
+    """
+
+    def __init__(self, source: str, store: Store, mapping: ScanMapping, *,
+                 growing: bool = False) -> None:
+        super().__init__(source)
+        self._store = store
+        self._mapping = mapping
+        self._growing = growing
+        try:
+            self.refresh()
+            self._read_optics()
+            self._read_masks()
+            self._read_words()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._store.close()
+
+    def refresh(self) -> None:
+        """Looks how many frames and positions there are by now."""
+        self._frames = self._array("frames")
+        shape = flat_shape(self._frames.shape)
+        ids = self._ids("frame_ids")
+        if self._growing and ids is not None:  # One of the two may be ahead.
+            count = min(len(ids), shape[0])
+            ids, shape = ids[:count], (count, *shape[1:])
+        if not (self._growing and len(shape) == 3 and shape[0] == 0):
+            self._set_frames(shape, self._frames.dtype, self._frames.name, ids)
+        self._refresh_positions(has_ids=ids is not None)
+
+    def _refresh_positions(self, has_ids: bool) -> None:
+        x_m, y_m = self._axis("x"), self._axis("y")
+        ids = self._ids("position_ids")
+        where = f"{self._array('x').name}, {self._array('y').name}"
+        if self._growing:
+            count = min(len(x_m), len(y_m))
+            if ids is not None:
+                count = min(count, len(ids))
+            elif has_ids:
+                count, ids = min(count, len(self)), self.frame_ids
+            else:
+                ids = np.arange(count, dtype=np.int64)
+            here = np.flatnonzero(np.isfinite(x_m[:count]) & np.isfinite(y_m[:count]))
+            x_m, y_m, ids = x_m[here], y_m[here], ids[here]
+        self._set_positions(x_m, y_m, where, ids)
+
+    def _array(self, key: str) -> Array:
+        return self._store.array(self._mapping.places[key].path)
+
+    def _ids(self, key: str) -> Optional[np.ndarray]:
+        return np.ravel(self._array(key).all()) if key in self._mapping.places else None
+
+    def _axis(self, key: str) -> np.ndarray:
+        """Metres of all positions."""
+        place, array = self._mapping.places[key], self._array(key)
+        if array.dtype.kind not in "iuf":
+            raise invalid(array.name, f"of type {array.dtype}", "numbers")
+        scale = self._factor(place, array, LENGTHS_M,
+                             "'unit' beside the path in the mapping says it")
+        values = array.all().astype(np.float64)
+        if place.column is not None:
+            if values.ndim != 2 or not 0 <= place.column < values.shape[1]:
+                raise invalid(array.name, f"of shape {values.shape}",
+                              f"(positions, columns), with a column {place.column}")
+            values = values[:, place.column]
+        return np.ravel(values) * scale
+
+    @staticmethod
+    def _factor(place: Place, array: Array, units: Mapping[str, float], what_to_do: str) -> float:
+        unit = place.unit or array.unit
+        if not unit:
+            raise no_unit(array.name, what_to_do)
+        return factor(unit, units, array.name)
+
+    # --- Once -----------------------------------------------------------------------------------
+
+    def _read_optics(self) -> None:
+        optics = self.settings["optics"]
+        for name, (key, units, flag) in _OPTICS.items():
+            if key not in self._mapping.places and key.startswith("pixel_size"):
+                key = "pixel_size"
+            try:
+                if key in self._mapping.places:
+                    optics[name] = self._number(self._mapping.places[key], key, units)
+            except InvalidArgument as error:
+                self.missing[f"optics.{name}"] = error
+        if "photon_energy_ev" in optics:
+            if optics.pop("wavelength_m", None) is not None:
+                raise invalid(f"{self.source}: wavelength, photon_energy", "both", "one of them")
+        for name in _NEEDED:
+            setting = f"optics.{name}"
+            has = name in optics or (name == "wavelength_m" and "photon_energy_ev" in optics)
+            if not has and setting not in self.missing:
+                key, _, flag = _OPTICS[name]
+                self.missing[setting] = invalid(f"{self.source}: {key}", "not said",
+                                                "a number with its unit", hint=f"{flag} says it")
+
+    def _number(self, place: Place, key: str, units: Mapping[str, float]) -> float:
+        where, unit, value = f"{self.source}: {key}", place.unit, place.value
+        if place.metadata:
+            value = self._store.metadata(place.metadata)
+        elif place.path:
+            array = self._store.array(place.path)
+            unit = unit or array.unit
+            values = np.ravel(array.all())
+            if values.size == 0 or values.dtype.kind not in "iuf" or np.ptp(values) > 1e-3 * abs(
+                    values).max():
+                raise invalid(array.name, f"shape {array.shape} of {array.dtype}",
+                              "one number, the same for all frames")
+            value = float(values.mean())
+        if not isinstance(value, (int, float)) or isinstance(value, bool) \
+                or not np.isfinite(value) or value <= 0:
+            raise invalid(where, value, "a number above 0")
+        if not unit:
+            raise no_unit(where, "'unit' in the mapping says it")
+        return float(value) * factor(unit, units, where)
+
+    def _read_masks(self) -> None:
+        both = [key for key in ("bad_pixels", "good_pixels") if key in self._mapping.places]
+        if len(both) == 2:
+            raise invalid(f"{self.source}: bad_pixels, good_pixels", "both", "one of them")
+        for key in both:
+            array = self._array(key)
+            mask = array.all()
+            if mask.shape != self.shape or mask.dtype.kind not in "biu":
+                raise invalid(array.name, f"{mask.shape} of {mask.dtype}",
+                              f"integers or booleans of the shape of a frame, {self.shape}")
+            bad = (mask == 0) if key == "good_pixels" else (mask != 0)
+            self.notes += frame_mask_note(bad, array.name)
+            self.settings["detector"]["bad_pixels"] = bad
+        if "probe" in self._mapping.places:
+            array = self._array("probe")
+            probe = array.all()
+            if probe.dtype.kind != "c" or probe.ndim not in (2, 3):
+                raise invalid(array.name, f"{probe.shape} of {probe.dtype}",
+                              "complex, [rows, cols] or [modes, rows, cols]")
+            self.probe = probe.astype(np.complex64).reshape((-1, *probe.shape[-2:]))
+
+    def _read_words(self) -> None:
+        for key, value in self._mapping.words.items():
+            self.settings["detector"][key] = value
+
+    def _load(self, begin: int, end: int) -> np.ndarray:
+        return read_flat(self._frames, begin, end)
