@@ -65,13 +65,13 @@ def config_of(options: argparse.Namespace) -> config_pb2.SessionConfig:
 
 def read_config(path: str) -> config_pb2.SessionConfig:
     """Raises: InvalidArgument: it is no SessionConfig; OSError."""
-    with open(path, encoding="utf-8") as file:
-        content = file.read()
     try:
+        with open(path, encoding="utf-8") as file:
+            content = file.read()
         if content.lstrip().startswith("{"):
             return json_format.Parse(content, config_pb2.SessionConfig())
         return text_format.Parse(content, config_pb2.SessionConfig())
-    except (json_format.ParseError, text_format.ParseError) as error:
+    except (json_format.ParseError, text_format.ParseError, UnicodeDecodeError) as error:
         raise invalid("--config", path, f"a SessionConfig in JSON or protobuf text: {error}") \
             from None
 

@@ -27,9 +27,9 @@ _SHORTEST_M, _LONGEST_M = 1e-13, 1e-6
 class CxiScan(Scan):
     """The first entry of a CXI file."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self._file = hdf5.open_file(path)
+    def __init__(self, path: str, growing: bool = False) -> None:
+        super().__init__(path, growing)
+        self._file = hdf5.open_file(path, growing)
         try:
             self._read()
         except BaseException:

@@ -13,7 +13,7 @@ FORMATS = ("cxi", "nexus", "ptyd", "hdf5", "npz", "tiled")
 
 
 def open_scan(source: Union[str, os.PathLike], *, format: str = "", mapping: str = "",
-              position_unit: str = "") -> Scan:
+              position_unit: str = "", growing: bool = False) -> Scan:
     """Opens a recorded scan.
 
     Args:
@@ -22,6 +22,7 @@ def open_scan(source: Union[str, os.PathLike], *, format: str = "", mapping: str
         mapping: a mapping file (docs/replay.md), for "hdf5", and for "npz" and "tiled" in the place
             of their own names.
         position_unit: of positions in NeXus that have no unit: "um".
+        growing: the file may be being written; see `Scan`. Not for "tiled".
 
     Raises:
         InvalidArgument: not a scan, or not a whole one; the message says what to do.
@@ -31,41 +32,51 @@ def open_scan(source: Union[str, os.PathLike], *, format: str = "", mapping: str
     name = os.fspath(source)
     if format and format not in FORMATS:
         raise invalid("format", repr(format), ", ".join(FORMATS))
-    format = format or format_of(name, bool(mapping))
-    places = read_mapping(mapping) if mapping else None
-    if places is not None and format not in ("hdf5", "npz", "tiled"):
+    format = format or format_of(name, bool(mapping), growing)
+    if mapping and format not in ("hdf5", "npz", "tiled"):
         raise invalid("mapping", repr(mapping), f"none for the format {format}, which says itself "
                       "where things are", hint="--format hdf5 goes by the mapping")
-    return _open(name, format, places, position_unit)
+    return _open(name, format, read_mapping(mapping) if mapping else None, position_unit,
+                 growing)
 
 
-def _open(name: str, format: str, places: Optional[ScanMapping], position_unit: str) -> Scan:
+def _open(name: str, format: str, places: Optional[ScanMapping], position_unit: str,
+          growing: bool) -> Scan:
     # Each is imported when it is needed: they are in extras of the package.
     if format == "tiled":
         from ptychoserve.scans.tiled import open_tiled
         return open_tiled(name, places)
-    from ptychoserve.scans.mapped import MappedScan
     if format == "npz":
+        from ptychoserve.scans.mapped import MappedScan
         from ptychoserve.scans.npz import NpzStore, mapping_of
         archive = NpzStore(name)
-        return MappedScan(name, archive, places or mapping_of(archive.names, name))
+        return MappedScan(name, archive, places or mapping_of(archive.names, name),
+                          growing=growing)
+    from ptychoserve.scans import hdf5
+    with hdf5.reading(name):
+        return _open_hdf5(name, format, places, position_unit, growing)
+
+
+def _open_hdf5(name: str, format: str, places: Optional[ScanMapping], position_unit: str,
+               growing: bool) -> Scan:
     if format == "cxi":
         from ptychoserve.scans.cxi import CxiScan
-        return CxiScan(name)
+        return CxiScan(name, growing)
     if format == "ptyd":
         from ptychoserve.scans.ptyd import PtydScan
-        return PtydScan(name)
+        return PtydScan(name, growing)
     if format == "nexus":
         from ptychoserve.scans.nexus import NexusScan
-        return NexusScan(name, position_unit)
+        return NexusScan(name, position_unit, growing)
     from ptychoserve.scans.hdf5_store import Hdf5Store
+    from ptychoserve.scans.mapped import MappedScan
     if places is None:
         raise invalid("mapping", "missing", "a file that says where frames and positions are",
                       hint="docs/replay.md has an example; --mapping names it")
-    return MappedScan(name, Hdf5Store(name), places)
+    return MappedScan(name, Hdf5Store(name, growing), places, growing=growing)
 
 
-def format_of(name: str, has_mapping: bool) -> str:
+def format_of(name: str, has_mapping: bool, growing: bool = False) -> str:
     """The format of a source. Raises InvalidArgument: none that is known; OSError."""
     if name.startswith(("http://", "https://")):
         return "tiled"
@@ -76,7 +87,7 @@ def format_of(name: str, has_mapping: bool) -> str:
         return "hdf5"
     from ptychoserve.scans import hdf5
     from ptychoserve.scans.nexus import nx_class
-    with hdf5.open_file(name) as file, hdf5.reading(name):
+    with hdf5.open_file(name, growing) as file, hdf5.reading(name):
         if "entry_1/instrument_1" in file or "cxi_version" in file:
             return "cxi"
         if "chunks" in file and "meta" in file:

@@ -18,8 +18,11 @@ from ptychoserve.scans.units import LENGTHS_M, factor, no_unit
 _MOST_SPREAD = 1e-3
 
 
-def open_file(path: Union[str, os.PathLike], swmr: bool = False) -> h5py.File:
-    """A file open for reading, with `swmr` while it is being written.
+def open_file(path: Union[str, os.PathLike], growing: bool = False) -> h5py.File:
+    """A file open for reading.
+
+    With `growing` it may be being written: it is read in SWMR mode where its writer has that, and
+    never locked, so that no writer is kept from it.
 
     Raises: InvalidArgument: it is no HDF5 file, or not whole; OSError: there is none.
     """
@@ -29,30 +32,37 @@ def open_file(path: Union[str, os.PathLike], swmr: bool = False) -> h5py.File:
         importlib.import_module("hdf5plugin")
     except ImportError:
         pass
+    if growing:
+        try:
+            return h5py.File(name, "r", libver="latest", swmr=True, locking=False)
+        except (OSError, ValueError):
+            pass  # Not of a writer in SWMR mode: perhaps it is whole.
     try:
-        return h5py.File(name, "r", libver="latest" if swmr else None, swmr=swmr)
+        return h5py.File(name, "r", locking=not growing)
     except OSError as error:
         raise invalid("file", repr(name), f"a whole HDF5 file: {error}") from None
 
 
 @contextmanager
 def reading(where: str) -> Iterator[None]:
-    """Makes what HDF5 throws at broken data an InvalidArgument about `where`."""
+    """Makes what h5py throws at broken data, which may be anything, an InvalidArgument about
+    `where`. A file that is not there or not allowed stays an OSError."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InvalidArgument):
-            raise
+    except (InvalidArgument, FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
         hint = ("sudo apt install python3-hdf5plugin has the filters of detectors"
                 if "filter" in str(error) else "")
         raise invalid(where, "unreadable", f"data that HDF5 can read: {error}", hint=hint) from None
 
 
 def find(group: h5py.Group, name: str) -> Optional[h5py.Dataset]:
-    """The dataset of that name; None when there is none, or a link to nowhere."""
+    """The dataset of that name; None when there is none, a link to nowhere, or one without any
+    space for data."""
     with reading(name):
         found = group.get(name)
-    return found if isinstance(found, h5py.Dataset) else None
+        return found if isinstance(found, h5py.Dataset) and found.shape is not None else None
 
 
 def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
@@ -127,7 +137,7 @@ def complex_stack(data: h5py.Dataset) -> np.ndarray:
 def mask_of(data: h5py.Dataset, shape: tuple[int, int]) -> np.ndarray:
     """A mask of a frame. Raises InvalidArgument: another shape."""
     with reading(data.name):
-        values = data[()]
+        values = np.asarray(data[()])
     if values.size == shape[0] * shape[1] and values.ndim >= 2:
         values = values.reshape(values.shape[-2:])
     if values.shape != shape or values.dtype.kind not in "biu":

@@ -37,19 +37,14 @@ class Hdf5Array:
 
 
 class Hdf5Store:
-    """A file. With `swmr`, one that is being written: each look at a dataset is a fresh one."""
+    """A file; `growing`: one that is being written."""
 
-    def __init__(self, path: str, swmr: bool = False) -> None:
+    def __init__(self, path: str, growing: bool = False) -> None:
         self._path = path
-        self._swmr = swmr
-        self._file = hdf5.open_file(path, swmr)
+        self._file = hdf5.open_file(path, growing)
 
     def array(self, path: str) -> Hdf5Array:
-        data = hdf5.dataset(self._file, path)
-        if self._swmr:
-            with hdf5.reading(path):
-                data.refresh()
-        return Hdf5Array(data, self._path)
+        return Hdf5Array(hdf5.dataset(self._file, path), self._path)
 
     def metadata(self, names: str) -> Any:
         raise invalid("metadata", names, "a path: an HDF5 file has no metadata beside its datasets")

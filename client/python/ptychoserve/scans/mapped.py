@@ -77,18 +77,16 @@ class MappedScan(Scan):
         source: for messages.
         store: is closed with the scan.
         mapping: where things are.
-        growing: it is being written. Positions that are not finite, or of which only one axis is
-            there, are left out: they are not there yet.
+        growing: see `Scan`.
     """
 
     def __init__(self, source: str, store: Store, mapping: ScanMapping, *,
                  growing: bool = False) -> None:
-        super().__init__(source)
+        super().__init__(source, growing)
         self._store = store
         self._mapping = mapping
-        self._growing = growing
         try:
-            self.refresh()
+            self._read_points()
             self._read_optics()
             self._read_masks()
             self._read_words()
@@ -99,33 +97,13 @@ class MappedScan(Scan):
     def close(self) -> None:
         self._store.close()
 
-    def refresh(self) -> None:
-        """Looks how many frames and positions there are by now."""
+    def _read_points(self) -> None:
         self._frames = self._array("frames")
-        shape = flat_shape(self._frames.shape)
-        ids = self._ids("frame_ids")
-        if self._growing and ids is not None:  # One of the two may be ahead.
-            count = min(len(ids), shape[0])
-            ids, shape = ids[:count], (count, *shape[1:])
-        if not (self._growing and len(shape) == 3 and shape[0] == 0):
-            self._set_frames(shape, self._frames.dtype, self._frames.name, ids)
-        self._refresh_positions(has_ids=ids is not None)
-
-    def _refresh_positions(self, has_ids: bool) -> None:
-        x_m, y_m = self._axis("x"), self._axis("y")
-        ids = self._ids("position_ids")
-        where = f"{self._array('x').name}, {self._array('y').name}"
-        if self._growing:
-            count = min(len(x_m), len(y_m))
-            if ids is not None:
-                count = min(count, len(ids))
-            elif has_ids:
-                count, ids = min(count, len(self)), self.frame_ids
-            else:
-                ids = np.arange(count, dtype=np.int64)
-            here = np.flatnonzero(np.isfinite(x_m[:count]) & np.isfinite(y_m[:count]))
-            x_m, y_m, ids = x_m[here], y_m[here], ids[here]
-        self._set_positions(x_m, y_m, where, ids)
+        self._set_frames(flat_shape(self._frames.shape), self._frames.dtype, self._frames.name,
+                         self._ids("frame_ids"))
+        self._set_positions(self._axis("x"), self._axis("y"),
+                            f"{self._array('x').name}, {self._array('y').name}",
+                            self._ids("position_ids"))
 
     def _array(self, key: str) -> Array:
         return self._store.array(self._mapping.places[key].path)

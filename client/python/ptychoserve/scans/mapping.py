@@ -57,18 +57,17 @@ class ScanMapping:
 
 def read_mapping(path: str) -> ScanMapping:
     """Raises: InvalidArgument: unreadable, an unknown key, or one that is missing; OSError."""
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
+    broken: tuple[type[Exception], ...] = (ValueError,)  # Also of text that is no UTF-8.
     try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
         if text.lstrip().startswith("{"):
             content = json.loads(text)
         else:
             import yaml  # Of an extra: JSON needs none.
-            try:
-                content = yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                raise invalid("mapping", repr(path), f"JSON or YAML: {error}") from None
-    except json.JSONDecodeError as error:
+            broken += (yaml.YAMLError,)
+            content = yaml.safe_load(text)
+    except broken as error:
         raise invalid("mapping", repr(path), f"JSON or YAML: {error}") from None
     return parse_mapping(content, path)
 

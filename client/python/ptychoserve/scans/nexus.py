@@ -66,10 +66,10 @@ def groups(root: h5py.Group, *classes: str) -> Iterator[h5py.Group]:
 class NexusScan(Scan):
     """The default entry of a NeXus file, or its first one."""
 
-    def __init__(self, path: str, position_unit: str = "") -> None:
-        super().__init__(path)
+    def __init__(self, path: str, position_unit: str = "", growing: bool = False) -> None:
+        super().__init__(path, growing)
         self._position_unit = position_unit
-        self._file = hdf5.open_file(path)
+        self._file = hdf5.open_file(path, growing)
         try:
             self._read()
         except BaseException:

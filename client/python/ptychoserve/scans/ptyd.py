@@ -23,9 +23,9 @@ _CONVENTION = ("units are those of the format ptyd: energy in keV; distance, psi
 class PtydScan(Scan):
     """The chunks of a file one after the other."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self._file = hdf5.open_file(path)
+    def __init__(self, path: str, growing: bool = False) -> None:
+        super().__init__(path, growing)
+        self._file = hdf5.open_file(path, growing)
         try:
             self._read()
         except BaseException:
@@ -47,7 +47,8 @@ class PtydScan(Scan):
         self._ends = np.cumsum([len(frames) for frames in data])
         ids = [hdf5.find(chunk, "indices") for chunk in chunks]
         self._set_frames((int(self._ends[-1]), *shapes.pop()), data[0].dtype, data[0].name,
-                         None if None in ids else np.concatenate([hdf5.numbers(d) for d in ids]))
+                         None if None in ids
+                         else np.concatenate([np.atleast_1d(hdf5.numbers(d)) for d in ids]))
         positions = [hdf5.numbers(hdf5.dataset(chunk, "positions")) for chunk in chunks]
         for chunk, yx_m, frames in zip(chunks, positions, data):
             if yx_m.ndim != 2 or yx_m.shape[1] != 2 or len(yx_m) != len(frames):

@@ -21,8 +21,14 @@ class Scan:
     Frames and positions are joined by their ids. Where a file has no ids, the id of a frame is its
     place in the file, from 0, and so is that of a position.
 
-    Attributes:
+    Args:
         source: where it is from, for messages.
+        growing: it is being written. Positions that are not finite, or of which only one axis is
+            there, are left out: they are not there yet. `config` says nothing of how many there
+            will be, and where.
+
+    Attributes:
+        source: see above.
         shape, dtype: of a frame, (rows, cols), as `read` gives it.
         frame_ids: int64 [frames], in the order of the file.
         position_ids: int64 [positions].
@@ -35,8 +41,9 @@ class Scan:
         changes: pixels so far that were no counts.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, growing: bool = False) -> None:
         self.source = source
+        self.has_ids = False  # Of its own; else they are places in the file.
         self.shape = (0, 0)
         self.dtype = np.dtype("<u2")
         self.frame_ids = np.empty(0, np.int64)
@@ -47,6 +54,7 @@ class Scan:
         self.probe: Optional[np.ndarray] = None
         self.notes: list[str] = []
         self.changes = Changes()
+        self._growing = growing
         self._first = 0                # Of the frames of the source, by `take`.
         self._lock = threading.Lock()  # Guards changes.
 
@@ -83,8 +91,14 @@ class Scan:
             raise invalid(where, f"of shape {tuple(shape)}", "(frames, rows, cols), none of them 0")
         self.shape = (int(shape[1]), int(shape[2]))
         self.dtype = sent_type(stored, where)
-        self.frame_ids = (np.arange(shape[0], dtype=np.int64) if frame_ids is None
-                          else checked_ids(frame_ids, shape[0], f"{where}: frame ids"))
+        if frame_ids is None:
+            self.frame_ids = np.arange(shape[0], dtype=np.int64)
+            return
+        if self._growing:  # One of the two may be ahead.
+            frame_ids = frame_ids[:shape[0]]
+            shape = (len(frame_ids), *shape[1:])
+        self.has_ids = True
+        self.frame_ids = checked_ids(frame_ids, shape[0], f"{where}: frame ids")
 
     def _set_positions(self, x_m: np.ndarray, y_m: np.ndarray, where: str,
                        ids: Optional[np.ndarray] = None) -> None:
@@ -93,6 +107,8 @@ class Scan:
         Raises: InvalidArgument: lengths that differ, or a position that is not finite.
         """
         x_m, y_m = np.asarray(x_m, np.float64), np.asarray(y_m, np.float64)
+        if self._growing:
+            x_m, y_m, ids = self._here(x_m, y_m, ids)
         if x_m.ndim != 1 or x_m.shape != y_m.shape:
             raise invalid(where, f"x of shape {x_m.shape}, y of {y_m.shape}",
                           "two lists of the same length")
@@ -108,6 +124,16 @@ class Scan:
             ids = np.append(ids, np.arange(first, first + beyond, dtype=np.int64))
         self.position_ids = checked_ids(ids, len(x_m), f"{where}: ids")
         self.x_m, self.y_m = x_m, y_m
+
+    def _here(self, x_m: np.ndarray, y_m: np.ndarray, ids: Optional[np.ndarray]
+              ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The positions of a growing scan that are there, and their ids."""
+        if ids is None:
+            ids = self.frame_ids if self.has_ids else np.arange(len(x_m), dtype=np.int64)
+        count = min(len(x_m), len(y_m), len(ids))
+        x_m, y_m, ids = x_m[:count], y_m[:count], np.asarray(ids)[:count]
+        here = np.isfinite(x_m) & np.isfinite(y_m)
+        return x_m[here], y_m[here], ids[here]
 
     # --- For who sends it -----------------------------------------------------------------------
 
@@ -179,18 +205,24 @@ class Scan:
         for setting, error in self.missing.items():
             if not _says(given, setting):
                 raise error
+        if self._growing:
+            return self._merged(self.settings["scan"], given)
         joined = np.isin(self.position_ids, self.frame_ids)
         points = np.count_nonzero(joined)
         if not points:
             raise invalid(self.source, f"{len(self)} frames and {len(self.position_ids)} positions "
                           "without an id in common", "frames with positions")
-        detector = {**self.settings["detector"], "frame_shape": self.shape, "dtype": self.dtype}
         scan = {"bounds": bounds(x_m=self.x_m[joined], y_m=self.y_m[joined]),
                 "expected_points": points, **self.settings["scan"]}
         if len(self) > points:  # Frames without a position need a place, too.
             scan["capacity"] = len(self)
+        return self._merged(scan, given)
+
+    def _merged(self, scan: dict[str, Any], given: config_pb2.SessionConfig
+                ) -> config_pb2.SessionConfig:
+        detector = {**self.settings["detector"], "frame_shape": self.shape, "dtype": self.dtype}
         config = session_config(**{**self.settings, "detector": detector, "scan": scan})
-        first = min(int(self.frame_ids.min()), int(self.position_ids.min()))
+        first = int(min(ids.min() for ids in (self.frame_ids, self.position_ids) if len(ids)))
         if first < given.scan.first_frame_id:
             raise invalid("scan.first_frame_id", given.scan.first_frame_id,
                           f"at most {first}, the lowest id in {self.source}")
