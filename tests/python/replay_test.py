@@ -6,6 +6,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -251,6 +252,40 @@ class ReplayTest(ReplayTestCase):
         self.replay(self.scan, "--config", config, "--session", "configured", "--set",
                     "run.min_points_to_start=100")
         self.assertEqual(self.client.session("configured").config.run.it_ends_after, 5)
+
+    def test_the_page(self):
+        """Its commands, files and programs, in their order."""
+        folder = pathlib.Path(self.path("page"))
+        folder.mkdir()
+        page = (support.ROOT / "docs" / "replay.md").read_text("utf-8")
+        page = page.replace("127.0.0.1:50051", self.server.address)
+        blocks = {language: re.findall(rf"^```{language}\n(.*?)^```", page,
+                                       re.DOTALL | re.MULTILINE)
+                  for language in ("sh", "yaml", "python")}
+        self.assertEqual({name: len(found) for name, found in blocks.items()},
+                         {"sh": 3, "yaml": 1, "python": 2})
+        for name, text in zip(("areadetector.yaml", "write_npz.py", "write_scan.py"),
+                              (*blocks["yaml"], *blocks["python"])):
+            (folder / name).write_text(text, encoding="utf-8")
+        script = "\n".join([
+            "set -e", f"python3() {{ '{sys.executable}' -B \"$@\"; }}",
+            "ptychoserve-replay() { python3 -m ptychoserve.replay \"$@\"; }",
+            "ptychoserve-watch() { python3 -m ptychoserve.watch \"$@\"; }", *blocks["sh"]])
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=folder, text=True, capture_output=True, check=False,
+            timeout=harness.DEADLINE_S,
+            env={**self.environment(), "PATH": f"{support.BUILD / 'bin'}:{os.environ['PATH']}",
+                 "PYTHONPATH": str(support.BUILD / "python")})
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        said = done.stdout.splitlines()
+        self.assertRegex(done.stdout, r": completed, 100 of 100 frames, 100 points, \d+ iterations, "
+                                      r"R 0\.0\d+; written to result\.cxi\n")
+        self.assertIn("\nfrom-npz: completed, 60 of 60 frames", done.stdout)
+        self.assertEqual(said[-1], "tour-0042: 100 of 100 frames, 100 positions; "
+                                   "ended: scans/0042.h5.done is there")
+        self.assertTrue((folder / "result.cxi").exists())
+        session = self.client.session("tour-0042").wait(harness.DEADLINE_S)
+        self.assertLess(session.info.final_fit.r_factor, 0.1)
 
     def test_help_is_that_of_who_calls(self):
         said, _ = self.end(self.start("--help", PTYCHOSERVE_PROGRAM="ptychoctl replay"))

@@ -414,6 +414,9 @@ class RulesTest(unittest.TestCase):
     def test_ids_of_file_names(self):
         self.assertEqual(session_id_of("Scan_0042 (b).h5"), "scan-0042-b-h5")
         self.assertEqual(session_id_of("___"), "scan")
+        long_ = [session_id_of("a" * 80 + end) for end in "xy"]
+        self.assertEqual(len({*long_, *(id_[:40] for id_ in long_)}), 3)
+        self.assertTrue(all(len(id_) <= 56 for id_ in long_))
 
 
 class BrokenFilesTest(ScansTestCase):

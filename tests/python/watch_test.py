@@ -10,7 +10,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
@@ -89,8 +88,9 @@ class WatchTestCase(harness.EndToEndTest):
                       cls.parts.distance_m, "--pixel-size-m", cls.parts.pixel_m)
 
     def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(dir=self._folder.name))
-        self.prefix = self.folder.name.lower().replace("_", "-")
+        self.prefix = self._testMethodName.removeprefix("test_")[:20].strip("_").replace("_", "-")
+        self.folder = pathlib.Path(self.path(self.prefix))
+        self.folder.mkdir()
         self.errors = []
 
     def start(self, path, *arguments):
@@ -100,7 +100,7 @@ class WatchTestCase(harness.EndToEndTest):
              f"run.it_ends_after={ITERATIONS}", *map(str, arguments)], text=True,
             env={**os.environ, "PYTHONPATH": str(support.BUILD / "python")},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.addCleanup(process.wait)
+        self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         return process
 
@@ -239,7 +239,7 @@ class WatchTest(WatchTestCase):
         second = GrowingFile(self.folder / "scan.part", self.parts)
         second.add(100)
         os.rename(self.folder / "scan.part", path)
-        self.wait_for_frames(watch, "scan-2", 100)
+        self.wait_for_frames(watch, "scan--2", 100)
         (self.folder / "scan.h5.done").touch()
         reports = self.reports(watch, code=1)
         first.close()
@@ -247,7 +247,7 @@ class WatchTest(WatchTestCase):
         self.assertEqual((reports[0]["frames"], reports[0]["error"]),
                          (40, "scan.h5 was replaced by another file"))
         self.check_pairing("scan", range(40))
-        self.check_whole(reports[1], "scan-2", "scan.h5.done is there")
+        self.check_whole(reports[1], "scan--2", "scan.h5.done is there")
 
     def test_a_file_that_is_written_anew_is_another_scan(self):
         """In its place: what was there is cut off."""
@@ -260,14 +260,14 @@ class WatchTest(WatchTestCase):
         first.close()
         second = GrowingFile(path, self.parts)
         second.add(10)
-        self.wait_for_frames(watch, "scan-2", 10)
+        self.wait_for_frames(watch, "scan--2", 10)
         second.add(90)
         second.close()
         (self.folder / "scan.h5.done").touch()
         reports = self.reports(watch, code=1)
         self.assertIn("was truncated: it had 40 frames", reports[0]["error"])
         self.check_pairing("scan", range(40))
-        self.check_whole(reports[1], "scan-2", "scan.h5.done is there")
+        self.check_whole(reports[1], "scan--2", "scan.h5.done is there")
 
     # --- Files that arrive ----------------------------------------------------------------------
 
@@ -294,6 +294,15 @@ class WatchTest(WatchTestCase):
         self.assertIn("HDF5", reports["three.cxi"]["error"])
         with self.assertRaises(errors.NotFound):
             self.client.session(self.session_id("before"))
+
+    def test_two_files_of_one_name_do_not_share_a_session(self):
+        scan_files.write_npz(self.folder / "scan.npz", self.parts)
+        (self.folder / "Scan.cxi").write_bytes(pathlib.Path(self.scan).read_bytes())
+        reports = self.reports(self.start(self.folder, "--existing", "--pattern", "*", "--idle-s",
+                                          1, "--scans", 1), code=1)
+        self.assertIn("scan.npz", reports[0]["source"])
+        self.assertIn("left alone: its session would be that of Scan.cxi", reports[0]["error"])
+        self.check_whole(reports[1], "scan", "nothing new")
 
     def test_a_scan_that_has_ended_is_not_sent_again(self):
         scan_files.write_npz(self.folder / "scan.npz", self.parts)

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import zlib
 from typing import Any
 
 from google.protobuf import json_format, text_format
@@ -14,7 +15,7 @@ from ptychoserve.config import session_config
 from ptychoserve.errors import invalid
 from ptychoserve.v1 import config_pb2
 
-MAX_ID = 63
+_LONGEST_ID = 56  # Of 63.
 
 
 def program_name(default: str) -> str:
@@ -77,8 +78,12 @@ def read_config(path: str) -> config_pb2.SessionConfig:
 
 
 def session_id_of(text: str) -> str:
-    """A session id, [a-z0-9-]{1,63}, of a name of a file."""
-    return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")[:MAX_ID].strip("-") or "scan"
+    """A session id of a name of a file: [a-z0-9-], no two hyphens beside each other, and short
+    enough for something behind it. Long names that differ have ids that differ."""
+    id_ = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-") or "scan"
+    if len(id_) <= _LONGEST_ID:
+        return id_
+    return f"{id_[:_LONGEST_ID - 9].strip('-')}-{zlib.crc32(text.encode()):08x}"
 
 
 def _nested(setting: str) -> dict[str, Any]:

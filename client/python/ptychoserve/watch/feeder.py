@@ -23,6 +23,9 @@ from ptychoserve.writers import FrameWriter, PositionWriter, Writer
 
 PRODUCER = "watch"
 RETRY_S = 1.0
+# Between the id of a session and a number, where a file of the same name is another scan. No name
+# of a file becomes an id with two hyphens.
+AGAIN = "--"
 LEAVE_S = 5.0
 _MOST_SESSIONS = 1000  # Of one name.
 
@@ -76,7 +79,7 @@ class Feeder:
 
     Args:
         source: of the scan.
-        session_id: of its session; with -2 and so on behind when that belongs to another scan.
+        session_id: of its session; with --2 and so on behind when that belongs to another scan.
         given: the user's settings.
         fresh: the source has begun before our eyes: a session of that name that has ended belongs
             to another scan.
@@ -222,7 +225,7 @@ class Feeder:
         is fresh."""
         base, found = self.report.session, None
         for number in range(1, _MOST_SESSIONS):
-            name = base if number == 1 else f"{base}-{number}"
+            name = base if number == 1 else f"{base}{AGAIN}{number}"
             try:
                 session = self._client.session(name)
             except NotFound:

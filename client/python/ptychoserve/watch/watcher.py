@@ -16,7 +16,7 @@ from ptychoserve.client import Client
 from ptychoserve.scans import open_scan
 from ptychoserve.scans.scan import Scan
 from ptychoserve.v1 import config_pb2
-from ptychoserve.watch.feeder import Feeder, WatchReport
+from ptychoserve.watch.feeder import AGAIN, Feeder, WatchReport
 from ptychoserve.watch.folder import FolderSource
 from ptychoserve.watch.source import FileSource, Source
 
@@ -99,6 +99,7 @@ class Watcher:
         self._ended: dict[str, Optional[_State]] = {}
         self._left: set[str] = set()   # Were there before, and are not taken unless they change.
         self._warned: set[str] = set()
+        self._owners: dict[str, str] = {}  # Of session ids: the path.
         self._reported = 0
         self._failure: Optional[Exception] = None
 
@@ -111,7 +112,7 @@ class Watcher:
         self._begin()
         self._log(f"watching {self._path}")
         while not self._stopped.is_set():
-            for path in self._found():
+            for path in self._owned(self._found()):
                 self._notice(path)
             while self._waiting and len(self._running) < MOST_AT_ONCE:
                 self._start(*self._waiting.popleft())
@@ -149,10 +150,10 @@ class Watcher:
         """Of what is there already: what has a session that is under way, and what was asked for."""
         is_folder = os.path.isdir(self._path)
         under_way = {session.id for session in self._client.sessions() if not session.ended}
-        for path in self._found():
+        for path in self._owned(self._found()):
             id_ = self._session_id(path)
             if (not is_folder or self._options.existing
-                    or any(name == id_ or name.startswith(f"{id_}-") for name in under_way)):
+                    or any(name == id_ or name.startswith(id_ + AGAIN) for name in under_way)):
                 self._waiting.append((path, False))
             else:
                 self._left.add(path)
@@ -165,6 +166,21 @@ class Watcher:
         name = os.path.basename(os.path.abspath(path))
         stem = name if os.path.isdir(path) else os.path.splitext(name)[0]
         return session_id_of(f"{self._options.prefix}-{stem}" if self._options.prefix else stem)
+
+    def _owned(self, paths: list[str]) -> list[str]:
+        """Without those that would have the session of another one."""
+        owned = []
+        for path in paths:
+            id_ = self._session_id(path)
+            owner = self._owners.setdefault(id_, path)
+            if owner == path:
+                owned.append(path)
+            elif path not in self._warned:
+                self._warned.add(path)
+                self._report(WatchReport(
+                    id_, os.path.basename(path), error=f"left alone: its session would be that of "
+                    f"{os.path.basename(owner)}; rename it, or choose files by --pattern"))
+        return owned
 
     def _notice(self, path: str) -> None:
         """Takes a scan that is new, or another one than that which has ended."""
