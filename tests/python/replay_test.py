@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Recorded scans through the command `ptychoserve-replay` and the real server: every format gives what
-`ptychoctl run` gives; parts, readers and chunks change nothing; breaks, interrupts, errors.
+"""Recorded scans through the command `ptychoserve-replay` and the real server: every format gives
+what `ptychoctl run` gives; parts, readers and chunks change nothing; breaks, interrupts, errors.
 """
 
 import json
@@ -126,7 +126,7 @@ class ReplayTest(ReplayTestCase):
             np.testing.assert_array_equal(objects[0], other)
 
     def test_a_part_is_a_scan_of_its_own(self):
-        """Frames and positions are left out together, and counted from 0; as a file of that part."""
+        """Frames and positions are left out together, and counted from 0: a file of that part."""
         part = slice(20, 80)
         np.savez(self.path("part.npz"), frames=self.parts.frames[part], x_m=self.parts.x_m[part],
                  y_m=self.parts.y_m[part], wavelength_m=self.parts.wavelength_m,
@@ -278,8 +278,8 @@ class ReplayTest(ReplayTestCase):
                  "PYTHONPATH": str(support.BUILD / "python")})
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         said = done.stdout.splitlines()
-        self.assertRegex(done.stdout, r": completed, 100 of 100 frames, 100 points, \d+ iterations, "
-                                      r"R 0\.0\d+; written to result\.cxi\n")
+        self.assertRegex(done.stdout, r": completed, 100 of 100 frames, 100 points, \d+ iterations"
+                                      r", R 0\.0\d+; written to result\.cxi\n")
         self.assertIn("\nfrom-npz: completed, 60 of 60 frames", done.stdout)
         self.assertEqual(said[-1], "tour-0042: 100 of 100 frames, 100 positions; "
                                    "ended: scans/0042.h5.done is there")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Readers of recorded scans: each format gives the same scan; what is missing, broken or ambiguous is
-an error that says what to do; broken files never do anything else.
+"""Readers of recorded scans: each format gives the same scan; what is missing, broken or ambiguous
+is an error that says what to do; broken files never do anything else.
 """
 
 import contextlib
@@ -168,6 +168,15 @@ class FormatsTest(ScansTestCase):
         with open_scan(path, mapping=str(yaml)) as scan:
             self.check_same(scan)
 
+    def test_frames_that_a_detector_has_compressed(self):
+        """By HDF5 filter 32008, bitshuffle with LZ4, as an Eiger does."""
+        with h5py.File(self.cxi, "a") as file:
+            del file[f"{DETECTOR}/data"]
+            file.create_dataset(f"{DETECTOR}/data", data=self.parts.frames, compression=32008,
+                                compression_opts=(0, 2), chunks=(1, *self.parts.frames.shape[1:]))
+        with open_scan(self.cxi) as scan:
+            self.check_same(scan)
+
     def test_numbers_of_the_user_come_before_those_of_the_file(self):
         from ptychoserve.v1 import config_pb2
         given = config_pb2.SessionConfig()
@@ -210,6 +219,19 @@ class FormatsTest(ScansTestCase):
             self.assertIn("1 positions have no frame (ids 112)", note)
             config = scan.config()
             self.assertEqual((config.scan.expected_points, config.scan.capacity), (9, 12))
+
+    def test_a_wavelength_of_the_user_does_for_an_energy_that_is_wrong(self):
+        from ptychoserve.v1 import config_pb2
+        path, options = self.write("hdf5")
+        mapping = {**scan_files.MAPPING, "photon_energy": {"value": 9, "unit": "volts"}}
+        del mapping["wavelength"]
+        scan_files.write_mapping(self.mapping, mapping)
+        given = config_pb2.SessionConfig()
+        given.optics.wavelength_m = 1e-10
+        with open_scan(path, **options) as scan:
+            with self.refused("'volts'"):
+                scan.config()
+            self.assertEqual(scan.config(given).optics.wavelength_m, 1e-10)
 
     def test_a_part_is_numbered_from_the_first_id_again(self):
         with open_scan(self.cxi) as scan:

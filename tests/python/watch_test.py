@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Files that grow, files that arrive, and folders of frames, through the command `ptychoserve-watch`
-and the real server: nothing is lost by a watcher that is killed, and nothing of one scan gets into
-another.
+"""Files that grow, files that arrive, and folders of frames, through the command
+`ptychoserve-watch` and the real server: nothing is lost by a watcher that is killed, and nothing of
+one scan gets into another.
 """
 
 import json
@@ -336,8 +336,8 @@ class WatchTest(WatchTestCase):
                 file.write(f"{k},{self.parts.x_m[k] * 1e6:.9g},{self.parts.y_m[k]:.9g}\n")
 
     def test_a_folder_of_frames(self):
-        """That is there when the watcher comes, and goes on. Frames in any order; a line of positions
-        is cut, one frame is only half there for a while."""
+        """That is there when the watcher comes, and goes on. Frames in any order; a line of
+        positions is cut, one frame is only half there for a while."""
         folder = self.folder / "scan"
         folder.mkdir()
         watch = self.start(self.folder, "--frames", "--pattern", "frame_*", *self.optics,

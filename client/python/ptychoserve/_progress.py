@@ -26,8 +26,8 @@ def progress_line(info: session_pb2.Session, expected_frames: int) -> str:
 
 
 class Progress:
-    """Shows how a session gets on, on a thread of its own: on a terminal one line that changes, else
-    a line for each state. Warnings of the session are lines, too. A context manager.
+    """Shows how a session gets on, on a thread of its own: on a terminal one line that changes,
+    else a line for each state. Warnings of the session are lines, too. A context manager.
 
     Args:
         program: what lines of warnings begin with.

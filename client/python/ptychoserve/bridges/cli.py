@@ -74,7 +74,7 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def _scan_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="scan, CXI")
+    parser.add_argument("file", help="scan, CXI or another format of ptychoserve-replay")
     parser.add_argument("--skip-frames", type=count, default=0, help="begin after so many")
     parser.add_argument("--max-frames", type=count, help="end after so many")
 

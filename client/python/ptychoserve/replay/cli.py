@@ -68,7 +68,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("scan", metavar="FILE|URI",
                         help=f"a scan ({_FORMATS}), or the http(s) address of a Tiled node")
     parser.add_argument("--session", default="", metavar="ID",
-                        help="id of the session, [a-z0-9-]{1,63}; made by the server when not given")
+                        help="id of the session, [a-z0-9-]{1,63}; default: made by the server")
     reading = parser.add_argument_group("the scan")
     reading.add_argument("--format", choices=FORMATS, default="", help="default: found out")
     reading.add_argument("--mapping", default="", metavar="FILE",
@@ -88,7 +88,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     playing.add_argument("--chunk-size", type=count, default=0, metavar="N",
                          help="frames that are read at once; 0, the default: about 4 MiB of them")
     playing.add_argument("--loop", type=at_least_one, default=1, metavar="N",
-                         help="play it N times, each time into a session of its own: ID-1, ID-2, ...")
+                         help="play it N times, each into a session of its own: ID-1, ID-2, ...")
     result = parser.add_argument_group("the result")
     result.add_argument("-o", "--output", metavar="FILE",
                         help="where to write it, .cxi, .h5 or .npz; of several loops FILE-1, ...")

@@ -10,8 +10,8 @@ import numpy as np
 from ptychoserve.errors import InvalidArgument, invalid
 from ptychoserve.scans import hdf5
 from ptychoserve.scans.counts import bad_pixels, frame_mask_note
-from ptychoserve.scans.scan import Scan
-from ptychoserve.scans.units import ENERGIES_EV, LENGTHS_M
+from ptychoserve.scans.scan import Scan, flag_hint
+from ptychoserve.scans.units import ENERGIES_EV, H_C_EV_M, LENGTHS_M
 
 ENTRY = "entry_1"
 _DETECTOR = f"{ENTRY}/instrument_1/detector_1"
@@ -56,11 +56,13 @@ class CxiScan(Scan):
                               "(frames, rows, cols)", hint="put the modules together first")
             shape = (shape[0], *shape[2:])
         self._set_frames(shape, frames.dtype, frames.name)
-        for read in (self._read_wavelength, self._read_distance, self._read_pixel_size):
+        for setting, read in (("wavelength_m", self._read_wavelength),
+                              ("distance_m", self._read_distance),
+                              ("detector_pixel_size_y_m", self._read_pixel_size)):
             try:
                 read()
             except InvalidArgument as error:
-                self.missing[_SETTINGS[read.__name__]] = error
+                self._miss(setting, error)
         self._read_orientation()
         self._read_near_field()
         self._read_mask()
@@ -91,9 +93,9 @@ class CxiScan(Scan):
         data = self._find(f"{_SOURCE}/energy", f"{ENTRY}/instrument_1/beam_1/energy")
         if data is None:
             raise hdf5.missing(f"/{_SOURCE}/wavelength", "a wavelength or an energy",
-                               hint="--wavelength-m or --photon-energy-ev says it")
+                               hint=flag_hint("wavelength_m"))
         energy_ev = self._positive(data, ENERGIES_EV, "J")
-        self._check_wavelength(data, 1.239841984e-6 / energy_ev, "; CXI has joules")
+        self._check_wavelength(data, H_C_EV_M / energy_ev, "; CXI has joules")
         self.settings["optics"]["photon_energy_ev"] = energy_ev
 
     @staticmethod
@@ -101,7 +103,7 @@ class CxiScan(Scan):
         if not _SHORTEST_M < wavelength_m < _LONGEST_M:
             raise invalid(data.name, f"a wavelength of {wavelength_m:.3g} m{words}",
                           f"{_SHORTEST_M:g}..{_LONGEST_M:g} m",
-                          hint="--wavelength-m or --photon-energy-ev says it")
+                          hint=flag_hint("wavelength_m"))
 
     def _read_distance(self) -> None:
         data = self._find(f"{_DETECTOR}/distance")
@@ -111,12 +113,12 @@ class CxiScan(Scan):
             data = self._find(f"{_DETECTOR}/corner_position")
             if data is None or not data.shape or data.shape[-1] != 3:
                 raise hdf5.missing(f"/{_DETECTOR}/distance", "the distance of the detector",
-                                   hint="--distance-m says it")
+                                   hint=flag_hint("distance_m"))
             distance_m = float(hdf5.numbers(data).reshape(-1, 3)[0, 2])
             self.notes.append(f"/{_DETECTOR}/distance is missing; the distance is that of "
                               f"{data.name}, {abs(distance_m):g} m")
         if not np.isfinite(distance_m) or distance_m == 0:
-            raise invalid(data.name, distance_m, "not 0", hint="--distance-m says it")
+            raise invalid(data.name, distance_m, "not 0", hint=flag_hint("distance_m"))
         if distance_m < 0:
             self.notes.append(f"{data.name} is {distance_m:g} m; taken as positive")
         self.settings["optics"]["distance_m"] = abs(distance_m)
@@ -126,7 +128,7 @@ class CxiScan(Scan):
         known = [data for data in sizes.values() if data is not None]
         if not known:
             raise hdf5.missing(f"/{_DETECTOR}/y_pixel_size", "the size of a pixel",
-                               hint="--pixel-size-m says it")
+                               hint=flag_hint("detector_pixel_size_y_m"))
         for axis, data in sizes.items():
             if data is None:
                 self.notes.append(f"/{_DETECTOR}/{axis}_pixel_size is missing; it is taken to be "
@@ -202,9 +204,6 @@ class CxiScan(Scan):
         with hdf5.reading(f"{self.source}: {self._frame_mask.name}"):
             return bad_pixels(self._frame_mask[begin:end])
 
-
-_SETTINGS = {"_read_wavelength": "optics.wavelength_m", "_read_distance": "optics.distance_m",
-             "_read_pixel_size": "optics.detector_pixel_size_y_m"}
 
 # By the directions (along x, negative) of the steps down a column and along a row.
 _ORIENTATIONS = {

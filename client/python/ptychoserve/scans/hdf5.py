@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,10 +27,6 @@ def open_file(path: Union[str, os.PathLike], growing: bool = False) -> h5py.File
     """
     name = os.fspath(path)
     os.stat(name)  # Says better what is wrong with a path than HDF5 does.
-    try:  # Registers the filters by which detectors compress, where it is installed.
-        importlib.import_module("hdf5plugin")
-    except ImportError:
-        pass
     if growing:
         try:
             return h5py.File(name, "r", libver="latest", swmr=True, locking=False)
@@ -52,7 +47,7 @@ def reading(where: str) -> Iterator[None]:
     except (InvalidArgument, FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
-        hint = ("sudo apt install python3-hdf5plugin has the filters of detectors"
+        hint = ("detectors' filters are in the packages bitshuffle and hdf5-filter-plugin"
                 if "filter" in str(error) else "")
         raise invalid(where, "unreadable", f"data that HDF5 can read: {error}", hint=hint) from None
 

@@ -13,14 +13,11 @@ from ptychoserve.scans.mapping import Place, ScanMapping
 from ptychoserve.scans.scan import Scan
 from ptychoserve.scans.units import ENERGIES_EV, LENGTHS_M, factor, no_unit
 
-# Of a session's optics: the key of the mapping, units, what else says it.
+# Of a session's optics: the key of the mapping, and units.
 _OPTICS = {
-    "wavelength_m": ("wavelength", LENGTHS_M, "--wavelength-m or --photon-energy-ev"),
-    "photon_energy_ev": ("photon_energy", ENERGIES_EV, "--photon-energy-ev"),
-    "distance_m": ("distance", LENGTHS_M, "--distance-m"),
-    "detector_pixel_size_y_m": ("pixel_size_y", LENGTHS_M, "--pixel-size-m"),
-    "detector_pixel_size_x_m": ("pixel_size_x", LENGTHS_M, "--pixel-size-m")}
-_NEEDED = ("wavelength_m", "distance_m", "detector_pixel_size_y_m")
+    "wavelength_m": ("wavelength", LENGTHS_M), "photon_energy_ev": ("photon_energy", ENERGIES_EV),
+    "distance_m": ("distance", LENGTHS_M), "detector_pixel_size_y_m": ("pixel_size_y", LENGTHS_M),
+    "detector_pixel_size_x_m": ("pixel_size_x", LENGTHS_M)}
 
 
 class Array(Protocol):
@@ -137,24 +134,18 @@ class MappedScan(Scan):
 
     def _read_optics(self) -> None:
         optics = self.settings["optics"]
-        for name, (key, units, flag) in _OPTICS.items():
+        for name, (key, units) in _OPTICS.items():
             if key not in self._mapping.places and key.startswith("pixel_size"):
                 key = "pixel_size"
             try:
                 if key in self._mapping.places:
                     optics[name] = self._number(self._mapping.places[key], key, units)
             except InvalidArgument as error:
-                self.missing[f"optics.{name}"] = error
+                self._miss(name, error)
         if "photon_energy_ev" in optics:
             if optics.pop("wavelength_m", None) is not None:
                 raise invalid(f"{self.source}: wavelength, photon_energy", "both", "one of them")
-        for name in _NEEDED:
-            setting = f"optics.{name}"
-            has = name in optics or (name == "wavelength_m" and "photon_energy_ev" in optics)
-            if not has and setting not in self.missing:
-                key, _, flag = _OPTICS[name]
-                self.missing[setting] = invalid(f"{self.source}: {key}", "not said",
-                                                "a number with its unit", hint=f"{flag} says it")
+        self._miss_optics()
 
     def _number(self, place: Place, key: str, units: Mapping[str, float]) -> float:
         where, unit, value = f"{self.source}: {key}", place.unit, place.value

@@ -104,8 +104,9 @@ def _place(value: Any, key: str, where: str) -> Place:
     for name in value:
         if name not in allowed:
             raise unknown_name(f"{where}.{name}", allowed, did_you_mean(str(name), allowed))
-    if sum(name in value for name in ("path", "metadata", "value")) != 1:
-        raise invalid(where, dict(value), f"one of {', '.join(a for a in allowed if a in ('path', 'metadata', 'value'))}")
+    places = [name for name in allowed if name in ("path", "metadata", "value")]
+    if sum(name in value for name in places) != 1:
+        raise invalid(where, dict(value), f"one of {', '.join(places)}")
     return Place(str(value.get("path", "")), str(value.get("metadata", "")),
                  None if "value" not in value else _number(value["value"], where),
                  str(value.get("unit", "")),

@@ -17,7 +17,7 @@ from ptychoserve.scans import hdf5
 from ptychoserve.scans.counts import bad_pixels, frame_mask_note
 from ptychoserve.scans.hdf5_store import Hdf5Array
 from ptychoserve.scans.mapped import flat_shape, read_flat
-from ptychoserve.scans.scan import Scan
+from ptychoserve.scans.scan import Scan, flag_hint
 from ptychoserve.scans.units import ENERGIES_EV, LENGTHS_M
 
 _MAPPING_HINT = "a mapping file says where things are, --mapping"
@@ -86,6 +86,7 @@ class NexusScan(Scan):
         self._set_frames(flat_shape(data.shape), data.dtype, data.name)
         self._read_light()
         self._read_detector()
+        self._miss_optics()
         self._read_positions(data)
 
     def _find_entry(self) -> h5py.Group:
@@ -129,25 +130,18 @@ class NexusScan(Scan):
         for kind, name, units in _LIGHT:
             for group in groups(self._entry, kind):
                 data = hdf5.find(group, name)
-                if data is None:
-                    continue
-                setting = "wavelength_m" if units is LENGTHS_M else "photon_energy_ev"
-                self._optic(setting, data, units, "--wavelength-m or --photon-energy-ev")
-                return
-        self.missing["optics.wavelength_m"] = hdf5.missing(
-            f"{self._entry.name}: incident_wavelength", "the wavelength or energy of an NXbeam or "
-            "NXmonochromator", hint="--wavelength-m or --photon-energy-ev says it")
+                if data is not None:
+                    setting = "wavelength_m" if units is LENGTHS_M else "photon_energy_ev"
+                    self._optic(setting, data, units)
+                    return
 
     def _read_detector(self) -> None:
-        for setting, name, flag in (("distance_m", "distance", "--distance-m"),
-                                    ("detector_pixel_size_y_m", "y_pixel_size", "--pixel-size-m"),
-                                    ("detector_pixel_size_x_m", "x_pixel_size", "--pixel-size-m")):
+        for setting, name in (("distance_m", "distance"),
+                              ("detector_pixel_size_y_m", "y_pixel_size"),
+                              ("detector_pixel_size_x_m", "x_pixel_size")):
             data = None if self._detector is None else hdf5.find(self._detector, name)
             if data is not None:
-                self._optic(setting, data, LENGTHS_M, flag)
-            elif setting != "detector_pixel_size_x_m":
-                self.missing[f"optics.{setting}"] = hdf5.missing(
-                    f"{self._entry.name}: NXdetector/{name}", hint=f"{flag} says it")
+                self._optic(setting, data, LENGTHS_M)
         if self._detector is None:
             return
         for name in ("pixel_mask", "mask"):
@@ -159,20 +153,15 @@ class NexusScan(Scan):
             self.settings["detector"]["bad_pixels"] = bad
             return
 
-    def _optic(self, setting: str, data: h5py.Dataset, units: dict[str, float],
-               flag: str) -> None:
+    def _optic(self, setting: str, data: h5py.Dataset, units: dict[str, float]) -> None:
         try:
             value = abs(hdf5.one_number(data)) * hdf5.unit_factor(
-                data, units, what_to_do=f"{flag} says it")
+                data, units, what_to_do=flag_hint(setting))
             if value == 0:
-                raise invalid(data.name, value, "not 0", hint=f"{flag} says it")
+                raise invalid(data.name, value, "not 0", hint=flag_hint(setting))
             self.settings["optics"][setting] = value
         except InvalidArgument as error:
-            where = "wavelength_m" if setting == "photon_energy_ev" else setting
-            if where != "detector_pixel_size_x_m":
-                self.missing[f"optics.{where}"] = error
-            else:
-                self.missing["optics.detector_pixel_size_y_m"] = error
+            self._miss(setting, error)
 
     # --- Positions ------------------------------------------------------------------------------
 
@@ -196,7 +185,8 @@ class NexusScan(Scan):
         for group in groups(self._entry, "NXtransformations", "NXsample", "NXpositioner"):
             for name in group:
                 data = hdf5.find(group, name)
-                if data is None or hdf5.text_attribute(data, "transformation_type") != "translation":
+                kind = "" if data is None else hdf5.text_attribute(data, "transformation_type")
+                if data is None or kind != "translation":
                     continue
                 vector = np.asarray(data.attrs.get("vector", ()), float).ravel()
                 if vector.size == 3 and data.size > 1 and np.abs(vector).max() > 0:

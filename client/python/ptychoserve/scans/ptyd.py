@@ -14,7 +14,7 @@ import numpy as np
 
 from ptychoserve.errors import InvalidArgument, invalid
 from ptychoserve.scans import hdf5
-from ptychoserve.scans.scan import Scan
+from ptychoserve.scans.scan import Scan, flag_hint
 
 _CONVENTION = ("units are those of the format ptyd: energy in keV; distance, psize and positions "
                "(y, x) in metres")
@@ -82,17 +82,15 @@ class PtydScan(Scan):
 
     def _read_meta(self) -> None:
         optics = self.settings["optics"]
-        for name, setting, scale, flag in (
-                ("energy", "photon_energy_ev", 1e3, "--photon-energy-ev"),
-                ("distance", "distance_m", 1.0, "--distance-m"),
-                ("psize", "detector_pixel_size_y_m", 1.0, "--pixel-size-m")):
-            where = {"photon_energy_ev": "wavelength_m"}.get(setting, setting)
+        for name, setting, scale in (("energy", "photon_energy_ev", 1e3),
+                                     ("distance", "distance_m", 1.0),
+                                     ("psize", "detector_pixel_size_y_m", 1.0)):
             try:
                 values = np.ravel(hdf5.numbers(hdf5.dataset(self._file, f"meta/{name}"))) * scale
                 if not values.size or not np.isfinite(values).all() or (values <= 0).any():
-                    raise invalid(f"/meta/{name}", values, "above 0", hint=f"{flag} says it")
+                    raise invalid(f"/meta/{name}", values, "above 0", hint=flag_hint(setting))
             except InvalidArgument as error:
-                self.missing[f"optics.{where}"] = error
+                self._miss(setting, error)
                 continue
             optics[setting] = float(values[0])
             if name == "psize":

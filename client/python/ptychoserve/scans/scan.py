@@ -14,6 +14,21 @@ from ptychoserve.errors import InvalidArgument, invalid
 from ptychoserve.scans.counts import Changes, sent_type, to_counts, untrusted_value
 from ptychoserve.v1 import config_pb2
 
+# What every session needs, and the flags that say it.
+NEEDED_OPTICS = {"wavelength_m": "--wavelength-m or --photon-energy-ev",
+                 "distance_m": "--distance-m", "detector_pixel_size_y_m": "--pixel-size-m"}
+
+
+def flag_hint(setting: str) -> str:
+    """What to do about one of the optics that is missing or wrong."""
+    return f"{NEEDED_OPTICS[_said_by(setting)]} says it"
+
+
+def _said_by(setting: str) -> str:
+    """The one of `NEEDED_OPTICS` that a setting of the optics is, or stands for."""
+    return {"photon_energy_ev": "wavelength_m",
+            "detector_pixel_size_x_m": "detector_pixel_size_y_m"}.get(setting, setting)
+
 
 class Scan:
     """A recorded scan, open for reading. A context manager that closes it.
@@ -134,6 +149,18 @@ class Scan:
         x_m, y_m, ids = x_m[:count], y_m[:count], np.asarray(ids)[:count]
         here = np.isfinite(x_m) & np.isfinite(y_m)
         return x_m[here], y_m[here], ids[here]
+
+    def _miss(self, setting: str, error: InvalidArgument) -> None:
+        """Notes what is wrong with one of the optics; a user may say it in another way."""
+        self.missing.setdefault(f"optics.{_said_by(setting)}", error)
+
+    def _miss_optics(self) -> None:
+        """Notes which of the optics that every session needs the source has not said."""
+        said = {_said_by(setting) for setting in self.settings["optics"]}
+        for setting in NEEDED_OPTICS:
+            if setting not in said:
+                self._miss(setting, invalid(f"{self.source}: {setting}", "not said",
+                                            "a number with its unit", hint=flag_hint(setting)))
 
     # --- For who sends it -----------------------------------------------------------------------
 

@@ -6,12 +6,12 @@ from typing import Mapping
 
 from ptychoserve.errors import InvalidArgument, invalid
 
-PLANCK_TIMES_LIGHT_SPEED_J_M = 6.62607015e-34 * 299792458.0
-ELECTRONVOLT_J = 1.602176634e-19
+H_C_EV_M = 1.239841984e-6  # Photon energy times wavelength.
+_ELECTRONVOLT_J = 1.602176634e-19
 
 LENGTHS_M = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "pm": 1e-12,
              "angstrom": 1e-10}
-ENERGIES_EV = {"eV": 1.0, "keV": 1e3, "MeV": 1e6, "J": 1 / ELECTRONVOLT_J}
+ENERGIES_EV = {"eV": 1.0, "keV": 1e3, "MeV": 1e6, "J": 1 / _ELECTRONVOLT_J}
 _ALSO = {"meter": "m", "metre": "m", "meters": "m", "metres": "m", "millimeter": "mm",
          "millimetre": "mm", "millimeters": "mm", "millimetres": "mm", "micron": "um",
          "microns": "um", "micrometer": "um", "micrometre": "um", "micrometers": "um",

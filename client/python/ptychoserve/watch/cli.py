@@ -22,10 +22,10 @@ PROGRAM = "ptychoserve-watch"
 _DESCRIPTION = """Sends scans to sessions while their files are being written: each new file in a
 folder, or one file that grows, becomes a session by itself."""
 _EPILOG = """A scan ends when a file marks its end, when as many points are there as
-scan.expected_points says, when its file is replaced, or when it has not grown for --idle-s; the log
-says which. Ctrl-C and SIGTERM end the watcher and leave sessions as they are: started again, it goes
-on where it was. Exit codes: 0 done; 1 the server or the network failed, or a scan had an error; 2
-wrong usage."""
+scan.expected_points says, when its file is replaced, or when it has not grown for --idle-s; the
+log says which. Ctrl-C and SIGTERM end the watcher and leave sessions as they are: started again, it
+goes on where it was. Exit codes: 0 done; 1 the server or the network failed, or a scan had an
+error; 2 wrong usage."""
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -74,8 +74,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
     ending.add_argument("--idle-s", type=rate, default=60.0, metavar="S",
                         help="a scan that does not grow for so long has ended, default 60")
     ending.add_argument("--end-suffix", default=".done", metavar="SUFFIX",
-                        help="scan.h5 has ended when scan.h5SUFFIX is there, and a folder when there "
-                        "is a file SUFFIX in it; default .done")
+                        help="scan.h5 has ended when scan.h5SUFFIX is there, and a folder when "
+                        "there is a file SUFFIX in it; default .done")
     ending.add_argument("--scans", type=count, default=0, metavar="N",
                         help="end after so many; 0, the default: never")
     parser.add_argument("--json", action="store_true", help="reports as JSON, one a line")

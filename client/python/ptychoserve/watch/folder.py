@@ -21,8 +21,6 @@ from ptychoserve.watch.source import marked, not_ready
 
 POSITIONS = "positions.csv"
 SINGLE = (".npy", ".tif", ".tiff")
-_FLAGS = {"wavelength_m": "--wavelength-m or --photon-energy-ev", "distance_m": "--distance-m",
-          "detector_pixel_size_y_m": "--pixel-size-m"}
 
 
 class _Frame(NamedTuple):
@@ -187,11 +185,7 @@ class _FolderScan(Scan):
         if positions:
             x_m, y_m = np.array(list(positions.values())).T
             self._set_positions(x_m, y_m, path, np.array(list(positions)))
-        for name, flag in _FLAGS.items():
-            if name not in settings["optics"] and not (
-                    name == "wavelength_m" and "photon_energy_ev" in settings["optics"]):
-                self.missing[f"optics.{name}"] = invalid(f"{path}: {name}", "not said", "a number",
-                                                         hint=f"{flag} says it")
+        self._miss_optics()
 
     def read(self, begin: int, end: int) -> np.ndarray:
         return np.concatenate([self._read_run(run) for run in self._runs(begin, end)])

@@ -147,7 +147,7 @@ class Watcher:
             self._matches(name) for name in os.listdir(entry.path))]
 
     def _begin(self) -> None:
-        """Of what is there already: what has a session that is under way, and what was asked for."""
+        """Of what is there already: what has a session under way, and what was asked for."""
         is_folder = os.path.isdir(self._path)
         under_way = {session.id for session in self._client.sessions() if not session.ended}
         for path in self._owned(self._found()):
