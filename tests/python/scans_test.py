@@ -24,6 +24,7 @@ from ptychoserve.scans import open_scan
 from ptychoserve.scans.cxi import orientation_of_basis
 from ptychoserve.scans.counts import to_counts
 from ptychoserve.scans.mapping import parse_mapping
+from ptychoserve.scans.scan import Scan
 
 FORMATS = ("cxi", "nexus", "grid", "ptyd", "hdf5", "npz")
 DETECTOR = "entry_1/instrument_1/detector_1"
@@ -432,6 +433,27 @@ class RulesTest(unittest.TestCase):
                         under_way -= 1
                 self.assertEqual(got, list(range(50)))
             self.assertLessEqual(most, workers + 1)
+
+    def test_parts_of_any_scan(self):
+        """Against a plain model: of ids in any order, frames and positions that do not pair."""
+        random_ = np.random.default_rng(3)
+        for _ in range(500):
+            ids = np.sort(random_.choice(40, random_.integers(1, 20), replace=False))
+            places = random_.choice(40, random_.integers(1, 30), replace=False)
+            scan = Scan("made up")
+            scan.frame_ids, scan.position_ids = ids, places
+            scan.x_m, scan.y_m = places * 1.0, places * 2.0
+            skip = int(random_.integers(0, len(ids)))
+            most = int(random_.integers(1, len(ids) - skip + 3))
+            kept = ids[skip:skip + most]
+            scan.take(skip, most)
+            back = kept[0] - ids[0]
+            np.testing.assert_array_equal(scan.frame_ids, kept - back)
+            for id_ in kept[np.isin(kept, places)]:
+                where, = np.flatnonzero(scan.position_ids == id_ - back)
+                self.assertEqual((scan.x_m[where], scan.y_m[where]), (id_, 2 * id_))
+            gone = np.setdiff1d(ids, kept) - back
+            self.assertFalse(np.isin(scan.position_ids, gone).any())
 
     def test_ids_of_file_names(self):
         self.assertEqual(session_id_of("Scan_0042 (b).h5"), "scan-0042-b-h5")

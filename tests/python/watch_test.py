@@ -295,6 +295,32 @@ class WatchTest(WatchTestCase):
         with self.assertRaises(errors.NotFound):
             self.client.session(self.session_id("before"))
 
+    def test_settings_that_the_server_refuses_are_said_at_once(self):
+        scan_files.write_npz(self.folder / "scan.npz", self.parts)
+        report, = self.reports(self.start(
+            self.folder, "--existing", "--pattern", "*.npz", "--scans", 1, "--set",
+            "probe.modes=99"), code=1)
+        self.assertIn("probe.modes", report["error"])
+
+    def test_a_server_that_is_full_is_waited_for(self):
+        """With room for one session, which is deleted after a while."""
+        folder = self.folder / "server"
+        folder.mkdir()
+        server = harness.Server(folder, "--max-sessions", "1")
+        self.addCleanup(server.kill)
+        with ptychoserve.Client(server.address) as client:
+            settings = {"detector": {"frame_shape": (64, 64), "dtype": "u16"},
+                        "optics": {"wavelength_m": 1e-10, "distance_m": 1,
+                                   "detector_pixel_size_y_m": 1e-4}}
+            other = client.create_session("other", **settings)
+            scan_files.write_npz(self.folder / "scan.npz", self.parts)
+            watch = self.start(self.folder, "--existing", "--pattern", "*.npz", "--scans", 1,
+                               "--idle-s", 1, "--server", server.address)
+            self.wait_for_words(watch, "waits: ")
+            other.delete(force=True)
+            report, = self.reports(watch)
+            self.assertEqual((report["frames"], report["error"]), (100, ""))
+
     def test_two_files_of_one_name_do_not_share_a_session(self):
         scan_files.write_npz(self.folder / "scan.npz", self.parts)
         (self.folder / "Scan.cxi").write_bytes(pathlib.Path(self.scan).read_bytes())

@@ -16,6 +16,7 @@ from ptychoserve._ranges import ranges
 from ptychoserve._session_flags import (add_session_flags, at_least_one, config_of, count,
                                         program_name, rate)
 from ptychoserve.client import Client, Session
+from ptychoserve.config import session_config
 from ptychoserve.errors import (AlreadyExists, DeadlineExceeded, InvalidArgument,
                                 PtychoserveError, SessionFailed, invalid)
 from ptychoserve.replay.player import play
@@ -112,12 +113,10 @@ def _run(options: argparse.Namespace) -> int:
                    position_unit=options.position_unit) as scan:
         scan.take(options.skip_frames, options.max_frames)
         config = scan.config(given)
-        if scan.probe is not None and options.use_probe:
-            config.probe.initial.modes = len(scan.probe)
-            config.probe.initial.shape.rows, config.probe.initial.shape.cols = scan.probe.shape[1:]
-            config.probe.initial.data = scan.probe.astype("<c8").tobytes()
-        elif options.use_probe:
-            raise invalid("--use-probe", "given", f"a scan with a probe; {scan.source} has none")
+        if options.use_probe:
+            if scan.probe is None:
+                raise invalid("--use-probe", "given", f"a scan with a probe; {scan.source} has none")
+            config = session_config(config, probe={"initial": scan.probe})
         for note in scan.all_notes():
             _log(options.program, f"note: {note}")
         with Client(options.server) as client:
@@ -131,10 +130,11 @@ def _run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     """What would be wrong only at the end is said at the beginning. Raises InvalidArgument."""
+    for flag in ("--output", "--delete"):
+        if options.no_wait and getattr(options, flag[2:]):
+            raise invalid(f"{flag}, --no-wait", "both given", "one of them")
     if options.output is None:
         return
-    if options.no_wait:
-        raise invalid("--output, --no-wait", "both given", "one of them")
     if not options.output.endswith((".cxi", ".h5", ".npz")):
         raise invalid("--output", repr(options.output), "a name that ends in .cxi, .h5 or .npz")
     folder = os.path.dirname(options.output) or "."
@@ -169,7 +169,7 @@ def _play_once(options: argparse.Namespace, client: Client, scan: Scan,
     summary["untrusted_pixels"] = scan.changes.untrusted - before.untrusted
     summary["negative_pixels"] = scan.changes.negative - before.negative
     print(json.dumps(summary) if options.json else _line(summary), flush=True)
-    if options.delete and (session.ended or not options.no_wait):
+    if options.delete:
         session.delete(force=True)
     return code
 
@@ -196,16 +196,13 @@ def _send(options: argparse.Namespace, session: Session, scan: Scan) -> float:
             positions = session.position_writer(producer=PRODUCER)
             play(scan, frames, positions, rate_hz=options.rate, chunk_size=options.chunk_size,
                  workers=options.workers)
-            frames.close()
-            positions.close()
-            if session.refresh().ended:
-                return time.monotonic() - began
     except InvalidArgument:
         raise
     except PtychoserveError:
         if not session.refresh().ended or session.state == "stopped":
             raise
-        _log(options.program, f"{session.id}: has ended before all of the scan was sent")
+        if session.info.frames.accepted < len(scan):
+            _log(options.program, f"{session.id}: has ended before all of the scan was sent")
     return time.monotonic() - began
 
 

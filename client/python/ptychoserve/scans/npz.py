@@ -76,7 +76,7 @@ class NpzStore:
     def __init__(self, path: str) -> None:
         self._path = path
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 if not isinstance(archive, np.lib.npyio.NpzFile):
                     raise invalid("file", repr(path), "an archive of arrays, NPZ")
                 self._arrays = {name: archive[name] for name in archive.files}

@@ -15,7 +15,6 @@ from ptychoserve._ranges import ranges, ranges_text
 from ptychoserve.client import Client, Session
 from ptychoserve.errors import (DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound,
                                 PtychoserveError, ResourceExhausted, Unavailable)
-from ptychoserve.replay.player import CHUNK_BYTES
 from ptychoserve.scans.scan import Scan
 from ptychoserve.v1 import config_pb2, session_pb2
 from ptychoserve.watch.source import Replaced, Source
@@ -27,6 +26,8 @@ RETRY_S = 1.0
 # of a file becomes an id with two hyphens.
 AGAIN = "--"
 LEAVE_S = 5.0
+# Of frames that are read and pushed together: no more than the writer takes as a whole, or not.
+_CHUNK_BYTES = 1 << 20
 _MOST_SESSIONS = 1000  # Of one name.
 
 
@@ -192,7 +193,7 @@ class Feeder:
 
     def _send_frames(self, scan: Scan) -> int:
         first = self._sent
-        chunk = max(1, CHUNK_BYTES // (scan.dtype.itemsize * scan.shape[0] * scan.shape[1]))
+        chunk = max(1, _CHUNK_BYTES // (scan.dtype.itemsize * scan.shape[0] * scan.shape[1]))
         while self._sent < len(scan) and not self._stopped.is_set():
             end = min(self._sent + chunk, len(scan))
             frames, ids = scan.read(self._sent, end), scan.frame_ids[self._sent:end]
@@ -211,12 +212,16 @@ class Feeder:
     # --- The session ----------------------------------------------------------------------------
 
     def _session_for(self, scan: Scan) -> Optional[Session]:
-        config = scan.config(self._given)
+        config, why_not = scan.config(self._given), ""
         while not self._stopped.is_set():
             try:
                 return self._attached() or self._created(config, scan)
-            except Unavailable as error:
-                self._log(f"{self.report.session}: {error}")
+            except InvalidArgument as error:  # Of the server, which will not change its mind.
+                raise PtychoserveError(error.message, hint=error.hint) from None
+            except (Unavailable, ResourceExhausted) as error:  # The file waits.
+                if str(error) != why_not:
+                    why_not = str(error)
+                    self._log(f"{self.report.session}: waits: {why_not}")
                 self._stopped.wait(RETRY_S)
         return None
 
