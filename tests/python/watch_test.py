@@ -10,6 +10,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -21,7 +22,7 @@ import ptychoserve
 import scan_files
 import tifffile
 from ptychoserve import errors
-from ptychoserve.watch.folder import positions_of
+from ptychoserve.watch.folder import positions_of, read_single
 
 harness.BUILD = support.BUILD
 ITERATIONS = 20
@@ -34,8 +35,9 @@ MAPPING = {"frames": DATA, "x": {"path": f"{ATTRIBUTES}/SampleX", "unit": "um"},
 class GrowingFile:
     """A file as areaDetector's HDF5 plugin writes it in SWMR mode."""
 
-    def __init__(self, path, parts):
+    def __init__(self, path, parts, ids=None):
         self._parts = parts
+        self._ids = np.arange(1, len(parts.frames) + 1) if ids is None else ids
         self._file = h5py.File(path, "w", libver="latest")
         shape = parts.frames.shape[1:]
         self._data = self._file.create_dataset(DATA, (0, *shape), "u2", chunks=(1, *shape),
@@ -43,15 +45,15 @@ class GrowingFile:
         self._axes = [self._file.create_dataset(
             f"{ATTRIBUTES}/Sample{axis}", (0,), "f8", chunks=(16,), maxshape=(None,),
             fillvalue=np.nan) for axis in "XY"]
-        self.ids = self._file.create_dataset(f"{ATTRIBUTES}/NDArrayUniqueId", (0,), "i4",
-                                             chunks=(16,), maxshape=(None,))
+        self._unique_ids = self._file.create_dataset(
+            f"{ATTRIBUTES}/NDArrayUniqueId", (0,), "i4", chunks=(16,), maxshape=(None,))
         self._file.swmr_mode = True
         self.count = 0
 
     def add(self, count, positions=True):
         begin, end = self.count, self.count + count
         for data, values in ((self._data, self._parts.frames[begin:end]),
-                             (self.ids, np.arange(begin, end) + 1)):
+                             (self._unique_ids, self._ids[begin:end])):
             data.resize(end, 0)
             data[begin:end] = values
         for data, values_m in zip(self._axes, (self._parts.x_m, self._parts.y_m)):
@@ -67,7 +69,7 @@ class GrowingFile:
         self.flush()
 
     def flush(self):
-        for data in (self._data, self.ids, *self._axes):
+        for data in (self._data, self._unique_ids, *self._axes):
             data.flush()
 
     def close(self):
@@ -88,7 +90,7 @@ class WatchTestCase(harness.EndToEndTest):
                       cls.parts.distance_m, "--pixel-size-m", cls.parts.pixel_m)
 
     def setUp(self):
-        self.prefix = self._testMethodName.removeprefix("test_")[:20].strip("_").replace("_", "-")
+        self.prefix = self._testMethodName.removeprefix("test_")[:40].strip("_").replace("_", "-")
         self.folder = pathlib.Path(self.path(self.prefix))
         self.folder.mkdir()
         self.errors = []
@@ -193,7 +195,7 @@ class WatchTest(WatchTestCase):
         self.check_pairing("scan", range(90))
 
     def test_ids_of_the_detector(self):
-        """From 1, and the file has frame 31 missing: no other pairing changes."""
+        """From 1, where the ids of the session say it; and the number of points ends it."""
         mapping = self.folder / "mapping.json"
         scan_files.write_mapping(mapping, {**MAPPING, "frame_ids": f"{ATTRIBUTES}/NDArrayUniqueId"})
         path = self.folder / "scan.h5"
@@ -424,6 +426,31 @@ class WatchTest(WatchTestCase):
                                           "--scans", 1))
         self.check_whole(report, self.prefix, "nothing new for 1 s")
 
+    def test_a_folder_of_batches_that_grow(self):
+        """Two files with the even and the odd frames."""
+        mapping = self.folder / "mapping.json"
+        scan_files.write_mapping(mapping, {**MAPPING, "frame_ids": f"{ATTRIBUTES}/NDArrayUniqueId"})
+        folder = self.folder / "scan"
+        folder.mkdir()
+        files = []
+        for first in (0, 1):
+            part = scan_files.Parts(self.scan)
+            part.frames, part.x_m, part.y_m = (values[first::2] for values in (
+                part.frames, part.x_m, part.y_m))
+            files.append(GrowingFile(folder / f"part-{first}.h5", part, np.arange(first, 100, 2)))
+        files[0].add(10)
+        watch = self.start(self.folder, "--frames", "--mapping", mapping, *self.optics, "--scans",
+                           1, "--existing")
+        files[1].add(20)
+        self.wait_for_frames(watch, "scan", 30)
+        files[0].add(40)
+        files[1].add(30)
+        for file in files:
+            file.close()
+        (folder / ".done").touch()
+        report, = self.reports(watch)
+        self.check_whole(report, "scan", "scan/.done is there")
+
     def test_what_is_asked_wrongly(self):
         for path, flags, word in ((self.folder / "no" / "scan.h5", (), "no such folder"),
                                   (self.folder / "scan.h5", ("--frames",), "a folder"),
@@ -457,7 +484,23 @@ class OutageTest(WatchTestCase):
         self.check_whole(report, "scan", "nothing new for 1 s")
 
 
-class PositionsTest(unittest.TestCase):
+class FilesTest(unittest.TestCase):
+
+    def test_a_file_of_a_frame_that_is_cut_off(self):
+        frame = np.random.default_rng(0).poisson(50, (32, 32)).astype("u2")
+        with tempfile.TemporaryDirectory() as folder:
+            for name, write in (("a.tif", tifffile.imwrite),
+                                ("b.tif", lambda path, values: tifffile.imwrite(
+                                    path, values, compression="zlib")),
+                                ("c.npy", np.save)):
+                path = os.path.join(folder, name)
+                write(path, frame)
+                np.testing.assert_array_equal(read_single(path), frame)
+                whole = pathlib.Path(path).read_bytes()
+                for size in range(0, len(whole), 23):
+                    pathlib.Path(path).write_bytes(whole[:size])
+                    with self.subTest(name, size=size), self.assertRaises((ValueError, EOFError)):
+                        read_single(path)
 
     def test_tables(self):
         found, wrong = positions_of(["frame_id, x_um,y_m", "3,1,2", "", "x,1,2", "4,1", "5,1,inf",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,8 +60,17 @@ def bad_pixels(mask: np.ndarray) -> np.ndarray:
     return (flags != 0x1000) & ((flags & ~np.uint32(harmless)) != 0)
 
 
-def frame_mask_note(bad: Optional[np.ndarray], where: str) -> list[str]:
+def checked_mask(mask: np.ndarray, shape: tuple[int, int], where: str) -> np.ndarray:
+    """A mask as [rows, cols]. Raises InvalidArgument: another shape than that of a frame."""
+    if mask.ndim > 2 and mask.size == shape[0] * shape[1]:
+        mask = mask.reshape(mask.shape[-2:])
+    if mask.shape != shape or mask.dtype.kind not in "biu":
+        raise invalid(where, f"{mask.shape} of {mask.dtype}",
+                      f"integers or booleans of the shape of a frame, {shape}")
+    return mask
+
+
+def mask_notes(bad: np.ndarray, where: str) -> list[str]:
     """A note when a mask leaves out more than half: good and bad may have been swapped."""
-    if bad is None or 2 * np.count_nonzero(bad) <= bad.size:
-        return []
-    return [f"{where} marks {np.count_nonzero(bad)} of {bad.size} pixels as bad"]
+    count = np.count_nonzero(bad)
+    return [f"{where} marks {count} of {bad.size} pixels as bad"] if 2 * count > bad.size else []

@@ -9,8 +9,8 @@ import numpy as np
 
 from ptychoserve.errors import InvalidArgument, invalid
 from ptychoserve.scans import hdf5
-from ptychoserve.scans.counts import bad_pixels, frame_mask_note
-from ptychoserve.scans.scan import Scan, flag_hint
+from ptychoserve.scans.counts import bad_pixels, checked_mask, mask_notes
+from ptychoserve.scans.scan import Scan, flag_hint, probe_stack
 from ptychoserve.scans.units import ENERGIES_EV, H_C_EV_M, LENGTHS_M
 
 ENTRY = "entry_1"
@@ -72,7 +72,8 @@ class CxiScan(Scan):
         if self._find(f"{_DETECTOR}/data_dark") is not None:
             self.notes.append(f"/{_DETECTOR}/data_dark is there and is not subtracted")
         probe = self._find(_PROBE)
-        self.probe = None if probe is None else hdf5.complex_stack(probe)
+        if probe is not None:
+            self.probe = probe_stack(hdf5.values(probe), probe.name)
 
     # --- Optics ---------------------------------------------------------------------------------
 
@@ -174,8 +175,8 @@ class CxiScan(Scan):
         if data.shape == (len(self), *self.shape) and len(self) > 1:
             self._frame_mask = data
             return
-        bad = bad_pixels(hdf5.mask_of(data, self.shape))
-        self.notes += frame_mask_note(bad, data.name)
+        bad = bad_pixels(checked_mask(hdf5.values(data), self.shape, data.name))
+        self.notes += mask_notes(bad, data.name)
         self.settings["detector"]["bad_pixels"] = bad
 
     def _read_positions(self) -> None:

@@ -33,7 +33,7 @@ def open_file(path: Union[str, os.PathLike], growing: bool = False) -> h5py.File
         except (OSError, ValueError):
             pass  # Not of a writer in SWMR mode: perhaps it is whole.
     try:
-        return h5py.File(name, "r", locking=not growing)
+        return h5py.File(name, "r", **({"locking": False} if growing else {}))
     except OSError as error:
         raise invalid("file", repr(name), f"a whole HDF5 file: {error}") from None
 
@@ -72,12 +72,17 @@ def missing(name: str, allowed: str = "a dataset", hint: str = "") -> InvalidArg
     return invalid(name, "missing", allowed, hint=hint)
 
 
+def values(data: h5py.Dataset) -> np.ndarray:
+    """All of a dataset. Raises InvalidArgument: unreadable."""
+    with reading(data.name):
+        return np.asarray(data[()])
+
+
 def numbers(data: h5py.Dataset) -> np.ndarray:
     """All of a dataset as float64. Raises InvalidArgument: not numbers, or unreadable."""
     if data.dtype.kind not in "iuf":
         raise invalid(data.name, f"of type {data.dtype}", "numbers")
-    with reading(data.name):
-        return data[()].astype(np.float64) if data.shape else np.float64(data[()])
+    return values(data).astype(np.float64)
 
 
 def one_number(data: h5py.Dataset) -> float:
@@ -85,14 +90,14 @@ def one_number(data: h5py.Dataset) -> float:
 
     Raises: InvalidArgument: they differ, there is none, or it is not finite.
     """
-    values = np.atleast_1d(numbers(data))
-    if not values.size or not np.isfinite(values).all():
+    found = np.atleast_1d(numbers(data))
+    if not found.size or not np.isfinite(found).all():
         raise invalid(data.name, f"shape {data.shape}, with nothing or no finite number in it",
                       "one finite number")
-    if values.max() - values.min() > _MOST_SPREAD * abs(values).max():
-        raise invalid(data.name, f"values from {values.min():g} to {values.max():g}",
+    if np.ptp(found) > _MOST_SPREAD * np.abs(found).max():
+        raise invalid(data.name, f"values from {found.min():g} to {found.max():g}",
                       "one number for all frames")
-    return float(values.mean())
+    return float(found.mean())
 
 
 def text_attribute(thing: Any, name: str) -> str:
@@ -117,25 +122,3 @@ def unit_factor(data: h5py.Dataset, units: Mapping[str, float] = LENGTHS_M, defa
     if not unit:
         raise no_unit(data.name, what_to_do)
     return factor(unit, units, data.name)
-
-
-def complex_stack(data: h5py.Dataset) -> np.ndarray:
-    """A probe: complex64 [modes, rows, cols] of [rows, cols] or [modes, rows, cols]."""
-    if data.dtype.kind != "c" or len(data.shape) not in (2, 3):
-        raise invalid(data.name, f"{data.shape} of {data.dtype}",
-                      "complex, [rows, cols] or [modes, rows, cols]")
-    with reading(data.name):
-        values = data[()].astype(np.complex64)
-    return values.reshape((-1, *values.shape[-2:]))
-
-
-def mask_of(data: h5py.Dataset, shape: tuple[int, int]) -> np.ndarray:
-    """A mask of a frame. Raises InvalidArgument: another shape."""
-    with reading(data.name):
-        values = np.asarray(data[()])
-    if values.size == shape[0] * shape[1] and values.ndim >= 2:
-        values = values.reshape(values.shape[-2:])
-    if values.shape != shape or values.dtype.kind not in "biu":
-        raise invalid(data.name, f"{data.shape} of {data.dtype}",
-                      f"integers or booleans of the shape of a frame, {shape}")
-    return values

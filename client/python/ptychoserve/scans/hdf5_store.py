@@ -32,8 +32,7 @@ class Hdf5Array:
             return self._data[begin:end]
 
     def all(self) -> np.ndarray:
-        with hdf5.reading(self.name):
-            return np.asarray(self._data[()])
+        return hdf5.values(self._data)
 
 
 class Hdf5Store:

@@ -8,9 +8,9 @@ from typing import Any, Optional, Protocol
 import numpy as np
 
 from ptychoserve.errors import InvalidArgument, invalid
-from ptychoserve.scans.counts import frame_mask_note
+from ptychoserve.scans.counts import checked_mask, mask_notes
 from ptychoserve.scans.mapping import Place, ScanMapping
-from ptychoserve.scans.scan import Scan
+from ptychoserve.scans.scan import Scan, probe_stack
 from ptychoserve.scans.units import ENERGIES_EV, LENGTHS_M, factor, no_unit
 
 # Of a session's optics: the key of the mapping, and units.
@@ -86,7 +86,7 @@ class MappedScan(Scan):
             self._read_points()
             self._read_optics()
             self._read_masks()
-            self._read_words()
+            self.settings["detector"].update(mapping.words)
         except BaseException:
             self.close()
             raise
@@ -130,8 +130,6 @@ class MappedScan(Scan):
             raise no_unit(array.name, what_to_do)
         return factor(unit, units, array.name)
 
-    # --- Once -----------------------------------------------------------------------------------
-
     def _read_optics(self) -> None:
         optics = self.settings["optics"]
         for name, (key, units) in _OPTICS.items():
@@ -173,24 +171,13 @@ class MappedScan(Scan):
             raise invalid(f"{self.source}: bad_pixels, good_pixels", "both", "one of them")
         for key in both:
             array = self._array(key)
-            mask = array.all()
-            if mask.shape != self.shape or mask.dtype.kind not in "biu":
-                raise invalid(array.name, f"{mask.shape} of {mask.dtype}",
-                              f"integers or booleans of the shape of a frame, {self.shape}")
+            mask = checked_mask(array.all(), self.shape, array.name)
             bad = (mask == 0) if key == "good_pixels" else (mask != 0)
-            self.notes += frame_mask_note(bad, array.name)
+            self.notes += mask_notes(bad, array.name)
             self.settings["detector"]["bad_pixels"] = bad
         if "probe" in self._mapping.places:
             array = self._array("probe")
-            probe = array.all()
-            if probe.dtype.kind != "c" or probe.ndim not in (2, 3):
-                raise invalid(array.name, f"{probe.shape} of {probe.dtype}",
-                              "complex, [rows, cols] or [modes, rows, cols]")
-            self.probe = probe.astype(np.complex64).reshape((-1, *probe.shape[-2:]))
-
-    def _read_words(self) -> None:
-        for key, value in self._mapping.words.items():
-            self.settings["detector"][key] = value
+            self.probe = probe_stack(array.all(), array.name)
 
     def _load(self, begin: int, end: int) -> np.ndarray:
         return read_flat(self._frames, begin, end)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ptychoserve.errors import InvalidArgument, invalid
 from ptychoserve.scans import hdf5
-from ptychoserve.scans.counts import bad_pixels, frame_mask_note
+from ptychoserve.scans.counts import bad_pixels, checked_mask, mask_notes
 from ptychoserve.scans.hdf5_store import Hdf5Array
 from ptychoserve.scans.mapped import flat_shape, read_flat
 from ptychoserve.scans.scan import Scan, flag_hint
@@ -148,8 +148,8 @@ class NexusScan(Scan):
             data = hdf5.find(self._detector, name)
             if data is None or data.shape[-2:] != self.shape:
                 continue
-            bad = bad_pixels(hdf5.mask_of(data, self.shape))
-            self.notes += frame_mask_note(bad, data.name)
+            bad = bad_pixels(checked_mask(hdf5.values(data), self.shape, data.name))
+            self.notes += mask_notes(bad, data.name)
             self.settings["detector"]["bad_pixels"] = bad
             return
 

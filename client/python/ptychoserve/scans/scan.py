@@ -257,6 +257,14 @@ class Scan:
         return config
 
 
+def probe_stack(probe: np.ndarray, where: str) -> np.ndarray:
+    """A probe as complex64 [modes, rows, cols]. Raises InvalidArgument: it is none."""
+    if probe.dtype.kind != "c" or probe.ndim not in (2, 3):
+        raise invalid(where, f"{probe.shape} of {probe.dtype}",
+                      "complex, [rows, cols] or [modes, rows, cols]")
+    return probe.astype(np.complex64).reshape((-1, *probe.shape[-2:]))
+
+
 def checked_ids(ids: Any, count: int, where: str) -> np.ndarray:
     """Ids as int64 [count]. Raises InvalidArgument for what cannot be ids, or two that are the
     same."""

@@ -45,7 +45,8 @@ class FolderSource:
         self._open_scan = open_scan
         self._matches = matches
         self._end_suffix = end_suffix
-        self._read: set[str] = set()
+        self._read: dict[str, tuple[int, int]] = {}  # Of files: size and time of the last change.
+        self._counts: dict[str, int] = {}            # Frames of files of several.
         self._frames: dict[int, _Frame] = {}
         self._positions: dict[int, tuple[float, float]] = {}
         self._settings: dict[str, dict[str, Any]] = {"optics": {}, "detector": {}, "scan": {}}
@@ -57,14 +58,18 @@ class FolderSource:
 
     def look(self) -> Scan:
         for name in sorted(os.listdir(self._path)):
-            if name in self._read or not self._matches(name) or name == POSITIONS:
+            if not self._matches(name) or name == POSITIONS:
                 continue
             try:
+                found = os.stat(os.path.join(self._path, name))
+                state = found.st_size, found.st_mtime_ns
+                if self._read.get(name) == state or (name in self._read and name.endswith(SINGLE)):
+                    continue
                 self._take(name)
             except (InvalidArgument, OSError, ValueError, EOFError) as error:
                 self.unreadable[name] = str(error)
                 continue
-            self._read.add(name)
+            self._read[name] = state
             self.unreadable.pop(name, None)
         self._read_positions()
         if self._shape is None:
@@ -81,14 +86,16 @@ class FolderSource:
             if not numbers:
                 raise invalid(name, "without a number", "a name with the id of the frame in it")
             self._check_form(name, frame.shape, sent_type(frame.dtype, name))
-            self._add(name, [int(numbers[-1])])
+            self._add(name, 0, [int(numbers[-1])])
             return
         with self._open_scan(path) as scan:
             if not scan.has_ids:
                 raise invalid(name, "without frame ids", "ids of its own: in a folder of frames, "
                               "a place in the file says nothing")
             self._check_form(name, scan.shape, scan.dtype)
-            self._add(name, scan.frame_ids.tolist())
+            known = self._counts.get(name, 0)  # It may have grown.
+            self._add(name, known, scan.frame_ids.tolist()[known:])
+            self._counts[name] = len(scan)
             for id_, x_m, y_m in zip(scan.position_ids.tolist(), scan.x_m, scan.y_m):
                 self._positions.setdefault(id_, (float(x_m), float(y_m)))
             if not self._settings["optics"]:
@@ -101,11 +108,12 @@ class FolderSource:
             raise invalid(name, f"frames of {tuple(shape)} {dtype.name}",
                           f"{self._shape} {self._dtype.name}, as those before")
 
-    def _add(self, name: str, ids: list[int]) -> None:
+    def _add(self, name: str, first: int, ids: list[int]) -> None:
+        """Frames of a file from its frame `first` on."""
         twice = next((id_ for id_ in ids if id_ in self._frames), None)
         if twice is not None:
             raise invalid(name, f"frame {twice}, which {self._frames[twice].file} has", "other ids")
-        self._frames.update({id_: _Frame(name, k) for k, id_ in enumerate(ids)})
+        self._frames.update({id_: _Frame(name, k) for k, id_ in enumerate(ids, first)})
 
     def _read_positions(self) -> None:
         path = os.path.join(self._path, POSITIONS)
@@ -162,7 +170,9 @@ def read_single(path: str) -> np.ndarray:
         import tifffile  # Of an extra: only who has such files needs it.
         try:
             frame = tifffile.imread(path)
-        except (tifffile.TiffFileError, IndexError, RuntimeError, KeyError) as error:
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # Of decoders, at a file that is cut off: anything.
             raise invalid(path, "unreadable", f"a whole TIFF file: {error}") from None
     if frame.ndim != 2:
         raise invalid(path, f"of shape {frame.shape}", "one frame, (rows, cols)",
