@@ -242,10 +242,10 @@ class WatchTest(WatchTestCase):
         second.add(100)
         os.rename(self.folder / "scan.part", path)
         self.wait_for_frames(watch, "scan--2", 100)
-        (self.folder / "scan.h5.done").touch()
-        reports = self.reports(watch, code=1)
         first.close()
         second.close()
+        (self.folder / "scan.h5.done").touch()
+        reports = self.reports(watch, code=1)
         self.assertEqual((reports[0]["frames"], reports[0]["error"]),
                          (40, "scan.h5 was replaced by another file"))
         self.check_pairing("scan", range(40))
@@ -333,14 +333,38 @@ class WatchTest(WatchTestCase):
         self.check_whole(reports[1], "scan", "nothing new")
 
     def test_a_scan_that_has_ended_is_not_sent_again(self):
+        """Neither while its session still refines, nor after that."""
         scan_files.write_npz(self.folder / "scan.npz", self.parts)
-        flags = (self.folder, "--existing", "--pattern", "*.npz", "--idle-s", 1)
+        flags = (self.folder, "--existing", "--pattern", "*.npz", "--idle-s", 1, "--set",
+                 "run.it_ends_after=100000")
         report, = self.reports(self.start(*flags, "--scans", 1))
-        self.check_whole(report, "scan", "nothing new")
-        again = self.start(*flags)
-        self.wait_for_words(again, "has ended before")
-        again.send_signal(signal.SIGINT)
-        self.assertEqual(self.reports(again), [])
+        self.assertEqual((report["frames"], report["error"]), (100, ""))
+        for _ in range(2):
+            again = self.start(*flags)
+            self.wait_for_words(again, "has ended before")
+            again.send_signal(signal.SIGINT)
+            self.assertEqual(self.reports(again), [])
+            session = self.client.session(self.session_id("scan"))
+            if not session.ended:
+                self.assertEqual(session.state, "refining")
+                session.stop()
+                session.wait(harness.DEADLINE_S)
+        self.check_pairing("scan", range(100))
+
+    def test_a_mark_of_an_earlier_scan_does_not_count(self):
+        mark, path = self.folder / "scan.h5.done", self.folder / "scan.h5"
+        mark.touch()
+        file = GrowingFile(path, self.parts)
+        file.add(50)
+        os.utime(mark, (0, 0))
+        watch = self.start_mapped(self.folder, "--existing", "--scans", 1)
+        self.wait_for_words(watch, "scan.h5.done is older than the file")
+        self.wait_for_frames(watch, "scan", 50)
+        file.add(50)
+        file.close()
+        mark.touch()
+        report, = self.reports(watch)
+        self.check_whole(report, "scan", "scan.h5.done is there")
 
     def test_a_session_that_ends_by_itself(self):
         scan_files.write_npz(self.folder / "scan.npz", self.parts)

@@ -106,6 +106,7 @@ class Feeder:
         self._session: Optional[Session] = None
         self._frames: FrameWriter
         self._positions: PositionWriter
+        self._over_before = False               # The session had ended before our time.
         self._sent = 0                          # Frames of the source, in their order.
         self._placed = np.empty(0, np.int64)    # Ids of positions that were sent, ascending.
         self._ids = np.empty(0, np.int64)       # Of all frames that the source has.
@@ -126,7 +127,7 @@ class Feeder:
     def _run(self) -> Optional[WatchReport]:
         last_news, why_not = time.monotonic(), ""
         while not self._stopped.is_set():
-            marker = self._source.end_marker()  # Before the look, which then finds all.
+            marker = self._source.end_marker(self._log)  # Before the look, which then finds all.
             try:
                 news = self._look()
                 why_not = ""
@@ -140,8 +141,8 @@ class Feeder:
                     why_not = str(error)
                     self._log(f"{self.report.source}: not readable, yet: {why_not}")
                 news = False
-            if self._session is not None and not self._sent and _over(self._session):
-                return None  # Before our time.
+            if self._over_before:
+                return None
             if self._session is not None and self._has_ended(self._session):
                 return self._end("the session has ended by itself")
             if news:
@@ -169,9 +170,11 @@ class Feeder:
             if not len(scan):
                 return False
             if self._session is None:
-                self._session = self._session_for(scan)
-                if self._session is None or _over(self._session):
+                session = self._session_for(scan)
+                if session is None or _over(session):
+                    self._over_before = session is not None
                     return False
+                self._session = session
                 self._frames = self._session.frame_writer(producer=PRODUCER)
                 self._positions = self._session.position_writer(producer=PRODUCER)
             self._ids = scan.frame_ids

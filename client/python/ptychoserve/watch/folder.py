@@ -17,7 +17,7 @@ from ptychoserve.errors import InvalidArgument, invalid
 from ptychoserve.scans.counts import sent_type
 from ptychoserve.scans.scan import Scan
 from ptychoserve.scans.units import LENGTHS_M, factor
-from ptychoserve.watch.source import marked, not_ready
+from ptychoserve.watch.source import not_ready
 
 POSITIONS = "positions.csv"
 SINGLE = (".npy", ".tif", ".tiff")
@@ -53,8 +53,9 @@ class FolderSource:
         self._shape: Optional[tuple[int, int]] = None
         self._dtype = np.dtype("<u2")
 
-    def end_marker(self) -> str:
-        return marked(os.path.join(self._path, ""), self._end_suffix)
+    def end_marker(self, log: Callable[[str], None]) -> str:
+        mark = os.path.join(self._path, self._end_suffix)
+        return mark if self._end_suffix and os.path.exists(mark) else ""
 
     def look(self) -> Scan:
         for name in sorted(os.listdir(self._path)):

@@ -29,13 +29,8 @@ class Source(Protocol):
             Replaced: it is another scan now.
         """
 
-    def end_marker(self) -> str:
-        """What says that the scan has ended; empty: nothing."""
-
-
-def marked(path: str, suffix: str) -> str:
-    """Whether the end of a scan is marked by a file beside it."""
-    return f"{path}{suffix}" if suffix and os.path.exists(path + suffix) else ""
+    def end_marker(self, log: Callable[[str], None]) -> str:
+        """What says that the scan has ended; empty: nothing. `log`: for what a user should know."""
 
 
 class FileSource:
@@ -55,6 +50,7 @@ class FileSource:
         self._end_suffix = end_suffix
         self._inode: Optional[int] = None  # Once it has been read.
         self._frames = 0
+        self._told = False  # Of a mark that is too old.
 
     def look(self) -> Scan:
         try:
@@ -73,8 +69,19 @@ class FileSource:
         self._inode, self._frames = inode, len(scan)
         return scan
 
-    def end_marker(self) -> str:
-        return marked(self._path, self._end_suffix)
+    def end_marker(self, log: Callable[[str], None]) -> str:
+        """A mark that is older than the file is that of an earlier scan."""
+        mark = self._path + self._end_suffix
+        try:
+            marked_ns, changed_ns = (os.stat(path).st_mtime_ns for path in (mark, self._path))
+        except OSError:
+            return ""
+        if self._end_suffix and marked_ns >= changed_ns:
+            return mark
+        if self._end_suffix and not self._told:
+            self._told = True
+            log(f"{mark} is older than the file, and does not end it")
+        return ""
 
 
 def not_ready(where: str) -> InvalidArgument:
