@@ -80,7 +80,7 @@ class ReplayTestCase(harness.EndToEndTest):
 class ReplayTest(ReplayTestCase):
 
     def test_every_format_gives_what_run_gives(self):
-        expected = self.json("run", self.scan, "--iterations", ITERATIONS,
+        expected = self.json("run", self.scan, "--iterations", ITERATIONS, "--min-points", 100,
                              "--quiet")["final_fit"]["r_factor"]
         mapping = self.path("mapping.json")
         scan_files.write_mapping(mapping)
@@ -103,8 +103,7 @@ class ReplayTest(ReplayTestCase):
 
     def check_r(self, expected, source, *flags, **environment):
         output = self.path("replayed.cxi")
-        summary, = self.replay(source, *flags, "--output", output, "--set",
-                               f"run.it_ends_after={ITERATIONS}", **environment)
+        summary, = self.replay(source, *flags, "--output", output, *AT_ONCE, **environment)
         self.assertEqual((summary["state"], summary["frames_accepted"], summary["points"],
                           summary["frames_refused"], summary["positions_refused"]),
                          ("completed", 100, 100, 0, 0))

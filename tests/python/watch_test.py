@@ -164,10 +164,10 @@ class WatchTest(WatchTestCase):
 
     def test_a_file_that_grows(self):
         """As areaDetector writes it; positions come later than their frames, the last ones last."""
-        expected = self.json("run", self.scan, "--iterations", ITERATIONS,
+        expected = self.json("run", self.scan, "--iterations", ITERATIONS, "--min-points", 100,
                              "--quiet")["final_fit"]["r_factor"]
         path = self.folder / "scan.h5"
-        watch = self.start_mapped(path, "--scans", 1)
+        watch = self.start_mapped(path, "--scans", 1, "--set", "run.min_points_to_start=100")
         file = GrowingFile(path, self.parts)
         file.add(30)
         self.wait_for_frames(watch, "scan", 30)
