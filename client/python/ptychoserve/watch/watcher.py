@@ -100,6 +100,7 @@ class Watcher:
         self._left: set[str] = set()   # Were there before, and are not taken unless they change.
         self._warned: set[str] = set()
         self._owners: dict[str, str] = {}  # Of session ids: the path.
+        self._trouble = ""  # By which the folder could not be read, the last time.
         self._reported = 0
         self._failure: Optional[Exception] = None
 
@@ -134,7 +135,17 @@ class Watcher:
         return any(fnmatch(name, pattern) for pattern in patterns)
 
     def _found(self) -> list[str]:
-        """Paths of scans."""
+        """Paths of scans; none while the folder cannot be read."""
+        try:
+            paths, self._trouble = self._listed(), ""
+            return paths
+        except OSError as error:  # It may be on its way from somewhere else, or back in a moment.
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                self._log(self._trouble)
+            return []
+
+    def _listed(self) -> list[str]:
         if not os.path.isdir(self._path):
             return [self._path] if os.path.exists(self._path) else []
         entries = sorted(os.scandir(self._path), key=lambda entry: entry.name)
