@@ -12,7 +12,7 @@ from typing import Any, Optional, Sequence
 
 import zmq
 
-from ptychoserve._session_flags import count, read_config
+from ptychoserve._session_flags import count, program_name, read_config
 from ptychoserve.bridges import curve, emulator, panda_tcp, scan_file, sockets
 from ptychoserve.bridges.bridge import Bridge
 from ptychoserve.bridges.panda import Channels
@@ -44,11 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("ptychoserve-bridge", description="Feeds sessions from the "
                                      "streams of a detector and an encoder.", epilog=_KEYS)
     commands = parser.add_subparsers(required=True)
-    called = os.environ.get("PTYCHOSERVE_PROGRAM")  # "ptychoctl bridge", "ptychoctl emulate".
-    _run_parser(commands.add_parser("run", help="feed sessions of a server", prog=called,
-                                    epilog=_KEYS))
+    _run_parser(commands.add_parser("run", help="feed sessions of a server", epilog=_KEYS,
+                                    prog=program_name("ptychoserve-bridge run")))
     emulate = commands.add_parser("emulate", help="publish a scan file as a source would",
-                                  prog=called, epilog=_KEYS)
+                                  prog=program_name("ptychoserve-bridge emulate"),
+                                  epilog=_KEYS)
     sources = emulate.add_subparsers(required=True)
     _eiger_parser(sources.add_parser("eiger", help="as the stream of an Eiger detector"))
     _panda_parser(sources.add_parser("panda", help="as the positions of a PandA"))
