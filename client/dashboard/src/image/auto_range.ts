@@ -1,0 +1,67 @@
+/** Ranges in which most of an image lies. */
+
+import type { ComplexArray } from "../data/array_file";
+import type { PhaseReference } from "./phase_reference";
+import { type Range, valueAt } from "./shading";
+
+const SAMPLES = 1 << 15;
+/** Parts of the pixels that may be darker, and brighter. */
+const LEFT_OUT = 0.005;
+
+export interface Box {
+  firstRow: number;
+  firstCol: number;
+  rows: number;
+  cols: number;
+}
+
+export interface Statistics {
+  amplitude: Range;
+  phase: Range;
+  meanAmplitude: number;
+  /** Of exp(i phase). */
+  meanPhase: number;
+  sdPhase: number;
+}
+
+/** Of a part of an image; null when no pixel of it has data. */
+export function statistics(
+  image: ComplexArray,
+  reference: PhaseReference,
+  box: Box,
+): Statistics | null {
+  const stride = Math.max(1, Math.floor(Math.sqrt((box.rows * box.cols) / SAMPLES)));
+  const amplitudes: number[] = [];
+  const phases: number[] = [];
+  let re = 0;
+  let im = 0;
+  for (let row = box.firstRow; row < box.firstRow + box.rows; row += stride) {
+    for (let col = box.firstCol; col < box.firstCol + box.cols; col += stride) {
+      const value = valueAt(image, row, col, reference);
+      if (value === null) continue;
+      amplitudes.push(value.amplitude);
+      phases.push(value.phase);
+      re += Math.cos(value.phase);
+      im += Math.sin(value.phase);
+    }
+  }
+  if (amplitudes.length === 0) return null;
+  const length = Math.min(1, Math.hypot(re, im) / amplitudes.length);
+  return {
+    amplitude: middle(amplitudes),
+    phase: middle(phases),
+    meanAmplitude: amplitudes.reduce((sum, v) => sum + v, 0) / amplitudes.length,
+    meanPhase: Math.atan2(im, re),
+    sdPhase: Math.sqrt(-2 * Math.log(Math.max(length, 1e-12))),
+  };
+}
+
+export function wholeOf(image: ComplexArray): Box {
+  return { firstRow: 0, firstCol: 0, rows: image.rows, cols: image.cols };
+}
+
+function middle(values: number[]): Range {
+  const sorted = Float64Array.from(values).sort();
+  const skip = Math.floor(LEFT_OUT * sorted.length);
+  return [sorted[skip]!, sorted[sorted.length - 1 - skip]!];
+}

@@ -1,0 +1,122 @@
+"""Arrays of one session for all who look at it: each version is fetched once, and the last ones kept."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Optional
+
+from ptychoserve import aio
+from ptychoserve.dashboard.encoding import Encoded, encode, mean_of_blocks
+from ptychoserve.errors import NotFound
+from ptychoserve.snapshot import Snapshot
+
+NAMES = ("object", "probe", "coverage", "points", "history")
+_PROBE_PX = 256      # The longer side of a probe's picture, at most.
+_MOST_DOWNSAMPLE = 64
+
+
+class Past:
+    """Pictures of earlier versions, thinned out when they take more than so many bytes: what is left
+    is spread over the whole run, in coarser and coarser steps.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._kept: dict[int, Encoded] = {}
+
+    @property
+    def versions(self) -> list[int]:
+        """Oldest first."""
+        return list(self._kept)
+
+    def get(self, version: int) -> Optional[Encoded]:
+        return self._kept.get(version)
+
+    def add(self, picture: Encoded) -> None:
+        self._kept[picture.version] = picture
+        while len(self._kept) > 2 and self._bytes() > self._limit_bytes:
+            for version in self.versions[1:-1:2]:
+                del self._kept[version]
+
+    def _bytes(self) -> int:
+        return sum(len(picture.body) for picture in self._kept.values())
+
+
+class Pictures:
+    """What of one life of a session is shown.
+
+    However many ask for an array, one call for it is under way at a time, and all of them get its
+    answer.
+    """
+
+    def __init__(self, session: aio.Session, picture_px: int, past_bytes: int) -> None:
+        self._session = session
+        self._picture_px = picture_px
+        self._newest: dict[str, Encoded] = {}
+        self._fetches: dict[str, asyncio.Task[Encoded]] = {}
+        self._downsample = 0  # Not known before the size of the object is.
+        self.past = Past(past_bytes)
+
+    async def get(self, name: str, known_version: int, version: int = 0) -> Encoded:
+        """An array of `NAMES`.
+
+        Args:
+            known_version: that the session is known to have; what is at hand and as new is not
+                fetched again.
+            version: an earlier one, of an object in `past`; 0: the newest.
+
+        Raises: NotFound when there is no such version.
+        """
+        if version:
+            kept = self.past.get(version) if name == "object" else None
+            if kept is None:
+                raise NotFound(f"the dashboard does not have version {version} of the {name}")
+            return kept
+        held = self._newest.get(name)
+        if held is not None and held.version >= known_version:
+            return held
+        fetch = self._fetches.get(name)
+        if fetch is None:
+            fetch = asyncio.get_running_loop().create_task(self._fetch(name))
+            self._fetches[name] = fetch
+            fetch.add_done_callback(lambda _: self._fetches.pop(name))
+        return await asyncio.shield(fetch)
+
+    def close(self) -> None:
+        for fetch in list(self._fetches.values()):
+            fetch.cancel()
+
+    async def _fetch(self, name: str) -> Encoded:
+        if name in ("object", "coverage") and not self._downsample:
+            # The smallest array from whose header the size of the object can be told.
+            self._measure(await self._snapshot("coverage", _MOST_DOWNSAMPLE))
+        downsample = self._downsample if name in ("object", "coverage") else 1
+        snapshot = await self._snapshot(name, downsample)
+        if name == "object":
+            self._measure(snapshot)
+        encoded = await asyncio.get_running_loop().run_in_executor(
+            None, _encode, name, snapshot, downsample)
+        self._newest[name] = encoded
+        if name == "object":
+            self.past.add(encoded)
+        return encoded
+
+    async def _snapshot(self, name: str, downsample: int) -> Snapshot:
+        snapshot = await self._session.snapshot([name], uncovered="nan", downsample=downsample)
+        if snapshot.version == 0:
+            raise NotFound(f"{self._session.name} has no snapshot yet")
+        return snapshot
+
+    def _measure(self, snapshot: Snapshot) -> None:
+        """The canvas may have grown."""
+        area = snapshot.header.area
+        longer = max(area.shape.rows, area.shape.cols)
+        self._downsample = min(_MOST_DOWNSAMPLE, max(1, -(-longer // self._picture_px)))
+
+
+def _encode(name: str, snapshot: Snapshot, downsample: int) -> Encoded:
+    if name == "probe":
+        assert snapshot.probe is not None  # It was asked for.
+        downsample = max(1, -(-max(snapshot.probe.shape[1:]) // _PROBE_PX))
+        snapshot.probe = mean_of_blocks(snapshot.probe, downsample)
+    return encode(name, snapshot, downsample)
