@@ -80,8 +80,13 @@ const circle = (t: number): Lab => {
   };
 };
 
+/** The bytes as they are: steps that look about equal, from black to white. */
+function greys(): ColourTable {
+  return Uint8Array.from({ length: 4 * SIZE }, (_, k) => (k % 4 === 3 ? 255 : k >> 2));
+}
+
 export const SEQUENTIAL = {
-  grey: table((t) => ({ lightness: 0.98 * t, a: 0, b: 0 })),
+  grey: greys(),
   "blue to yellow": table(blueYellow),
   "violet to yellow": table(arc(0.25, 0.92, 300, 105, 0.15)),
   ember: table(arc(0.08, 0.97, -10, 100, 0.16)),

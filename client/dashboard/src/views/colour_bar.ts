@@ -27,8 +27,11 @@ export class ColourBar {
       say(this.low, "−π");
       say(this.high, "π rad");
     } else {
-      say(this.low, low.toFixed(2));
-      say(this.high, `${high.toFixed(2)}${shading.quantity === "phase" ? " rad" : ""}`);
+      say(this.low, low.toFixed(2).replace("-", "−"));
+      say(
+        this.high,
+        `${high.toFixed(2).replace("-", "−")}${shading.quantity === "phase" ? " rad" : ""}`,
+      );
     }
   }
 }

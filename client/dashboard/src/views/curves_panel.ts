@@ -135,8 +135,26 @@ export function columns(
   ) as unknown as uPlot.AlignedData;
 }
 
+/** Of what is left for the curves beside title and legend. */
 function sizeOf(box: HTMLElement) {
-  return { width: Math.max(50, box.clientWidth), height: Math.max(60, box.clientHeight - 26) };
+  const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+  return {
+    width: Math.max(50, box.clientWidth),
+    height: Math.max(60, box.clientHeight - 3.2 * rem),
+  };
+}
+
+/** "0.01", "1e-5"; nothing between powers of ten on a logarithmic axis. */
+export function tick(value: number | null, logarithmic: boolean): string {
+  if (value === null || (logarithmic && !isPower(value))) return "";
+  return Math.abs(value) >= 1e-3 || value === 0
+    ? String(Number(value.toPrecision(6)))
+    : value.toExponential(0);
+}
+
+function isPower(value: number): boolean {
+  const power = Math.log10(value);
+  return Math.abs(power - Math.round(power)) < 1e-9;
 }
 
 function options(
@@ -146,23 +164,31 @@ function options(
 ): uPlot.Options {
   const style = getComputedStyle(document.documentElement);
   const colour = (name: string) => style.getPropertyValue(name).trim();
-  const font = `${0.8 * Number.parseFloat(style.fontSize)}px system-ui, sans-serif`;
-  const grid = { stroke: colour("--line"), width: 1 };
-  const axis = { stroke: colour("--quiet"), grid, ticks: grid, font };
+  const rem = Number.parseFloat(style.fontSize);
+  const font = `${0.8 * rem}px system-ui, sans-serif`;
+  const { logarithmic } = chart;
+  const axis = {
+    stroke: colour("--quiet"),
+    grid: { stroke: colour("--line"), width: 1 },
+    ticks: { show: false },
+    font,
+  };
+  const powers: uPlot.Axis.Filter = (_, splits) =>
+    splits.map((value) => (!logarithmic || isPower(value) ? value : null));
   return {
     ...size,
     title: chart.title,
-    scales: { x: { time: false }, y: chart.logarithmic ? { distr: 3 } : {} },
+    scales: { x: { time: false }, y: logarithmic ? { distr: 3 } : {} },
     cursor: { drag: { x: true, y: false } },
     axes: [
+      { ...axis, size: 1.7 * rem },
       {
         ...axis,
-        size: 34,
-        label: against === "seconds" ? "s" : undefined,
-        labelSize: 16,
-        labelFont: font,
+        size: 4 * rem,
+        grid: { ...axis.grid, filter: powers },
+        filter: powers,
+        values: (_, splits) => splits.map((value) => tick(value, logarithmic)),
       },
-      { ...axis, size: 62 },
     ],
     series: [
       { label: against },
@@ -172,6 +198,7 @@ function options(
         width: 2,
         points: { show: false },
         dash: k === 0 ? undefined : [6, 4],
+        value: (_: uPlot, value: number | null) => (value === null ? "–" : value.toPrecision(3)),
       })),
     ],
   };

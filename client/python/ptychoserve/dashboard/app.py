@@ -195,7 +195,7 @@ async def _send(socket: web.WebSocketResponse, viewer: Viewer) -> None:
     while not socket.closed:
         for message in await viewer.take():
             try:
-                await socket.send_json(message)  # Waits while the page takes nothing.
+                await socket.send_str(message.text)  # Waits while the page takes nothing.
             except ConnectionError:
                 return
 

@@ -22,6 +22,7 @@ from ptychoserve.errors import InvalidArgument, PtychoserveError, invalid
 _EPILOG = """From another machine: ssh -L 8080:localhost:8080 THIS_MACHINE, then
 http://localhost:8080 in a browser there. The page needs nothing else from the network."""
 _LEAST_TOKEN = 16
+_SHUTDOWN_S = 2.0
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -91,10 +92,10 @@ async def _serve(options: argparse.Namespace) -> None:
     gateway = Gateway(options.server, page.Page(page.find(options.page)), Guard(hosts, token),
                       options.allow_control,
                       Limits(options.picture_px, options.past_mib << 20, options.max_viewers))
-    runner = web.AppRunner(gateway.application(), access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(gateway.application(), access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, shutdown_timeout=_SHUTDOWN_S).start()
         bound = runner.addresses[0]
         url = f"http://{_in_url(bound[0])}:{bound[1]}/"
         if options.port_file:

@@ -6,11 +6,13 @@ import asyncio
 import time
 from typing import Any, Optional
 
+from google.protobuf import json_format
+
 from ptychoserve import aio, errors
 from ptychoserve._plain import plain
 from ptychoserve.dashboard.encoding import Encoded
 from ptychoserve.dashboard.pictures import Pictures
-from ptychoserve.dashboard.viewers import Viewer
+from ptychoserve.dashboard.viewers import Message, Viewer, message
 from ptychoserve.errors import NotFound
 from ptychoserve.v1 import session_pb2
 
@@ -95,10 +97,14 @@ class Feed:
 
     def _take(self, info: session_pb2.Session, session: Optional[aio.Session] = None) -> None:
         if session is not None:
-            self._config = plain(info.config)
+            self._config = json_format.MessageToDict(info.config,
+                                                     preserving_proto_field_name=True)
             if _epoch(info) != self.epoch:
                 self._begin(session)
-        self._info = info
+        # Here the configuration would be one with nothing in it, or said twice.
+        self._info = session_pb2.Session()
+        self._info.CopyFrom(info)
+        self._info.ClearField("config")
         self._tell()
 
     def _begin(self, session: aio.Session) -> None:
@@ -113,18 +119,16 @@ class Feed:
 
     def _tell(self) -> None:
         self._first.set()
-        message = self._message()
+        now = self._message()
         for viewer in self._viewers:
-            viewer.put(message)
+            viewer.put(now)
 
-    def _message(self) -> dict[str, Any]:
-        message: dict[str, Any] = {"type": "session", "id": self._id, "epoch": self.epoch,
-                                   "session": None, "kept_versions": []}
-        if self._info is not None and self._pictures is not None:
-            message["session"] = plain(self._info)
-            message["session"]["config"] = self._config
-            message["kept_versions"] = self._pictures.past.versions
-        return message
+    def _message(self) -> Message:
+        if self._info is None or self._pictures is None:
+            return message("session", id=self._id, epoch=self.epoch, session=None, kept_versions=[])
+        return message("session", id=self._id, epoch=self.epoch,
+                       session={**plain(self._info), "config": self._config},
+                       kept_versions=self._pictures.past.versions)
 
 
 def _epoch(info: session_pb2.Session) -> str:

@@ -10,7 +10,7 @@ from ptychoserve import aio
 from ptychoserve._plain import plain
 from ptychoserve.dashboard.feed import Feed
 from ptychoserve.dashboard.rates import Rate
-from ptychoserve.dashboard.viewers import Viewer
+from ptychoserve.dashboard.viewers import Message, Viewer, message
 from ptychoserve.errors import PtychoserveError
 from ptychoserve.v1 import session_pb2
 
@@ -30,8 +30,8 @@ class Hub:
         self._viewers: set[Viewer] = set()
         self._feeds: dict[str, Feed] = {}
         self._rates: dict[str, Rate] = {}
-        self._server: Optional[dict[str, Any]] = None
-        self._sessions: Optional[dict[str, Any]] = None
+        self._server: Optional[Message] = None
+        self._sessions: Optional[Message] = None
         self._somebody = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -42,9 +42,9 @@ class Hub:
     def add(self, viewer: Viewer) -> None:
         self._viewers.add(viewer)
         self._somebody.set()
-        for message in (self._server, self._sessions):
-            if message is not None:
-                viewer.put(message)
+        for known in (self._server, self._sessions):
+            if known is not None:
+                viewer.put(known)
         if viewer.session_id is not None:
             self.feed(viewer.session_id).add(viewer)
 
@@ -89,23 +89,25 @@ class Hub:
             sessions = await self._pulse.sessions()
             info = plain(await self._pulse.info())
         except PtychoserveError as error:
-            self._server = {"type": "server", "connected": False, "info": None,
-                            "address": self.client.address, "now_s": time.time(), "error": str(error)}
+            self._server = self._server_message(error=str(error))
             self._tell(self._server)
             return
-        self._server = {"type": "server", "connected": True, "info": info,
-                        "address": self.client.address, "now_s": time.time(), "error": ""}
+        self._server = self._server_message(info)
         now_s = time.monotonic()
         rates = {s.id: self._rates.get(s.id, Rate()) for s in sessions}
         self._rates = rates  # Forgets those of sessions that are gone.
-        self._sessions = {"type": "sessions", "sessions": [
-            _summary(s.info, rates[s.id].read(now_s, s.info.frames.accepted)) for s in sessions]}
+        self._sessions = message("sessions", sessions=[
+            _summary(s.info, rates[s.id].read(now_s, s.info.frames.accepted)) for s in sessions])
         self._tell(self._server)
         self._tell(self._sessions)
 
-    def _tell(self, message: dict[str, Any]) -> None:
+    def _server_message(self, info: Any = None, error: str = "") -> Message:
+        return message("server", connected=not error, address=self.client.address,
+                       now_s=time.time(), info=info, error=error)
+
+    def _tell(self, new: Message) -> None:
         for viewer in self._viewers:
-            viewer.put(message)
+            viewer.put(new)
 
 
 def _summary(info: session_pb2.Session, frames_per_second: float) -> dict[str, Any]:

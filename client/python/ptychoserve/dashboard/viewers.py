@@ -5,7 +5,21 @@ for it.
 from __future__ import annotations
 
 import asyncio
+import json
+from dataclasses import dataclass
 from typing import Any, Optional
+
+
+@dataclass(frozen=True)
+class Message:
+    """JSON, made once for all who get it. A newer one of its kind takes its place."""
+
+    kind: str
+    text: str
+
+
+def message(kind: str, **content: Any) -> Message:
+    return Message(kind, json.dumps({"type": kind, **content}, allow_nan=False))
 
 
 class Viewer:
@@ -13,15 +27,15 @@ class Viewer:
 
     def __init__(self, session_id: Optional[str]) -> None:
         self.session_id = session_id
-        self._waiting: dict[str, Any] = {}
+        self._waiting: dict[str, Message] = {}
         self._something = asyncio.Event()
 
-    def put(self, message: dict[str, Any]) -> None:
-        """Replaces what waits of the same `type`."""
-        self._waiting[message["type"]] = message
+    def put(self, new: Message) -> None:
+        """Replaces what waits of the same kind."""
+        self._waiting[new.kind] = new
         self._something.set()
 
-    async def take(self) -> list[dict[str, Any]]:
+    async def take(self) -> list[Message]:
         """All that waits, when there is something."""
         await self._something.wait()
         self._something.clear()
