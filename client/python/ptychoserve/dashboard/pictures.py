@@ -16,30 +16,40 @@ _MOST_DOWNSAMPLE = 64
 
 
 class Past:
-    """Pictures of earlier versions, thinned out when they take more than so many bytes: what is left
-    is spread over the whole run, in coarser and coarser steps.
+    """Pictures of earlier versions. When they take more than so many bytes, every other one goes, and
+    from then on every other one is kept: what is there is spread evenly over the run. The newest is
+    always there.
     """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._kept: dict[int, Encoded] = {}
+        self._step = 1  # Of what was added, one in so many stays.
+        self._added = 0
+        self._kept: list[tuple[int, Encoded]] = []  # How many had been added before it, and it.
 
     @property
     def versions(self) -> list[int]:
         """Oldest first."""
-        return list(self._kept)
+        return [picture.version for _, picture in self._kept]
 
     def get(self, version: int) -> Optional[Encoded]:
-        return self._kept.get(version)
+        return next((p for _, p in self._kept if p.version == version), None)
 
     def add(self, picture: Encoded) -> None:
-        self._kept[picture.version] = picture
+        self._thin()
+        self._kept.append((self._added, picture))
+        self._added += 1
         while len(self._kept) > 2 and self._bytes() > self._limit_bytes:
-            for version in self.versions[1:-1:2]:
-                del self._kept[version]
+            newest = self._kept.pop()
+            self._step *= 2
+            self._thin()
+            self._kept.append(newest)
+
+    def _thin(self) -> None:
+        self._kept = [kept for kept in self._kept if kept[0] % self._step == 0]
 
     def _bytes(self) -> int:
-        return sum(len(picture.body) for picture in self._kept.values())
+        return sum(len(picture.body) for _, picture in self._kept)
 
 
 class Pictures:
