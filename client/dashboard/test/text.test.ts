@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { RealArray } from "../src/data/array_file";
 import { reasonWords, stateWord } from "../src/data/messages";
 import { bytes, count, duration, metres, number, rate } from "../src/units";
-import { columns, tick } from "../src/views/curves_panel";
+import { columns, labelled, tick } from "../src/views/curves_panel";
 
 describe("units", () => {
   it("are those that people use", () => {
@@ -44,12 +44,14 @@ describe("curves", () => {
   });
 
   it("name powers of ten on a logarithmic axis", () => {
-    expect([1e-5, 2e-5, 0.01, 1000].map((value) => tick(value, true))).toEqual([
+    expect(labelled([0.1, 0.2, 0.5, 1, 2])).toEqual([0.1, null, null, 1, null]);
+    expect(labelled([2, 5, 10])).toEqual([2, 5, 10]);
+    expect([1e-5, 0.01, 1000, 0.15000000000000002, null].map(tick)).toEqual([
       "1e-5",
-      "",
       "0.01",
       "1000",
+      "0.15",
+      "",
     ]);
-    expect(tick(0.15000000000000002, false)).toBe("0.15");
   });
 });

@@ -144,9 +144,15 @@ function sizeOf(box: HTMLElement) {
   };
 }
 
-/** "0.01", "1e-5"; nothing between powers of ten on a logarithmic axis. */
-export function tick(value: number | null, logarithmic: boolean): string {
-  if (value === null || (logarithmic && !isPower(value))) return "";
+/** What of a logarithmic axis has a label: powers of ten, if there are two of them or more. */
+export function labelled(splits: number[]): (number | null)[] {
+  const enough = splits.filter(isPower).length >= 2;
+  return splits.map((value) => (!enough || isPower(value) ? value : null));
+}
+
+/** "0.01", "1e-5". */
+export function tick(value: number | null): string {
+  if (value === null) return "";
   return Math.abs(value) >= 1e-3 || value === 0
     ? String(Number(value.toPrecision(6)))
     : value.toExponential(0);
@@ -173,8 +179,7 @@ function options(
     ticks: { show: false },
     font,
   };
-  const powers: uPlot.Axis.Filter = (_, splits) =>
-    splits.map((value) => (!logarithmic || isPower(value) ? value : null));
+  const filter: uPlot.Axis.Filter = (_, splits) => (logarithmic ? labelled(splits) : splits);
   return {
     ...size,
     title: chart.title,
@@ -185,9 +190,9 @@ function options(
       {
         ...axis,
         size: 4 * rem,
-        grid: { ...axis.grid, filter: powers },
-        filter: powers,
-        values: (_, splits) => splits.map((value) => tick(value, logarithmic)),
+        grid: { ...axis.grid, filter },
+        filter,
+        values: (_, splits) => splits.map(tick),
       },
     ],
     series: [

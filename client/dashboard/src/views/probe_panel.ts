@@ -52,8 +52,8 @@ export class ProbePanel {
     while (this.modes.childElementCount > probe.modes) this.modes.lastElementChild!.remove();
     for (const [k, figure] of [...this.modes.children].entries()) {
       drawMode(figure.querySelector("canvas")!, modeOf(probe, k));
-      const power = this.powers[k] ?? (probe.modes === 1 ? 1 : Number.NaN);
-      const part = Number.isFinite(power) ? `, ${(100 * power).toFixed(1)} %` : "";
+      const power = this.powers[k];
+      const part = power === undefined ? "" : `, ${(100 * power).toFixed(1)} %`;
       say(figure.querySelector("figcaption")!, `mode ${k + 1}${part}`);
     }
   }
