@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """What a dashboard costs the server, and how smooth and how late its page is.
 
-    dashboard_load.py BUILD_DIR [--seconds S] [--side PX] [--pages N ...]
+    dashboard_load.py BUILD_DIR [--seconds S] [--side PX] [--viewers N ...]
 
-Starts a ptychoserved on the CPU with one worker thread, a gateway in front of it, and pages in
-headless Chromium, which draws without a GPU; all of them share this machine's cores. Prints one JSON
-line for each number of pages on one session:
+Starts a ptychoserved on the CPU with one worker thread and a gateway in front of it; all share this
+machine's cores. Prints one JSON line for each number of viewers of one session, which ask for what a
+page asks for and do not draw it (a browser draws on another machine):
 
-    pages                   open on it
-    server_cpu_s_per_iteration  processor time of the server, all of its threads
+    viewers                 at the same time; 0 first and last, for what the machine does meanwhile
+    server_cpu_ms_per_iteration  processor time of the server, all of its threads
     iterations_per_s        of the session
 
-then one for a session of an object of `side` x `side` pixels with one page of 1920 x 1080:
+then one for one page of 1920 x 1080 in headless Chromium, which draws without a GPU, of an object of
+`side` x `side` pixels that has five new versions a second. They come from steady_service.py, as a server
+without a GPU is too slow for that:
 
     pictures_per_s          new versions shown a second
     mb_per_s                1e6 bytes a second that the page has fetched
@@ -24,6 +26,7 @@ and one for how late things are:
 """
 
 import argparse
+import asyncio
 import json
 import pathlib
 import sys
@@ -35,6 +38,7 @@ sys.path.insert(0, str(HERE.parent / "dashboard"))
 
 from cpu_seconds import cpu_of  # noqa: E402
 
+INTERVAL_S = 0.2  # Between two snapshots of a large object.
 COUNT_FRAMES = """(() => { window.frames_ = 0; const next = () => { window.frames_ += 1;
   requestAnimationFrame(next); }; requestAnimationFrame(next);
   performance.setResourceTimingBufferSize(1e6); performance.clearResourceTimings(); })()"""
@@ -47,13 +51,13 @@ def main():
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--side", type=int, default=4096)
-    parser.add_argument("--pages", type=int, nargs="*", default=[0, 1, 10])
+    parser.add_argument("--viewers", type=int, nargs="*", default=[0, 1, 10, 0])
     options = parser.parse_args()
     sys.argv[1:] = [str(options.build)]  # For what is imported next.
-    import harness
-    import support
     from browser import Browser
-    from gateway import Gateway
+    from gateway import Gateway  # Adds the folder of support to the path, and that the others.
+    import support
+    import harness
     harness.BUILD = support.BUILD
     browser = Browser()
     page_flags = ("--page", support.BUILD / "dashboard")
@@ -61,8 +65,8 @@ def main():
         server = harness.Server(folder)
         gateway = Gateway(folder, server.address, *page_flags)
         try:
-            measure_pages(options, browser, server, gateway)
-            measure_side(options, browser, server, gateway)
+            asyncio.run(measure_viewers(options, server, gateway))
+            measure_side(options, browser, folder, page_flags)
             measure_lateness(browser, server, gateway)
         finally:
             server.kill()
@@ -70,7 +74,7 @@ def main():
             browser.close()
 
 
-def session_of(address, session_id, side, points, margin_px=0.0):
+def session_of(address, session_id, side, points):
     """A session without an end, of noise in frames of 64 x 64: only its cost is of interest. The
     points lie evenly on a square of `side` object pixels.
     """
@@ -85,7 +89,7 @@ def session_of(address, session_id, side, points, margin_px=0.0):
     session = client.create_session(
         session_id, optics=optics, detector={"frame_shape": (64, 64), "dtype": "u16"},
         scan={"expected_points": len(x_m) + 1,
-              "bounds": ptychoserve.bounds(y_m=y_m, x_m=x_m, margin_m=margin_px * pixel_size_m)},
+              "bounds": ptychoserve.bounds(y_m=y_m, x_m=x_m)},
         run={"min_points_to_start": len(x_m), "idle_timeout_s": 0.0},
         schedule=[{"ml_gradient": {"likelihood": "gaussian"}, "iterations": 1_000_000}],
         snapshots={"every_iterations": 1, "min_interval_ms": 200})
@@ -101,49 +105,71 @@ def wait_for_iterations(session, count):
         time.sleep(0.02)
 
 
-def measure_pages(options, browser, server, gateway):
-    session = session_of(server.address, "pages", 200, 12)
+async def view(url, session_id):
+    """What a page asks for, without drawing it."""
+    import aiohttp
+    fetched = 0
+    async with aiohttp.ClientSession() as http:
+        async with http.ws_connect(f"{url}api/events?session={session_id}",
+                                   max_msg_size=0) as socket:
+            async for event in socket:
+                told = event.json()
+                version = told["type"] == "session" and told["session"]["snapshot_version"]
+                if version and version != fetched:
+                    fetched = version
+                    for name in ("object", "probe", "history"):
+                        async with http.get(
+                                f"{url}api/sessions/{session_id}/arrays/{name}") as answer:
+                            await answer.read()
+
+
+async def measure_viewers(options, server, gateway):
+    session = session_of(server.address, "viewed", 200, 12)
     wait_for_iterations(session, 3)
-    pages = []
-    for count in options.pages:
-        while len(pages) < count:
-            pages.append(browser.open(f"{gateway.url}#/sessions/pages"))
-            pages[-1].wait(f"{VERSION} > 0", 120)
+    viewers = []
+    for count in options.viewers:
+        while len(viewers) < count:
+            viewers.append(asyncio.create_task(view(gateway.url, "viewed")))
+        while len(viewers) > count:
+            viewers.pop().cancel()
+        await asyncio.sleep(2)
         cpu, iteration, begin = (cpu_of(server.process.pid), session.refresh().info.iteration,
                                  time.monotonic())
-        time.sleep(options.seconds)
+        await asyncio.sleep(options.seconds)
         cpu = cpu_of(server.process.pid) - cpu
         iterations = session.refresh().info.iteration - iteration
-        print(json.dumps({"pages": count,
-                          "server_cpu_s_per_iteration": round(cpu / iterations, 5),
+        print(json.dumps({"viewers": count,
+                          "server_cpu_ms_per_iteration": round(1e3 * cpu / iterations, 3),
                           "iterations_per_s": round(
                               iterations / (time.monotonic() - begin), 2)}), flush=True)
-    for page in pages:
+        assert not any(viewer.done() for viewer in viewers), viewers
+    session.delete(force=True)
+
+
+def measure_side(options, browser, folder, page_flags):
+    from gateway import Gateway
+    from steady_service import SteadyService
+    service = SteadyService(options.side, INTERVAL_S)
+    gateway = Gateway(folder, service.address, *page_flags)
+    try:
+        page = browser.open(f"{gateway.url}#/sessions/steady", 1920, 1080)
+        page.wait(f"{VERSION} > 0", 120)
+        page.evaluate(COUNT_FRAMES)
+        begin, shown, last = time.monotonic(), 0, 0
+        while time.monotonic() - begin < options.seconds:
+            time.sleep(0.05)
+            version = page.evaluate(VERSION)
+            shown += version != last
+            last = version
+        seconds = time.monotonic() - begin
+        print(json.dumps({
+            "side_px": options.side, "pictures_per_s": round(shown / seconds, 2),
+            "mb_per_s": round(page.evaluate(BYTES) / seconds / 1e6, 2),
+            "frames_per_s": round(page.evaluate("window.frames_") / seconds, 1)}), flush=True)
         page.close()
-    session.delete(force=True)
-
-
-def measure_side(options, browser, server, gateway):
-    session = session_of(server.address, "side", options.side, 3)
-    wait_for_iterations(session, 2)
-    page = browser.open(f"{gateway.url}#/sessions/side", 1920, 1080)
-    page.wait(f"{VERSION} > 0", 120)
-    page.evaluate(COUNT_FRAMES)
-    first, begin = page.evaluate(VERSION), time.monotonic()
-    shown, last = 0, first
-    while time.monotonic() - begin < options.seconds:
-        time.sleep(0.05)
-        version = page.evaluate(VERSION)
-        shown += version != last
-        last = version
-    seconds = time.monotonic() - begin
-    print(json.dumps({
-        "side_px": options.side, "pictures_per_s": round(shown / seconds, 2),
-        "server_pictures_per_s": round((last - first) / seconds, 2),
-        "mb_per_s": round(page.evaluate(BYTES) / seconds / 1e6, 2),
-        "frames_per_s": round(page.evaluate("window.frames_") / seconds, 1)}), flush=True)
-    page.close()
-    session.delete(force=True)
+    finally:
+        gateway.stop()
+        service.stop()
 
 
 def measure_lateness(browser, server, gateway):

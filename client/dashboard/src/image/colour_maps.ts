@@ -102,9 +102,11 @@ export type CyclicName = keyof typeof CYCLIC;
 
 /** RGB bytes of a hue (a part of the circle, 0 red) at full saturation, times value 0..1. */
 export function hsv(hue: number, value: number): [number, number, number] {
-  const channel = (shift: number) => {
-    const k = (shift + 6 * hue) % 6;
-    return Math.round(255 * value * (1 - Math.max(0, Math.min(k, 4 - k, 1))));
-  };
-  return [channel(5), channel(3), channel(1)];
+  return [hsvChannel(5, hue, value), hsvChannel(3, hue, value), hsvChannel(1, hue, value)];
+}
+
+/** One of them: `shift` is 5 for red, 3 for green, 1 for blue. */
+export function hsvChannel(shift: number, hue: number, value: number): number {
+  const k = (shift + 6 * hue) % 6;
+  return Math.round(255 * value * (1 - Math.max(0, Math.min(k, 4 - k, 1))));
 }

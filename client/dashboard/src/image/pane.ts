@@ -46,6 +46,8 @@ export class Pane {
   private readonly renderer: Renderer;
   private image: ComplexArray | null = null;
   private drag: { x: number; y: number; region: boolean } | null = null;
+  /** Device pixels of what is one at the smallest size of text. */
+  private unit = 1;
   private coverageTint: { of: RealArray; canvas: HTMLCanvasElement } | null = null;
 
   constructor(
@@ -97,7 +99,7 @@ export class Pane {
     this.drawMarks(context, view);
     this.drawRegion(context, view);
     this.drawCursor(context, view);
-    const unit = window.devicePixelRatio * this.textScale();
+    const unit = this.unit;
     const bar = scaleBar(view.metresPerPixel, 0.28 * over.width);
     drawScaleBar(context, bar, over.width - 18 * unit, over.height - 14 * unit, unit);
     this.tellCursor(image);
@@ -153,12 +155,10 @@ export class Pane {
     return this.linked.view ?? fit(image, this.over);
   }
 
-  private textScale(): number {
-    return Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / 14;
-  }
-
   private resize(): void {
     const ratio = window.devicePixelRatio;
+    const fontSize = getComputedStyle(document.documentElement).fontSize;
+    this.unit = (ratio * Number.parseFloat(fontSize)) / 14;
     for (const canvas of [this.canvas, this.over]) {
       const old = canvas.width;
       canvas.width = Math.max(1, Math.round(this.element.clientWidth * ratio));

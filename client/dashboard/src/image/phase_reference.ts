@@ -16,7 +16,7 @@ export interface PhaseReference {
 export const NO_REFERENCE: PhaseReference = { constant: 0, perRow: 0, perCol: 0 };
 
 /** Pixels that are looked at, about. */
-const SAMPLES = 1 << 16;
+const SAMPLES = 1 << 14;
 
 /**
  * The reference that is left out. The ramp is the mean step of the phase from pixel to pixel, weighted

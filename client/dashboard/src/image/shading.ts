@@ -7,7 +7,7 @@ import {
   type CyclicName,
   SEQUENTIAL,
   type SequentialName,
-  hsv,
+  hsvChannel,
 } from "./colour_maps";
 import type { PhaseReference } from "./phase_reference";
 
@@ -48,9 +48,14 @@ export function valueAt(
   const re = image.data[k]!;
   const im = image.data[k + 1]!;
   if (re === NO_DATA) return null;
-  const turned =
-    Math.atan2(im, re) - reference.constant - reference.perRow * row - reference.perCol * col;
-  return { amplitude: image.scale * Math.hypot(re, im), phase: wrapped(turned) };
+  return {
+    amplitude: image.scale * Math.sqrt(re * re + im * im),
+    phase: wrapped(Math.atan2(im, re) - referenceAt(reference, row, col)),
+  };
+}
+
+function referenceAt({ constant, perRow, perCol }: PhaseReference, row: number, col: number) {
+  return constant + perRow * row + perCol * col;
 }
 
 /** In [-pi, pi). */
@@ -58,35 +63,49 @@ export function wrapped(phase: number): number {
   return phase - 2 * Math.PI * Math.floor((phase + Math.PI) / (2 * Math.PI));
 }
 
-export function fraction(value: number, [low, high]: Range): number {
+export function fraction(value: number, range: Range): number {
+  const low = range[0];
+  const high = range[1];
   return high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 0;
 }
 
 /** Paints each pixel of an image as RGBA; transparent where there are no data. */
 export function paint(image: ComplexArray, shading: Shading, out: Uint8ClampedArray): void {
-  const { rows, cols } = image;
+  const { rows, cols, data, scale } = image;
+  const { quantity, amplitude, phase, reference } = shading;
   const table = tableOf(shading);
+  // No object is made for a pixel: there are many of them, many times a second.
   for (let row = 0, k = 0; row < rows; row += 1) {
     for (let col = 0; col < cols; col += 1, k += 4) {
-      const value = valueAt(image, row, col, shading.reference);
-      if (value === null) {
+      const re = data[k >> 1]!;
+      const im = data[(k >> 1) + 1]!;
+      if (re === NO_DATA) {
         out[k + 3] = 0;
         continue;
       }
-      if (shading.quantity === "complex") {
-        const hue = (value.phase / (2 * Math.PI) + 1) % 1;
-        out.set(hsv(hue, fraction(value.amplitude, shading.amplitude)), k);
-      } else {
-        const part =
-          shading.quantity === "phase"
-            ? fraction(value.phase, shading.phase)
-            : fraction(value.amplitude, shading.amplitude);
-        const entry = 4 * Math.min(255, Math.floor(256 * part));
-        out[k] = table[entry]!;
-        out[k + 1] = table[entry + 1]!;
-        out[k + 2] = table[entry + 2]!;
-      }
       out[k + 3] = 255;
+      const bright =
+        quantity === "phase" ? 0 : fraction(scale * Math.sqrt(re * re + im * im), amplitude);
+      if (quantity === "amplitude") {
+        copyEntry(table, bright, out, k);
+        continue;
+      }
+      const angle = wrapped(Math.atan2(im, re) - referenceAt(reference, row, col));
+      if (quantity === "phase") {
+        copyEntry(table, fraction(angle, phase), out, k);
+      } else {
+        const hue = (angle / (2 * Math.PI) + 1) % 1;
+        out[k] = hsvChannel(5, hue, bright);
+        out[k + 1] = hsvChannel(3, hue, bright);
+        out[k + 2] = hsvChannel(1, hue, bright);
+      }
     }
   }
+}
+
+function copyEntry(table: ColourTable, part: number, out: Uint8ClampedArray, k: number): void {
+  const entry = 4 * Math.min(255, Math.floor(256 * part));
+  out[k] = table[entry]!;
+  out[k + 1] = table[entry + 1]!;
+  out[k + 2] = table[entry + 2]!;
 }

@@ -10,7 +10,12 @@ export class ColourBar {
   private readonly high = h("span");
   readonly element = h("div", { class: "colour-bar" }, this.low, this.canvas, this.high);
 
+  private shown = "";
+
   update(shading: Shading): void {
+    const as = JSON.stringify({ ...shading, reference: null });
+    if (as === this.shown) return;
+    this.shown = as;
     const pixels = new ImageData(256, 1);
     const table = tableOf(shading);
     for (let k = 0; k < 256; k += 1) {
