@@ -8,7 +8,7 @@ const { chromium } = createRequire(join(process.argv[2], "."))("playwright-core"
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--use-angle=swiftshader",
+    "--disable-component-update", "--disable-sync", "--disable-gpu",
     "--enable-unsafe-swiftshader"],
 });
 const pages = [];

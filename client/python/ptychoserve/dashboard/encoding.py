@@ -24,6 +24,7 @@ from ptychoserve.snapshot import Snapshot
 
 NO_DATA = -32768
 _MOST = 32767
+_LEAST = 1e-30
 _ALIGNMENT = 8
 
 
@@ -66,12 +67,13 @@ def encode(name: str, snapshot: Snapshot, downsample: int = 1) -> Encoded:
 
 def quantise(array: np.ndarray) -> tuple[float, np.ndarray]:
     """(scale, int16 [..., 2]) of a complex array."""
-    parts = np.ascontiguousarray(array, np.complex64).view(np.float32).reshape(*array.shape, 2)
-    missing = ~np.isfinite(parts).all(axis=-1)
-    known = np.where(missing[..., None], 0, parts)
-    peak = float(np.abs(known).max(initial=0))
-    scale = peak / _MOST if peak > 0 else 1.0
-    out = np.rint(known / np.float32(scale)).astype("<i2")
+    parts = np.array(array, np.complex64, order="C").view(np.float32).reshape(*array.shape, 2)
+    missing = ~(np.isfinite(parts[..., 0]) & np.isfinite(parts[..., 1]))
+    parts[missing] = 0
+    peak = float(max(parts.max(initial=0), -parts.min(initial=0)))
+    scale = peak / _MOST if peak > _LEAST else 1.0  # What is less is shown as 0.
+    parts /= np.float32(scale)
+    out = np.rint(parts, out=parts).astype("<i2")
     out[missing] = NO_DATA
     return scale, out
 
