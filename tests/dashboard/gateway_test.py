@@ -339,7 +339,7 @@ class LookTest(HttpCase):
         self.assertIn("none", self.refusal(404, "/api/sessions/none/arrays/object"))
         self.assertIn("99", self.refusal(404, "/api/sessions/done/arrays/object?version=99"))
         for version in ("-1", "x", "1e9", "9" * 30, "٣"):
-            self.refusal(400, f"/api/sessions/done/arrays/object?version={quote(version, safe="")}")
+            self.refusal(400, f"/api/sessions/done/arrays/object?version={quote(version, safe='')}")
         self.refusal(404, "/api/sessions/done/arrays/frames")
         self.refusal(404, "/api/sessions/Done_1/arrays/object")
         self.refusal(400, "/api/events")
