@@ -1,5 +1,5 @@
-"""A service in the place of a ptychoserved: one session with a new snapshot every `interval_s`, however
-large its object. What a reader costs can be measured with it, not what a server does.
+"""A service in the place of a ptychoserved: one session with a new snapshot every `interval_s`,
+however large its object. What a reader costs can be measured with it, not what a server does.
 """
 
 import time

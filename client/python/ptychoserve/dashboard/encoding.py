@@ -1,8 +1,8 @@
 """Arrays as a browser takes them: one JSON header, then the bytes.
 
-The body is the length of the header (uint32, little-endian), the header (UTF-8, padded with spaces so
-that the data begin at a multiple of 8), the data (little-endian, row-major). `element` in the header
-is one of
+The body is the length of the header (uint32, little-endian), the header (UTF-8, padded with spaces
+so that the data begin at a multiple of 8), the data (little-endian, row-major). `element` in the
+header is one of
 
     complex-i16   pairs (re, im) of int16, each times `scale`; NO_DATA where the array is NaN
     f4, f8        float32, float64
@@ -79,7 +79,8 @@ def quantise(array: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def mean_of_blocks(array: np.ndarray, factor: int) -> np.ndarray:
-    """The mean over blocks of factor x factor of the last two axes; a rest at the end is left out."""
+    """The mean over blocks of factor x factor of the last two axes; a rest at the end is left
+    out."""
     rows, cols = (n // factor for n in array.shape[-2:])
     cut = array[..., :rows * factor, :cols * factor]
     return cut.reshape(*array.shape[:-2], rows, factor, cols, factor).mean(axis=(-3, -1))

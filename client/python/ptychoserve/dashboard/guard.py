@@ -1,9 +1,9 @@
 """Who may ask what over HTTP.
 
-A page of another site must not reach the gateway through the browser of somebody who sits on the same
-machine. So the `Host` that was asked for must be one of ours (else a name of that site's could point
-here: DNS rebinding), and an `Origin`, which browsers send with all that could do harm, must be that
-host. Where others can reach the port, all but the page itself needs a token as well.
+A page of another site must not reach the gateway through the browser of somebody who sits on the
+same machine. So the `Host` that was asked for must be one of ours (else a name of that site's could
+point here: DNS rebinding), and an `Origin`, which browsers send with all that could do harm, must be
+that host. Where others can reach the port, all but the page itself needs a token as well.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Arrays of one session for all who look at it: each version is fetched once, and the last ones kept."""
+"""Arrays of one session for all who look: each version is fetched once, and earlier ones kept."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _MOST_DOWNSAMPLE = 64
 
 
 class Past:
-    """Pictures of earlier versions. When they take more than so many bytes, every other one goes, and
-    from then on every other one is kept: what is there is spread evenly over the run. The newest is
-    always there.
+    """Pictures of earlier versions. When they take more than so many bytes, every other one goes,
+    and from then on every other one is kept: what is there is spread evenly over the run. The
+    newest is always there.
     """
 
     def __init__(self, limit_bytes: int) -> None:
