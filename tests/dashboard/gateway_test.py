@@ -115,8 +115,8 @@ class FakeSession:
 
     async def snapshot(self, arrays, uncovered, downsample):
         self.asked.append((arrays[0], downsample))
-        await asyncio.sleep(0)
         header = snapshot_pb2.SnapshotHeader(version=self.version)
+        await asyncio.sleep(0)
         header.area.shape.rows = header.area.shape.cols = self.side
         small = np.ones((self.side // downsample,) * 2)
         return ptychoserve.Snapshot(header, object=small.astype("c8"), coverage=small.astype("f4"),
@@ -140,6 +140,19 @@ class PicturesTest(unittest.TestCase):
             session.version = 0
             with self.assertRaises(NotFound):
                 await pictures.get("probe", 0)
+
+        asyncio.run(scenario())
+
+    def test_who_joins_a_fetch_gets_the_version_that_was_told(self):
+        async def scenario():
+            session = FakeSession(64)
+            pictures = Pictures(session, 1024, 1 << 30)
+            first = asyncio.ensure_future(pictures.get("object", 1))
+            while ("object", 1) not in session.asked:
+                await asyncio.sleep(0)
+            session.version = 2  # The first call has its header by now.
+            second = await pictures.get("object", 2)
+            self.assertEqual(((await first).version, second.version), (1, 2))
 
         asyncio.run(scenario())
 

@@ -82,21 +82,31 @@ class Pictures:
             if kept is None:
                 raise NotFound(f"the dashboard does not have version {version} of the {name}")
             return kept
-        held = self._newest.get(name)
-        if held is not None and held.version >= known_version:
-            return held
-        fetch = self._fetches.get(name)
-        if fetch is None:
-            fetch = asyncio.get_running_loop().create_task(self._fetch(name))
-            self._fetches[name] = fetch
-            fetch.add_done_callback(lambda _: self._fetches.pop(name))
-        return await asyncio.shield(fetch)
+        found = self._newest.get(name)
+        # A fetch that is under way may have begun before the known version was there; the one after
+        # it has not.
+        for _ in range(2):
+            if found is None or found.version < known_version:
+                found = await asyncio.shield(self._fetches.get(name) or self._begin(name))
+        assert found is not None  # The loop has fetched it.
+        return found
 
     def close(self) -> None:
         for fetch in list(self._fetches.values()):
             fetch.cancel()
 
+    def _begin(self, name: str) -> asyncio.Task[Encoded]:
+        fetch = asyncio.get_running_loop().create_task(self._fetch(name))
+        self._fetches[name] = fetch
+        return fetch
+
     async def _fetch(self, name: str) -> Encoded:
+        try:
+            return await self._fetch_newest(name)
+        finally:
+            del self._fetches[name]
+
+    async def _fetch_newest(self, name: str) -> Encoded:
         if name in ("object", "coverage") and not self._downsample:
             # The smallest array from whose header the size of the object can be told.
             self._measure(await self._snapshot("coverage", _MOST_DOWNSAMPLE))
