@@ -57,6 +57,7 @@ class BrowserCase(harness.EndToEndTest):
     def open(self, gateway, where="", query="", **options):
         page = self.browser.open(f"{gateway.url}{query}#/{where}", **options)
         self.addCleanup(page.close)
+        page.wait("document.querySelector('main, .login') !== null")
         return page
 
     def push(self, session, begin, end):
