@@ -27,12 +27,17 @@ struct External {
 const std::vector<External>& Externals() {
   static const auto& all = *new std::vector<External>{
       {"bridge", "ptychoserve-bridge", {"run"}, "Feed sessions from an Eiger and a PandA"},
-      {"emulate", "ptychoserve-bridge", {"emulate"},
+      {"emulate",
+       "ptychoserve-bridge",
+       {"emulate"},
        "Publish a scan file as an Eiger or a PandA would"},
       {"replay", "ptychoserve-replay", {}, "Push a recorded scan as if it was being measured"},
       {"watch-files", "ptychoserve-watch", {}, "Feed sessions from files that are being written"},
       {"doctor", "ptychoserve-doctor", {}, "Check server, network and sources, with what to do"},
-      {"dashboard", "ptychoserve-dashboard", {}, "Serve a web page that shows what the server does"},
+      {"dashboard",
+       "ptychoserve-dashboard",
+       {},
+       "Serve a web page that shows what the server does"},
   };
   return all;
 }
@@ -63,8 +68,8 @@ absl::Status Become(const External& external, const std::vector<std::string>& ar
 void AddExternals(CLI::App& app, Context& context) {
   for (const External& external : Externals()) {
     CLI::App* command = app.add_subcommand(external.name, external.description);
-    command->prefix_command();    // All arguments are the program's,
-    command->set_help_flag("");   // --help included.
+    command->prefix_command();   // All arguments are the program's,
+    command->set_help_flag("");  // --help included.
     command->callback([command, &external, &context] {
       const absl::Status status = Become(external, command->remaining());
       context.exit_code = ReportError(status, context.json);

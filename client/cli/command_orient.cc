@@ -58,7 +58,7 @@ struct Options {
 struct Candidate {
   Orientation orientation = Orientation::kIdentity;
   absl::string_view instead;  // See OrientationClass.
-  v1::Session session;  // As it has ended.
+  v1::Session session;        // As it has ended.
 
   Orientation twin() const { return Compose(orientation, Orientation::kRot180); }
 

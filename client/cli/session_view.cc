@@ -157,9 +157,8 @@ std::string OrientationVerdict(const v1::OrientationTest& test) {
   const v1::OrientationTrial& best = test.trials(0);
   const std::string declared = v1::Orientation_Name(test.declared());
   if (!test.clear()) {
-    return absl::StrFormat(
-        "no clear answer from %d frames: the second R is %.1f %% above the best", test.points(),
-        100 * test.margin());
+    return absl::StrFormat("no clear answer from %d frames: the second R is %.1f %% above the best",
+                           test.points(), 100 * test.margin());
   }
   if (test.confirmed()) {
     return absl::StrFormat("%s confirmed by %d frames: the next R is %.1f %% above", declared,

@@ -26,9 +26,9 @@ std::vector<PointWindow> TurnedPoints(std::span<const PointWindow> points, Orien
   const Orientation back = Inverse(change);
   std::vector<PointWindow> turned(points.begin(), points.end());
   for (PointWindow& p : turned) {
-    const auto [y_m, x_m] = OrientedStep((static_cast<double>(p.row) + p.frac_row) * pixel_size.y_m,
-                                         (static_cast<double>(p.col) + p.frac_col) * pixel_size.x_m,
-                                         back);
+    const auto [y_m, x_m] =
+        OrientedStep((static_cast<double>(p.row) + p.frac_row) * pixel_size.y_m,
+                     (static_cast<double>(p.col) + p.frac_col) * pixel_size.x_m, back);
     const double row = y_m / pixel_size.y_m, col = x_m / pixel_size.x_m;
     p.row = static_cast<std::int32_t>(std::floor(row));
     p.col = static_cast<std::int32_t>(std::floor(col));
@@ -107,8 +107,8 @@ DefocusSearch OrientationTest::SearchFor(const Candidate& candidate) const {
 absl::Status OrientationTest::Try(Backend& backend) {
   Candidate& candidate = candidates_[next_];
   if (!start_.mean_amplitude) {
-    PS_ASSIGN_OR_RETURN(candidate.trial.r_factor, TrialRFactor(start_.probe, candidate.points,
-                                                               kTrialIterations, backend));
+    PS_ASSIGN_OR_RETURN(candidate.trial.r_factor,
+                        TrialRFactor(start_.probe, candidate.points, kTrialIterations, backend));
     ++next_;
     return absl::OkStatus();
   }

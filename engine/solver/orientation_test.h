@@ -33,13 +33,14 @@ std::string OrientationWarning(const OrientationRanking& ranking);
 // Takes what a test has found, or why there was none.
 using TakeOrientation = std::function<void(absl::StatusOr<OrientationRanking>)>;
 
-// Which way frames and positions belong together, told by short reconstructions of some neighbouring
-// frames. Frames stay as they are, and the positions are turned instead, which is the same; see
-// OrientationClass.
+// Which way frames and positions belong together, told by short reconstructions of some
+// neighbouring frames. Frames stay as they are, and the positions are turned instead, which is the
+// same; see OrientationClass.
 class OrientationTest {
  public:
   // Where the trials begin. With a beam of known shape from `probe`. For a cold start, with
-  // `mean_amplitude`, each orientation looks for its own focus, since a wrong one finds a wrong one.
+  // `mean_amplitude`, each orientation looks for its own focus, since a wrong one finds a wrong
+  // one.
   struct Start {
     ComplexStack probe;
     std::optional<FloatImage> mean_amplitude;

@@ -126,8 +126,8 @@ class Reconstruction {
   void Suspend(TakeCheckpoint done);
   // Tests the orientation with the points of now, as soon as kOrientationPoints are active, or all
   // there will ever be, and gives `done` what was found, once, on any thread. The run stands still
-  // meanwhile and then goes on as if nothing had been. Given to `done`: kFailedPrecondition when the
-  // session ends before, or there is no room for it.
+  // meanwhile and then goes on as if nothing had been. Given to `done`: kFailedPrecondition when
+  // the session ends before, or there is no room for it.
   void TestOrientation(TakeOrientation done);
   // Lets a held session go on; idempotent. The idle time begins anew.
   void Release();

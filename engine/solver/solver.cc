@@ -465,10 +465,10 @@ absl::StatusOr<std::int64_t> Solver::PrepareOrientationTest() {
   const std::int64_t room =
       config_.scan.bounds ? store_.canvas().shape.pixels() : config_.object.max_pixels;
   if (orientation_test_->canvas_pixels() > room) {
-    return absl::FailedPreconditionError(absl::StrFormat(
-        "a test of the orientation needs a canvas of %d pixels, and %s allows %d",
-        orientation_test_->canvas_pixels(),
-        config_.scan.bounds ? "that of scan.bounds" : "object.max_pixels", room));
+    return absl::FailedPreconditionError(
+        absl::StrFormat("a test of the orientation needs a canvas of %d pixels, and %s allows %d",
+                        orientation_test_->canvas_pixels(),
+                        config_.scan.bounds ? "that of scan.bounds" : "object.max_pixels", room));
   }
   return orientation_test_->frame_iterations();
 }
@@ -670,7 +670,7 @@ absl::Status Solver::RestartExitWaves() {
 
 absl::StatusOr<IterationMetrics> Solver::Iterate(const StageConfig& stage, double step_scale,
                                                  std::int64_t iteration) {
-  const AlgorithmConfig algorithm = 
+  const AlgorithmConfig algorithm =
       WithScaledStep(WithStepsFor(stage.algorithm, probe_power_, active_points()), step_scale);
   // Exit waves have not followed what another algorithm did to object and probe since.
   const bool needs_waves = KeepsExitWaves(algorithm);

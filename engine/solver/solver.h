@@ -187,7 +187,7 @@ class Solver {
   std::optional<double> probe_defocus_m_;
   std::optional<OrientationTest> orientation_test_;  // Prepared or under way.
   std::shared_ptr<const Checkpoint> before_test_;    // Null while none is under way.
-  double probe_power_ = 0;  // To be kept.
+  double probe_power_ = 0;                           // To be kept.
   double noise_r_factor_ = 0;
   bool waves_are_stale_ = false;  // After any iteration but the difference map's.
   Region canvas_;

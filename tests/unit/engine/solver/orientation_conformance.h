@@ -43,8 +43,7 @@ inline void ExpectTestLeavesRunAsItWas(const Phantom& phantom) {
           });
         }
       }
-      EXPECT_EQ(session->progress().state, SessionState::kCompleted)
-          << session->progress().failure;
+      EXPECT_EQ(session->progress().state, SessionState::kCompleted) << session->progress().failure;
       if (tested) {
         ASSERT_TRUE(found.has_value());
         EXPECT_THAT(found->trials, testing::SizeIs(8));

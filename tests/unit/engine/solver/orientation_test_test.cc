@@ -262,7 +262,8 @@ TEST_F(SessionOrientationRules, AStopDuringTheTestKeepsTheResult) {
   RunTurns();
   EXPECT_EQ(progress().state, SessionState::kStopped);
   // Object and probe are those of the run again.
-  EXPECT_THAT(record().calls, testing::ElementsAre("points", "canvas", "object", "probe", "points"));
+  EXPECT_THAT(record().calls,
+              testing::ElementsAre("points", "canvas", "object", "probe", "points"));
   EXPECT_FALSE(progress().orientation.has_value());
 }
 
