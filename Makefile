@@ -13,10 +13,14 @@ FUZZ_TARGETS ?=
 # For make soak.
 SOAK_MINUTES ?= 10
 PACKAGES := $(shell sed -e 's/\#.*//' -e '/^[[:space:]]*$$/d' docker/packages.txt)
+# For the dashboard's page and its tests, and not in that list: some packages of Node.js bring an npm of
+# their own, which Debian's would break, and Ubuntu has Chromium as a snap only.
+PAGE_PACKAGES := $(if $(shell command -v npm),,npm) $(if $(shell command -v chromium),,chromium)
+PAGE    := client/dashboard
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help packages configure build demo test check-all asan fuzz mutants soak tsan format lint gpu-bundle clean
+.PHONY: help packages configure build dashboard page demo test check-all asan fuzz mutants soak tsan format lint gpu-bundle clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,19 +40,38 @@ packages:  ## Install the Debian packages that are missing (uses sudo unless roo
 configure: packages
 	@cmake --preset release -B $(BUILD)
 
-build: configure  ## Build server, client and tests (release) into build/
+build: configure  ## Build server, client, dashboard and tests (release) into build/
 	@cmake --build $(BUILD) -j $(JOBS)
+	@$(MAKE) --no-print-directory dashboard || \
+	  echo "There is no dashboard, as its page could not be built: see above. All else is there."
 
+dashboard: packages  ## Build the dashboard's page into build/dashboard (needs npm and its registry)
+	@[ -z "$(strip $(PAGE_PACKAGES))" ] || { echo "installing: $(PAGE_PACKAGES)"; \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    -o DPkg::Lock::Timeout=300 $(PAGE_PACKAGES); }
+	@$(MAKE) --no-print-directory page
+
+page: $(PAGE)/node_modules/.package-lock.json
+	@cd $(PAGE) && npx vite build --logLevel warn --outDir $(abspath $(BUILD))/dashboard
+
+$(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json
+	@cd $(PAGE) && npm ci --silent && touch node_modules/.package-lock.json
+
+# The page is built beside it where there is npm: nothing waits for it.
 demo: packages  ## Simulate a scan, stream it, watch it appear, fetch the result
-	@cmake --preset release -B $(BUILD) > /dev/null && \
-	 cmake --build $(BUILD) -j $(JOBS) --target ptychoserved ptychoctl
+	@mkdir -p $(BUILD); \
+	 if command -v npm > /dev/null; then $(MAKE) -s page > $(BUILD)/page.log 2>&1 & fi; \
+	 cmake --preset release -B $(BUILD) > /dev/null && \
+	 cmake --build $(BUILD) -j $(JOBS) --target ptychoserved ptychoctl ptychoserve_python
 	@deploy/demo/demo.sh $(BUILD)
 
 test: build  ## Build and run all tests
 	@tests/run_tests.sh $(BUILD)
 
 asan: packages  ## All CPU tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@cmake --preset asan $(CMAKE_ARGS) && cmake --build --preset asan -j $(JOBS) && tests/run_tests.sh build/asan $(CTEST_ARGS)
+	@cmake --preset asan $(CMAKE_ARGS) && cmake --build --preset asan -j $(JOBS) && \
+	 { [ ! -d build/asan/python ] || $(MAKE) --no-print-directory dashboard BUILD=build/asan; } && \
+	 tests/run_tests.sh build/asan $(CTEST_ARGS)
 
 fuzz: packages  ## Run each fuzzer for FUZZ_MINUTES (20); stops at the first finding
 	@command -v clang++ > /dev/null || { echo 'make fuzz needs: apt-get install clang'; exit 1; }

@@ -234,7 +234,7 @@ enum class BatchKind {
 // engine/algorithms/lsq_ml.h.
 struct LsqMlConfig {
   Likelihood likelihood = Likelihood::kGaussian;
-  // Multiplies the least-squares step, (0, 2]. Unset: kCautiousStep, or 1 for bright frames; see
+  // Multiplies the least-squares step, (0, 2]. Unset: kCautiousStep, or 1 in small scans; see
   // engine/algorithms/lsq_ml.h.
   std::optional<double> object_step;
   std::optional<double> probe_step;  // Likewise.

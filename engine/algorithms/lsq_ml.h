@@ -1,6 +1,8 @@
 #ifndef PTYCHOSERVE_ENGINE_ALGORITHMS_LSQ_ML_H_
 #define PTYCHOSERVE_ENGINE_ALGORITHMS_LSQ_ML_H_
 
+#include <cstdint>
+
 #include "engine/base/host_device.h"
 #include "engine/config.h"
 
@@ -29,10 +31,11 @@ namespace ptychoserve {
 
 // What steps are multiplied by that are left open. A pixel of the object is seen by few frames of a
 // batch, so that each step carries their noise into it. Half of a step carries less, and momentum
-// makes up for that; frames of that many photons have so little that whole steps get nearer to the
-// solution. Those of a thousand photons lose the object.
+// makes up for that. Small scans have few batches, and with them few steps in an iteration: when
+// their frames have photons enough, whole steps get nearer to the solution.
 inline constexpr double kCautiousStep = 0.5;
-inline constexpr double kWholeStepPhotons = 1e6;
+inline constexpr double kWholeStepPhotons = 1e6;      // That many at least,
+inline constexpr std::int64_t kWholeStepPoints = 80;  // and fewer points.
 
 // The gradient that χ is made of: the defaults of ml_gradient.h.
 inline MlGradientConfig GradientOf(const LsqMlConfig& config) {

@@ -1,6 +1,7 @@
 #include "engine/scan/orientation_ranking.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace ptychoserve {
 
@@ -13,7 +14,8 @@ double OrientationRanking::margin() const {
   const auto other = std::ranges::find_if(trials, [this](const OrientationTrial& t) {
     return t.orientation != best().orientation && t.orientation != best().twin;
   });
-  return other->r_factor / best().r_factor - 1;
+  const double r = best().r_factor;
+  return r > 0 && std::isfinite(r) ? other->r_factor / r - 1 : 0;
 }
 
 bool OrientationRanking::declared_is_best(double least_margin) const {

@@ -34,7 +34,7 @@ struct OrientationRanking {
   // That of the declared orientation, or else of its twin.
   const OrientationTrial& own() const;
   // By how much the R-factor of the best that is neither the best of all nor its twin lies above
-  // that, as a part of it.
+  // that, as a part of it. 0 when the best has none.
   double margin() const;
   // Whether the declared orientation is the best, or the twin of the best and above it by less than
   // `least_margin`. Where it is above by more, the probe is the other's.

@@ -55,9 +55,10 @@ int NextStage(const ReconstructionConfig& config, const RunStatus& status) {
   return ended ? status.stage + 1 : status.stage;
 }
 
-AlgorithmConfig WithStepsFor(AlgorithmConfig algorithm, double photons) {
+AlgorithmConfig WithStepsFor(AlgorithmConfig algorithm, double photons, std::int64_t points) {
   if (auto* lsq = std::get_if<LsqMlConfig>(&algorithm)) {
-    const double step = photons >= kWholeStepPhotons ? 1 : kCautiousStep;
+    const bool whole = photons >= kWholeStepPhotons && points < kWholeStepPoints;
+    const double step = whole ? 1 : kCautiousStep;
     lsq->object_step = lsq->object_step.value_or(step);
     lsq->probe_step = lsq->probe_step.value_or(step);
   }

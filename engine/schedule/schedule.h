@@ -36,8 +36,9 @@ bool OnPlateau(const Plateau& plateau, std::span<const double> r);
 // The stage of the next iteration: `status.stage`, or the one after it when that has ended.
 int NextStage(const ReconstructionConfig& config, const RunStatus& status);
 
-// `algorithm` with the steps that it leaves open, for frames of so many photons; see lsq_ml.h.
-AlgorithmConfig WithStepsFor(AlgorithmConfig algorithm, double photons);
+// `algorithm` with the steps that it leaves open, for so many points and photons in a frame; see
+// lsq_ml.h.
+AlgorithmConfig WithStepsFor(AlgorithmConfig algorithm, double photons, std::int64_t points);
 
 // `algorithm` with `scale` times its step: beta of the difference map and of RAAR, the factor of
 // the gradient's Newton step and its momentum, both steps of ePIE, both of LSQ-ML and its momentum.

@@ -671,7 +671,7 @@ absl::Status Solver::RestartExitWaves() {
 absl::StatusOr<IterationMetrics> Solver::Iterate(const StageConfig& stage, double step_scale,
                                                  std::int64_t iteration) {
   const AlgorithmConfig algorithm = 
-      WithScaledStep(WithStepsFor(stage.algorithm, probe_power_), step_scale);
+      WithScaledStep(WithStepsFor(stage.algorithm, probe_power_, active_points()), step_scale);
   // Exit waves have not followed what another algorithm did to object and probe since.
   const bool needs_waves = KeepsExitWaves(algorithm);
   if (needs_waves && waves_are_stale_) PS_RETURN_IF_ERROR(RestartExitWaves());

@@ -1,9 +1,12 @@
+#include <algorithm>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "engine/base/status_macros.h"
 #include "server/service/convert.h"
@@ -14,29 +17,49 @@
 namespace ptychoserve::server {
 namespace {
 
+// What may change while a session runs.
+struct Changeable {
+  absl::string_view path;
+  void (*copy)(const ReconstructionConfig& from, ReconstructionConfig& to);
+};
+
+constexpr Changeable kChangeable[] = {
+    {"config.run.max_iterations",
+     [](const auto& from, auto& to) { to.run.max_iterations = from.run.max_iterations; }},
+    {"config.run.it_ends_after",
+     [](const auto& from, auto& to) { to.run.it_ends_after = from.run.it_ends_after; }},
+    {"config.snapshots", [](const auto& from, auto& to) { to.snapshots = from.snapshots; }},
+    {"config.snapshots.every_iterations",
+     [](const auto& from, auto& to) {
+       to.snapshots.every_iterations = from.snapshots.every_iterations;
+     }},
+    {"config.snapshots.min_interval_ms",
+     [](const auto& from, auto& to) {
+       to.snapshots.min_interval_ms = from.snapshots.min_interval_ms;
+     }},
+    {"config.snapshots.history",
+     [](const auto& from, auto& to) { to.snapshots.history = from.snapshots.history; }},
+    {"config.clear_region",
+     [](const auto& from, auto& to) { to.clear_region = from.clear_region; }},
+    {"config.clear_region.enabled",
+     [](const auto& from, auto& to) { to.clear_region.enabled = from.clear_region.enabled; }},
+    {"config.clear_region.min_pixels_per_point",
+     [](const auto& from, auto& to) {
+       to.clear_region.min_pixels_per_point = from.clear_region.min_pixels_per_point;
+     }},
+};
+
+std::string ChangeablePaths() {
+  return absl::StrJoin(kChangeable, ", ", [](std::string* out, const Changeable& field) {
+    absl::StrAppend(out, field.path);
+  });
+}
+
 // Copies what `path` names from `from` to `to`. False for a path that may not be changed.
 bool ApplyPath(absl::string_view path, const ReconstructionConfig& from, ReconstructionConfig& to) {
-  if (path == "config.run.max_iterations") {
-    to.run.max_iterations = from.run.max_iterations;
-  } else if (path == "config.run.it_ends_after") {
-    to.run.it_ends_after = from.run.it_ends_after;
-  } else if (path == "config.snapshots") {
-    to.snapshots = from.snapshots;
-  } else if (path == "config.snapshots.every_iterations") {
-    to.snapshots.every_iterations = from.snapshots.every_iterations;
-  } else if (path == "config.snapshots.min_interval_ms") {
-    to.snapshots.min_interval_ms = from.snapshots.min_interval_ms;
-  } else if (path == "config.snapshots.history") {
-    to.snapshots.history = from.snapshots.history;
-  } else if (path == "config.clear_region") {
-    to.clear_region = from.clear_region;
-  } else if (path == "config.clear_region.enabled") {
-    to.clear_region.enabled = from.clear_region.enabled;
-  } else if (path == "config.clear_region.min_pixels_per_point") {
-    to.clear_region.min_pixels_per_point = from.clear_region.min_pixels_per_point;
-  } else {
-    return false;
-  }
+  const auto* field = std::ranges::find(kChangeable, path, &Changeable::path);
+  if (field == std::end(kChangeable)) return false;
+  field->copy(from, to);
   return true;
 }
 
@@ -58,7 +81,8 @@ bool IsMasked(const google::protobuf::FieldMask& mask, absl::string_view field) 
 
 absl::Status ApplyUpdate(Session& session, const v1::UpdateSessionRequest& request) {
   if (request.update_mask().paths().empty()) {
-    return InvalidField(reason::kInvalidRequest, "update_mask", "empty; name the fields to change");
+    return InvalidField(reason::kInvalidRequest, "update_mask",
+                        absl::StrCat("empty; name the fields to change, of ", ChangeablePaths()));
   }
   // Only the groups that can change are read; the rest of `session` is the client's copy.
   v1::SessionConfig changed;
@@ -77,7 +101,8 @@ absl::Status ApplyUpdate(Session& session, const v1::UpdateSessionRequest& reque
     if (!ApplyPath(path, edge.config, scratch)) {
       return InvalidField(
           reason::kInvalidRequest, "update_mask",
-          absl::StrCat("'", Cut(path, 100), "' cannot be changed; see UpdateSessionRequest"));
+          absl::StrCat("'", Cut(path, 100),
+                       "' cannot be changed while a session runs; these can: ", ChangeablePaths()));
     }
   }
   auto violations = session.reconstruction().UpdateSettings([&](ReconstructionConfig& config) {

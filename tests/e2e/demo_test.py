@@ -24,6 +24,7 @@ class DemoTest(unittest.TestCase):
                 text=True, capture_output=True, timeout=harness.DEADLINE_S, check=False)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             self.assertIn(folder, done.stdout)
+            self.assertRegex(done.stdout, "in a browser: http://127.0.0.1:|no dashboard: ")
             error = re.search(r"complex error ([0-9.]+)", done.stdout)
             self.assertIsNotNone(error, done.stdout)
             self.assertLess(float(error[1]), 0.2)

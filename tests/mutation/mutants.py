@@ -88,6 +88,8 @@ MUTANTS = [
      "WithS*Step*"),
     ("engine/algorithms/lsq_ml.h", "kWholeStepPhotons = 1e6;", "kWholeStepPhotons = 1.01e6;",
      "WithStepsFor*"),
+    ("engine/algorithms/lsq_ml.h", "kWholeStepPoints = 80;", "kWholeStepPoints = 81;",
+     "WithStepsFor*"),
     ("engine/solver/solver.cc", "kTolerableDrift = 0.01;", "kTolerableDrift = 0.0101;", "*Scale*"),
     ("engine/solver/solver.cc", "kProbePowerFactor = 10;", "kProbePowerFactor = 10.1;",
      "*Scale*:*Probe*"),

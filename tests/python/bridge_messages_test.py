@@ -12,7 +12,8 @@ import support
 import cbor2
 import lz4.block
 import numpy as np
-from ptychoserve.bridges import bitshuffle, eiger, emulator, known, panda, panda_tcp
+from ptychoserve._ranges import ranges
+from ptychoserve.bridges import bitshuffle, eiger, emulator, panda, panda_tcp
 from ptychoserve.bridges.messages import (BadMessage, EncoderBlock, EncoderStart, EncoderStop,
                                           Image, SeriesEnd, SeriesStart)
 from ptychoserve.bridges.run_report import BadMessages, ScanReport
@@ -364,7 +365,7 @@ class ReportTest(unittest.TestCase):
     def test_ranges(self):
         for ids, runs in (([], []), ([4], [(4, 4)]), ([1, 2, 3, 7, 9, 10],
                                                       [(1, 3), (7, 7), (9, 10)])):
-            self.assertEqual(known.ranges(np.array(ids, int)), runs)
+            self.assertEqual(ranges(np.array(ids, int)), runs)
 
 
 class ConfigurationTest(unittest.TestCase):

@@ -11,11 +11,9 @@ from typing import Any, Union
 
 import numpy as np
 from google.protobuf import json_format
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from ptychoserve._files import replaced_path
+from ptychoserve._plain import plain
 from ptychoserve._version import VERSION
 from ptychoserve.errors import invalid
 from ptychoserve.snapshot import HISTORY_COLUMNS, Snapshot
@@ -171,7 +169,7 @@ class Result:
         without_config.ClearField("config")
         put(f"{_PROCESS}/configuration", json_format.MessageToJson(
             self.session.config, preserving_proto_field_name=True, indent=None))
-        put(f"{_PROCESS}/session", json.dumps(_plain(without_config)))
+        put(f"{_PROCESS}/session", json.dumps(plain(without_config)))
         if self.snapshot.history is not None:
             metrics = put(f"{_PROCESS}/metrics", self.snapshot.history)
             metrics.attrs["columns"] = list(HISTORY_COLUMNS)
@@ -227,32 +225,6 @@ class Result:
             else components.reshape((-1, *probe.shape)),
             object_modes=np.stack(modes) if len(modes) > 1 else None)
         return cls(snapshot, session)
-
-
-def _plain(message: Message) -> Any:
-    """As `ptychoctl --json` has it: numbers as numbers, also those of 64 bits; null for NaN and
-    infinity; all fields that are not messages, be they 0."""
-    if isinstance(message, Timestamp):
-        return message.ToJsonString()
-    out: dict[str, Any] = {}
-    for field in message.DESCRIPTOR.fields:
-        value = getattr(message, field.name)
-        if field.label == FieldDescriptor.LABEL_REPEATED:
-            out[field.name] = [_plain_value(field, element) for element in value]
-        elif not field.has_presence or message.HasField(field.name):
-            out[field.name] = _plain_value(field, value)
-    return out
-
-
-def _plain_value(field: FieldDescriptor, value: Any) -> Any:
-    if field.message_type is not None:
-        return _plain(value)
-    if field.enum_type is not None:
-        known = field.enum_type.values_by_number.get(value)
-        return known.name if known else ""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _soft_link(target: str) -> Any:

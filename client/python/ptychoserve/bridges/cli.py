@@ -11,8 +11,8 @@ import sys
 from typing import Any, Optional, Sequence
 
 import zmq
-from google.protobuf import json_format, text_format
 
+from ptychoserve._session_flags import count, program_name, read_config
 from ptychoserve.bridges import curve, emulator, panda_tcp, scan_file, sockets
 from ptychoserve.bridges.bridge import Bridge
 from ptychoserve.bridges.panda import Channels
@@ -44,9 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("ptychoserve-bridge", description="Feeds sessions from the "
                                      "streams of a detector and an encoder.", epilog=_KEYS)
     commands = parser.add_subparsers(required=True)
-    _run_parser(commands.add_parser("run", help="feed sessions of a server", epilog=_KEYS))
+    _run_parser(commands.add_parser("run", help="feed sessions of a server", epilog=_KEYS,
+                                    prog=program_name("ptychoserve-bridge run")))
     emulate = commands.add_parser("emulate", help="publish a scan file as a source would",
-                                   epilog=_KEYS)
+                                  prog=program_name("ptychoserve-bridge emulate"),
+                                  epilog=_KEYS)
     sources = emulate.add_subparsers(required=True)
     _eiger_parser(sources.add_parser("eiger", help="as the stream of an Eiger detector"))
     _panda_parser(sources.add_parser("panda", help="as the positions of a PandA"))
@@ -74,9 +76,9 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def _scan_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="scan, CXI")
-    parser.add_argument("--skip-frames", type=_count, default=0, help="begin after so many")
-    parser.add_argument("--max-frames", type=_count, help="end after so many")
+    parser.add_argument("file", help="scan, CXI or another format of ptychoserve-replay")
+    parser.add_argument("--skip-frames", type=count, default=0, help="begin after so many")
+    parser.add_argument("--max-frames", type=count, help="end after so many")
 
 
 def _encoder_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,13 +120,6 @@ def _panda_port_parser(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_emulate_panda_port)
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError(text)
-    return number
-
-
 def _numbers(text: str) -> frozenset[int]:
     """Of "5,17-18"."""
     found: set[int] = set()
@@ -132,19 +127,6 @@ def _numbers(text: str) -> frozenset[int]:
         first, _, last = part.partition("-")
         found.update(range(int(first), int(last or first) + 1))
     return frozenset(found)
-
-
-def read_config(path: str) -> config_pb2.SessionConfig:
-    """Raises: InvalidArgument: it is no SessionConfig; OSError."""
-    with open(path, encoding="utf-8") as file:
-        content = file.read()
-    try:
-        if content.lstrip().startswith("{"):
-            return json_format.Parse(content, config_pb2.SessionConfig())
-        return text_format.Parse(content, config_pb2.SessionConfig())
-    except (json_format.ParseError, text_format.ParseError) as error:
-        raise invalid("--config", path, f"a SessionConfig in JSON or protobuf text: {error}") \
-            from None
 
 
 def _run(options: argparse.Namespace) -> int:

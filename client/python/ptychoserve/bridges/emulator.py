@@ -18,10 +18,10 @@ from ptychoserve.bridges.bitshuffle import bslz4, lz4_block
 from ptychoserve.bridges.frame_data import BLOCK_HEADER
 from ptychoserve.bridges.panda import Channels
 from ptychoserve.bridges.scan_file import ScanFile
+from ptychoserve.scans.units import H_C_EV_M
 
 Parts = list[bytes]
 
-H_C_EV_M = 1.239841984e-6
 ENCODINGS = ("bslz4", "lz4", "raw")
 _END_S = 10.0
 

@@ -6,9 +6,8 @@ import threading
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 
+from ptychoserve._ranges import ranges_text
 from ptychoserve.bridges.messages import BadMessage
-
-MOST_RANGES = 20
 
 
 @dataclass
@@ -46,18 +45,13 @@ class ScanReport:
         for what, runs in (("lost", self.lost), ("without position", self.unplaced)):
             if runs:
                 count = sum(last - first + 1 for first, last in runs)
-                parts.append(f"{what}: {count} ({_shown(runs)})")
+                parts.append(f"{what}: {count} ({ranges_text(runs)})")
         for what, counts in (("bad messages", self.bad_messages), ("refused", self.refused)):
             if counts:
                 parts.append(f"{what}: " + ", ".join(f"{n} {why}" for why, n in counts.items()))
         if self.error:
             parts.append(self.error)
         return "; ".join(parts)
-
-
-def _shown(runs: list[tuple[int, int]]) -> str:
-    shown = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs[:MOST_RANGES])
-    return shown + (", ..." if len(runs) > MOST_RANGES else "")
 
 
 class BadMessages:

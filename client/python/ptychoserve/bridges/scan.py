@@ -9,7 +9,8 @@ from typing import Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from ptychoserve.bridges.known import missing_ids, ranges
+from ptychoserve._missing_ids import missing_ids
+from ptychoserve._ranges import ranges
 from ptychoserve.bridges.messages import BadMessage, EncoderBlock, Form, Image, SeriesStart
 from ptychoserve.bridges.run_report import ScanReport
 from ptychoserve.client import Client, Session

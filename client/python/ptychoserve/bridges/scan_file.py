@@ -1,12 +1,14 @@
-"""Frames and positions of a CXI file, for the emulators."""
+"""Frames and positions of a recorded scan, for the emulators."""
 
 from __future__ import annotations
 
 import os
 from typing import NamedTuple, Optional, Union
 
-import h5py
 import numpy as np
+
+from ptychoserve.scans import open_scan
+from ptychoserve.scans.units import H_C_EV_M
 
 
 class ScanFile(NamedTuple):
@@ -29,12 +31,16 @@ class ScanFile(NamedTuple):
 
 
 def read(path: Union[str, os.PathLike]) -> ScanFile:
-    """Raises: OSError: no HDF5 file; KeyError: not where CXI has it."""
-    with h5py.File(path) as file:
-        entry = file["entry_1"]
-        detector = entry["instrument_1/detector_1"]
-        x_m, y_m = entry["sample_1/geometry_1/translation"][:, :2].T
+    """Frames that have a position, of any format of `ptychoserve.scans`.
+
+    Raises: as `open_scan`.
+    """
+    with open_scan(path) as scan:
+        optics = scan.config().optics
+        _, frames, positions = np.intersect1d(scan.frame_ids, scan.position_ids,
+                                              return_indices=True)
         return ScanFile(
-            detector["data"][()], x_m, y_m, float(entry["instrument_1/source_1/wavelength"][()]),
-            float(detector["distance"][()]),
-            (float(detector["y_pixel_size"][()]), float(detector["x_pixel_size"][()])))
+            scan.read(0, len(scan))[frames], scan.x_m[positions], scan.y_m[positions],
+            optics.wavelength_m or H_C_EV_M / optics.photon_energy_ev, optics.distance_m,
+            (optics.detector_pixel_size_y_m,
+             optics.detector_pixel_size_x_m or optics.detector_pixel_size_y_m))

@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import Optional, Sequence
 
+from ptychoserve._session_flags import program_name
 from ptychoserve.client import Client
 from ptychoserve.doctor import connection, server, trial
 from ptychoserve.doctor.findings import FAIL, Finding, Findings
@@ -52,7 +53,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        os.environ.get("PTYCHOSERVE_PROGRAM", "ptychoserve-doctor"), epilog=_EPILOG,
+        program_name("ptychoserve-doctor"), epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Says why nothing arrives: checks a server, the way to it, and the sources of "
                     "a bridge. A line for each check: OK, WARN, FAIL, or - where nothing could be "

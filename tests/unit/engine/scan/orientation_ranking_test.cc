@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 namespace ptychoserve {
 namespace {
 
@@ -25,6 +27,12 @@ OrientationRanking WithProbe() {
 
 TEST(OrientationRanking, MarginIsToTheBestThatIsNoTwin) {
   EXPECT_NEAR(WithProbe().margin(), 1.0, 1e-12);
+}
+
+TEST(OrientationRanking, WithoutAResultThereIsNoMargin) {
+  OrientationRanking ranking = WithProbe();
+  for (OrientationTrial& t : ranking.trials) t.r_factor = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(ranking.margin(), 0);
 }
 
 TEST(OrientationRanking, NoTwinsMeansThatAnyOtherCounts) {

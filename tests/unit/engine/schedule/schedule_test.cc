@@ -85,17 +85,18 @@ TEST(WithScaledStep, ScalesWhatMovesObjectAndProbeAndNothingElse) {
             AlgorithmConfig(LsqMlConfig{.object_step = 0.5, .probe_step = 0.25, .momentum = 0.4}));
 }
 
-TEST(WithStepsFor, BrightFramesTakeWholeSteps) {
-  EXPECT_EQ(WithStepsFor(LsqMlConfig{}, 0.999e6),
-            AlgorithmConfig(LsqMlConfig{.object_step = 0.5, .probe_step = 0.5}));
-  EXPECT_EQ(WithStepsFor(LsqMlConfig{}, 1e6),
-            AlgorithmConfig(LsqMlConfig{.object_step = 1, .probe_step = 1}));
+TEST(WithStepsFor, FewBrightFramesTakeWholeSteps) {
+  const AlgorithmConfig half = LsqMlConfig{.object_step = 0.5, .probe_step = 0.5};
+  const AlgorithmConfig whole = LsqMlConfig{.object_step = 1, .probe_step = 1};
+  EXPECT_EQ(WithStepsFor(LsqMlConfig{}, 0.999e6, 79), half);
+  EXPECT_EQ(WithStepsFor(LsqMlConfig{}, 1e6, 79), whole);
+  EXPECT_EQ(WithStepsFor(LsqMlConfig{}, 1e6, 80), half);
 }
 
 TEST(WithStepsFor, WhatIsSetStays) {
   const LsqMlConfig set{.object_step = 0.3, .probe_step = 0.4};
-  EXPECT_EQ(WithStepsFor(set, 1e9), AlgorithmConfig(set));
-  EXPECT_EQ(WithStepsFor(DifferenceMapConfig{}, 1e9), AlgorithmConfig(DifferenceMapConfig{}));
+  EXPECT_EQ(WithStepsFor(set, 1e9, 10), AlgorithmConfig(set));
+  EXPECT_EQ(WithStepsFor(DifferenceMapConfig{}, 1e9, 10), AlgorithmConfig(DifferenceMapConfig{}));
 }
 
 TEST(CheckCompletion, RunsExactlyItEndsAfterIterationsAfterTheEndOfData) {

@@ -31,12 +31,3 @@ def missing_ids(open_writer: Callable[..., Writer], ids: np.ndarray) -> np.ndarr
     finally:
         writer.cancel()
     return ids[~KnownIds(acks[0]).mask(ids)]
-
-
-def ranges(ids: np.ndarray) -> list[tuple[int, int]]:
-    """Runs (first, last) of ascending ids."""
-    if not len(ids):
-        return []
-    breaks = np.flatnonzero(np.diff(ids) != 1)
-    firsts, lasts = ids[np.append(0, breaks + 1)], ids[np.append(breaks, len(ids) - 1)]
-    return list(zip(firsts.tolist(), lasts.tolist()))

@@ -1,0 +1,145 @@
+/** The way to the gateway: events over a WebSocket that opens itself again, arrays by GET. */
+
+import type { Message } from "./messages";
+
+const FIRST_PAUSE_MS = 250;
+const LONGEST_PAUSE_MS = 2000;
+/** The gateway says something twice a second; silence means that the connection is dead. */
+const SILENCE_MS = 3000;
+
+/** An answer of the gateway that is an error, in its words. */
+export class GatewayError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+export async function request(path: string, init: RequestInit = {}): Promise<Response> {
+  const response = await fetch(path, { cache: "no-store", ...init });
+  if (response.ok || response.status === 304) return response;
+  let words = `${response.status} ${response.statusText}`;
+  try {
+    const error = (await response.json()) as { message: string; hint: string };
+    words = error.hint ? `${error.message} (${error.hint})` : error.message;
+  } catch {
+    // Not of the gateway, but of something between: its status has to do.
+  }
+  throw new GatewayError(response.status, words);
+}
+
+export class Events {
+  private socket: WebSocket | null = null;
+  private pauseMs = FIRST_PAUSE_MS;
+  private timer: number | undefined;
+  private closed = false;
+
+  constructor(
+    private readonly session: string | null,
+    private readonly onMessage: (message: Message) => void,
+    private readonly onConnection: (connected: boolean) => void,
+  ) {
+    this.open();
+  }
+
+  close(): void {
+    this.closed = true;
+    window.clearTimeout(this.timer);
+    this.socket?.close();
+  }
+
+  private open(): void {
+    const url = new URL("api/events", document.baseURI);
+    url.protocol = url.protocol.replace("http", "ws");
+    if (this.session !== null) url.searchParams.set("session", this.session);
+    const socket = new WebSocket(url);
+    this.socket = socket;
+    this.watch(socket);
+    socket.onmessage = (event: MessageEvent<string>) => {
+      if (this.closed) return;
+      this.pauseMs = FIRST_PAUSE_MS;
+      this.watch(socket);
+      this.onConnection(true);
+      this.onMessage(JSON.parse(event.data) as Message);
+    };
+    socket.onclose = () => this.lost(socket);
+  }
+
+  /** Gives the socket up when nothing comes for too long. */
+  private watch(socket: WebSocket): void {
+    window.clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => this.lost(socket), SILENCE_MS);
+  }
+
+  private lost(socket: WebSocket): void {
+    if (this.closed || socket !== this.socket) return;
+    this.socket = null;
+    socket.close();
+    window.clearTimeout(this.timer);
+    this.onConnection(false);
+    this.timer = window.setTimeout(() => this.open(), this.pauseMs);
+    this.pauseMs = Math.min(2 * this.pauseMs, LONGEST_PAUSE_MS);
+  }
+}
+
+/**
+ * An array of a session, asked for again when there may be a newer one: one request at a time, and
+ * not more often than every `intervalMs`. Between them, versions are passed over.
+ */
+export class Latest<T> {
+  private etag = "";
+  private wanted = "";
+  private had = "";
+  private busy = false;
+  private lastMs = Number.NEGATIVE_INFINITY;
+  private timer: number | undefined;
+  private readonly abort = new AbortController();
+
+  constructor(
+    private readonly path: string,
+    private readonly intervalMs: number,
+    private readonly decode: (file: ArrayBuffer) => T,
+    private readonly take: (array: T) => void,
+  ) {}
+
+  /** There is this version, or a later one. */
+  want(version: string): void {
+    this.wanted = version;
+    this.next();
+  }
+
+  close(): void {
+    window.clearTimeout(this.timer);
+    this.abort.abort();
+  }
+
+  private next(): void {
+    if (this.busy || this.wanted === this.had || this.abort.signal.aborted) return;
+    this.busy = true;
+    const pauseMs = Math.max(0, this.lastMs + this.intervalMs - performance.now());
+    this.timer = window.setTimeout(() => void this.fetch(), pauseMs);
+  }
+
+  private async fetch(): Promise<void> {
+    const version = this.wanted;
+    this.lastMs = performance.now();
+    try {
+      const headers: HeadersInit = this.etag ? { "If-None-Match": this.etag } : {};
+      const response = await request(this.path, { headers, signal: this.abort.signal });
+      if (response.status !== 304) {
+        this.take(this.decode(await response.arrayBuffer()));
+        this.etag = response.headers.get("ETag") ?? "";
+      }
+      this.had = version;
+    } catch (error) {
+      if (this.abort.signal.aborted) return;
+      // Before the first snapshot, or while the server is away: both are told by events.
+      if (!(error instanceof GatewayError || error instanceof TypeError)) console.error(error);
+      this.lastMs = performance.now() + 500;
+    }
+    this.busy = false;
+    this.next();
+  }
+}

@@ -1,0 +1,5 @@
+import sys
+
+from ptychoserve.dashboard.cli import main
+
+sys.exit(main())

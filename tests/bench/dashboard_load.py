@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""What a dashboard costs the server, and how smooth and how late its page is.
+
+    dashboard_load.py BUILD_DIR [--seconds S] [--side PX] [--viewers N ...]
+
+Starts a ptychoserved on the CPU with one worker thread and a gateway in front of it; all share this
+machine's cores. Prints one JSON line for each number of viewers of one session, which ask for what a
+page asks for and do not draw it (a browser draws on another machine):
+
+    viewers                 at the same time; 0 first and last, for what the machine does meanwhile
+    server_cpu_ms_per_iteration  processor time of the server, all of its threads
+    iterations_per_s        of the session
+
+then one for one page of 1920 x 1080 in headless Chromium, which draws without a GPU, of an object of
+`side` x `side` pixels that has five new versions a second. They come from steady_service.py, as a server
+without a GPU is too slow for that:
+
+    pictures_per_s          new versions shown a second
+    mb_per_s                1e6 bytes a second that the page has fetched
+    frames_per_s            of the page, animation frames of the browser
+
+and one for how late things are:
+
+    first_picture_s         from the first snapshot to its picture in an open page
+    banner_s                from the server's SIGKILL until the page says so
+"""
+
+import argparse
+import asyncio
+import json
+import pathlib
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "dashboard"))
+
+from cpu_seconds import cpu_of  # noqa: E402
+
+INTERVAL_S = 0.2  # Between two snapshots of a large object.
+COUNT_FRAMES = """(() => { window.frames_ = 0; const next = () => { window.frames_ += 1;
+  requestAnimationFrame(next); }; requestAnimationFrame(next);
+  performance.setResourceTimingBufferSize(1e6); performance.clearResourceTimings(); })()"""
+BYTES = "performance.getEntriesByType('resource').reduce((sum, e) => sum + e.transferSize, 0)"
+VERSION = "Number(document.querySelector('.object')?.dataset.version ?? 0)"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--side", type=int, default=4096)
+    parser.add_argument("--viewers", type=int, nargs="*", default=[0, 1, 10, 0])
+    options = parser.parse_args()
+    sys.argv[1:] = [str(options.build)]  # For what is imported next.
+    from browser import Browser
+    from gateway import Gateway  # Adds the folder of support to the path, and that the others.
+    import support
+    import harness
+    harness.BUILD = support.BUILD
+    browser = Browser()
+    page_flags = ("--page", support.BUILD / "dashboard")
+    with tempfile.TemporaryDirectory() as folder:
+        server = harness.Server(folder)
+        gateway = Gateway(folder, server.address, *page_flags)
+        try:
+            asyncio.run(measure_viewers(options, server, gateway))
+            measure_side(options, browser, folder, page_flags)
+            measure_lateness(browser, server, gateway)
+        finally:
+            server.kill()
+            gateway.stop()
+            browser.close()
+
+
+def session_of(address, session_id, side, points):
+    """A session without an end, of noise in frames of 64 x 64: only its cost is of interest. The
+    points lie evenly on a square of `side` object pixels.
+    """
+    import numpy as np
+    import ptychoserve
+    client = ptychoserve.Client(address)
+    optics = {"wavelength_m": 1e-10, "distance_m": 1.0, "detector_pixel_size_y_m": 1e-4}
+    pixel_size_m = 1e-10 * 1.0 / (64 * 1e-4)
+    steps = np.linspace(0, side * pixel_size_m, points)
+    y_m, x_m = (axis.ravel() for axis in np.meshgrid(steps, steps, indexing="ij"))
+    frames = np.random.default_rng(1).poisson(50, (len(x_m), 64, 64)).astype(np.uint16)
+    session = client.create_session(
+        session_id, optics=optics, detector={"frame_shape": (64, 64), "dtype": "u16"},
+        scan={"expected_points": len(x_m) + 1,
+              "bounds": ptychoserve.bounds(y_m=y_m, x_m=x_m)},
+        run={"min_points_to_start": len(x_m), "idle_timeout_s": 0.0},
+        schedule=[{"ml_gradient": {"likelihood": "gaussian"}, "iterations": 1_000_000}],
+        snapshots={"every_iterations": 1, "min_interval_ms": 200})
+    for writer, push in ((session.frame_writer(), lambda w: w.push(0, frames)),
+                         (session.position_writer(), lambda w: w.push(0, x_m=x_m, y_m=y_m))):
+        push(writer)
+        writer.close()
+    return session
+
+
+def wait_for_iterations(session, count):
+    while session.refresh().info.iteration < count:
+        time.sleep(0.02)
+
+
+async def view(url, session_id):
+    """What a page asks for, without drawing it."""
+    import aiohttp
+    fetched = 0
+    async with aiohttp.ClientSession() as http:
+        async with http.ws_connect(f"{url}api/events?session={session_id}",
+                                   max_msg_size=0) as socket:
+            async for event in socket:
+                told = event.json()
+                version = told["type"] == "session" and told["session"]["snapshot_version"]
+                if version and version != fetched:
+                    fetched = version
+                    for name in ("object", "probe", "history"):
+                        async with http.get(
+                                f"{url}api/sessions/{session_id}/arrays/{name}") as answer:
+                            await answer.read()
+
+
+async def measure_viewers(options, server, gateway):
+    session = session_of(server.address, "viewed", 200, 12)
+    wait_for_iterations(session, 3)
+    viewers = []
+    for count in options.viewers:
+        while len(viewers) < count:
+            viewers.append(asyncio.create_task(view(gateway.url, "viewed")))
+        while len(viewers) > count:
+            viewers.pop().cancel()
+        await asyncio.sleep(2)
+        cpu, iteration, begin = (cpu_of(server.process.pid), session.refresh().info.iteration,
+                                 time.monotonic())
+        await asyncio.sleep(options.seconds)
+        cpu = cpu_of(server.process.pid) - cpu
+        iterations = session.refresh().info.iteration - iteration
+        print(json.dumps({"viewers": count,
+                          "server_cpu_ms_per_iteration": round(1e3 * cpu / iterations, 3),
+                          "iterations_per_s": round(
+                              iterations / (time.monotonic() - begin), 2)}), flush=True)
+        assert not any(viewer.done() for viewer in viewers), viewers
+    session.delete(force=True)
+
+
+def measure_side(options, browser, folder, page_flags):
+    from gateway import Gateway
+    from steady_service import SteadyService
+    service = SteadyService(options.side, INTERVAL_S)
+    gateway = Gateway(folder, service.address, *page_flags)
+    try:
+        page = browser.open(f"{gateway.url}#/sessions/steady", 1920, 1080)
+        page.wait(f"{VERSION} > 0", 120)
+        page.evaluate(COUNT_FRAMES)
+        begin, shown, last = time.monotonic(), 0, 0
+        while time.monotonic() - begin < options.seconds:
+            time.sleep(0.05)
+            version = page.evaluate(VERSION)
+            shown += version != last
+            last = version
+        seconds = time.monotonic() - begin
+        print(json.dumps({
+            "side_px": options.side, "pictures_per_s": round(shown / seconds, 2),
+            "mb_per_s": round(page.evaluate(BYTES) / seconds / 1e6, 2),
+            "frames_per_s": round(page.evaluate("window.frames_") / seconds, 1)}), flush=True)
+        page.close()
+    finally:
+        gateway.stop()
+        service.stop()
+
+
+def measure_lateness(browser, server, gateway):
+    page = browser.open(f"{gateway.url}#/sessions/late")
+    page.wait("document.querySelector('.notice')?.textContent.includes('no such session')")
+    session = session_of(server.address, "late", 200, 12)
+    while session.refresh().info.snapshot_version == 0:
+        time.sleep(0.005)
+    begin = time.monotonic()
+    page.wait(f"{VERSION} > 0", 120)
+    first_picture_s = time.monotonic() - begin
+    begin = time.monotonic()
+    server.process.kill()
+    page.wait("!document.querySelector('.banner').hidden", 120)
+    print(json.dumps({"first_picture_s": round(first_picture_s, 2),
+                      "banner_s": round(time.monotonic() - begin, 2)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
