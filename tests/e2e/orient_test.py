@@ -137,6 +137,7 @@ class OrientTest(harness.EndToEndTest):
         self.json("stop", "under-way")
         self.assertEqual(self.refused(1, "orient", "--live", "under-way")["reason"],
                          "SESSION_ENDED")
+        self.json("delete", "under-way")
 
     def test_refuses_what_it_cannot_use(self):
         self.assertIn("--live", self.refused(2, "orient")["message"])

@@ -313,6 +313,7 @@ class BridgesTest(BridgesTestCase):
 
     def test_a_detector_that_counts_from_one_again_gets_another_session(self):
         first, = self.run_scan("again")
+        self.client.session("again-1").wait()
         second, = self.run_scan("again")
         self.assertEqual([first["session"], second["session"]], ["again-1", "again-1-2"])
         self.assertEqual(second["frames"], 100)

@@ -13,27 +13,6 @@ namespace {
 
 using ::testing::ElementsAre;
 
-TEST(OrientPlan, ClassesHoldEachOrientationOnce) {
-  for (const Orientation declared : kAllOrientations) {
-    std::set<Orientation> all;
-    for (const OrientationClass& c : OrientationClasses(declared)) {
-      all.insert({c.orientation, c.twin});
-      EXPECT_EQ(Compose(c.orientation, Orientation::kRot180), c.twin);
-    }
-    EXPECT_EQ(all.size(), 8u);
-    EXPECT_EQ(OrientationClasses(declared)[0].orientation, declared);
-    EXPECT_EQ(OrientationClasses(declared)[0].instead, "");
-  }
-}
-
-TEST(OrientPlan, EightWaysToChangeThePositionsAreAllDifferent) {
-  std::set<std::string> ways;
-  for (const OrientationClass& c : OrientationClasses(Orientation::kFlipUd)) {
-    ways.insert({c.instead, c.twin_instead});
-  }
-  EXPECT_EQ(ways.size(), 8u);
-}
-
 TEST(OrientPlan, NamesAreThoseOfTheApi) {
   v1::SessionConfig config;
   EXPECT_EQ(OrientationOf(config), Orientation::kIdentity);

@@ -155,7 +155,7 @@ constexpr char kFullConfig[] = R"pb(
   deterministic: true
   single_precision_waves: true
   keep_input: true
-  quality { split_halves: true held_out_every: 20 }
+  quality { split_halves: true held_out_every: 20 test_orientation: false }
 )pb";
 
 // The least that is accepted.
