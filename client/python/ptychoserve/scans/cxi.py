@@ -10,7 +10,8 @@ import numpy as np
 from ptychoserve.errors import InvalidArgument, invalid
 from ptychoserve.scans import hdf5
 from ptychoserve.scans.counts import bad_pixels, checked_mask, mask_notes
-from ptychoserve.scans.scan import Scan, flag_hint, probe_stack
+from ptychoserve.scans.hdf5_scan import Hdf5Scan
+from ptychoserve.scans.scan import flag_hint, probe_stack
 from ptychoserve.scans.units import ENERGIES_EV, H_C_EV_M, LENGTHS_M
 
 ENTRY = "entry_1"
@@ -24,20 +25,8 @@ _MOST_SKEW = 0.2
 _SHORTEST_M, _LONGEST_M = 1e-13, 1e-6
 
 
-class CxiScan(Scan):
+class CxiScan(Hdf5Scan):
     """The first entry of a CXI file."""
-
-    def __init__(self, path: str, growing: bool = False) -> None:
-        super().__init__(path, growing)
-        self._file = hdf5.open_file(path, growing)
-        try:
-            self._read()
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self._file.close()
 
     def _find(self, *names: str) -> Optional[h5py.Dataset]:
         """The first of these datasets that is there."""

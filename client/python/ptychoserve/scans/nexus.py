@@ -15,9 +15,10 @@ import numpy as np
 from ptychoserve.errors import InvalidArgument, invalid
 from ptychoserve.scans import hdf5
 from ptychoserve.scans.counts import bad_pixels, checked_mask, mask_notes
+from ptychoserve.scans.hdf5_scan import Hdf5Scan
 from ptychoserve.scans.hdf5_store import Hdf5Array
 from ptychoserve.scans.mapped import flat_shape, read_flat
-from ptychoserve.scans.scan import Scan, flag_hint
+from ptychoserve.scans.scan import flag_hint
 from ptychoserve.scans.units import ENERGIES_EV, LENGTHS_M
 
 _MAPPING_HINT = "a mapping file says where things are, --mapping"
@@ -63,21 +64,12 @@ def groups(root: h5py.Group, *classes: str) -> Iterator[h5py.Group]:
         yield from visit(root)
 
 
-class NexusScan(Scan):
+class NexusScan(Hdf5Scan):
     """The default entry of a NeXus file, or its first one."""
 
     def __init__(self, path: str, position_unit: str = "", growing: bool = False) -> None:
+        self._position_unit = position_unit  # For `_read`.
         super().__init__(path, growing)
-        self._position_unit = position_unit
-        self._file = hdf5.open_file(path, growing)
-        try:
-            self._read()
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self._file.close()
 
     def _read(self) -> None:
         self._entry = self._find_entry()

@@ -14,26 +14,15 @@ import numpy as np
 
 from ptychoserve.errors import InvalidArgument, invalid
 from ptychoserve.scans import hdf5
-from ptychoserve.scans.scan import Scan, flag_hint
+from ptychoserve.scans.hdf5_scan import Hdf5Scan
+from ptychoserve.scans.scan import flag_hint
 
 _CONVENTION = ("units are those of the format ptyd: energy in keV; distance, psize and positions "
                "(y, x) in metres")
 
 
-class PtydScan(Scan):
+class PtydScan(Hdf5Scan):
     """The chunks of a file one after the other."""
-
-    def __init__(self, path: str, growing: bool = False) -> None:
-        super().__init__(path, growing)
-        self._file = hdf5.open_file(path, growing)
-        try:
-            self._read()
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self._file.close()
 
     def _read(self) -> None:
         self.notes.append(_CONVENTION)
