@@ -13,10 +13,11 @@ namespace {
 constexpr int kDefaultCapacity = 8192;
 constexpr int kMinPointsToStart = 16;
 constexpr int kFastLinesToStart = 2;
-// LSQ-ML finds the solution, the Gaussian gradient averages over all frames, and the last
-// iterations fit the pixels of few counts.
-constexpr double kDefaultLsqMl = 0.6;
-constexpr double kDefaultGaussian = 0.98 - kDefaultLsqMl;
+// LSQ-ML finds the solution, the Gaussian gradient averages over all frames, and the last one or
+// two iterations fit the pixels of few counts. More of these take the strong pixels away from their
+// best.
+constexpr double kDefaultLsqMl = 0.7;
+constexpr double kDefaultGaussian = 0.9875 - kDefaultLsqMl;
 
 // The largest value of an integer dtype; nullopt for float.
 std::optional<std::uint32_t> LargestValue(DataType dtype) {

@@ -8,6 +8,7 @@
 
 #include "server/options.h"
 #include "server/server.h"
+#include "server/service_manager.h"
 #include "server/signals.h"
 #include "server/telemetry/log.h"
 
@@ -38,6 +39,20 @@ int Fail(const absl::Status& status) {
   return 1;
 }
 
+// What may change while the server runs. An error leaves it as it was, and says so.
+void Reload(const server::ParsedOptions& parsed, server::Server& running) {
+  absl::Status read = parsed.exit
+                          ? absl::InvalidArgumentError("the configuration cannot be read")
+                          : server::InitLog(parsed.options.log_level, parsed.options.log_format);
+  read.Update(running.Reload());
+  if (read.ok()) {
+    server::Log(server::LogLevel::kInfo, "configuration read again");
+  } else {
+    server::Log(server::LogLevel::kError, "the configuration stays as it was",
+                {{"reason", std::string(read.message())}});
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -48,6 +63,12 @@ int main(int argc, char** argv) {
   if (const absl::Status log = server::InitLog(options.log_level, options.log_format); !log.ok()) {
     return Fail(log);
   }
+  if (parsed.check_config) {
+    const absl::Status checked = server::CheckOptions(options);
+    if (!checked.ok()) return Fail(checked);
+    std::puts("the configuration is valid");
+    return 0;
+  }
   server::SignalWatcher signals(std::chrono::duration_cast<std::chrono::milliseconds>(
                                     std::chrono::duration<double>(options.shutdown_timeout_s)) +
                                 kWatchdogMargin);
@@ -57,7 +78,14 @@ int main(int argc, char** argv) {
     signals.Raise();
   });
   if (!running.ok()) return Fail(running.status());
-  signals.Wait();
+  server::ServiceManager manager;
+  manager.Ready([&] { return (*running)->Healthy(); });
+  signals.Wait([&] {
+    server::ServiceManager::Reloading();
+    Reload(server::ParseOptions(argc, argv), **running);
+    server::ServiceManager::Reloaded();
+  });
+  manager.Stopping();
   (*running)->Shutdown();
   running->reset();  // Workers and sessions end while the watchdog still looks on.
   signals.Done();

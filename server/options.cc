@@ -1,14 +1,19 @@
 #include "server/options.h"
 
-#include <arpa/inet.h>
-
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdio>
+#include <memory>
+#include <system_error>
 
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "engine/base/status_macros.h"
 #include "engine/base/version.h"
+#include "server/base/address.h"
+#include "server/security/access.h"
+#include "server/yaml_config.h"
 
 namespace ptychoserve::server {
 namespace {
@@ -20,9 +25,11 @@ constexpr char kDescription[] =
 
 constexpr char kFooter[] =
     "Sizes take suffixes: 512MB, 4GB (powers of 1024).\n"
-    "Each option can also be given in the flag file (listen = \"127.0.0.1:0\") or as an\n"
-    "environment variable (PTYCHOSERVED_LISTEN); the command line comes first, then the flag\n"
-    "file, then the environment.\n"
+    "Each option can also be given in the configuration file, YAML (max-sessions: 8), or as an\n"
+    "environment variable (PTYCHOSERVED_MAX_SESSIONS); the command line comes first, then the\n"
+    "file, then the environment. --print-config shows what comes of it.\n"
+    "SIGHUP reads the access file and the log level again; certificates are read when they "
+    "change.\n"
     "SIGTERM or SIGINT ends the server in order: input is acknowledged, sessions stop with their\n"
     "results, or with --state-dir are saved to go on, exit code 0; a second signal ends it at "
     "once.\n"
@@ -34,20 +41,27 @@ constexpr std::uint64_t kMinMessageBytes = 1 << 20;
 constexpr std::uint64_t kMaxMessageBytes = 1 << 30;
 constexpr std::uint64_t kMaxStagingBytes = 1ull << 40;
 
-void AddOptions(CLI::App& app, ServerOptions& o) {
+void AddOptions(CLI::App& app, ServerOptions& o, std::string& socket_mode) {
   const auto add = [&](const char* flag, auto& value, const char* env, const char* help) {
     return app.add_option(flag, value, help)->envname(env)->capture_default_str();
   };
   add("--listen", o.listen, "PTYCHOSERVED_LISTEN",
-      "Address to listen on, HOST:PORT (port 0: a free one) or unix:PATH")
+      "Addresses to listen on, with commas between: HOST:PORT (port 0: a free one) or unix:PATH")
+      ->delimiter(',')
       ->group("Network");
-  app.add_flag("--allow-insecure", o.allow_insecure,
-               "Listen on an address other machines can reach, although nothing is encrypted and "
-               "anyone can use the server; put a proxy with TLS in front instead")
-      ->envname("PTYCHOSERVED_ALLOW_INSECURE")
+  app.add_option("--socket-mode", socket_mode, "Permissions of Unix sockets, octal")
+      ->envname("PTYCHOSERVED_SOCKET_MODE")
+      ->capture_default_str()
       ->group("Network");
   add("--port-file", o.port_file, "PTYCHOSERVED_PORT_FILE",
-      "File that gets the bound address once the server is ready, for scripts")
+      "File that gets the bound addresses once the server is ready, one a line, for scripts")
+      ->group("Network");
+  add("--metrics-listen", o.metrics_listen, "PTYCHOSERVED_METRICS_LISTEN",
+      "Address for HTTP with /metrics (Prometheus), /healthz and /readyz: 127.0.0.1:9464. Without "
+      "it there is none")
+      ->group("Network");
+  add("--metrics-port-file", o.metrics_port_file, "PTYCHOSERVED_METRICS_PORT_FILE",
+      "File that gets the bound address of that")
       ->group("Network");
   add("--max-message-bytes", o.max_message_bytes, "PTYCHOSERVED_MAX_MESSAGE_BYTES",
       "Largest message that is taken; clients are told")
@@ -59,10 +73,33 @@ void AddOptions(CLI::App& app, ServerOptions& o) {
       "connection, 256")
       ->check(CLI::Range(1, 100000))
       ->group("Network");
-  app.add_option("--reflection", o.reflection, "Let tools list the service's methods: true, false")
+  app.add_option(
+         "--reflection", o.reflection,
+         "Let tools list the service's methods: true, false. Default: true without an access "
+         "file")
       ->envname("PTYCHOSERVED_REFLECTION")
-      ->default_str("true")
       ->group("Network");
+
+  add("--tls-cert", o.tls.cert, "PTYCHOSERVED_TLS_CERT",
+      "Certificate of the server, PEM, with those of whoever signed it: all addresses but Unix "
+      "sockets speak TLS then")
+      ->group("Security");
+  add("--tls-key", o.tls.key, "PTYCHOSERVED_TLS_KEY", "Its private key, PEM")->group("Security");
+  add("--tls-client-ca", o.tls.client_ca, "PTYCHOSERVED_TLS_CLIENT_CA",
+      "Clients must show a certificate that is signed by this one, PEM")
+      ->group("Security");
+  add("--access-file", o.access_file, "PTYCHOSERVED_ACCESS_FILE",
+      "Who may do what, and how much: YAML, see docs/security.md. Without it, whoever reaches the "
+      "server may do everything")
+      ->group("Security");
+  add("--audit-log", o.audit_log, "PTYCHOSERVED_AUDIT_LOG",
+      "File that gets a line for each call that changes something, JSON. Default: they go to the "
+      "log")
+      ->group("Security");
+  app.add_flag("--allow-insecure", o.allow_insecure,
+               "Listen without TLS on an address that other machines can reach")
+      ->envname("PTYCHOSERVED_ALLOW_INSECURE")
+      ->group("Security");
 
   add("--device", o.device, "PTYCHOSERVED_DEVICE",
       "Where sessions run: auto (all GPUs, or the CPU when there is none), cpu, cuda, cuda:N")
@@ -133,18 +170,42 @@ absl::Status Invalid(absl::string_view option, absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("--", option, ": ", what));
 }
 
-// "host" of "host:port", brackets of IPv6 removed; false when there is no port.
-bool SplitHostPort(absl::string_view listen, absl::string_view& host, int& port) {
-  const std::size_t colon = listen.rfind(':');
-  if (colon == absl::string_view::npos) return false;
-  host = listen.substr(0, colon);
-  if (absl::StartsWith(host, "[") && absl::EndsWith(host, "]")) {
-    host = host.substr(1, host.size() - 2);
-  } else if (absl::StrContains(host, ':')) {
-    return false;  // An IPv6 address without brackets.
+absl::Status CheckListen(const ServerOptions& options) {
+  if (options.listen.empty()) return Invalid("listen", "none; needed: one address or more");
+  for (const std::string& address : options.listen) {
+    if (IsUnixAddress(address)) continue;
+    if (const auto parsed = ParseHostPort(address); !parsed.ok()) {
+      return Invalid("listen", absl::StrCat(parsed.status().message(), ", unix:PATH"));
+    }
+    if (options.allow_insecure || options.tls.enabled() || IsLocalAddress(address)) continue;
+    return Invalid("listen", absl::StrCat("'", address,
+                                          "' can be reached from other machines, and nothing is "
+                                          "encrypted: give --tls-cert and --tls-key, or listen on "
+                                          "127.0.0.1 behind an SSH tunnel or a proxy with TLS, or "
+                                          "say --allow-insecure on a trusted network"));
   }
-  constexpr int kMaxPort = 65535;
-  return absl::SimpleAtoi(listen.substr(colon + 1), &port) && port >= 0 && port <= kMaxPort;
+  if (options.metrics_listen.empty()) return absl::OkStatus();
+  const auto parsed = ParseHostPort(options.metrics_listen);
+  return parsed.ok() ? absl::OkStatus() : Invalid("metrics-listen", parsed.status().message());
+}
+
+absl::Status CheckDevice(const ServerOptions& options) {
+  int number = 0;
+  absl::string_view device = options.device;
+  const bool numbered =
+      absl::ConsumePrefix(&device, "cuda:") && absl::SimpleAtoi(device, &number) && number >= 0;
+  if (options.device == "auto" || options.device == "cpu" || options.device == "cuda" || numbered) {
+    return absl::OkStatus();
+  }
+  return Invalid("device",
+                 absl::StrCat("'", options.device, "'; allowed: auto, cpu, cuda, cuda:N"));
+}
+
+// Octal, as of chmod.
+bool ParseMode(const std::string& text, std::uint32_t& mode) {
+  constexpr std::uint32_t kMost = 0777;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
+  return error == std::errc() && end == text.data() + text.size() && mode <= kMost;
 }
 
 }  // namespace
@@ -154,56 +215,40 @@ ParsedOptions ParseOptions(int argc, const char* const* argv) {
   CLI::App app(kDescription, "ptychoserved");
   app.footer(kFooter);
   app.set_version_flag("--version", absl::StrCat("ptychoserved ", kVersion));
-  app.set_config("--flagfile", "", "File of options, one 'name = value' a line")
-      ->envname("PTYCHOSERVED_FLAGFILE");
+  app.set_config("--config", "", "File of options, YAML: one 'name: value' a line")
+      ->envname("PTYCHOSERVED_CONFIG");
+  app.config_formatter(std::make_shared<YamlConfig>());
   app.allow_config_extras(CLI::config_extras_mode::error);
-  AddOptions(app, out.options);
+  bool print = false;
+  app.add_flag("--check-config", out.check_config,
+               "Say whether options and files would do, and exit: 0 yes, 1 no")
+      ->configurable(false);
+  app.add_flag("--print-config", print, "Print all options as they would be, and exit")
+      ->configurable(false);
+  std::string socket_mode = "0600";
+  AddOptions(app, out.options, socket_mode);
   try {
     app.parse(argc, argv);
+    if (!ParseMode(socket_mode, out.options.socket_mode)) {
+      throw CLI::ValidationError("--socket-mode",
+                                 absl::StrCat("'", socket_mode, "'; allowed: 0..0777, octal"));
+    }
   } catch (const CLI::ParseError& error) {
     out.exit = true;
     out.exit_code = app.exit(error);
   }
+  if (print && !out.exit) {
+    std::fputs(app.config_to_str(/*default_also=*/true).c_str(), stdout);
+    out.exit = true;
+  }
   return out;
 }
 
-bool IsLocalAddress(absl::string_view listen) {
-  if (absl::StartsWith(listen, "unix:")) return true;
-  absl::string_view host;
-  int port = 0;
-  if (!SplitHostPort(listen, host, port)) return false;
-  if (host == "localhost" || host == "::1") return true;
-  // A name may begin with "127.", too.
-  in_addr address;
-  return absl::StartsWith(host, "127.") &&
-         inet_pton(AF_INET, std::string(host).c_str(), &address) == 1;
-}
-
 absl::Status CheckOptions(const ServerOptions& options) {
-  absl::string_view host;
-  int port = 0;
-  if (!absl::StartsWith(options.listen, "unix:") &&
-      (!SplitHostPort(options.listen, host, port) || host.empty())) {
-    return Invalid("listen", absl::StrCat("'", options.listen,
-                                          "'; allowed: HOST:PORT, [IPv6]:PORT, unix:PATH"));
-  }
-  if (!options.allow_insecure && !IsLocalAddress(options.listen)) {
-    return Invalid("listen",
-                   absl::StrCat("'", options.listen,
-                                "' can be reached from other machines, and nothing is encrypted "
-                                "or authenticated; listen on 127.0.0.1 behind a proxy with TLS or "
-                                "an SSH tunnel, or say --allow-insecure on a trusted network"));
-  }
-  int number = 0;
-  absl::string_view device = options.device;
-  const bool numbered =
-      absl::ConsumePrefix(&device, "cuda:") && absl::SimpleAtoi(device, &number) && number >= 0;
-  if (options.device != "auto" && options.device != "cpu" && options.device != "cuda" &&
-      !numbered) {
-    return Invalid("device",
-                   absl::StrCat("'", options.device, "'; allowed: auto, cpu, cuda, cuda:N"));
-  }
-  return absl::OkStatus();
+  PS_RETURN_IF_ERROR(CheckListen(options));
+  PS_RETURN_IF_ERROR(CheckDevice(options));
+  PS_RETURN_IF_ERROR(CheckTlsFiles(options.tls));
+  return Access::Create(options.access_file).status();
 }
 
 }  // namespace ptychoserve::server

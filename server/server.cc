@@ -1,40 +1,29 @@
 #include "server/server.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/impl/server_builder_option.h>
-#include <grpcpp/impl/server_builder_plugin.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
-#include <mutex>
 #include <thread>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/version.h"
+#include "server/base/address.h"
 #include "server/device/make_devices.h"
 #include "server/journal/recovery.h"
+#include "server/listen.h"
+#include "server/telemetry/call_observer.h"
 #include "server/telemetry/log.h"
+#include "server/telemetry/server_gauges.h"
 
 namespace ptychoserve::server {
 namespace {
 
-// A chunk of a snapshot is 1 MiB; the largest answer is a page of sessions.
-constexpr int kMaxSendBytes = 64 << 20;
-constexpr int kHandshakeTimeoutMs = 10'000;
-// Of a connection without a call; clients connect again when they need to.
-constexpr int kConnectionIdleMs = 300'000;
-constexpr int kKeepaliveTimeMs = 60'000;
-constexpr int kKeepaliveTimeoutMs = 20'000;
-// Clients ping every 30 s; the default of 300 s would turn them away with too_many_pings.
-constexpr int kMinPingIntervalMs = 15'000;
-constexpr int kStreamWindowBytes = 4 << 20;
 constexpr std::chrono::hours kExpiryInterval{1};
 
 int HalfOfTheCores(int least, int most) {
@@ -75,35 +64,18 @@ CoreLimits LimitsFrom(const ServerOptions& options) {
   return limits;
 }
 
-void SetPlugins() {
-  static std::once_flag once;  // gRPC keeps them for the process.
-  std::call_once(once, [] {
-    grpc::EnableDefaultHealthCheckService(true);
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  });
-}
-
-// gRPC's shared library turns reflection on by being loaded, so that it has to be taken out.
-class WithoutReflection final : public grpc::ServerBuilderOption {
- public:
-  void UpdateArguments(grpc::ChannelArguments*) override {}
-  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
-    std::erase_if(*plugins, [](const auto& p) { return p->name() == "proto_server_reflection"; });
-  }
-};
-
 // Whole or not at all, for scripts that wait for the file.
-absl::Status WritePortFile(const std::string& path, const std::string& address) {
+absl::Status WritePortFile(const std::string& path, const std::string& text) {
   const std::string temporary = absl::StrCat(path, ".tmp");
   {
     std::ofstream file(temporary, std::ios::trunc);
-    file << address << "\n";
+    file << text << "\n";
     if (!file.flush()) {
-      return absl::InvalidArgumentError(absl::StrCat("--port-file: cannot write ", temporary));
+      return absl::InvalidArgumentError(absl::StrCat("cannot write the port file ", temporary));
     }
   }
   if (std::rename(temporary.c_str(), path.c_str()) != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("--port-file: cannot write ", path));
+    return absl::InvalidArgumentError(absl::StrCat("cannot write the port file ", path));
   }
   return absl::OkStatus();
 }
@@ -146,74 +118,97 @@ class Countdown {
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
                                                       std::function<void()> on_device_lost) {
   PS_RETURN_IF_ERROR(CheckOptions(options));
+  PS_ASSIGN_OR_RETURN(auto access, Access::Create(options.access_file));
+  PS_ASSIGN_OR_RETURN(auto audit, AuditLog::Open(options.audit_log));
   PS_ASSIGN_OR_RETURN(auto devices, MakeDevices(options));
   std::unique_ptr<StateDirectory> state;
   if (!options.state_dir.empty()) {
     PS_ASSIGN_OR_RETURN(state, StateDirectory::Open(options.state_dir));
   }
-  std::unique_ptr<Server> server(
-      new Server(options, std::move(devices), std::move(state), on_device_lost));
+  std::unique_ptr<Server> server(new Server(options, std::move(devices), std::move(state),
+                                            std::move(access), std::move(audit), on_device_lost));
   for (const auto& serving : server->core_.devices.devices()) {
     Log(LogLevel::kInfo, "device",
         {{"name", serving->device->name()},
          {"description", serving->device->description()},
          {"usable_bytes", serving->memory.usable_bytes()}});
   }
+  // First, so that whoever waits for it sees a server that is alive, and not ready.
+  PS_RETURN_IF_ERROR(server->ServeHttp());
   if (server->core_.state != nullptr) {
     RecoverSessions(server->core_);
     if (options.retention_h > 0) server->DeleteExpired();
   }
-  PS_RETURN_IF_ERROR(server->Listen());
-  if (!options.port_file.empty()) {
-    PS_RETURN_IF_ERROR(WritePortFile(options.port_file, server->address_));
-  }
-  Log(LogLevel::kInfo, absl::StrCat("listening on ", server->address_), {{"version", kVersion}});
+  PS_RETURN_IF_ERROR(server->ServeGrpc());
   return server;
 }
 
 Server::Server(const ServerOptions& options, std::vector<std::unique_ptr<Device>> devices,
-               std::unique_ptr<StateDirectory> state, const std::function<void()>& on_device_lost)
+               std::unique_ptr<StateDirectory> state, std::unique_ptr<Access> access,
+               std::unique_ptr<AuditLog> audit, const std::function<void()>& on_device_lost)
     : options_(options),
-      core_(std::move(devices), LimitsFrom(options), std::move(state), on_device_lost),
+      audit_(std::move(audit)),
+      core_(std::move(devices), LimitsFrom(options), std::move(state), std::move(access),
+            on_device_lost),
       service_(core_) {}
 
 Server::~Server() { Shutdown(); }
 
-absl::Status Server::Listen() {
-  SetPlugins();
-  grpc::ServerBuilder builder;
-  if (!options_.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
-  int port = -1;
-  builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(&service_);
-  builder.SetMaxReceiveMessageSize(static_cast<int>(options_.max_message_bytes));
-  builder.SetMaxSendMessageSize(kMaxSendBytes);
-  // Otherwise a second server could share the port silently and get half of the calls.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, CoreLimits::kMaxStreamsPerConnection);
-  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, CoreLimits::kMaxMetadataBytes);
-  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kConnectionIdleMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  // Bytes that a stream may have under way before the server asks for them. Otherwise gRPC probes
-  // for it, ends up at the same, and until then a detector waits.
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kStreamWindowBytes);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             kMinPingIntervalMs);
-  grpc_ = builder.BuildAndStart();
-  const bool unix_socket = absl::StartsWith(options_.listen, "unix:");
-  if (grpc_ == nullptr || (!unix_socket && port <= 0)) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", options_.listen,
-                                               ": the address is in use, or not of this machine"));
+absl::Status Server::ServeGrpc() {
+  PS_ASSIGN_OR_RETURN(Listening listening, Listen(options_, &service_,
+                                                  std::make_unique<CallObserver>(
+                                                      core_.metrics, *core_.access, *audit_)));
+  grpc_ = std::move(listening.server);
+  listening_ = true;
+  const std::string addresses = absl::StrJoin(listening.addresses, "\n");
+  if (!options_.port_file.empty()) {
+    PS_RETURN_IF_ERROR(WritePortFile(options_.port_file, addresses));
   }
-  address_ = unix_socket
-                 ? options_.listen
-                 : absl::StrCat(options_.listen.substr(0, options_.listen.rfind(':')), ":", port);
-  grpc_->GetHealthCheckService()->SetServingStatus(v1::Ptychoserve::service_full_name(), true);
+  for (const std::string& address : listening.addresses) {
+    const bool encrypted = options_.tls.enabled() && !IsUnixAddress(address);
+    Log(LogLevel::kInfo, absl::StrCat("listening on ", address),
+        {{"version", kVersion},
+         {"tls", encrypted ? "yes" : "no"},
+         {"access", core_.access->open_to_all() ? "everybody" : "by access file"}});
+  }
   return absl::OkStatus();
+}
+
+absl::Status Server::ServeHttp() {
+  if (options_.metrics_listen.empty()) return absl::OkStatus();
+  HttpEndpoint::Sources sources;
+  sources.metrics = {core_.metrics.registry(), std::make_shared<ServerGauges>(core_)};
+  sources.healthy = [this] { return Healthy(); };
+  sources.ready = [this] { return Ready(); };
+  PS_ASSIGN_OR_RETURN(http_, HttpEndpoint::Start(options_.metrics_listen, std::move(sources)));
+  Log(LogLevel::kInfo, absl::StrCat("metrics on http://", http_->address(), "/metrics"));
+  if (options_.metrics_port_file.empty()) return absl::OkStatus();
+  return WritePortFile(options_.metrics_port_file, http_->address());
+}
+
+absl::Status Server::Healthy() const {
+  for (const auto& serving : core_.devices.devices()) {
+    if (serving->lost()) {
+      return absl::UnavailableError(absl::StrCat(serving->device->name(), " is lost"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Server::Ready() const {
+  PS_RETURN_IF_ERROR(Healthy());
+  if (!listening_) return absl::UnavailableError("sessions are being taken up");
+  if (core_.draining) return absl::UnavailableError("shutting down");
+  if (core_.state != nullptr && access(core_.state->path().c_str(), W_OK) != 0) {
+    return absl::UnavailableError(
+        absl::StrCat("--state-dir ", core_.state->path(), " cannot be written to"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Server::Reload() {
+  PS_RETURN_IF_ERROR(audit_->Reopen());
+  return core_.access->Reload();
 }
 
 void Server::DeleteExpired() {
@@ -222,7 +217,8 @@ void Server::DeleteExpired() {
   for (const auto& session : core_.sessions.All()) {
     const auto since_end = session->SinceEnd();
     if (!since_end || *since_end < age) continue;
-    if (!core_.sessions.Remove(session->name(), /*force=*/false).ok()) continue;
+    if (!core_.sessions.Remove(session->key().tenant, session->name(), /*force=*/false).ok())
+      continue;
     Log(LogLevel::kInfo, "session deleted, as it ended long ago", {{"session", session->id()}});
     session->Discard([] {});
   }
@@ -270,13 +266,16 @@ void Server::Shutdown() {
       std::chrono::duration<double>(options_.shutdown_timeout_s));
   const auto begin = std::chrono::steady_clock::now();
   Log(LogLevel::kInfo, "shutting down",
-      {{"sessions", core_.sessions.All().size()}, {"streams", core_.streams.open()}});
+      {{"sessions", core_.sessions.All().size()},
+       {"streams", core_.streams.open(Drainable::Kind::kIngest) +
+                       core_.streams.open(Drainable::Kind::kPublish)}});
 
   {
     MutexLock lock(expiry_mu_);
     ending_ = true;
     expiry_.Cancel();
   }
+  core_.draining = true;
   grpc_->GetHealthCheckService()->Shutdown();  // Everything is NOT_SERVING from here on.
   core_.sessions.Close();
   core_.streams.DrainAll(Drainable::Kind::kIngest);

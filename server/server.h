@@ -3,6 +3,7 @@
 
 #include <grpcpp/server.h>
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -14,6 +15,8 @@
 #include "server/options.h"
 #include "server/service/core.h"
 #include "server/service/service.h"
+#include "server/telemetry/audit_log.h"
+#include "server/telemetry/http_endpoint.h"
 
 namespace ptychoserve::server {
 
@@ -30,8 +33,13 @@ class Server {
   // As Shutdown().
   ~Server();
 
-  // As bound: "127.0.0.1:43210".
-  const std::string& address() const { return address_; }
+  // Reads the access file again, and goes on in a new audit log, if the old one has been moved
+  // away. Errors: kInvalidArgument; what could not be read stays as it was. For any thread.
+  absl::Status Reload();
+  // An error, in words, when the process should be started anew, or takes no sessions now. For any
+  // thread.
+  absl::Status Healthy() const;
+  absl::Status Ready() const;
 
   // Ends in order: no longer healthy, no new work, input streams get their last acknowledgement,
   // sessions that are kept on disk are saved and the others stop with their results, watchers are
@@ -40,8 +48,10 @@ class Server {
 
  private:
   Server(const ServerOptions& options, std::vector<std::unique_ptr<Device>> devices,
-         std::unique_ptr<StateDirectory> state, const std::function<void()>& on_device_lost);
-  absl::Status Listen();
+         std::unique_ptr<StateDirectory> state, std::unique_ptr<Access> access,
+         std::unique_ptr<AuditLog> audit, const std::function<void()>& on_device_lost);
+  absl::Status ServeGrpc();
+  absl::Status ServeHttp();
   // Stops the sessions that would not survive; returns when they have left their devices, or at
   // `deadline`.
   void StopSessions(std::chrono::steady_clock::time_point deadline);
@@ -51,10 +61,12 @@ class Server {
   void DeleteExpired();
 
   const ServerOptions options_;
+  const std::unique_ptr<AuditLog> audit_;
   Core core_;
   Service service_;
+  std::unique_ptr<HttpEndpoint> http_;
   std::unique_ptr<grpc::Server> grpc_;
-  std::string address_;
+  std::atomic<bool> listening_ = false;
   Mutex expiry_mu_;
   Timer expiry_ ABSL_GUARDED_BY(expiry_mu_);
   bool ending_ ABSL_GUARDED_BY(expiry_mu_) = false;

@@ -19,6 +19,7 @@ sigset_t WatchedSignals() {
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGHUP);
   return set;
 }
 
@@ -33,9 +34,16 @@ SignalWatcher::SignalWatcher(std::chrono::milliseconds timeout) : timeout_(timeo
 
 SignalWatcher::~SignalWatcher() { Done(); }
 
-void SignalWatcher::Wait() {
-  MutexLock lock(mu_);
-  while (!signalled_) changed_.Wait(mu_);
+void SignalWatcher::Wait(const std::function<void()>& on_hangup) {
+  while (true) {
+    {
+      MutexLock lock(mu_);
+      while (!signalled_ && !hung_up_) changed_.Wait(mu_);
+      if (signalled_) return;
+      hung_up_ = false;
+    }
+    on_hangup();
+  }
 }
 
 void SignalWatcher::Raise() {
@@ -58,6 +66,12 @@ void SignalWatcher::Run() {
   bool ending = false;
   while (true) {
     const int signal = sigtimedwait(&set, nullptr, &kPoll);
+    if (signal == SIGHUP) {
+      MutexLock lock(mu_);
+      hung_up_ = true;
+      changed_.NotifyAll();
+      continue;
+    }
     if (signal > 0 && ending) {
       Log(LogLevel::kWarning, "another signal, leaving at once");
       _exit(kSignalExitBase + signal);

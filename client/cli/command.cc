@@ -13,7 +13,8 @@ std::string DefaultServer() {
 }
 
 absl::StatusOr<std::unique_ptr<client::Client>> Context::Connect(
-    const client::ClientOptions& options) const {
+    client::ClientOptions options) const {
+  options.security = security;
   return client::Client::Connect(server, options);
 }
 
@@ -32,8 +33,33 @@ CLI::App* AddCommand(CLI::App& app, Context& context, const std::string& name,
 }
 
 void AddServerOption(CLI::App* command, Context& context) {
-  command->add_option("--server,-s", context.server, "Where ptychoserved listens, HOST:PORT")
-      ->capture_default_str();
+  constexpr char kGroup[] = "Connection";
+  command
+      ->add_option("--server,-s", context.server,
+                   "Where ptychoserved listens, HOST:PORT or unix:PATH")
+      ->capture_default_str()
+      ->group(kGroup);
+  client::Security& security = context.security;
+  command->add_option("--token-file", security.token_file, "File whose first line says who you are")
+      ->group(kGroup);
+  command->add_flag("--tls", security.tls, "Encrypt; the system knows who has signed the server")
+      ->group(kGroup);
+  command
+      ->add_option("--tls-ca", security.ca_file, "Encrypt; this file, PEM, has who has signed it")
+      ->group(kGroup);
+  command
+      ->add_option("--tls-cert", security.cert_file,
+                   "Your own certificate, PEM, where the server wants one")
+      ->group(kGroup);
+  command->add_option("--tls-key", security.key_file, "Its key, PEM")->group(kGroup);
+  command
+      ->add_option("--tls-server-name", security.server_name,
+                   "Name in the server's certificate, where it is not that of --server")
+      ->group(kGroup);
+  command
+      ->add_option("--tenant", security.tenant,
+                   "Whose sessions, where your token is good for those of several")
+      ->group(kGroup);
 }
 
 }  // namespace ptychoserve::cli

@@ -19,11 +19,12 @@ std::string DefaultServer();
 // What every command has.
 struct Context {
   std::string server = DefaultServer();
+  client::Security security = client::Security::FromEnvironment();
   bool json = false;
   int exit_code = 0;
 
-  absl::StatusOr<std::unique_ptr<client::Client>> Connect(
-      const client::ClientOptions& options = {}) const;
+  // To `server`.
+  absl::StatusOr<std::unique_ptr<client::Client>> Connect(client::ClientOptions options = {}) const;
 };
 
 // Adds a subcommand that runs `body`; its error is reported and sets the exit code. A body that
@@ -31,7 +32,7 @@ struct Context {
 CLI::App* AddCommand(CLI::App& app, Context& context, const std::string& name,
                      const std::string& description, const std::string& footer,
                      std::function<absl::Status()> body);
-// --server, for commands that talk to one.
+// --server and those of TLS and token, for commands that talk to one.
 void AddServerOption(CLI::App* command, Context& context);
 
 // One per file, command_NAME.cc.
@@ -53,6 +54,7 @@ void AddRerun(CLI::App& app, Context& context);
 void AddOrient(CLI::App& app, Context& context);
 void AddFrc(CLI::App& app, Context& context);
 void AddInfo(CLI::App& app, Context& context);
+void AddToken(CLI::App& app, Context& context);
 void AddExternals(CLI::App& app, Context& context);
 
 }  // namespace ptychoserve::cli

@@ -1,6 +1,15 @@
+#include <algorithm>
+#include <cstdio>
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/command.h"
+#include "client/cli/exit_codes.h"
 #include "client/cli/output.h"
 #include "client/cli/session_view.h"
 #include "engine/base/status_macros.h"
@@ -11,20 +20,60 @@ namespace {
 constexpr char kFooter[] = R"(
 Examples:
   ptychoctl list
-  ptychoctl list --json | jq '.sessions[].name')";
+  ptychoctl list --json | jq '.sessions[].name'
+  ptychoctl list --server node1:50051,node2:50051   of several servers; 1 when one does not answer)";
 
-absl::Status List(const Context& context) {
-  PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, context.Connect());
-  PS_ASSIGN_OR_RETURN(const std::vector<v1::Session> sessions, client->ListSessions());
+struct Row {
+  std::string server;
+  v1::Session session;
+};
+
+absl::StatusOr<std::vector<v1::Session>> ListOne(const Context& context,
+                                                 const std::string& server) {
+  Context one = context;
+  one.server = server;
+  PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, one.Connect());
+  return client->ListSessions();
+}
+
+void Print(const Context& context, const std::vector<Row>& rows, bool several) {
   if (context.json) {
     Json out;
     out["sessions"] = Json::array();
-    for (const v1::Session& session : sessions) out["sessions"].push_back(ToJson(session));
-    PrintLine(out.dump());
-    return absl::OkStatus();
+    for (const Row& row : rows) {
+      Json session = ToJson(row.session);
+      if (several) session["server"] = row.server;
+      out["sessions"].push_back(std::move(session));
+    }
+    return PrintLine(out.dump());
   }
-  PrintLine(SessionRowHeader());
-  for (const v1::Session& session : sessions) PrintLine(SessionRow(session));
+  // Where they are and whose they are, if that is not the same for all.
+  const bool tenants = std::ranges::any_of(
+      rows, [&](const Row& row) { return row.session.tenant() != rows.front().session.tenant(); });
+  const auto label = [&](const std::string& server, const std::string& tenant) {
+    return absl::StrCat(several ? absl::StrFormat("%-24s ", server) : "",
+                        tenants ? absl::StrFormat("%-16s ", tenant) : "");
+  };
+  PrintLine(absl::StrCat(label("SERVER", "TENANT"), SessionRowHeader()));
+  for (const Row& row : rows) {
+    PrintLine(absl::StrCat(label(row.server, row.session.tenant()), SessionRow(row.session)));
+  }
+}
+
+absl::Status List(Context& context) {
+  const std::vector<std::string> servers = absl::StrSplit(context.server, ',');
+  std::vector<Row> rows;
+  for (const std::string& server : servers) {
+    auto sessions = ListOne(context, server);
+    if (!sessions.ok()) {  // The others' are listed all the same.
+      if (servers.size() == 1) return sessions.status();
+      std::fprintf(stderr, "%s: %s\n", server.c_str(), ErrorLine(sessions.status()).c_str());
+      context.exit_code = kExitServerError;
+      continue;
+    }
+    for (v1::Session& session : *sessions) rows.push_back({server, std::move(session)});
+  }
+  Print(context, rows, servers.size() > 1);
   return absl::OkStatus();
 }
 

@@ -31,7 +31,12 @@ Exit codes:
   130  interrupted by Ctrl-C
 
 Environment:
-  PTYCHOSERVE_SERVER   HOST:PORT of the server, instead of --server)";
+  PTYCHOSERVE_SERVER           HOST:PORT of the server, instead of --server
+  PTYCHOSERVE_TOKEN_FILE       instead of --token-file; PTYCHOSERVE_TOKEN has the token itself
+  PTYCHOSERVE_TLS=1            instead of --tls
+  PTYCHOSERVE_TLS_CA, PTYCHOSERVE_TLS_CERT, PTYCHOSERVE_TLS_KEY, PTYCHOSERVE_TLS_SERVER_NAME
+                               instead of --tls-ca, --tls-cert, --tls-key, --tls-server-name
+  PTYCHOSERVE_TENANT           instead of --tenant)";
 
 // CLI11 writes its own help and errors; with --json on the command line, errors are JSON, too.
 int ReportParseError(const CLI::App& app, const CLI::ParseError& error, bool json) {
@@ -69,6 +74,7 @@ int main(int argc, char** argv) {
     cli::AddOrient(app, context);
     cli::AddFrc(app, context);
     cli::AddInfo(app, context);
+    cli::AddToken(app, context);
     cli::AddExternals(app, context);
     try {
       app.parse(argc, argv);

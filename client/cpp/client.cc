@@ -3,7 +3,6 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
 
 #include <functional>
 #include <optional>
@@ -11,6 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/cpp/internal/identity.h"
 #include "client/cpp/internal/resuming_watch.h"
 #include "client/cpp/internal/retry.h"
 #include "client/cpp/internal/snapshot_assembler.h"
@@ -39,6 +39,7 @@ constexpr Reconnecting kSeldom{500, 2'000, 20'000};
 constexpr Reconnecting kOften{100, 1'000, 5'000};
 
 std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, const ClientOptions& options,
+                                          const internal::Identity& identity,
                                           const Reconnecting& reconnecting) {
   grpc::ChannelArguments args;
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(options.keepalive_time.count()));
@@ -52,7 +53,8 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, const Clie
   // What the server takes is told by the first acknowledgement of a stream.
   args.SetMaxSendMessageSize(-1);
   args.SetMaxReceiveMessageSize(-1);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
+  if (!identity.server_name().empty()) args.SetSslTargetNameOverride(identity.server_name());
+  return grpc::CreateCustomChannel(address, identity.credentials(), args);
 }
 
 // A watch that lives on in another call when one breaks. `begin` begins a call with a context and a
@@ -87,17 +89,19 @@ std::string SessionName(const std::string& id_or_name) {
 struct Client::Impl {
   using Stub = v1::Ptychoserve::Stub;
 
-  // `repeats`: whether the call may be made again when its answer does not come. `timeout` in place
-  // of options.unary_deadline.
+  // `session`: that it is about, by its name; empty: none. `repeats`: whether the call may be made
+  // again when its answer does not come. `timeout` in place of options.unary_deadline.
   template <class Request, class Response>
   absl::StatusOr<Response> Unary(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                               Response*),
-                                 const Request& request, bool repeats = true,
+                                 const std::string& session, const Request& request,
+                                 bool repeats = true,
                                  std::optional<std::chrono::milliseconds> timeout = {}) {
     const std::chrono::milliseconds limit = timeout.value_or(options.unary_deadline);
     Response response;
     const auto attempt = [&]() -> absl::Status {
       grpc::ClientContext context;
+      identity->AddTo(context, session);
       context.set_deadline(std::chrono::system_clock::now() + limit);
       return FromGrpc(((*stub).*method)(&context, request, &response));
     };
@@ -111,6 +115,7 @@ struct Client::Impl {
 
   std::string address;
   ClientOptions options;
+  std::shared_ptr<const internal::Identity> identity;
   std::shared_ptr<Stub> stub;
 };
 
@@ -119,7 +124,8 @@ Client::~Client() = default;
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& address,
                                                         const ClientOptions& options) {
-  const std::shared_ptr<grpc::Channel> channel = NewChannel(address, options, kSeldom);
+  PS_ASSIGN_OR_RETURN(auto identity, internal::Identity::Create(address, options.security));
+  const std::shared_ptr<grpc::Channel> channel = NewChannel(address, options, *identity, kSeldom);
   if (!channel->WaitForConnected(std::chrono::system_clock::now() + options.connect_timeout)) {
     return absl::UnavailableError(absl::StrCat("no server answers at ", address, " within ",
                                                options.connect_timeout.count(), " ms"));
@@ -127,6 +133,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& addre
   auto impl = std::make_unique<Impl>();
   impl->address = address;
   impl->options = options;
+  impl->identity = std::move(identity);
   impl->stub = v1::Ptychoserve::NewStub(channel);
   return std::unique_ptr<Client>(new Client(std::move(impl)));
 }
@@ -139,13 +146,14 @@ absl::StatusOr<v1::Session> Client::CreateSession(const std::string& session_id,
   *request.mutable_config() = config;
   request.set_validate_only(validate_only);
   // Without an id, each call makes a session.
-  return impl_->Unary(&Impl::Stub::CreateSession, request, !session_id.empty() || validate_only);
+  return impl_->Unary(&Impl::Stub::CreateSession, session_id, request,
+                      !session_id.empty() || validate_only);
 }
 
 absl::StatusOr<v1::Session> Client::GetSession(const std::string& session) {
   v1::GetSessionRequest request;
   request.set_name(SessionName(session));
-  return impl_->Unary(&Impl::Stub::GetSession, request);
+  return impl_->Unary(&Impl::Stub::GetSession, session, request);
 }
 
 absl::StatusOr<std::vector<v1::Session>> Client::ListSessions() {
@@ -154,7 +162,7 @@ absl::StatusOr<std::vector<v1::Session>> Client::ListSessions() {
   request.set_page_size(kPageSize);
   do {
     PS_ASSIGN_OR_RETURN(v1::ListSessionsResponse page,
-                        impl_->Unary(&Impl::Stub::ListSessions, request));
+                        impl_->Unary(&Impl::Stub::ListSessions, "", request));
     all.insert(all.end(), page.sessions().begin(), page.sessions().end());
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
@@ -168,7 +176,7 @@ absl::StatusOr<v1::Session> Client::UpdateSession(const std::string& session,
   request.mutable_session()->set_name(SessionName(session));
   *request.mutable_session()->mutable_config() = config;
   for (const std::string& path : paths) request.mutable_update_mask()->add_paths(path);
-  return impl_->Unary(&Impl::Stub::UpdateSession, request);
+  return impl_->Unary(&Impl::Stub::UpdateSession, session, request);
 }
 
 absl::Status Client::DeleteSession(const std::string& session, bool force) {
@@ -178,7 +186,7 @@ absl::Status Client::DeleteSession(const std::string& session, bool force) {
   bool repeated = false;
   return impl_->Repeat(impl_->options.unary_deadline, [&, this] {
     const absl::Status status =
-        impl_->Unary(&Impl::Stub::DeleteSession, request, /*repeats=*/false).status();
+        impl_->Unary(&Impl::Stub::DeleteSession, session, request, /*repeats=*/false).status();
     // The answer to an earlier call was lost.
     if (std::exchange(repeated, true) && absl::IsNotFound(status)) return absl::OkStatus();
     return status;
@@ -188,14 +196,14 @@ absl::Status Client::DeleteSession(const std::string& session, bool force) {
 absl::StatusOr<v1::Session> Client::FinishScan(const std::string& session) {
   v1::FinishScanRequest request;
   request.set_name(SessionName(session));
-  return impl_->Unary(&Impl::Stub::FinishScan, request);
+  return impl_->Unary(&Impl::Stub::FinishScan, session, request);
 }
 
 absl::StatusOr<v1::OrientationTest> Client::TestOrientation(const std::string& session,
                                                             std::chrono::milliseconds timeout) {
   v1::TestOrientationRequest request;
   request.set_name(SessionName(session));
-  return impl_->Unary(&Impl::Stub::TestOrientation, request, /*repeats=*/true, timeout);
+  return impl_->Unary(&Impl::Stub::TestOrientation, session, request, /*repeats=*/true, timeout);
 }
 
 absl::StatusOr<v1::Session> Client::StopSession(const std::string& session,
@@ -203,11 +211,11 @@ absl::StatusOr<v1::Session> Client::StopSession(const std::string& session,
   v1::StopSessionRequest request;
   request.set_name(SessionName(session));
   request.set_mode(mode);
-  return impl_->Unary(&Impl::Stub::StopSession, request);
+  return impl_->Unary(&Impl::Stub::StopSession, session, request);
 }
 
 absl::StatusOr<v1::ServerInfo> Client::GetServerInfo() {
-  return impl_->Unary(&Impl::Stub::GetServerInfo, v1::GetServerInfoRequest());
+  return impl_->Unary(&Impl::Stub::GetServerInfo, "", v1::GetServerInfoRequest());
 }
 
 absl::StatusOr<Snapshot> Client::GetSnapshot(const std::string& session,
@@ -222,6 +230,7 @@ absl::StatusOr<Snapshot> Client::GetSnapshot(const std::string& session,
   std::optional<Snapshot> snapshot;
   const absl::Status got = impl_->Repeat(impl_->options.unary_deadline, [&]() -> absl::Status {
     grpc::ClientContext context;
+    impl_->identity->AddTo(context, session);
     context.set_deadline(std::chrono::system_clock::now() + impl_->options.snapshot_deadline +
                          wait);
     const auto reader = impl_->stub->GetSnapshot(&context, request);
@@ -249,7 +258,9 @@ std::unique_ptr<Watch> Client::WatchSession(const std::string& session,
   request.set_name(SessionName(session));
   request.set_min_interval_ms(static_cast<std::uint32_t>(min_interval.count()));
   return OpenWatch<v1::SessionEvent>(
-      [stub = impl_->stub, request](grpc::ClientContext* context, auto* reactor) {
+      [stub = impl_->stub, identity = impl_->identity, session, request](
+          grpc::ClientContext* context, auto* reactor) {
+        identity->AddTo(*context, session);
         stub->async()->WatchSession(context, &request, reactor);
       },
       [on_event = std::move(on_event)] {
@@ -272,7 +283,9 @@ std::unique_ptr<Watch> Client::WatchSnapshots(const std::string& session,
   *request.mutable_selection() = selection;
   request.set_min_interval_ms(static_cast<std::uint32_t>(min_interval.count()));
   return OpenWatch<v1::SnapshotChunk>(
-      [stub = impl_->stub, request](grpc::ClientContext* context, auto* reactor) {
+      [stub = impl_->stub, identity = impl_->identity, session, request](
+          grpc::ClientContext* context, auto* reactor) {
+        identity->AddTo(*context, session);
         stub->async()->WatchSnapshots(context, &request, reactor);
       },
       [on_snapshot = std::move(on_snapshot)] {
@@ -295,6 +308,7 @@ absl::Status Client::ExportState(const std::string& session, const ExportOptions
   request.set_omit_input(!options.input);
   request.set_omit_run(!options.run);
   grpc::ClientContext context;
+  impl_->identity->AddTo(context, session);
   const auto reader = impl_->stub->ExportState(&context, request);
   v1::ExportStateResponse part;
   absl::Status taken;
@@ -307,6 +321,7 @@ absl::Status Client::ExportState(const std::string& session, const ExportOptions
 absl::StatusOr<v1::Session> Client::ImportState(
     const v1::ImportStart& start, const std::function<absl::StatusOr<std::string>()>& next) {
   grpc::ClientContext context;
+  impl_->identity->AddTo(context, start.session_id());
   v1::Session session;
   const auto writer = impl_->stub->ImportState(&context, &session);
   v1::ImportStateRequest request;
@@ -336,8 +351,8 @@ std::unique_ptr<FrameWriter> Client::OpenFrameWriter(const std::string& session,
   impl->format = format;
   impl->pool = internal::FramePool::Create(format.raw_bytes());
   impl->writer = internal::IngestWriter<internal::FrameBatching>::Start(
-      NewChannel(impl_->address, impl_->options, kOften), SessionName(session),
-      internal::FrameBatching(format), std::move(options));
+      NewChannel(impl_->address, impl_->options, *impl_->identity, kOften), impl_->identity,
+      SessionName(session), internal::FrameBatching(format), std::move(options));
   return std::make_unique<FrameWriter>(std::move(impl));
 }
 
@@ -345,8 +360,8 @@ std::unique_ptr<PositionWriter> Client::OpenPositionWriter(const std::string& se
                                                            WriterOptions options) {
   auto impl = std::make_unique<PositionWriter::Impl>();
   impl->writer = internal::IngestWriter<internal::PositionBatching>::Start(
-      NewChannel(impl_->address, impl_->options, kOften), SessionName(session),
-      internal::PositionBatching(), std::move(options));
+      NewChannel(impl_->address, impl_->options, *impl_->identity, kOften), impl_->identity,
+      SessionName(session), internal::PositionBatching(), std::move(options));
   return std::make_unique<PositionWriter>(std::move(impl));
 }
 

@@ -14,6 +14,7 @@
 #include "client/cpp/error_details.h"
 #include "client/cpp/frame_writer.h"
 #include "client/cpp/position_writer.h"
+#include "client/cpp/security.h"
 #include "client/cpp/snapshot.h"
 #include "client/cpp/watch.h"
 #include "ptychoserve/v1/service.pb.h"
@@ -23,6 +24,7 @@
 namespace ptychoserve::client {
 
 struct ClientOptions {
+  Security security = Security::FromEnvironment();
   std::chrono::milliseconds connect_timeout{10'000};
   // Also how long a call is made again whose connection breaks, or whose server is away.
   std::chrono::milliseconds unary_deadline{30'000};
@@ -50,7 +52,8 @@ struct ExportOptions {
 // the proto files state, with details (see GetErrorDetails). Thread-safe.
 class Client {
  public:
-  // Connects to "host:port" or "unix:/path". Errors: kUnavailable, naming the address.
+  // Connects to "host:port" or "unix:/path". Errors: kUnavailable, naming the address;
+  // kInvalidArgument for options.security.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& address,
                                                          const ClientOptions& options = {});
   ~Client();

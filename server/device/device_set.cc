@@ -12,6 +12,7 @@
 namespace ptychoserve::server {
 
 void ServingDevice::NoteLost(const absl::Status& why) {
+  lost_ = true;
   Log(LogLevel::kError, "a device is lost; the server ends, to be started again",
       {{"device", device->name()}, {"reason", std::string(why.message())}});
   on_lost();

@@ -1,6 +1,7 @@
 #ifndef PTYCHOSERVE_SERVER_DEVICE_DEVICE_SET_H_
 #define PTYCHOSERVE_SERVER_DEVICE_DEVICE_SET_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -25,11 +26,15 @@ struct ServingDevice {
         worker(device->name()) {}
   // Nothing on it can be read any more, whoever tries. Thread-safe.
   void NoteLost(const absl::Status& why);
+  bool lost() const { return lost_; }
 
   const std::function<void()> on_lost;  // Called each time that somebody notes it.
   const std::unique_ptr<Device> device;
   MemoryAdmission memory;
   DeviceWorker worker;
+
+ private:
+  std::atomic<bool> lost_ = false;
 };
 
 // The devices of this process. Thread-safe.

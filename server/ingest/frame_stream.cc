@@ -6,9 +6,8 @@
 
 namespace ptychoserve::server {
 
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* FrameStream::Start(
-    Core& core, grpc::CallbackServerContext* context) {
-  return Launch(std::shared_ptr<FrameStream>(new FrameStream(core, context)));
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* FrameStream::Start(const Call& call) {
+  return Launch(std::shared_ptr<FrameStream>(new FrameStream(call)));
 }
 
 bool FrameStream::Parse(grpc::ByteBuffer* bytes) {

@@ -13,8 +13,7 @@ namespace ptychoserve::server {
 // One StreamFrames call. Pixels are read where gRPC has put them.
 class FrameStream final : public IngestStream {
  public:
-  static grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Start(
-      Core& core, grpc::CallbackServerContext* context);
+  static grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Start(const Call& call);
 
  private:
   using IngestStream::IngestStream;

@@ -114,11 +114,11 @@ absl::Status CheckPixelSize(const Snapshot& snapshot, const ReconstructionConfig
 
 }  // namespace
 
-ImportStateStream* ImportStateStream::Start(Core& core, v1::Session* response) {
-  std::shared_ptr<ImportStateStream> stream(new ImportStateStream(core, response));
+ImportStateStream* ImportStateStream::Start(const Call& call, v1::Session* response) {
+  std::shared_ptr<ImportStateStream> stream(new ImportStateStream(call, response));
   stream->self_ = stream;
-  if (!core.streams.Add(stream)) {
-    stream->End(StreamLimitReached(core.streams.most()));
+  if (!call.core.streams.Add(stream)) {
+    stream->End(StreamLimitReached(call.core.streams.most()));
   } else {
     stream->Read();
   }
@@ -230,8 +230,9 @@ absl::Status ImportStateStream::Import() {
   PS_ASSIGN_OR_RETURN(StateFile file, ReadStateFile(path));
   const bool rerun = start_.mode() == v1::ImportStart::MODE_RERUN;
   const bool warm = start_.mode() == v1::ImportStart::MODE_WARM_START;
-  SessionStart start{.id = start_.session_id().empty() ? MakeSessionId() : start_.session_id(),
-                     .requested = start_.has_config() ? start_.config() : file.manifest.config()};
+  SessionStart start{
+      .key = {tenant_, start_.session_id().empty() ? MakeSessionId() : start_.session_id()},
+      .requested = start_.has_config() ? start_.config() : file.manifest.config()};
   PS_ASSIGN_OR_RETURN(start.config, CheckedConfig(start.requested));
   start.held = true;
   if (rerun) file.checkpoint.reset();
@@ -242,25 +243,28 @@ absl::Status ImportStateStream::Import() {
     PS_RETURN_IF_ERROR(CheckPixelSize(*file.checkpoint->snapshot, start.config));
     start.restored = warm ? AsBeginning(*file.checkpoint) : file.checkpoint;
   }
-  const std::string id = start.id;
+  const SessionKey key = start.key;
   const v1::SessionConfig requested = start.requested;
   const std::shared_ptr<const Checkpoint> restored = start.restored;
   PS_ASSIGN_OR_RETURN(
       const SessionRegistry::Created created,
-      core_.sessions.Create(id, requested, [&] { return MakeSession(core_, std::move(start)); }));
+      core_.sessions.Create(key, requested, core_.access->QuotaOf(tenant_).max_sessions,
+                            [&] { return MakeSession(core_, std::move(start)); }));
   if (created.existed) return SessionExists(created.session->name());
   Session& session = *created.session;
   Replay replay(session, Replay::From::kElsewhere);
   const absl::Status filled = Fill(session, path, restored.get(), replay);
   if (!filled.ok()) {  // Half of a session is none.
-    if (core_.sessions.Remove(session.name(), /*force=*/true).ok()) session.Discard([] {});
+    if (core_.sessions.Remove(tenant_, session.name(), /*force=*/true).ok()) session.Discard([] {});
     return filled;
   }
   session.reconstruction().Release();
   replay.ApplyEnds(/*stops=*/!rerun && !warm);
+  core_.metrics.sessions_created.Increment();
   imported_ = session.ToProto();
   Log(LogLevel::kInfo, "session imported",
-      {{"session", id},
+      {{"session", key.id},
+       {"tenant", key.tenant},
        {"mode", v1::ImportStart::Mode_Name(start_.mode())},
        {"records", replay.records()},
        {"records_refused", replay.refused()},

@@ -13,7 +13,7 @@
 #include "ptychoserve/v1/state.pb.h"
 #include "server/base/timer.h"
 #include "server/journal/replay.h"
-#include "server/service/core.h"
+#include "server/service/call.h"
 #include "server/service/stream_set.h"
 
 namespace ptychoserve::server {
@@ -26,7 +26,7 @@ class ImportStateStream final : public grpc::ServerReadReactor<v1::ImportStateRe
  public:
   static constexpr std::chrono::seconds kReadTimeout{60};  // Between two parts.
 
-  static ImportStateStream* Start(Core& core, v1::Session* response);
+  static ImportStateStream* Start(const Call& call, v1::Session* response);
   ~ImportStateStream() override;
 
   void OnReadDone(bool ok) override;
@@ -36,7 +36,8 @@ class ImportStateStream final : public grpc::ServerReadReactor<v1::ImportStateRe
   void Drain() override;
 
  private:
-  ImportStateStream(Core& core, v1::Session* response) : core_(core), response_(response) {}
+  ImportStateStream(const Call& call, v1::Session* response)
+      : core_(call.core), tenant_(call.caller.tenant), response_(response) {}
 
   void Read() ABSL_LOCKS_EXCLUDED(mu_);
   // The part that has come; `last` when there is none any more.
@@ -51,6 +52,7 @@ class ImportStateStream final : public grpc::ServerReadReactor<v1::ImportStateRe
   void End(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
 
   Core& core_;
+  const std::string tenant_;
   v1::Session* const response_;              // gRPC's, valid until the call is finished.
   std::shared_ptr<ImportStateStream> self_;  // Released in OnDone.
   v1::ImportStateRequest message_;           // gRPC's while a read is outstanding.

@@ -19,8 +19,11 @@ constexpr std::size_t kMaxMissingRanges = 10'000;
 
 }  // namespace
 
-IngestStream::IngestStream(Core& core, grpc::CallbackServerContext* context)
-    : core_(core), context_(context) {}
+IngestStream::IngestStream(const Call& call)
+    : core_(call.core),
+      context_(call.context),
+      tenant_(call.caller.tenant),
+      rates_(call.core.access->RatesOf(tenant_)) {}
 
 IngestStream* IngestStream::Launch(std::shared_ptr<IngestStream> stream) {
   stream->self_ = stream;
@@ -79,7 +82,7 @@ absl::Status IngestStream::CheckOpen() {
   if (!Parse(&arrived_) || open() == nullptr) {
     return InvalidField(reason::kProtocolViolation, "open", "it must be the first message");
   }
-  PS_ASSIGN_OR_RETURN(session_, core_.sessions.Get(open()->session()));
+  PS_ASSIGN_OR_RETURN(session_, core_.sessions.Get(tenant_, open()->session()));
   // A producer that comes back is told first what the session had got from it.
   if (open()->producer().empty()) return CheckNotEnded();
   return session_->producers().Attach(kind_of_input(), open()->producer(), open()->epoch(),
@@ -126,6 +129,7 @@ void IngestStream::Work() {
     MutexLock lock(mu_);
     if (state_ != State::kOpen) return;
     intake_ = Intake::kPosted;
+    if (PauseLocked()) return;
     if (present_bytes_ == 0) {
       bytes.Swap(&inbox_.front());
       inbox_.pop_front();
@@ -156,6 +160,18 @@ void IngestStream::Work() {
   session_->reconstruction().NotifyWhenSpace(std::move(again));
 }
 
+bool IngestStream::PauseLocked() {
+  if (present_bytes_ > 0) return false;  // What has begun goes on.
+  const auto wait = rates_->ingest_bytes.Wait(std::chrono::steady_clock::now());
+  if (wait <= std::chrono::steady_clock::duration::zero()) return false;
+  core_.metrics.ingest_paused_s.Increment(std::chrono::duration<double>(wait).count());
+  intake_ = Intake::kWaiting;
+  pause_.After(wait, [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->PostWork();
+  });
+  return true;
+}
+
 absl::StatusOr<bool> IngestStream::FeedPresent(grpc::ByteBuffer* next) {
   if (present_bytes_ == 0) {
     present_bytes_ = next->Length();
@@ -175,6 +191,9 @@ IngestStream::Intake IngestStream::AfterFeedLocked(const absl::StatusOr<bool>& f
     ++batches_;
     if (session_->journal() != nullptr) undurable_.push_back(present_sequence_);
     acks_.Add(PayloadBytes());
+    core_.metrics.ingest_bytes.Increment(static_cast<double>(PayloadBytes()));
+    rates_->ingest_bytes.Take(static_cast<double>(PayloadBytes()),
+                              std::chrono::steady_clock::now());
     held_bytes_ -= std::exchange(present_bytes_, 0);
     Release();
   }
@@ -380,6 +399,7 @@ void IngestStream::FinishLocked(const absl::Status& status) {
   inbox_.clear();
   timeout_.Cancel();
   ack_timer_.Cancel();
+  pause_.Cancel();
   if (session_ != nullptr) {
     if (uses_staging()) --session_->open_frame_streams();
     Log(LogLevel::kDebug, "input stream closed",

@@ -20,7 +20,7 @@
 #include "server/base/timer.h"
 #include "server/ingest/ack_policy.h"
 #include "server/journal/session_journal.h"
-#include "server/service/core.h"
+#include "server/service/call.h"
 #include "server/service/stream_set.h"
 #include "server/session/producers.h"
 #include "server/session/session.h"
@@ -38,9 +38,10 @@ namespace ptychoserve::server {
 //   kIdle -> kPosted        a message is there; the ingest pool takes it in
 //   kPosted -> kPosted      it has been taken in (or refused and counted), and so is the next one
 //   kPosted -> kIdle        it was the last one
-//   kPosted -> kWaiting     the session's staging memory is full, or its journal is behind; soon
-//                           nothing is read any more, so that HTTP/2 flow control stops the client
-//   kWaiting -> kPosted     there is space again
+//   kPosted -> kWaiting     the session's staging memory is full, or its journal is behind, or its
+//                           tenant has sent more than it may; soon nothing is read any more, so
+//                           that HTTP/2 flow control stops the client
+//   kWaiting -> kPosted     it goes on
 //
 // With a journal, a message goes into it as it came once it has been taken in, and a client that
 // has half-closed gets its last acknowledgement when all of its messages are on disk.
@@ -71,7 +72,7 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   void Fence(std::uint64_t by_epoch) final ABSL_LOCKS_EXCLUDED(mu_);
 
  protected:
-  IngestStream(Core& core, grpc::CallbackServerContext* context);
+  explicit IngestStream(const Call& call);
 
   // To be called once, by the factory of the derived class.
   static IngestStream* Launch(std::shared_ptr<IngestStream> stream);
@@ -118,6 +119,8 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   // How many batches are on disk by now.
   void CountDurableLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void TellDurabilityLocked(v1::IngestAck& ack) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether the next message has to wait until the tenant may send more; then it will.
+  bool PauseLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Goes on with the present message; begins with `next` when there is none.
   absl::StatusOr<bool> FeedPresent(grpc::ByteBuffer* next);
   // What follows from the result of Feed.
@@ -136,13 +139,15 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
 
   Core& core_;
   grpc::CallbackServerContext* const context_;  // Valid until OnDone.
-  std::shared_ptr<IngestStream> self_;          // Released in OnDone.
-  std::shared_ptr<Session> session_;            // Set once, when leaving kOpening.
-  grpc::ByteBuffer arrived_;                    // gRPC's while a read is outstanding.
-  grpc::ByteBuffer ack_;                        // gRPC's while a write is in flight.
-  std::size_t present_bytes_ = 0;               // The pool's; 0 when there is no present message.
-  grpc::ByteBuffer present_;                    // The pool's; as it came, with a journal only.
-  std::uint64_t present_sequence_ = 0;          // The pool's; its number in the journal.
+  const std::string tenant_;
+  const std::shared_ptr<TenantRates> rates_;
+  std::shared_ptr<IngestStream> self_;  // Released in OnDone.
+  std::shared_ptr<Session> session_;    // Set once, when leaving kOpening.
+  grpc::ByteBuffer arrived_;            // gRPC's while a read is outstanding.
+  grpc::ByteBuffer ack_;                // gRPC's while a write is in flight.
+  std::size_t present_bytes_ = 0;       // The pool's; 0 when there is no present message.
+  grpc::ByteBuffer present_;            // The pool's; as it came, with a journal only.
+  std::uint64_t present_sequence_ = 0;  // The pool's; its number in the journal.
 
   // gRPC 1.51 runs reactions on its own threads, never inside Start*() or Finish(), so operations
   // may be started with the lock held. OnDone takes none.
@@ -167,6 +172,7 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   bool first_ack_ ABSL_GUARDED_BY(mu_) = true;
   Timer timeout_ ABSL_GUARDED_BY(mu_);
   Timer ack_timer_ ABSL_GUARDED_BY(mu_);
+  Timer pause_ ABSL_GUARDED_BY(mu_);  // Until the tenant may send more.
   bool ack_timer_set_ ABSL_GUARDED_BY(mu_) = false;
 };
 

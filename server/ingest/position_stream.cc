@@ -8,8 +8,8 @@
 namespace ptychoserve::server {
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* PositionStream::Start(
-    Core& core, grpc::CallbackServerContext* context) {
-  return Launch(std::shared_ptr<PositionStream>(new PositionStream(core, context)));
+    const Call& call) {
+  return Launch(std::shared_ptr<PositionStream>(new PositionStream(call)));
 }
 
 bool PositionStream::Parse(grpc::ByteBuffer* bytes) {

@@ -8,8 +8,7 @@ namespace ptychoserve::server {
 // One StreamPositions call.
 class PositionStream final : public IngestStream {
  public:
-  static grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Start(
-      Core& core, grpc::CallbackServerContext* context);
+  static grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Start(const Call& call);
 
  private:
   using IngestStream::IngestStream;

@@ -39,7 +39,7 @@ absl::StatusOr<std::shared_ptr<Session>> RecoverUnfinished(Core& core, SessionSt
   auto checkpoint = files.ReadCheckpoint();
   if (!checkpoint.ok()) {
     Log(LogLevel::kWarning, "a checkpoint cannot be used; the session begins anew with its input",
-        {{"session", start.id}, {"reason", std::string(checkpoint.status().message())}});
+        {{"session", start.key.id}, {"reason", std::string(checkpoint.status().message())}});
     checkpoint = nullptr;
   }
   start.restored = *checkpoint;
@@ -69,6 +69,7 @@ absl::StatusOr<std::shared_ptr<Session>> RecoverUnfinished(Core& core, SessionSt
   const Progress progress = session->reconstruction().progress();
   Log(LogLevel::kInfo, "session taken up",
       {{"session", session->id()},
+       {"tenant", session->key().tenant},
        {"frames", progress.frames.accepted},
        {"positions", progress.positions.accepted},
        {"iteration", progress.iteration},
@@ -80,15 +81,15 @@ absl::StatusOr<std::shared_ptr<Session>> RecoverUnfinished(Core& core, SessionSt
   return session;
 }
 
-absl::StatusOr<std::shared_ptr<Session>> Recover(Core& core, const std::string& id) {
-  const SessionFiles files = core.state->FilesOf(id);
+absl::StatusOr<std::shared_ptr<Session>> Recover(Core& core, const SessionKey& key) {
+  const SessionFiles files = core.state->FilesOf(key);
   const auto manifest = files.ReadManifest();
   if (absl::IsNotFound(manifest.status())) {  // Its creation was never answered.
     PS_RETURN_IF_ERROR(files.Remove());
     return nullptr;
   }
   PS_RETURN_IF_ERROR(manifest.status());
-  SessionStart start{.id = id, .requested = manifest->config()};
+  SessionStart start{.key = key, .requested = manifest->config()};
   PS_ASSIGN_OR_RETURN(start.config, CheckedConfig(manifest->config()));
   start.create_time = TimeFromProto(manifest->create_time());
   start.files = files;
@@ -101,11 +102,13 @@ absl::StatusOr<std::shared_ptr<Session>> Recover(Core& core, const std::string& 
 }  // namespace
 
 void RecoverSessions(Core& core) {
-  for (const std::string& id : core.state->SessionIds()) {
-    const auto session = Recover(core, id);
+  for (const SessionKey& key : core.state->Sessions()) {
+    const auto session = Recover(core, key);
     if (!session.ok()) {
       Log(LogLevel::kError, "a session cannot be taken up; its files stay",
-          {{"session", id}, {"reason", std::string(session.status().message())}});
+          {{"session", key.id},
+           {"tenant", key.tenant},
+           {"reason", std::string(session.status().message())}});
     } else if (*session != nullptr) {
       core.sessions.Restore(*session);
     }

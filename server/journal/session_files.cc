@@ -19,6 +19,7 @@
 #include "engine/base/version.h"
 #include "engine/io/record_file.h"
 #include "server/journal/snapshot_records.h"
+#include "server/security/caller.h"
 #include "server/service/convert.h"
 #include "server/telemetry/log.h"
 
@@ -35,6 +36,19 @@ constexpr char kRecordSuffix[] = ".rec";
 constexpr char kSessionsName[] = "sessions";
 constexpr char kRemovedPrefix[] = "removed.";  // No session id has a dot.
 constexpr char kLockName[] = "LOCK";
+constexpr char kOfTenant = '@';  // "scan-7@beamline-3". Neither id nor tenant has one.
+
+// Sessions of the tenant of servers without tenants have only their id.
+std::string DirectoryOf(const SessionKey& key) {
+  if (key.tenant == kDefaultTenant) return key.id;
+  return absl::StrCat(key.id, std::string(1, kOfTenant), key.tenant);
+}
+
+SessionKey KeyOf(const std::string& directory) {
+  const std::size_t at = directory.find(kOfTenant);
+  if (at == std::string::npos) return {kDefaultTenant, directory};
+  return {directory.substr(at + 1), directory.substr(0, at)};
+}
 
 // Calls take(record) for each record of the file.
 template <class Take>
@@ -212,12 +226,12 @@ absl::StatusOr<std::unique_ptr<StateDirectory>> StateDirectory::Open(const std::
 
 StateDirectory::~StateDirectory() { close(lock_); }
 
-SessionFiles StateDirectory::FilesOf(const std::string& session_id) const {
-  return SessionFiles(absl::StrCat(path_, "/", kSessionsName, "/", session_id));
+SessionFiles StateDirectory::FilesOf(const SessionKey& key) const {
+  return SessionFiles(absl::StrCat(path_, "/", kSessionsName, "/", DirectoryOf(key)));
 }
 
-std::vector<std::string> StateDirectory::SessionIds() const {
-  std::vector<std::string> ids;
+std::vector<SessionKey> StateDirectory::Sessions() const {
+  std::vector<SessionKey> keys;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(fs::path(path_) / kSessionsName, ignored)) {
     const std::string name = entry.path().filename().string();
@@ -225,11 +239,11 @@ std::vector<std::string> StateDirectory::SessionIds() const {
       std::error_code error;
       fs::remove_all(entry.path(), error);
     } else {
-      ids.push_back(name);
+      keys.push_back(KeyOf(name));
     }
   }
-  std::ranges::sort(ids);
-  return ids;
+  std::ranges::sort(keys);
+  return keys;
 }
 
 }  // namespace ptychoserve::server

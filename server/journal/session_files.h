@@ -13,6 +13,7 @@
 #include "engine/solver/checkpoint.h"
 #include "engine/solver/snapshot.h"
 #include "ptychoserve/state/v1/state.pb.h"
+#include "server/session/session_key.h"
 
 namespace ptychoserve::server {
 
@@ -78,9 +79,9 @@ class StateDirectory {
   StateDirectory& operator=(const StateDirectory&) = delete;
 
   const std::string& path() const { return path_; }
-  SessionFiles FilesOf(const std::string& session_id) const;
+  SessionFiles FilesOf(const SessionKey& key) const;
   // Sessions that have files, in order; what was half removed goes.
-  std::vector<std::string> SessionIds() const;
+  std::vector<SessionKey> Sessions() const;
 
  private:
   StateDirectory(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}

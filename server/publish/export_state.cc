@@ -36,21 +36,20 @@ absl::Status CheckInput(const Session& session) {
 }  // namespace
 
 grpc::ServerWriteReactor<v1::ExportStateResponse>* ExportStateStream::Start(
-    Core& core, grpc::CallbackServerContext* context, const v1::ExportStateRequest& request) {
-  auto session = core.sessions.Get(request.name());
+    const Call& call, const v1::ExportStateRequest& request) {
+  auto session = call.Find(request.name());
   if (!session.ok()) return new RefusedStream<v1::ExportStateResponse>(session.status());
   if (!request.omit_input()) {
     const absl::Status checked = CheckInput(**session);
     if (!checked.ok()) return new RefusedStream<v1::ExportStateResponse>(checked);
   }
   return Launch(std::shared_ptr<ExportStateStream>(
-      new ExportStateStream(core, context, *std::move(session), request)));
+      new ExportStateStream(call, *std::move(session), request)));
 }
 
-ExportStateStream::ExportStateStream(Core& core, grpc::CallbackServerContext* context,
-                                     std::shared_ptr<Session> session,
+ExportStateStream::ExportStateStream(const Call& call, std::shared_ptr<Session> session,
                                      const v1::ExportStateRequest& request)
-    : PushStream(core, context), session_(std::move(session)), request_(request) {}
+    : PushStream(call), session_(std::move(session)), request_(request) {}
 
 bool ExportStateStream::waiting() {
   MutexLock lock(answer_mu_);

@@ -18,11 +18,11 @@ namespace ptychoserve::server {
 class ExportStateStream final : public PushStream<v1::ExportStateResponse> {
  public:
   static grpc::ServerWriteReactor<v1::ExportStateResponse>* Start(
-      Core& core, grpc::CallbackServerContext* context, const v1::ExportStateRequest& request);
+      const Call& call, const v1::ExportStateRequest& request);
 
  private:
-  ExportStateStream(Core& core, grpc::CallbackServerContext* context,
-                    std::shared_ptr<Session> session, const v1::ExportStateRequest& request);
+  ExportStateStream(const Call& call, std::shared_ptr<Session> session,
+                    const v1::ExportStateRequest& request);
 
   Step Next(v1::ExportStateResponse& response) override;
   // Each asks for something that comes later, on another thread. First the checkpoint, then the

@@ -29,28 +29,28 @@ absl::Status CheckRequest(const v1::GetSnapshotRequest& request) {
 }  // namespace
 
 grpc::ServerWriteReactor<v1::SnapshotChunk>* GetSnapshotStream::Start(
-    Core& core, grpc::CallbackServerContext* context, const v1::GetSnapshotRequest& request) {
+    const Call& call, const v1::GetSnapshotRequest& request) {
   const absl::Status checked = CheckRequest(request);
   if (!checked.ok()) return new RefusedStream<v1::SnapshotChunk>(checked);
   auto selection = ParseSelection(request.selection());
   if (!selection.ok()) return new RefusedStream<v1::SnapshotChunk>(selection.status());
-  auto session = core.sessions.Get(request.name());
+  auto session = call.Find(request.name());
   if (!session.ok()) return new RefusedStream<v1::SnapshotChunk>(session.status());
   std::shared_ptr<GetSnapshotStream> stream(
-      new GetSnapshotStream(core, context, request, *std::move(selection), *std::move(session)));
+      new GetSnapshotStream(call, request, *std::move(selection), *std::move(session)));
   if (request.wait_ms() > 0) stream->session_->AddListener(stream);
   return Launch(std::move(stream));
 }
 
-GetSnapshotStream::GetSnapshotStream(Core& core, grpc::CallbackServerContext* context,
-                                     const v1::GetSnapshotRequest& request, Selection selection,
-                                     std::shared_ptr<Session> session)
-    : PushStream(core, context),
+GetSnapshotStream::GetSnapshotStream(const Call& call, const v1::GetSnapshotRequest& request,
+                                     Selection selection, std::shared_ptr<Session> session)
+    : PushStream(call),
       session_(std::move(session)),
       selection_(std::move(selection)),
       version_(request.version()),
       not_newer_than_(request.not_newer_than()),
-      give_up_(Clock::now() + std::chrono::milliseconds(request.wait_ms())) {}
+      give_up_(Clock::now() + std::chrono::milliseconds(request.wait_ms())),
+      meter_(call) {}
 
 GetSnapshotStream::Step GetSnapshotStream::Next(v1::SnapshotChunk& chunk) {
   if (!chosen_) {
@@ -80,11 +80,14 @@ std::optional<GetSnapshotStream::Step> GetSnapshotStream::Choose(v1::SnapshotChu
     chosen_ = true;
     return Step::Write();
   }
+  const Clock::time_point now = Clock::now();
+  if (const auto until = meter_.WaitUntil(now)) return Step::WaitUntil(*until);
   PreparedSnapshot prepared =
       Prepare(std::move(snapshot), selection_,
               selection_.wants(v1::ARRAY_KIND_HISTORY) ? reconstruction.history()
                                                        : std::vector<IterationRecord>());
   prepared.header.set_state(ToProto(state));
+  meter_.Count(prepared, now);
   cursor_ = SnapshotCursor(std::move(prepared));
   chosen_ = true;
   return std::nullopt;

@@ -8,6 +8,7 @@
 #include "server/publish/push_stream.h"
 #include "server/publish/selection.h"
 #include "server/publish/snapshot_cursor.h"
+#include "server/publish/snapshot_meter.h"
 
 namespace ptychoserve::server {
 
@@ -15,13 +16,11 @@ namespace ptychoserve::server {
 // snapshot, ends.
 class GetSnapshotStream final : public PushStream<v1::SnapshotChunk> {
  public:
-  static grpc::ServerWriteReactor<v1::SnapshotChunk>* Start(Core& core,
-                                                            grpc::CallbackServerContext* context,
+  static grpc::ServerWriteReactor<v1::SnapshotChunk>* Start(const Call& call,
                                                             const v1::GetSnapshotRequest& request);
 
  private:
-  GetSnapshotStream(Core& core, grpc::CallbackServerContext* context,
-                    const v1::GetSnapshotRequest& request, Selection selection,
+  GetSnapshotStream(const Call& call, const v1::GetSnapshotRequest& request, Selection selection,
                     std::shared_ptr<Session> session);
 
   Step Next(v1::SnapshotChunk& chunk) override;
@@ -35,6 +34,7 @@ class GetSnapshotStream final : public PushStream<v1::SnapshotChunk> {
   const Clock::time_point give_up_;
 
   bool chosen_ = false;
+  SnapshotMeter meter_;
   SnapshotCursor cursor_;
 };
 

@@ -14,8 +14,9 @@
 #include "absl/status/status.h"
 #include "engine/base/mutex.h"
 #include "server/base/timer.h"
-#include "server/service/core.h"
+#include "server/service/call.h"
 #include "server/service/errors.h"
+#include "server/service/refused.h"
 #include "server/service/stream_set.h"
 #include "server/session/session.h"
 
@@ -59,7 +60,7 @@ class PushStream : public grpc::ServerWriteReactor<Message>,
  protected:
   using Clock = std::chrono::steady_clock;
 
-  PushStream(Core& core, grpc::CallbackServerContext* context) : core_(core), context_(context) {}
+  explicit PushStream(const Call& call) : core_(call.core), context_(call.context) {}
 
   // To be called once, by the factory of the derived class.
   template <typename Derived>
@@ -166,13 +167,8 @@ class PushStream : public grpc::ServerWriteReactor<Message>,
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
 };
 
-// A call that is refused before it has begun.
 template <typename Message>
-class RefusedStream final : public grpc::ServerWriteReactor<Message> {
- public:
-  explicit RefusedStream(const absl::Status& status) { this->Finish(ToGrpcStatus(status)); }
-  void OnDone() override { delete this; }
-};
+using RefusedStream = Refused<grpc::ServerWriteReactor<Message>>;
 
 }  // namespace ptychoserve::server
 

@@ -22,25 +22,24 @@ bool HasQuality(const Progress& progress) {
 }  // namespace
 
 grpc::ServerWriteReactor<v1::SessionEvent>* WatchSessionStream::Start(
-    Core& core, grpc::CallbackServerContext* context, const v1::WatchSessionRequest& request) {
+    const Call& call, const v1::WatchSessionRequest& request) {
   const std::uint32_t interval = request.min_interval_ms();
   if (interval != 0 && (interval < kMinIntervalMs || interval > kMaxIntervalMs)) {
     return new RefusedStream<v1::SessionEvent>(
         InvalidField(reason::kInvalidRequest, "min_interval_ms",
                      absl::StrCat(interval, "; allowed: ", kMinIntervalMs, "..", kMaxIntervalMs)));
   }
-  auto session = core.sessions.Get(request.name());
+  auto session = call.Find(request.name());
   if (!session.ok()) return new RefusedStream<v1::SessionEvent>(session.status());
   std::shared_ptr<WatchSessionStream> stream(
-      new WatchSessionStream(core, context, request, *std::move(session)));
+      new WatchSessionStream(call, request, *std::move(session)));
   stream->session_->AddListener(stream);
   return Launch(std::move(stream));
 }
 
-WatchSessionStream::WatchSessionStream(Core& core, grpc::CallbackServerContext* context,
-                                       const v1::WatchSessionRequest& request,
+WatchSessionStream::WatchSessionStream(const Call& call, const v1::WatchSessionRequest& request,
                                        std::shared_ptr<Session> session)
-    : PushStream(core, context),
+    : PushStream(call),
       session_(std::move(session)),
       min_interval_(request.min_interval_ms() == 0 ? kDefaultIntervalMs
                                                    : request.min_interval_ms()) {}

@@ -13,13 +13,12 @@ namespace ptychoserve::server {
 // number, so none is missed however slow the reader is; progress is sent when there is time.
 class WatchSessionStream final : public PushStream<v1::SessionEvent> {
  public:
-  static grpc::ServerWriteReactor<v1::SessionEvent>* Start(Core& core,
-                                                           grpc::CallbackServerContext* context,
+  static grpc::ServerWriteReactor<v1::SessionEvent>* Start(const Call& call,
                                                            const v1::WatchSessionRequest& request);
 
  private:
-  WatchSessionStream(Core& core, grpc::CallbackServerContext* context,
-                     const v1::WatchSessionRequest& request, std::shared_ptr<Session> session);
+  WatchSessionStream(const Call& call, const v1::WatchSessionRequest& request,
+                     std::shared_ptr<Session> session);
 
   Step Next(v1::SessionEvent& event) override;
   bool NextState(v1::SessionEvent& event);

@@ -13,7 +13,7 @@ constexpr std::uint32_t kMaxIntervalMs = 60'000;
 }  // namespace
 
 grpc::ServerWriteReactor<v1::SnapshotChunk>* WatchSnapshotsStream::Start(
-    Core& core, grpc::CallbackServerContext* context, const v1::WatchSnapshotsRequest& request) {
+    const Call& call, const v1::WatchSnapshotsRequest& request) {
   if (request.min_interval_ms() > kMaxIntervalMs) {
     return new RefusedStream<v1::SnapshotChunk>(
         InvalidField(reason::kInvalidRequest, "min_interval_ms",
@@ -21,21 +21,22 @@ grpc::ServerWriteReactor<v1::SnapshotChunk>* WatchSnapshotsStream::Start(
   }
   auto selection = ParseSelection(request.selection());
   if (!selection.ok()) return new RefusedStream<v1::SnapshotChunk>(selection.status());
-  auto session = core.sessions.Get(request.name());
+  auto session = call.Find(request.name());
   if (!session.ok()) return new RefusedStream<v1::SnapshotChunk>(session.status());
   std::shared_ptr<WatchSnapshotsStream> stream(
-      new WatchSnapshotsStream(core, context, request, *std::move(selection), *std::move(session)));
+      new WatchSnapshotsStream(call, request, *std::move(selection), *std::move(session)));
   stream->session_->AddListener(stream);
   return Launch(std::move(stream));
 }
 
-WatchSnapshotsStream::WatchSnapshotsStream(Core& core, grpc::CallbackServerContext* context,
+WatchSnapshotsStream::WatchSnapshotsStream(const Call& call,
                                            const v1::WatchSnapshotsRequest& request,
                                            Selection selection, std::shared_ptr<Session> session)
-    : PushStream(core, context),
+    : PushStream(call),
       session_(std::move(session)),
       selection_(std::move(selection)),
-      min_interval_(request.min_interval_ms()) {}
+      min_interval_(request.min_interval_ms()),
+      meter_(call) {}
 
 WatchSnapshotsStream::Step WatchSnapshotsStream::Next(v1::SnapshotChunk& chunk) {
   if (cursor_.Next(chunk)) return Step::Write();
@@ -53,6 +54,7 @@ WatchSnapshotsStream::Step WatchSnapshotsStream::Next(v1::SnapshotChunk& chunk) 
   }
   const Clock::time_point now = Clock::now();
   if (now < next_at_ && !IsFinal(state)) return Step::WaitUntil(next_at_);
+  if (const auto until = meter_.WaitUntil(now)) return Step::WaitUntil(*until);
   next_at_ = now + min_interval_;
 
   PreparedSnapshot prepared =
@@ -65,6 +67,7 @@ WatchSnapshotsStream::Step WatchSnapshotsStream::Next(v1::SnapshotChunk& chunk) 
   prepared.header.set_skipped(sent_version_ == 0 ? 0 : version - sent_version_ - 1);
   sent_version_ = version;
   sent_final_ = prepared.header.final();
+  meter_.Count(prepared, now);
   cursor_ = SnapshotCursor(std::move(prepared));
   cursor_.Next(chunk);
   return Step::Write();

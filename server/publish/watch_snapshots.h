@@ -7,6 +7,7 @@
 #include "server/publish/push_stream.h"
 #include "server/publish/selection.h"
 #include "server/publish/snapshot_cursor.h"
+#include "server/publish/snapshot_meter.h"
 
 namespace ptychoserve::server {
 
@@ -15,12 +16,11 @@ namespace ptychoserve::server {
 class WatchSnapshotsStream final : public PushStream<v1::SnapshotChunk> {
  public:
   static grpc::ServerWriteReactor<v1::SnapshotChunk>* Start(
-      Core& core, grpc::CallbackServerContext* context, const v1::WatchSnapshotsRequest& request);
+      const Call& call, const v1::WatchSnapshotsRequest& request);
 
  private:
-  WatchSnapshotsStream(Core& core, grpc::CallbackServerContext* context,
-                       const v1::WatchSnapshotsRequest& request, Selection selection,
-                       std::shared_ptr<Session> session);
+  WatchSnapshotsStream(const Call& call, const v1::WatchSnapshotsRequest& request,
+                       Selection selection, std::shared_ptr<Session> session);
 
   Step Next(v1::SnapshotChunk& chunk) override;
 
@@ -31,6 +31,7 @@ class WatchSnapshotsStream final : public PushStream<v1::SnapshotChunk> {
   std::int64_t sent_version_ = 0;
   bool sent_final_ = false;
   Clock::time_point next_at_{};  // Not before, unless the session has ended.
+  SnapshotMeter meter_;
   SnapshotCursor cursor_;
 };
 

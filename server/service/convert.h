@@ -11,7 +11,9 @@
 #include "engine/solver/progress.h"
 #include "engine/store/ingest_report.h"
 #include "ptychoserve/v1/config.pb.h"
+#include "ptychoserve/v1/service.pb.h"
 #include "ptychoserve/v1/session.pb.h"
+#include "server/security/caller.h"
 
 namespace ptychoserve::server {
 
@@ -43,6 +45,8 @@ v1::OrientationTest OrientationToProto(const OrientationRanking& ranking);
 // Fills in the part of the resource that the engine knows; name, config, times and device are the
 // session's.
 void ProgressToProto(const Progress& progress, v1::Session& session);
+
+v1::Caller CallerToProto(const Caller& caller);
 
 // The way back, of what was saved.
 IngestCounters CountersFromProto(const v1::IngestCounters& counters);

@@ -13,8 +13,10 @@
 #include "server/base/worker_pool.h"
 #include "server/device/device_set.h"
 #include "server/journal/session_files.h"
+#include "server/security/access.h"
 #include "server/service/stream_set.h"
 #include "server/session/session_registry.h"
+#include "server/telemetry/metrics.h"
 
 namespace ptychoserve::server {
 
@@ -37,9 +39,11 @@ struct CoreLimits {
 struct Core {
   // `state_in` is null when nothing is to be kept on disk; `on_device_lost`: see DeviceSet.
   Core(std::vector<std::unique_ptr<Device>> devices_in, const CoreLimits& limits_in,
-       std::unique_ptr<StateDirectory> state_in, const std::function<void()>& on_device_lost)
+       std::unique_ptr<StateDirectory> state_in, std::unique_ptr<Access> access_in,
+       const std::function<void()>& on_device_lost)
       : limits(limits_in),
         state(std::move(state_in)),
+        access(std::move(access_in)),
         admin(1),
         journal(limits_in.journal_threads),
         files(1),
@@ -62,13 +66,16 @@ struct Core {
     files.Stop();
     journal.Stop();
   }
-  SessionPools pools() { return {publish, journal, files, leisure}; }
+  SessionPools pools() { return {publish, journal, files, leisure, &metrics}; }
 
   static constexpr int kPublishThreads = 2;
 
   const CoreLimits limits;
   const std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
   const std::unique_ptr<StateDirectory> state;
+  const std::unique_ptr<Access> access;
+  Metrics metrics;
+  std::atomic<bool> draining = false;  // The server shuts down.
   WorkerPool admin;    // Creates and deletes sessions: device memory, one at a time.
   WorkerPool journal;  // Writes input to disk: a disk never takes another's threads.
   WorkerPool files;    // Writes checkpoints and results.

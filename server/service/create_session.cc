@@ -10,17 +10,36 @@
 namespace ptychoserve::server {
 namespace {
 
+std::optional<std::int64_t> TenantLimit(Core& core, const std::string& tenant) {
+  return core.access->QuotaOf(tenant).max_sessions;
+}
+
+// Whether the tenant may have `bytes` more of the devices' memory.
+absl::Status CheckDeviceQuota(Core& core, const std::string& tenant, std::int64_t bytes) {
+  const auto most = core.access->QuotaOf(tenant).max_device_bytes;
+  if (!most) return absl::OkStatus();
+  std::int64_t needed = bytes;
+  for (const auto& session : core.sessions.All()) {
+    if (session->key().tenant == tenant) needed += session->reserved_bytes();
+  }
+  if (needed <= *most) return absl::OkStatus();
+  return TenantQuotaReached(tenant, "max_device_bytes", needed, *most);
+}
+
 // What the session would be, without making it.
-absl::Status Plan(Core& core, const std::string& id, const v1::SessionConfig& requested,
+absl::Status Plan(Core& core, const SessionKey& key, const v1::SessionConfig& requested,
                   const ReconstructionConfig& config, v1::Session& response) {
-  PS_ASSIGN_OR_RETURN(const auto existing, core.sessions.Check(id, requested));
+  PS_ASSIGN_OR_RETURN(const auto existing,
+                      core.sessions.Check(key, requested, TenantLimit(core, key.tenant)));
   if (existing != nullptr) {
     response = existing->ToProto();
     return absl::OkStatus();
   }
   PS_ASSIGN_OR_RETURN(const DeviceSet::Placement placement,
                       core.devices.Place(config, core.limits.session.staging_bytes));
-  response.set_name(Session::NameOf(id));
+  PS_RETURN_IF_ERROR(CheckDeviceQuota(core, key.tenant, placement.memory.bytes()));
+  response.set_name(Session::NameOf(key.id));
+  response.set_tenant(key.tenant);
   *response.mutable_config() = ConfigToProto(config);
   response.set_device(placement.device->device->name());
   response.set_device_bytes(placement.memory.bytes());
@@ -33,15 +52,16 @@ absl::Status Plan(Core& core, const std::string& id, const v1::SessionConfig& re
 
 // That there is the session, on disk. Without, it lives as long as the server, and says so.
 void MakeFiles(Core& core, SessionStart& start) {
-  const SessionFiles files = core.state->FilesOf(start.id);
-  const absl::Status made = files.Create(ManifestOf(start.id, start.requested, start.create_time));
+  const SessionFiles files = core.state->FilesOf(start.key);
+  const absl::Status made =
+      files.Create(ManifestOf(start.key.id, start.requested, start.create_time));
   if (made.ok()) {
     start.files = files;
     return;
   }
   start.unsaved_reason = std::string(made.message());
   Log(LogLevel::kError, "a session cannot be kept on disk; it goes on without",
-      {{"session", start.id}, {"reason", start.unsaved_reason}});
+      {{"session", start.key.id}, {"reason", start.unsaved_reason}});
 }
 
 }  // namespace
@@ -49,6 +69,7 @@ void MakeFiles(Core& core, SessionStart& start) {
 absl::StatusOr<std::shared_ptr<Session>> MakeSession(Core& core, SessionStart start) {
   PS_ASSIGN_OR_RETURN(DeviceSet::Placement placement,
                       core.devices.Place(start.config, core.limits.session.staging_bytes));
+  PS_RETURN_IF_ERROR(CheckDeviceQuota(core, start.key.tenant, placement.memory.bytes()));
   if (core.state != nullptr) MakeFiles(core, start);
   const std::optional<SessionFiles> files = start.files;
   auto session =
@@ -59,25 +80,30 @@ absl::StatusOr<std::shared_ptr<Session>> MakeSession(Core& core, SessionStart st
 
 namespace {
 
-absl::Status Create(Core& core, const v1::CreateSessionRequest& request, v1::Session& response) {
+absl::Status Create(Core& core, const Caller& caller, const v1::CreateSessionRequest& request,
+                    v1::Session& response) {
   if (!request.session_id().empty()) PS_RETURN_IF_ERROR(CheckSessionId(request.session_id()));
   if (!request.has_config()) {
     return InvalidField(reason::kInvalidConfig, "config", "not set; required");
   }
-  const std::string id = request.session_id().empty() ? MakeSessionId() : request.session_id();
+  const SessionKey key{caller.tenant,
+                       request.session_id().empty() ? MakeSessionId() : request.session_id()};
   const v1::SessionConfig& requested = request.config();
   PS_ASSIGN_OR_RETURN(const ReconstructionConfig config, CheckedConfig(requested));
-  if (request.validate_only()) return Plan(core, id, requested, config, response);
+  if (request.validate_only()) return Plan(core, key, requested, config, response);
 
   const auto make = [&] {
-    return MakeSession(core, {.id = id, .requested = requested, .config = config});
+    return MakeSession(core, {.key = key, .requested = requested, .config = config});
   };
   PS_ASSIGN_OR_RETURN(const SessionRegistry::Created created,
-                      core.sessions.Create(id, requested, make));
+                      core.sessions.Create(key, requested, TenantLimit(core, key.tenant), make));
   response = created.session->ToProto();
   if (!created.existed) {
+    core.metrics.sessions_created.Increment();
     Log(LogLevel::kInfo, "session created",
-        {{"session", id},
+        {{"session", key.id},
+         {"tenant", key.tenant},
+         {"caller", caller.name},
          {"device", response.device()},
          {"device_bytes", response.device_bytes()},
          {"capacity", config.scan.capacity},
@@ -89,16 +115,20 @@ absl::Status Create(Core& core, const v1::CreateSessionRequest& request, v1::Ses
 
 }  // namespace
 
-grpc::ServerUnaryReactor* HandleCreateSession(Core& core, grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* HandleCreateSession(const Call& call,
                                               const v1::CreateSessionRequest* request,
                                               v1::Session* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  grpc::ServerUnaryReactor* reactor = call.context->DefaultReactor();
   // Allocates device memory, which takes time.
-  core.admin.Post([&core, reactor, request, response] {
-    const absl::Status status = Create(core, *request, *response);
+  call.core.admin.Post([&core = call.core, caller = call.caller, reactor, request, response] {
+    const absl::Status status = Create(core, caller, *request, *response);
     if (!status.ok()) {
+      if (absl::IsResourceExhausted(status)) {
+        core.metrics.admission_rejections.Add({{"reason", ReasonOf(status)}}).Increment();
+      }
       Log(LogLevel::kInfo, "session refused",
           {{"session", request->session_id().substr(0, 64)},
+           {"tenant", caller.tenant},
            {"reason", ReasonOf(status)},
            {"message", std::string(status.message().substr(0, 400))}});
     }

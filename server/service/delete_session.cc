@@ -4,11 +4,11 @@
 
 namespace ptychoserve::server {
 
-grpc::ServerUnaryReactor* HandleDeleteSession(Core& core, grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* HandleDeleteSession(const Call& call,
                                               const v1::DeleteSessionRequest* request,
                                               v1::DeleteSessionResponse*) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  auto removed = core.sessions.Remove(request->name(), request->force());
+  grpc::ServerUnaryReactor* reactor = call.context->DefaultReactor();
+  auto removed = call.core.sessions.Remove(call.caller.tenant, request->name(), request->force());
   if (!removed.ok()) {
     reactor->Finish(ToGrpcStatus(removed.status()));
     return reactor;

@@ -206,6 +206,34 @@ absl::Status StreamLimitReached(int limit) {
                    "streams", what);
 }
 
+absl::Status TenantQuotaReached(absl::string_view tenant, absl::string_view key,
+                                std::int64_t needed, std::int64_t most) {
+  const std::string what =
+      absl::StrCat("tenant '", tenant, "' may have ", key, " = ", most, " and would have ", needed);
+  return WithQuota(
+      WithReason(
+          absl::ResourceExhaustedError(absl::StrCat(
+              what, "; delete a session, or have the operator allow more in the access file")),
+          reason::kTenantQuota,
+          {{"tenant", std::string(tenant)},
+           {"quota", std::string(key)},
+           {"needed", absl::StrCat(needed)},
+           {"most", absl::StrCat(most)}}),
+      absl::StrCat("tenant:", tenant), what);
+}
+
+absl::Status Unauthenticated() {
+  return WithReason(
+      absl::UnauthenticatedError("this server wants to know who calls: send a token that it knows "
+                                 "and that has not expired ('authorization: Bearer TOKEN'; "
+                                 "--token-file or PTYCHOSERVE_TOKEN_FILE of our programs)"),
+      reason::kUnauthenticated);
+}
+
+absl::Status PermissionDenied(absl::string_view why) {
+  return WithReason(absl::PermissionDeniedError(why), reason::kPermissionDenied);
+}
+
 absl::Status Draining() {
   return WithRetryAfter(
       WithReason(absl::UnavailableError("the server is shutting down"), reason::kDraining),

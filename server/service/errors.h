@@ -43,6 +43,9 @@ inline constexpr char kDraining[] = "DRAINING";
 inline constexpr char kInputNotKept[] = "INPUT_NOT_KEPT";
 inline constexpr char kBadStateFile[] = "BAD_STATE_FILE";
 inline constexpr char kProducerFenced[] = "PRODUCER_FENCED";
+inline constexpr char kUnauthenticated[] = "UNAUTHENTICATED";
+inline constexpr char kPermissionDenied[] = "PERMISSION_DENIED";
+inline constexpr char kTenantQuota[] = "TENANT_QUOTA";
 inline constexpr char kInternal[] = "INTERNAL";
 }  // namespace reason
 
@@ -75,6 +78,12 @@ absl::Status DeviceMemoryExhausted(absl::string_view device, std::int64_t needed
                                    std::int64_t free_bytes, std::int64_t usable_bytes);
 absl::Status SessionLimitReached(int limit);
 absl::Status StreamLimitReached(int limit);
+// Likewise, of what the access file lets `tenant` have: `key` there.
+absl::Status TenantQuotaReached(absl::string_view tenant, absl::string_view key,
+                                std::int64_t needed, std::int64_t most);
+// UNAUTHENTICATED, the same for every caller that is not recognised.
+absl::Status Unauthenticated();
+absl::Status PermissionDenied(absl::string_view why);
 // UNAVAILABLE with a RetryInfo: the server shuts down.
 absl::Status Draining();
 // kAborted: another stream of the same producer, of epoch `epoch`, has taken over.

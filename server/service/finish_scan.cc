@@ -8,9 +8,9 @@
 namespace ptychoserve::server {
 namespace {
 
-absl::StatusOr<std::shared_ptr<Session>> FinishScan(Core& core,
+absl::StatusOr<std::shared_ptr<Session>> FinishScan(const Call& call,
                                                     const v1::FinishScanRequest& request) {
-  PS_ASSIGN_OR_RETURN(std::shared_ptr<Session> session, core.sessions.Get(request.name()));
+  PS_ASSIGN_OR_RETURN(std::shared_ptr<Session> session, call.Find(request.name()));
   std::optional<std::int64_t> expected;
   if (request.has_expected_frames()) {
     expected = request.expected_frames();
@@ -30,11 +30,10 @@ absl::StatusOr<std::shared_ptr<Session>> FinishScan(Core& core,
 
 }  // namespace
 
-grpc::ServerUnaryReactor* HandleFinishScan(Core& core, grpc::CallbackServerContext* context,
-                                           const v1::FinishScanRequest* request,
+grpc::ServerUnaryReactor* HandleFinishScan(const Call& call, const v1::FinishScanRequest* request,
                                            v1::Session* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto session = FinishScan(core, *request);
+  grpc::ServerUnaryReactor* reactor = call.context->DefaultReactor();
+  const auto session = FinishScan(call, *request);
   if (!session.ok()) {
     reactor->Finish(ToGrpcStatus(session.status()));
     return reactor;

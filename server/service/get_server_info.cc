@@ -1,12 +1,13 @@
 #include "engine/backend/cuda/cuda_device.h"
 #include "engine/base/version.h"
+#include "server/service/convert.h"
 #include "server/service/handlers.h"
 
 namespace ptychoserve::server {
 
-grpc::ServerUnaryReactor* HandleGetServerInfo(Core& core, grpc::CallbackServerContext* context,
-                                              const v1::GetServerInfoRequest*,
+grpc::ServerUnaryReactor* HandleGetServerInfo(const Call& call, const v1::GetServerInfoRequest*,
                                               v1::ServerInfo* response) {
+  Core& core = call.core;
   response->set_version(kVersion);
   response->set_build(BuiltWithCuda() ? "cuda" : "cpu-only");
   const auto sessions = core.sessions.All();
@@ -45,7 +46,8 @@ grpc::ServerUnaryReactor* HandleGetServerInfo(Core& core, grpc::CallbackServerCo
   response->set_host_memory_reserved_bytes(static_cast<std::uint64_t>(host.reserved_bytes()));
   response->set_uptime_s(
       std::chrono::duration<double>(std::chrono::steady_clock::now() - core.start).count());
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  *response->mutable_caller() = CallerToProto(call.caller);
+  grpc::ServerUnaryReactor* reactor = call.context->DefaultReactor();
   reactor->Finish(grpc::Status::OK);
   return reactor;
 }

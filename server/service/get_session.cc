@@ -5,19 +5,18 @@
 namespace ptychoserve::server {
 namespace {
 
-absl::Status Get(Core& core, const v1::GetSessionRequest& request, v1::Session& response) {
-  PS_ASSIGN_OR_RETURN(const auto session, core.sessions.Get(request.name()));
+absl::Status Get(const Call& call, const v1::GetSessionRequest& request, v1::Session& response) {
+  PS_ASSIGN_OR_RETURN(const auto session, call.Find(request.name()));
   response = session->ToProto();
   return absl::OkStatus();
 }
 
 }  // namespace
 
-grpc::ServerUnaryReactor* HandleGetSession(Core& core, grpc::CallbackServerContext* context,
-                                           const v1::GetSessionRequest* request,
+grpc::ServerUnaryReactor* HandleGetSession(const Call& call, const v1::GetSessionRequest* request,
                                            v1::Session* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(Get(core, *request, *response)));
+  grpc::ServerUnaryReactor* reactor = call.context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(Get(call, *request, *response)));
   return reactor;
 }
 

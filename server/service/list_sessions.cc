@@ -5,10 +5,13 @@
 namespace ptychoserve::server {
 namespace {
 
-absl::Status List(Core& core, const v1::ListSessionsRequest& request,
+absl::Status List(const Call& call, const v1::ListSessionsRequest& request,
                   v1::ListSessionsResponse& response) {
+  const Caller& caller = call.caller;
+  const bool all = caller.all_tenants && !caller.chose_tenant;
+  const auto tenant = all ? std::nullopt : std::make_optional(caller.tenant);
   PS_ASSIGN_OR_RETURN(const SessionRegistry::Page page,
-                      core.sessions.List(request.page_size(), request.page_token()));
+                      call.core.sessions.List(tenant, request.page_size(), request.page_token()));
   for (const auto& session : page.sessions) *response.add_sessions() = session->ToProto();
   response.set_next_page_token(page.next_page_token);
   return absl::OkStatus();
@@ -16,11 +19,11 @@ absl::Status List(Core& core, const v1::ListSessionsRequest& request,
 
 }  // namespace
 
-grpc::ServerUnaryReactor* HandleListSessions(Core& core, grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* HandleListSessions(const Call& call,
                                              const v1::ListSessionsRequest* request,
                                              v1::ListSessionsResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(List(core, *request, *response)));
+  grpc::ServerUnaryReactor* reactor = call.context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(List(call, *request, *response)));
   return reactor;
 }
 

@@ -149,6 +149,28 @@ void ProgressToProto(const Progress& progress, v1::Session& session) {
   session.mutable_warnings()->Assign(progress.warnings.begin(), progress.warnings.end());
 }
 
+v1::Caller CallerToProto(const Caller& caller) {
+  v1::Caller out;
+  out.set_name(caller.name);
+  out.set_tenant(caller.tenant);
+  out.set_all_tenants(caller.all_tenants);
+  switch (caller.role) {
+    case Role::kViewer:
+      out.set_role(v1::ROLE_VIEWER);
+      break;
+    case Role::kProducer:
+      out.set_role(v1::ROLE_PRODUCER);
+      break;
+    case Role::kOperator:
+      out.set_role(v1::ROLE_OPERATOR);
+      break;
+    case Role::kAdmin:
+      out.set_role(v1::ROLE_ADMIN);
+      break;
+  }
+  return out;
+}
+
 google::protobuf::Timestamp TimeToProto(std::chrono::system_clock::time_point time) {
   using std::chrono::duration_cast;
   const auto since_epoch = duration_cast<std::chrono::nanoseconds>(time.time_since_epoch());

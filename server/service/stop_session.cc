@@ -7,8 +7,9 @@
 namespace ptychoserve::server {
 namespace {
 
-absl::StatusOr<std::shared_ptr<Session>> Stop(Core& core, const v1::StopSessionRequest& request) {
-  PS_ASSIGN_OR_RETURN(std::shared_ptr<Session> session, core.sessions.Get(request.name()));
+absl::StatusOr<std::shared_ptr<Session>> Stop(const Call& call,
+                                              const v1::StopSessionRequest& request) {
+  PS_ASSIGN_OR_RETURN(std::shared_ptr<Session> session, call.Find(request.name()));
   if (!v1::StopSessionRequest::Mode_IsValid(request.mode())) {
     return InvalidField(
         reason::kInvalidRequest, "mode",
@@ -25,11 +26,10 @@ absl::StatusOr<std::shared_ptr<Session>> Stop(Core& core, const v1::StopSessionR
 
 }  // namespace
 
-grpc::ServerUnaryReactor* HandleStopSession(Core& core, grpc::CallbackServerContext* context,
-                                            const v1::StopSessionRequest* request,
+grpc::ServerUnaryReactor* HandleStopSession(const Call& call, const v1::StopSessionRequest* request,
                                             v1::Session* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto stopped = Stop(core, *request);
+  grpc::ServerUnaryReactor* reactor = call.context->DefaultReactor();
+  const auto stopped = Stop(call, *request);
   if (!stopped.ok()) {
     reactor->Finish(ToGrpcStatus(stopped.status()));
     return reactor;

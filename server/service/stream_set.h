@@ -64,11 +64,14 @@ class StreamSet {
     }
   }
 
-  // Streams of both kinds whose calls have not ended.
-  int open() const {
+  // Streams of one kind whose calls have not ended.
+  int open(Drainable::Kind kind) const {
     MutexLock lock(mu_);
     int count = 0;
-    for (const auto& weak : streams_) count += weak.expired() ? 0 : 1;
+    for (const auto& weak : streams_) {
+      const auto stream = weak.lock();
+      count += stream != nullptr && stream->kind() == kind ? 1 : 0;
+    }
     return count;
   }
 

@@ -57,12 +57,12 @@ class OrientationCall final : public grpc::ServerUnaryReactor {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* HandleTestOrientation(Core& core, grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* HandleTestOrientation(const Call& call,
                                                 const v1::TestOrientationRequest* request,
                                                 v1::OrientationTest* response) {
-  const auto session = core.sessions.Get(request->name());
+  const auto session = call.Find(request->name());
   if (!session.ok()) {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    grpc::ServerUnaryReactor* reactor = call.context->DefaultReactor();
     reactor->Finish(ToGrpcStatus(session.status()));
     return reactor;
   }

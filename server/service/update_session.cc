@@ -121,11 +121,11 @@ absl::Status ApplyUpdate(Session& session, const v1::UpdateSessionRequest& reque
   return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* HandleUpdateSession(Core& core, grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* HandleUpdateSession(const Call& call,
                                               const v1::UpdateSessionRequest* request,
                                               v1::Session* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto session = core.sessions.Get(request->session().name());
+  grpc::ServerUnaryReactor* reactor = call.context->DefaultReactor();
+  const auto session = call.Find(request->session().name());
   const absl::Status updated = session.ok() ? ApplyUpdate(**session, *request) : session.status();
   if (!updated.ok()) {
     reactor->Finish(ToGrpcStatus(updated));

@@ -24,7 +24,7 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(SessionStart start,
                                                          const SessionPools& pools) {
   ReconstructionOptions options;
   options.staging_bytes = limits.staging_bytes;
-  options.held = start.held;
+  const bool held = options.held = start.held;
   options.restored = start.restored;
   const ReconstructionConfig config = start.config;
   std::shared_ptr<Session> session(new Session(std::move(start), std::move(placement), pools));
@@ -63,6 +63,7 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(SessionStart start,
     session->checkpoint_version_ = restored_version;
     session->next_checkpoint_ = std::chrono::steady_clock::now() + limits.checkpoint_interval;
   }
+  session->metered_ = pools.metrics != nullptr && !held;
   session->live_ = true;
   session->device_->worker.Add(session);
   return session;
@@ -87,8 +88,8 @@ absl::StatusOr<std::shared_ptr<Session>> Session::CreateEnded(SessionStart start
 }
 
 Session::Session(SessionStart start, DeviceSet::Placement placement, const SessionPools& pools)
-    : id_(std::move(start.id)),
-      name_(NameOf(id_)),
+    : key_(std::move(start.key)),
+      name_(NameOf(key_.id)),
       requested_(std::move(start.requested)),
       create_time_(start.create_time),
       files_(std::move(start.files)),
@@ -136,6 +137,14 @@ v1::Session Session::ToProto(bool with_config) const {
     out.set_durability(v1::DURABILITY_LOST);
     out.set_durability_failure(journal_->failure());
   }
+  out.set_tenant(key_.tenant);
+  for (const auto& [kind, counters] :
+       {std::pair(RecordKind::kFrames, out.mutable_frames()),
+        std::pair(RecordKind::kPositions, out.mutable_positions())}) {
+    counters->set_durable_watermark(journal_ == nullptr
+                                        ? first_frame_id_ - 1
+                                        : journal_->durable_watermark(kind, first_frame_id_));
+  }
   MutexLock lock(mu_);
   if (!checkpoint_failure_.empty()) {
     out.set_durability(v1::DURABILITY_LOST);
@@ -145,6 +154,11 @@ v1::Session Session::ToProto(bool with_config) const {
   out.set_checkpoint_version(checkpoint_version_);
   out.set_restarts(restarts_);
   return out;
+}
+
+std::int64_t Session::reserved_bytes() const {
+  MutexLock lock(mu_);
+  return memory_.bytes();
 }
 
 void Session::AddListener(std::weak_ptr<SessionListener> listener) {
@@ -197,6 +211,10 @@ void Session::Resume(int restarts) {
   state::v1::Event event;
   *event.mutable_restart()->mutable_time() = TimeToProto(std::chrono::system_clock::now());
   Record(event, [] {});
+  if (pools_.metrics != nullptr) {
+    meter_.Begin(reconstruction_->progress());
+    metered_ = true;
+  }
   reconstruction_->Release();
 }
 
@@ -236,14 +254,30 @@ void Session::WriteCheckpoint(const Checkpoint* checkpoint) {
   MutexLock lock(mu_);
   checkpoint_asked_ = false;
   if (!needed) return;
+  CountWrite(written, end - begin);
   next_checkpoint_ = std::max(next_checkpoint_, end + kLeastPauseOfCheckpoints * (end - begin));
   if (written.ok()) {
     checkpoint_version_ = std::max(checkpoint_version_, checkpoint->snapshot->version);
   } else if (checkpoint_failure_.empty()) {
     Log(LogLevel::kError, "a checkpoint cannot be written; the session goes on without",
-        {{"session", id_}, {"reason", std::string(written.message())}});
+        {{"session", key_.id}, {"reason", std::string(written.message())}});
   }
   checkpoint_failure_ = std::string(written.message());
+}
+
+void Session::CountWrite(const absl::Status& written, std::chrono::duration<double> took) {
+  if (pools_.metrics == nullptr) return;
+  if (written.ok()) {
+    pools_.metrics->ObserveCheckpoint(took.count());
+  } else {
+    pools_.metrics->checkpoint_failures.Increment();
+  }
+}
+
+bool Session::saved() const {
+  if (!unsaved_reason_.empty() || (journal_ != nullptr && journal_->lost())) return false;
+  MutexLock lock(mu_);
+  return checkpoint_failure_.empty();
 }
 
 void Session::Suspend(std::function<void()> done) {
@@ -277,9 +311,10 @@ void Session::SaveResult() {
     journal_->Abandon([] {});
     return;
   }
+  CountWrite(written, {});
   // The journal is there still: after a restart the session goes on to the same end.
   Log(LogLevel::kError, "the result cannot be written; it is kept in memory",
-      {{"session", id_}, {"reason", std::string(written.message())}});
+      {{"session", key_.id}, {"reason", std::string(written.message())}});
   MutexLock lock(mu_);
   checkpoint_failure_ = std::string(written.message());
 }
@@ -289,7 +324,7 @@ void Session::RemoveFiles(std::function<void()> done) {
   auto remove = [self = shared_from_this(), done = std::move(done)] {
     if (const absl::Status removed = self->files_->Remove(); !removed.ok()) {
       Log(LogLevel::kError, "the files of a deleted session cannot be removed",
-          {{"session", self->id_}, {"reason", std::string(removed.message())}});
+          {{"session", self->key_.id}, {"reason", std::string(removed.message())}});
     }
     done();
   };
@@ -303,7 +338,7 @@ void Session::Retire() {
   Observe();  // Whoever waits for the end sees it in the session's log.
   const Progress progress = reconstruction_->progress();
   Log(progress.state == SessionState::kFailed ? LogLevel::kError : LogLevel::kInfo, "session ended",
-      {{"session", id_},
+      {{"session", key_.id},
        {"state", StateName(progress.state)},
        {"iterations", progress.iteration},
        {"points", progress.active_points},
@@ -342,6 +377,9 @@ void Session::Observe() {
     for (const auto& weak : listeners_) {
       if (auto listener = weak.lock()) listeners.push_back(std::move(listener));
     }
+  }
+  if (metered_) {
+    meter_.Note(reconstruction_->config(), reconstruction_->progress(), *pools_.metrics);
   }
   for (const auto& listener : listeners) listener->OnSessionChange();
   MaybeCheckpoint();

@@ -21,6 +21,9 @@
 #include "server/journal/session_files.h"
 #include "server/journal/session_journal.h"
 #include "server/session/producers.h"
+#include "server/session/session_key.h"
+#include "server/telemetry/metrics.h"
+#include "server/telemetry/session_meter.h"
 
 namespace ptychoserve::server {
 
@@ -34,17 +37,18 @@ class SessionListener {
   virtual void OnSessionChange() = 0;
 };
 
-// The threads that sessions share; all outlive them.
+// What sessions share; all of it outlives them.
 struct SessionPools {
   WorkerPool& notify;
-  WorkerPool& journal;  // Writes journals.
-  WorkerPool& files;    // Writes and removes the other files; a single thread, so in order.
-  WorkerPool& leisure;  // Takes seconds: compares reconstructions.
+  WorkerPool& journal;         // Writes journals.
+  WorkerPool& files;           // Writes and removes the other files; a single thread, so in order.
+  WorkerPool& leisure;         // Takes seconds: compares reconstructions.
+  Metrics* metrics = nullptr;  // Where they count what they do; null: nowhere.
 };
 
 // How a session begins, or begins again.
 struct SessionStart {
-  std::string id;               // As in the API.
+  SessionKey key;
   v1::SessionConfig requested;  // As the client sent it.
   ReconstructionConfig config;  // The same, checked and resolved.
   std::chrono::system_clock::time_point create_time = std::chrono::system_clock::now();
@@ -80,11 +84,13 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   ~Session() override;
 
   static std::string NameOf(absl::string_view id);  // "sessions/{id}"
-  const std::string& id() const { return id_; }
+  const SessionKey& key() const { return key_; }
+  const std::string& id() const { return key_.id; }
   const std::string& name() const { return name_; }
   const v1::SessionConfig& requested() const { return requested_; }
   std::chrono::system_clock::time_point create_time() const { return create_time_; }
   const std::string& device_name() const { return device_name_; }
+  std::int64_t reserved_bytes() const;  // Of the device's memory; 0 once it has ended.
   std::int64_t first_frame_id() const { return first_frame_id_; }
   Reconstruction& reconstruction() { return *reconstruction_; }
   const Reconstruction& reconstruction() const { return *reconstruction_; }
@@ -125,6 +131,9 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   // ended session has to save has been saved when later work is run.
   void AfterInput(std::function<void()> work);
 
+  // Whether all of it that is to be on disk is, or will be.
+  bool saved() const;
+
   // Input streams that are open, among which staging memory is divided.
   std::atomic<int>& open_frame_streams() { return open_frame_streams_; }
 
@@ -145,10 +154,12 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   // `checkpoint` may be null: there is nothing to save.
   void SaveCheckpoint(std::shared_ptr<const Checkpoint> checkpoint, std::function<void()> done);
   void WriteCheckpoint(const Checkpoint* checkpoint) ABSL_LOCKS_EXCLUDED(mu_);
+  // A checkpoint or a result has been written, or not.
+  void CountWrite(const absl::Status& written, std::chrono::duration<double> took);
   // Saves how the session has ended; what was saved for going on is not needed any more.
   void SaveResult();
 
-  const std::string id_;
+  const SessionKey key_;
   const std::string name_;
   const v1::SessionConfig requested_;
   const std::chrono::system_clock::time_point create_time_;
@@ -164,6 +175,9 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   Producers producers_;
   std::unique_ptr<Reconstruction> reconstruction_;  // Set once, before live_.
 
+  SessionMeter meter_;
+  std::atomic<bool> metered_ =
+      false;                        // What comes now is news, and not read back from the journal.
   std::atomic<bool> live_ = false;  // Created; the engine's call-backs count from now on.
   std::atomic<bool> observe_posted_ = false;
   std::atomic<bool> deleted_ = false;

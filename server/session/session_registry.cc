@@ -9,6 +9,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -23,8 +24,9 @@ constexpr std::size_t kMaxIdLength = 63;
 constexpr int kDefaultPageSize = 100;
 constexpr int kMaxPageSize = 1000;
 constexpr char kNamePrefix[] = "sessions/";
-constexpr char kTokenPrefix[] = "after:";  // Then the id of the last session of the page.
+constexpr char kTokenPrefix[] = "after:";  // Then tenant/id of the last session of the page.
 
+// Ids and tenants are made of the same characters.
 bool IsSessionId(absl::string_view id) {
   if (id.empty() || id.size() > kMaxIdLength) return false;
   return std::all_of(id.begin(), id.end(), [](char c) {
@@ -35,6 +37,21 @@ bool IsSessionId(absl::string_view id) {
 absl::Status InvalidToken() {
   return InvalidField(reason::kInvalidRequest, "page_token",
                       "not a token of ListSessions; leave it empty for the first page");
+}
+
+std::string TokenAfter(const SessionKey& key) {
+  return absl::WebSafeBase64Escape(absl::StrCat(kTokenPrefix, key.tenant, "/", key.id));
+}
+
+absl::StatusOr<SessionKey> KeyOfToken(absl::string_view page_token) {
+  std::string token;
+  if (!absl::WebSafeBase64Unescape(page_token, &token)) return InvalidToken();
+  absl::string_view rest = token;
+  if (!absl::ConsumePrefix(&rest, kTokenPrefix)) return InvalidToken();
+  const std::pair<absl::string_view, absl::string_view> parts =
+      absl::StrSplit(rest, absl::MaxSplits('/', 1));
+  if (!IsSessionId(parts.first) || !IsSessionId(parts.second)) return InvalidToken();
+  return SessionKey{std::string(parts.first), std::string(parts.second)};
 }
 
 }  // namespace
@@ -53,32 +70,40 @@ std::string MakeSessionId() {
 }
 
 absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::CheckLocked(
-    const std::string& id, const v1::SessionConfig& requested) const {
+    const SessionKey& key, const v1::SessionConfig& requested,
+    std::optional<std::int64_t> most) const {
   if (closed_) return Draining();
-  if (const auto it = sessions_.find(id); it != sessions_.end()) {
+  if (const auto it = sessions_.find(key); it != sessions_.end()) {
     using google::protobuf::util::MessageDifferencer;
     if (MessageDifferencer::Equals(it->second->requested(), requested)) return it->second;
-    return SessionExists(Session::NameOf(id));
+    return SessionExists(Session::NameOf(key.id));
   }
   if (static_cast<int>(sessions_.size()) >= max_sessions_) {
     return SessionLimitReached(max_sessions_);
+  }
+  if (most) {
+    const auto count = std::ranges::count_if(
+        sessions_, [&](const auto& entry) { return entry.first.tenant == key.tenant; });
+    if (count >= *most) return TenantQuotaReached(key.tenant, "max_sessions", count + 1, *most);
   }
   return nullptr;
 }
 
 absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Check(
-    const std::string& id, const v1::SessionConfig& requested) const {
+    const SessionKey& key, const v1::SessionConfig& requested,
+    std::optional<std::int64_t> most) const {
   MutexLock lock(mu_);
-  return CheckLocked(id, requested);
+  return CheckLocked(key, requested, most);
 }
 
-absl::StatusOr<SessionRegistry::Created> SessionRegistry::Create(const std::string& id,
+absl::StatusOr<SessionRegistry::Created> SessionRegistry::Create(const SessionKey& key,
                                                                  const v1::SessionConfig& requested,
+                                                                 std::optional<std::int64_t> most,
                                                                  const Factory& make) {
   MutexLock creating(create_mu_);
   {
     MutexLock lock(mu_);
-    PS_ASSIGN_OR_RETURN(std::shared_ptr<Session> existing, CheckLocked(id, requested));
+    PS_ASSIGN_OR_RETURN(std::shared_ptr<Session> existing, CheckLocked(key, requested, most));
     if (existing != nullptr) return Created{std::move(existing), true};
   }
   PS_ASSIGN_OR_RETURN(std::shared_ptr<Session> session, make());
@@ -88,76 +113,75 @@ absl::StatusOr<SessionRegistry::Created> SessionRegistry::Create(const std::stri
     session->reconstruction().Stop(/*abort=*/true).IgnoreError();
     return Draining();
   }
-  sessions_.emplace(id, session);
+  sessions_.emplace(key, session);
   return Created{std::move(session), false};
 }
 
 void SessionRegistry::Restore(std::shared_ptr<Session> session) {
   MutexLock lock(mu_);
-  const std::string id = session->id();
-  sessions_.emplace(id, std::move(session));
+  const SessionKey key = session->key();
+  sessions_.emplace(key, std::move(session));
 }
 
-absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::GetLocked(absl::string_view name) const {
+absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::GetLocked(const std::string& tenant,
+                                                                    absl::string_view name) const {
   absl::string_view id = name;
   if (!absl::ConsumePrefix(&id, kNamePrefix) || !IsSessionId(id)) {
     return InvalidField(reason::kInvalidRequest, "name",
                         absl::StrCat("'", absl::CHexEscape(name.substr(0, 100)),
                                      "'; allowed: sessions/{session_id} with [a-z0-9-]{1,63}"));
   }
-  const auto it = sessions_.find(std::string(id));
+  const auto it = sessions_.find(SessionKey{tenant, std::string(id)});
   if (it == sessions_.end()) return SessionNotFound(name);
   return it->second;
 }
 
-absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Get(absl::string_view name) const {
+absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Get(const std::string& tenant,
+                                                              absl::string_view name) const {
   MutexLock lock(mu_);
-  return GetLocked(name);
+  return GetLocked(tenant, name);
 }
 
-absl::StatusOr<SessionRegistry::Page> SessionRegistry::List(int page_size,
-                                                            absl::string_view page_token) const {
+absl::StatusOr<SessionRegistry::Page> SessionRegistry::List(
+    const std::optional<std::string>& tenant, int page_size, absl::string_view page_token) const {
   if (page_size < 0) {
     return InvalidField(reason::kInvalidRequest, "page_size",
                         absl::StrCat(page_size, "; allowed: 0..", kMaxPageSize));
   }
   const int limit = page_size == 0 ? kDefaultPageSize : std::min(page_size, kMaxPageSize);
-  std::string after;
+  SessionKey after;
   if (!page_token.empty()) {
-    std::string token;
-    if (!absl::WebSafeBase64Unescape(page_token, &token)) return InvalidToken();
-    absl::string_view id = token;
-    if (!absl::ConsumePrefix(&id, kTokenPrefix) || !IsSessionId(id)) return InvalidToken();
-    after = std::string(id);
+    PS_ASSIGN_OR_RETURN(after, KeyOfToken(page_token));
   }
   Page page;
   MutexLock lock(mu_);
-  auto it = after.empty() ? sessions_.begin() : sessions_.upper_bound(after);
-  for (; it != sessions_.end() && static_cast<int>(page.sessions.size()) < limit; ++it) {
+  for (auto it = sessions_.upper_bound(after); it != sessions_.end(); ++it) {
+    if (tenant && it->first.tenant != *tenant) continue;
+    if (static_cast<int>(page.sessions.size()) == limit) {
+      page.next_page_token = TokenAfter(page.sessions.back()->key());
+      break;
+    }
     page.sessions.push_back(it->second);
-  }
-  if (it != sessions_.end()) {
-    page.next_page_token =
-        absl::WebSafeBase64Escape(absl::StrCat(kTokenPrefix, page.sessions.back()->id()));
   }
   return page;
 }
 
-absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Remove(absl::string_view name,
+absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::Remove(const std::string& tenant,
+                                                                 absl::string_view name,
                                                                  bool force) {
   MutexLock lock(mu_);
-  PS_ASSIGN_OR_RETURN(std::shared_ptr<Session> session, GetLocked(name));
+  PS_ASSIGN_OR_RETURN(std::shared_ptr<Session> session, GetLocked(tenant, name));
   if (const SessionState state = session->state(); !force && !IsFinal(state)) {
     return SessionActive(name, StateName(state));
   }
-  sessions_.erase(session->id());
+  sessions_.erase(session->key());
   return session;
 }
 
 std::vector<std::shared_ptr<Session>> SessionRegistry::All() const {
   MutexLock lock(mu_);
   std::vector<std::shared_ptr<Session>> all;
-  for (const auto& [id, session] : sessions_) all.push_back(session);
+  for (const auto& [key, session] : sessions_) all.push_back(session);
   return all;
 }
 

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <utility>
 
 namespace ptychoserve::server {
 namespace {
@@ -115,6 +116,17 @@ std::string FormatLogLine(LogFormat format, absl::string_view event,
                     f.quoted && NeedsQuotes(f.value) ? Quote(f.value) : f.value);
   }
   return line;
+}
+
+std::optional<std::int64_t> LogLimit::Next(Clock::time_point now) {
+  constexpr std::chrono::seconds kInterval{1};
+  MutexLock lock(mu_);
+  if (now < next_) {
+    ++left_out_;
+    return std::nullopt;
+  }
+  next_ = now + kInterval;
+  return std::exchange(left_out_, 0);
 }
 
 void Log(LogLevel level, absl::string_view event, std::initializer_list<LogField> fields) {

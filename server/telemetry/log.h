@@ -1,14 +1,17 @@
 #ifndef PTYCHOSERVE_SERVER_TELEMETRY_LOG_H_
 #define PTYCHOSERVE_SERVER_TELEMETRY_LOG_H_
 
+#include <chrono>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <type_traits>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "engine/base/mutex.h"
 
 namespace ptychoserve::server {
 
@@ -35,6 +38,20 @@ absl::Status InitLog(absl::string_view level, absl::string_view format);
 
 // Writes one line: `event` in a few constant words, the particulars as fields. Thread-safe.
 void Log(LogLevel level, absl::string_view event, std::initializer_list<LogField> fields = {});
+
+// At most one line a second of one kind, which callers could otherwise fill a disk with.
+// Thread-safe.
+class LogLimit {
+ public:
+  using Clock = std::chrono::steady_clock;
+  // How many lines were left out since the last one; nothing when this one is to be left out.
+  std::optional<std::int64_t> Next(Clock::time_point now);
+
+ private:
+  Mutex mu_;
+  Clock::time_point next_ ABSL_GUARDED_BY(mu_){};
+  std::int64_t left_out_ ABSL_GUARDED_BY(mu_) = 0;
+};
 
 // The line without time and level, as Log writes it.
 std::string FormatLogLine(LogFormat format, absl::string_view event,

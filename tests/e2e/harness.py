@@ -31,6 +31,11 @@ def program(name):
     return str(BUILD / "bin" / name)
 
 
+def run_program(name, *arguments, env=None):
+    return subprocess.run([program(name), *map(str, arguments)], text=True, env=env,
+                          capture_output=True, timeout=DEADLINE_S, check=False)
+
+
 class Server:
     """A ptychoserved with one thread, on a free port or where an earlier one was."""
 
@@ -47,7 +52,7 @@ class Server:
             assert self.process.poll() is None, "the server has ended"
             assert time.monotonic() < deadline, "the server does not come up"
             time.sleep(0.01)
-        self.address = port_file.read_text(encoding="utf-8").strip()
+        self.address = port_file.read_text(encoding="utf-8").split()[0]
 
     def kill(self):
         self.process.kill()
@@ -94,9 +99,7 @@ class EndToEndTest(unittest.TestCase):
 
     @classmethod
     def ctl(cls, *arguments, env=None):
-        return subprocess.run([program("ptychoctl"), *map(str, arguments)], text=True,
-                              env=env or cls.environment(), capture_output=True,
-                              timeout=DEADLINE_S, check=False)
+        return run_program("ptychoctl", *arguments, env=env or cls.environment())
 
     def ok(self, *arguments):
         """Runs ptychoctl, which must succeed; what it printed."""

@@ -48,9 +48,10 @@ v1::SessionConfig Config() {
 class Server {
  public:
   explicit Server(const std::string& directory)
-      : core_(OneDevice(), Limits(), *StateDirectory::Open(directory), [] {}) {}
+      : core_(OneDevice(), Limits(), *StateDirectory::Open(directory), *Access::Create(""), [] {}) {
+  }
 
-  SessionFiles files() const { return core_.state->FilesOf(kId); }
+  SessionFiles files() const { return core_.state->FilesOf({kDefaultTenant, kId}); }
 
   // Takes the session up. Returns what has come of its input.
   Progress Recover() {
@@ -59,7 +60,7 @@ class Server {
   }
   // Lets the session go, with its files.
   void Forget() {
-    const auto removed = core_.sessions.Remove(session()->name(), /*force=*/true);
+    const auto removed = core_.sessions.Remove(kDefaultTenant, session()->name(), /*force=*/true);
     FUZZ_CHECK(removed.ok());
     std::promise<void> gone;
     (*removed)->Discard([&] { gone.set_value(); });
@@ -78,7 +79,7 @@ class Server {
     return limits;
   }
   std::shared_ptr<Session> session() const {
-    const auto session = core_.sessions.Get(Session::NameOf(kId));
+    const auto session = core_.sessions.Get(kDefaultTenant, Session::NameOf(kId));
     FUZZ_CHECK(session.ok());
     return *session;
   }

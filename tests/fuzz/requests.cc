@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "server/publish/selection.h"
+#include "server/security/caller.h"
 #include "server/service/errors.h"
 #include "server/service/handlers.h"
 #include "server/session/producers.h"
@@ -43,13 +45,14 @@ class Sessions {
     return devices;
   }
   void Add(const std::string& id) {
-    const auto created =
-        registry_.Create(id, {}, [&]() -> absl::StatusOr<std::shared_ptr<Session>> {
+    const auto created = registry_.Create(
+        {kDefaultTenant, id}, {}, {}, [&]() -> absl::StatusOr<std::shared_ptr<Session>> {
           const ReconstructionConfig config = Resolve(SmallConfig());
           auto placement = devices_.Place(config, 1 << 20);
           FUZZ_CHECK(placement.ok());
-          return Session::Create({.id = id, .config = config}, *std::move(placement),
-                                 {.staging_bytes = 1 << 20}, {notify_, journal_, files_, leisure_});
+          return Session::Create({.key = {kDefaultTenant, id}, .config = config},
+                                 *std::move(placement), {.staging_bytes = 1 << 20},
+                                 {notify_, journal_, files_, leisure_});
         });
     FUZZ_CHECK(created.ok());
   }
@@ -96,7 +99,7 @@ void LookUp(const SessionRegistry& registry, const std::string& name) {
   const std::string prefix = "sessions/";
   const bool is_name =
       name.compare(0, prefix.size(), prefix) == 0 && IsSessionId(name.substr(prefix.size()));
-  const auto session = registry.Get(name);
+  const auto session = registry.Get(kDefaultTenant, name);
   if (session.ok()) {
     FUZZ_CHECK((*session)->name() == name);
   } else {
@@ -110,7 +113,7 @@ void LookUp(const SessionRegistry& registry, const std::string& name) {
 void ListAll(const SessionRegistry& registry, int page_size, std::string token) {
   std::vector<std::string> ids;
   while (true) {
-    const auto page = registry.List(page_size, token);
+    const auto page = registry.List(std::nullopt, page_size, token);
     if (!page.ok()) {
       FUZZ_CHECK(absl::IsInvalidArgument(page.status()) && ids.empty());
       return CheckRefusal(page.status());
@@ -146,7 +149,7 @@ void Update(const std::string& bytes) {
   v1::UpdateSessionRequest request;
   if (!request.ParseFromString(bytes)) return;
   Sessions sessions;
-  const auto session = *sessions.registry().Get("sessions/a");
+  const auto session = *sessions.registry().Get(kDefaultTenant, "sessions/a");
   const ReconstructionConfig before = session->reconstruction().config();
   if (const absl::Status updated = ApplyUpdate(*session, request); !updated.ok()) {
     CheckRefusal(updated);

@@ -67,11 +67,12 @@ TEST(StartTest, TakenPortIsAClearError) {
   EXPECT_EQ(first->Terminate(), 0);
 }
 
-TEST(StartTest, FlagFileIsReadAndTheCommandLineComesFirst) {
+TEST(StartTest, ConfigurationFileIsReadAndTheCommandLineComesFirst) {
   const std::string path =
-      (std::filesystem::temp_directory_path() / absl::StrCat("flags-", getpid(), ".toml")).string();
-  std::ofstream(path) << "max-sessions = 7\ningest-workers = 3\n";
-  const auto server = ServerProcess::Start({"--flagfile", path, "--max-sessions", "9"});
+      (std::filesystem::temp_directory_path() / absl::StrCat("config-", getpid(), ".yaml"))
+          .string();
+  std::ofstream(path) << "max-sessions: 7\ningest-workers: 3\n";
+  const auto server = ServerProcess::Start({"--config", path, "--max-sessions", "9"});
   std::filesystem::remove(path);
   ASSERT_NE(server, nullptr);
   EXPECT_EQ(Api(server->address()).Info().value.max_sessions(), 9u);

@@ -5,9 +5,11 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/client_callback.h>
 
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "client/cpp/internal/identity.h"
 #include "client/cpp/internal/status_conversion.h"
 #include "engine/base/mutex.h"
 #include "ptychoserve/v1/ingest.pb.h"
@@ -38,8 +40,10 @@ class IngestCall final : public grpc::ClientBidiReactor<Message, v1::IngestAck> 
 
   explicit IngestCall(IngestCallListener* listener) : listener_(listener) {}
 
-  // Begins the stream; `open` is its first message.
-  void Start(Stub& stub, const char* method, Message open) {
+  // Begins the stream into `session`; `open` is its first message.
+  void Start(Stub& stub, const char* method, const Identity& identity, const std::string& session,
+             Message open) {
+    identity.AddTo(context_, session);
     stub.PrepareBidiStreamingCall(&context_, method, {}, this);
     message_ = std::move(open);
     this->AddHold();  // Writes are started outside of callbacks, too.

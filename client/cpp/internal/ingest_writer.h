@@ -51,12 +51,14 @@ class IngestWriter final : private IngestCallListener {
   using SteadyClock = std::chrono::steady_clock;
 
   static std::shared_ptr<IngestWriter> Start(std::shared_ptr<grpc::Channel> channel,
+                                             std::shared_ptr<const Identity> identity,
                                              const std::string& session, Batching batching,
                                              WriterOptions options) {
     const bool named = !options.producer.empty();
     if (!named) options.producer = RandomProducer();
-    std::shared_ptr<IngestWriter> writer(new IngestWriter(
-        std::move(channel), session, std::move(batching), std::move(options), named));
+    std::shared_ptr<IngestWriter> writer(new IngestWriter(std::move(channel), std::move(identity),
+                                                          session, std::move(batching),
+                                                          std::move(options), named));
     writer->Begin();
     return writer;
   }
@@ -148,9 +150,10 @@ class IngestWriter final : private IngestCallListener {
   // the next break begins its own time.
   static constexpr std::chrono::seconds kSettled{10};
 
-  IngestWriter(std::shared_ptr<grpc::Channel> channel, std::string session, Batching batching,
-               WriterOptions options, bool named)
-      : session_(std::move(session)),
+  IngestWriter(std::shared_ptr<grpc::Channel> channel, std::shared_ptr<const Identity> identity,
+               std::string session, Batching batching, WriterOptions options, bool named)
+      : identity_(std::move(identity)),
+        session_(std::move(session)),
         batching_(std::move(batching)),
         options_(std::move(options)),
         named_(named),
@@ -196,7 +199,7 @@ class IngestWriter final : private IngestCallListener {
     active_ = true;
     writing_ = true;
     call_ = std::make_unique<Call>(static_cast<IngestCallListener*>(this));
-    call_->Start(stub_, Batching::kMethod, Batching::Open(open));
+    call_->Start(stub_, Batching::kMethod, *identity_, session_, Batching::Open(open));
     if (options_.give_up_after.count() > 0) {
       alarms_.After(options_.open_timeout, [this, attempt] { OnOpenTimeout(attempt); });
     }
@@ -632,6 +635,7 @@ class IngestWriter final : private IngestCallListener {
     cv_.NotifyAll();
   }
 
+  const std::shared_ptr<const Identity> identity_;
   const std::string session_;
   const Batching batching_;
   const WriterOptions options_;

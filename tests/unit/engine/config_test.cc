@@ -622,10 +622,10 @@ TEST(ResolveTest, DefaultScheduleIsLsqMlThenGaussianThenPoissonGradient) {
   const ReconstructionConfig config = Resolve(ValidConfig());
   ASSERT_EQ(config.schedule.size(), 3u);
   EXPECT_EQ(config.schedule[0].algorithm, AlgorithmConfig(LsqMlConfig{}));
-  EXPECT_DOUBLE_EQ(config.schedule[0].fraction.value(), 0.6);
+  EXPECT_DOUBLE_EQ(config.schedule[0].fraction.value(), 0.7);
   EXPECT_EQ(config.schedule[1].algorithm,
             AlgorithmConfig(MlGradientConfig{.likelihood = Likelihood::kGaussian}));
-  EXPECT_DOUBLE_EQ(config.schedule[1].fraction.value(), 0.38);
+  EXPECT_DOUBLE_EQ(config.schedule[1].fraction.value(), 0.2875);
   EXPECT_EQ(config.schedule[2].algorithm, AlgorithmConfig(MlGradientConfig{}));
   EXPECT_EQ(config.schedule[2].fraction, std::nullopt);
   EXPECT_EQ(config.run.it_ends_after, 60);

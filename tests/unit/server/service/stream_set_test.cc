@@ -21,7 +21,8 @@ TEST(StreamSetTest, AStreamThatFinishesMakesRoomBeforeItsCallHasEnded) {
   EXPECT_TRUE(streams.Add(second));
   EXPECT_FALSE(streams.Add(third));
   streams.Leave(first);
-  EXPECT_EQ(streams.open(), 1);
+  EXPECT_EQ(streams.open(Drainable::Kind::kIngest), 1);
+  EXPECT_EQ(streams.open(Drainable::Kind::kPublish), 0);
   EXPECT_TRUE(streams.Add(third));
   streams.DrainAll(Drainable::Kind::kIngest);
   EXPECT_FALSE(first->drained);

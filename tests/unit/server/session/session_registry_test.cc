@@ -3,9 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <future>
+#include <optional>
 #include <string>
 
+#include "absl/strings/str_replace.h"
+#include "server/security/caller.h"
 #include "server/service/errors.h"
 #include "tests/unit/engine/solver/fake_device.h"
 #include "tests/unit/engine/test_config.h"
@@ -23,16 +27,24 @@ class SessionRegistryTest : public testing::Test {
   ~SessionRegistryTest() override { devices_.Stop(); }
 
   absl::StatusOr<SessionRegistry::Created> Create(const std::string& id, int capacity = 64) {
+    return CreateFor(kDefaultTenant, id, std::nullopt, capacity);
+  }
+  absl::StatusOr<SessionRegistry::Created> CreateFor(const std::string& tenant,
+                                                     const std::string& id,
+                                                     std::optional<std::int64_t> most = {},
+                                                     int capacity = 64) {
     v1::SessionConfig requested;
     requested.mutable_scan()->set_capacity(static_cast<std::uint32_t>(capacity));
-    return registry_.Create(id, requested, [&]() -> absl::StatusOr<std::shared_ptr<Session>> {
+    const SessionKey key{tenant, id};
+    const auto make = [&]() -> absl::StatusOr<std::shared_ptr<Session>> {
       const ReconstructionConfig config = Resolve(SmallConfig());
       auto placement = devices_.Place(config, 1 << 20);
       if (!placement.ok()) return placement.status();
-      return Session::Create({.id = id, .requested = requested, .config = config},
+      return Session::Create({.key = key, .requested = requested, .config = config},
                              *std::move(placement), {.staging_bytes = 1 << 20},
                              {notify_, journal_, files_, leisure_});
-    });
+    };
+    return registry_.Create(key, requested, most, make);
   }
   std::vector<std::string> Ids(const SessionRegistry::Page& page) {
     std::vector<std::string> ids;
@@ -62,45 +74,92 @@ TEST_F(SessionRegistryTest, LimitCountsSessionsThatAreThere) {
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(ReasonOf(refused.status()), reason::kSessionLimit);
   EXPECT_TRUE(Create("c").ok()) << "one that exists is no new one";
-  ASSERT_TRUE(registry_.Remove("sessions/c", /*force=*/true).ok());
+  ASSERT_TRUE(registry_.Remove(kDefaultTenant, "sessions/c", /*force=*/true).ok());
   EXPECT_TRUE(Create("f").ok());
 }
 
 TEST_F(SessionRegistryTest, PagesGoOnWhereTheyWereWhateverIsDeletedOrCreated) {
   for (const char* id : {"b", "d", "f"}) ASSERT_TRUE(Create(id).ok());
-  auto page = registry_.List(2, "");
+  auto page = registry_.List(kDefaultTenant, 2, "");
   ASSERT_TRUE(page.ok());
   EXPECT_THAT(Ids(*page), testing::ElementsAre("b", "d"));
   const std::string token = page->next_page_token;
   ASSERT_FALSE(token.empty());
-  ASSERT_TRUE(registry_.Remove("sessions/d", /*force=*/true).ok());
+  ASSERT_TRUE(registry_.Remove(kDefaultTenant, "sessions/d", /*force=*/true).ok());
   ASSERT_TRUE(Create("a").ok());
   ASSERT_TRUE(Create("e").ok());
-  page = registry_.List(5, token);
+  page = registry_.List(kDefaultTenant, 5, token);
   ASSERT_TRUE(page.ok());
   EXPECT_THAT(Ids(*page), testing::ElementsAre("e", "f"));
   EXPECT_EQ(page->next_page_token, "");
-  EXPECT_EQ(registry_.List(5, "nonsense!").status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(registry_.List(-1, "").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(registry_.List(kDefaultTenant, 5, "nonsense!").status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(registry_.List(kDefaultTenant, -1, "").status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(SessionRegistryTest, ActiveSessionIsRemovedByForceOnly) {
   ASSERT_TRUE(Create("a").ok());
-  const auto refused = registry_.Remove("sessions/a", /*force=*/false);
+  const auto refused = registry_.Remove(kDefaultTenant, "sessions/a", /*force=*/false);
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(ReasonOf(refused.status()), reason::kSessionActive);
-  EXPECT_TRUE(registry_.Remove("sessions/a", /*force=*/true).ok());
-  EXPECT_EQ(registry_.Get("sessions/a").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(registry_.Remove(kDefaultTenant, "sessions/a", /*force=*/true).ok());
+  EXPECT_EQ(registry_.Get(kDefaultTenant, "sessions/a").status().code(),
+            absl::StatusCode::kNotFound);
 }
 
 TEST_F(SessionRegistryTest, NamesAreChecked) {
   for (const char* name : {"", "a", "sessions/", "sessions/A", "sessions/a/b", "sessions/a b"}) {
-    EXPECT_EQ(registry_.Get(name).status().code(), absl::StatusCode::kInvalidArgument) << name;
+    EXPECT_EQ(registry_.Get(kDefaultTenant, name).status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << name;
   }
   EXPECT_TRUE(CheckSessionId(std::string(63, 'x')).ok());
   EXPECT_FALSE(CheckSessionId(std::string(64, 'x')).ok());
   EXPECT_TRUE(CheckSessionId(MakeSessionId()).ok());
   EXPECT_NE(MakeSessionId(), MakeSessionId());
+}
+
+TEST_F(SessionRegistryTest, TenantsDoNotSeeEachOthersSessions) {
+  const auto mine = CreateFor("mine", "scan"), theirs = CreateFor("theirs", "scan", {}, 65);
+  ASSERT_TRUE(mine.ok()) << mine.status();
+  ASSERT_TRUE(theirs.ok()) << "the name is free for each of them: " << theirs.status();
+  EXPECT_NE(mine->session, theirs->session);
+  EXPECT_EQ(*registry_.Get("mine", "sessions/scan"), mine->session);
+  ASSERT_TRUE(CreateFor("theirs", "other").ok());
+  const absl::Status other = registry_.Get("mine", "sessions/other").status();
+  EXPECT_EQ(other.message(),
+            absl::StrReplaceAll(registry_.Get("mine", "sessions/nobody").status().message(),
+                                {{"nobody", "other"}}))
+      << "as if there were none";
+  EXPECT_EQ(registry_.Remove("mine", "sessions/other", /*force=*/true).status().code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_THAT(Ids(*registry_.List("mine", 9, "")), testing::ElementsAre("scan"));
+  EXPECT_THAT(Ids(*registry_.List("theirs", 9, "")), testing::ElementsAre("other", "scan"));
+  EXPECT_THAT(Ids(*registry_.List(std::nullopt, 9, "")),
+              testing::ElementsAre("scan", "other", "scan"));
+}
+
+TEST_F(SessionRegistryTest, PagesOfOneTenantSkipTheOthers) {
+  for (const char* tenant : {"a", "b", "c"}) {
+    for (const char* id : {"1", "2"}) ASSERT_TRUE(CreateFor(tenant, id).ok() || tenant[0] == 'c');
+  }
+  const auto first = registry_.List("b", 1, "");
+  EXPECT_THAT(Ids(*first), testing::ElementsAre("1"));
+  const auto second = registry_.List("b", 1, first->next_page_token);
+  EXPECT_THAT(Ids(*second), testing::ElementsAre("2"));
+  EXPECT_EQ(second->next_page_token, "");
+}
+
+TEST_F(SessionRegistryTest, ATenantHasItsOwnLimit) {
+  ASSERT_TRUE(CreateFor("mine", "a", 2).ok());
+  ASSERT_TRUE(CreateFor("theirs", "a", 2).ok());
+  ASSERT_TRUE(CreateFor("mine", "b", 2).ok());
+  const auto refused = CreateFor("mine", "c", 2);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReasonOf(refused.status()), reason::kTenantQuota);
+  EXPECT_TRUE(CreateFor("mine", "b", 2).ok()) << "one that exists is no new one";
+  EXPECT_TRUE(CreateFor("theirs", "b", 2).ok());
 }
 
 TEST_F(SessionRegistryTest, ClosedRegistryCreatesNothing) {
@@ -122,7 +181,7 @@ TEST_F(SessionRegistryTest, EndedSessionGivesItsMemoryBackAndKeepsItsRecord) {
   ASSERT_EQ(states.size(), 2u);
   EXPECT_EQ(states[0].state, SessionState::kCreated);
   EXPECT_EQ(states[1].state, SessionState::kStopped);
-  EXPECT_TRUE(registry_.Get("sessions/a").ok());
+  EXPECT_TRUE(registry_.Get(kDefaultTenant, "sessions/a").ok());
   EXPECT_TRUE(created->session->ToProto().has_end_time());
 }
 
