@@ -380,7 +380,7 @@ class TokenTest(HttpCase):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "token"
             path.write_text(cls.TOKEN + "\n", encoding="utf-8")
-            cls.FLAGS = ("--token-file", path)
+            cls.FLAGS = ("--page-token-file", path)
             super().setUpClass()
 
     def test_only_who_has_the_token_is_served(self):
@@ -419,10 +419,10 @@ class CommandTest(unittest.TestCase):
             (pathlib.Path(folder) / "token").write_text("short\n", encoding="utf-8")
             page_ = ("--page", folder)
             cases = (
-                (2, "--token-file", "--listen", "0.0.0.0:0", *page_),
+                (2, "--page-token-file", "--listen", "0.0.0.0:0", *page_),
                 (2, "HOST:PORT", "--listen", "8080", *page_),
-                (2, "16", "--token-file", f"{folder}/token", *page_),
-                (1, "No such file", "--token-file", f"{folder}/none", *page_),
+                (2, "16", "--page-token-file", f"{folder}/token", *page_),
+                (1, "No such file", "--page-token-file", f"{folder}/none", *page_),
                 (1, "make dashboard", "--page", f"{folder}/none"),
                 (2, "allowed: 1..", "--picture-px", "0"),
             )

@@ -323,7 +323,7 @@ class ControlTest(BrowserCase):
         session = self.session("watched")
         page = self.open(self.gateway(), "sessions/watched")
         page.wait(shown())
-        self.assertEqual(page.evaluate("document.querySelectorAll('.control').length"), 0)
+        self.assertEqual(page.evaluate("document.querySelectorAll('.control button').length"), 0)
         session.delete(force=True)
 
     def test_stop_asks_first(self):
@@ -357,7 +357,7 @@ class ControlTest(BrowserCase):
     def test_token(self):
         token = pathlib.Path(self._folder.name) / "token"
         token.write_text("correct-horse-battery", encoding="utf-8")
-        gateway = self.gateway("--token-file", token)
+        gateway = self.gateway("--page-token-file", token)
         page = self.open(gateway)
         page.wait("document.querySelector('.login') !== null")
         page.fill(".login input", "wrong")

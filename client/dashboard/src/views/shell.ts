@@ -69,7 +69,7 @@ export class Shell {
     const words = !this.gatewayAnswers
       ? "The dashboard does not answer. What you see is old; trying again …"
       : this.serverError
-        ? `The server does not answer: ${this.serverError}. What you see is old; trying again …`
+        ? `${this.serverError}. What you see is old; trying again …`
         : "";
     say(this.banner, words);
     this.banner.hidden = words === "";
