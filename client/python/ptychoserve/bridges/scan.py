@@ -9,12 +9,13 @@ from typing import Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from ptychoserve._flush import flush
 from ptychoserve._missing_ids import missing_ids
 from ptychoserve._ranges import ranges
 from ptychoserve.bridges.messages import BadMessage, EncoderBlock, Form, Image, SeriesStart
 from ptychoserve.bridges.run_report import ScanReport
 from ptychoserve.client import Client, Session
-from ptychoserve.errors import DeadlineExceeded, NotFound, PtychoserveError, Unavailable
+from ptychoserve.errors import NotFound, PtychoserveError, Unavailable
 from ptychoserve.v1 import config_pb2
 from ptychoserve.writers import FrameWriter, PositionWriter, Writer
 
@@ -193,8 +194,8 @@ class Scan:
 
     def _complete(self, opened: _Opened, end_of_data: bool) -> None:
         session, frames, positions = opened.session, opened.frames, opened.positions
-        self._flush(positions)
-        self._flush(frames)
+        flush(positions, self._stopped)
+        flush(frames, self._stopped)
         scan = session.config.scan
         self.report.expected = self._start.frames or scan.expected_points
         count = max(self.report.expected, self._last_frame + 1)
@@ -207,23 +208,13 @@ class Scan:
         if not session.refresh().ended:
             for first, last in self.report.lost:
                 frames.skip(first, last - first + 1)
-        frames.close()
-        positions.close()
-        if end_of_data and not session.refresh().ended:
-            session.finish()
+            frames.close()
+            positions.close()
+            if end_of_data and not session.refresh().ended:
+                session.finish()
         info = session.refresh().info
         self.report.frames, self.report.positions = info.frames.accepted, info.positions.accepted
         self.report.refused = _refused(frames) | _refused(positions)
-
-    def _flush(self, writer: Writer) -> None:
-        """As long as it takes, unless the bridge is to end."""
-        while True:
-            try:
-                writer.flush(timeout_s=RETRY_S)
-                return
-            except DeadlineExceeded:
-                if self._stopped.is_set():
-                    raise
 
 
 def _push(opened: _Opened, ids: Sequence[int], images: Sequence[Image]) -> None:
