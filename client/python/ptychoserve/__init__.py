@@ -28,8 +28,8 @@ from ptychoserve.snapshot import ARRAYS, HISTORY_COLUMNS, POINT_COLUMNS, Snapsho
 from ptychoserve.writers import FrameWriter, PositionWriter
 
 __all__ = [
-    "ARRAYS", "Client", "ClientOptions", "Counters", "Credentials", "FrameWriter", "HISTORY_COLUMNS",
-    "POINT_COLUMNS", "PositionWriter", "PtychoserveError", "Rejection", "Result", "Session",
+    "ARRAYS", "Client", "ClientOptions", "Counters", "Credentials", "FrameWriter",
+    "HISTORY_COLUMNS", "POINT_COLUMNS", "PositionWriter", "PtychoserveError", "Rejection", "Result", "Session",
     "SessionEvent", "Snapshot", "WriterOptions", "WriterReport", "__version__", "bounds", "errors",
     "selection", "session_config",
 ]

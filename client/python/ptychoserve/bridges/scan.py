@@ -12,10 +12,12 @@ import numpy as np
 from ptychoserve._flush import flush
 from ptychoserve._missing_ids import missing_ids
 from ptychoserve._ranges import ranges
+from ptychoserve.bridges.differences import differences
 from ptychoserve.bridges.messages import BadMessage, EncoderBlock, Form, Image, SeriesStart
 from ptychoserve.bridges.run_report import ScanReport
 from ptychoserve.client import Client, Session
-from ptychoserve.errors import NotFound, PtychoserveError, Unavailable
+from ptychoserve.errors import (FailedPrecondition, NotFound, PtychoserveError,
+                                Unavailable)
 from ptychoserve.v1 import config_pb2
 from ptychoserve.writers import FrameWriter, PositionWriter, Writer
 
@@ -109,7 +111,11 @@ class Scan:
     def _session_for(self, form: Form) -> Session:
         while True:
             try:
-                return self._attach() or self._create(form)
+                session = self._attach()
+                if session is None:
+                    return self._create(form)
+                self._compare(session, form)
+                return session
             except Unavailable as error:  # The detector keeps its frames meanwhile.
                 self._log(f"{self.report.session}: {error}")
                 if self._stopped.wait(RETRY_S):
@@ -132,6 +138,18 @@ class Scan:
                 self._log(f"{session.id}: goes on, with the settings that it was created with")
                 return session
         return None
+
+    def _compare(self, session: Session, form: Form) -> None:
+        """What was created with other settings keeps them. Raises FailedPrecondition when it
+        cannot take these frames at all."""
+        differing = differences(configured(self._config, self._start, form), session.config)
+        for name, (wanted, has) in differing.items():
+            if name in ("detector.frame_shape", "detector.dtype"):
+                raise FailedPrecondition(
+                    f"the session takes frames with {name} {has}; those of series {self.series} "
+                    f"have {wanted}", hint="stop that session, or choose another --prefix")
+            self._log(f"{session.id}: warning: {name} is {has} in the session, which keeps it; "
+                      f"here it would be {wanted}. Stop the session if that is not meant")
 
     def _create(self, form: Form) -> Session:
         session = self._client.create_session(self.report.session,

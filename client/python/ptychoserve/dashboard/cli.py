@@ -54,8 +54,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="default: %(default)s; port 0: a free one")
     parser.add_argument("--allow-control", action="store_true",
                         help="sessions may be finished, stopped and deleted from the page")
-    parser.add_argument("--page-token-file", metavar="FILE", help="its first line is what who looks "
-                        "at the page has to know; required when others can reach the address to "
+    parser.add_argument("--page-token-file", metavar="FILE", help="its first line is what has to be "
+                        "known to look at the page; required when others can reach the address to "
                         "listen on")
     parser.add_argument("--allow-host", metavar="NAME", action="append", default=[],
                         help="a further name by which browsers may ask for the page; may be "
