@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 import time
-from typing import Optional, Union
+from typing import Union
 
 from ptychoserve.credentials import Credentials
 from ptychoserve.doctor import tls
@@ -49,13 +49,11 @@ def check(findings: Findings, address: str, credentials: Credentials, timeout_s:
                     "is ptychoserved running there (systemctl status ptychoserved), on this port, "
                     "and not only for its own machine (--listen)?"):
         return False
-    connect: Optional[tls.Connect] = functools.partial(_connect, place, timeout_s)
-    if host and credentials.tls:
-        connect = tls.check(findings, connect, host, credentials)
-        if connect is None:
-            return False
-        return _speaks_http2(findings, connect, timeout_s, with_tls=True)
-    return _speaks_http2(findings, connect, timeout_s, with_tls=False)
+    connect = functools.partial(_connect, place, timeout_s)
+    if not (host and credentials.tls):
+        return _speaks_http2(findings, connect, timeout_s, with_tls=False)
+    with_tls = tls.check(findings, connect, host, credentials)
+    return with_tls is not None and _speaks_http2(findings, with_tls, timeout_s, with_tls=True)
 
 
 def resolves(findings: Findings, name: str, host: str) -> bool:

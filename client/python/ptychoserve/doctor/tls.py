@@ -73,7 +73,7 @@ def _context(credentials: Credentials) -> ssl.SSLContext:
 
 
 def _tell(findings: Findings, connection: ssl.SSLSocket, name: str) -> None:
-    certificate = connection.getpeercert() or {}
+    certificate: dict[str, Any] = connection.getpeercert() or {}  # type: ignore[assignment]
     days = (ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()) / 86400
     soon = days < _SOON_DAYS
     findings.add("tls", WARN if soon else OK,
