@@ -311,7 +311,10 @@ Solver::Solver(const ReconstructionConfig& config, std::unique_ptr<Backend> back
   restored_ids_ = FrameIds(*restored_->snapshot);
   restored_refined_ = RefinedOf(*restored_->snapshot);
   refinement_ = restored_->snapshot->metrics.refinement;
-  probe_defocus_m_ = restored_->snapshot->run.probe_defocus_m;
+  const RunPosition& run = restored_->snapshot->run;
+  probe_defocus_m_ = run.probe_defocus_m;
+  waves_are_stale_ =
+      !KeepsExitWaves(config.schedule[static_cast<std::size_t>(run.stage)].algorithm);
 }
 
 Solver::~Solver() {

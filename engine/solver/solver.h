@@ -189,7 +189,7 @@ class Solver {
   std::shared_ptr<const Checkpoint> before_test_;    // Null while none is under way.
   double probe_power_ = 0;                           // To be kept.
   double noise_r_factor_ = 0;
-  bool waves_are_stale_ = false;  // After any iteration but the difference map's.
+  bool waves_are_stale_ = false;  // After any iteration but the difference map's, or none are kept.
   Region canvas_;
   std::vector<FrameStore::Point> waiting_;
   std::vector<FrameStore::Point> held_out_;

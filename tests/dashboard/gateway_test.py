@@ -25,6 +25,7 @@ from ptychoserve.dashboard.rates import Rate
 from ptychoserve.dashboard.viewers import Viewer, message
 from ptychoserve.errors import FailedPrecondition, NotFound
 from ptychoserve.v1 import snapshot_pb2
+from secure_service import Service
 
 harness.BUILD = support.BUILD
 
@@ -380,7 +381,7 @@ class TokenTest(HttpCase):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "token"
             path.write_text(cls.TOKEN + "\n", encoding="utf-8")
-            cls.FLAGS = ("--token-file", path)
+            cls.FLAGS = ("--page-token-file", path)
             super().setUpClass()
 
     def test_only_who_has_the_token_is_served(self):
@@ -406,6 +407,49 @@ class TokenTest(HttpCase):
         self.assertEqual(self.ask("/api/about", headers={"Cookie": name_and_value})[0], 200)
 
 
+class OwnCredentialsTest(unittest.TestCase):
+    """Of the gateway, towards a server that looks at them."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        (self.folder / "index.html").touch()
+        (self.folder / "token").write_text("secret", encoding="ascii")
+
+    def told(self, service, *flags):
+        """The first message about the server."""
+        gateway = Gateway(self.folder, service.address, "--page", self.folder, *flags)
+        self.addCleanup(gateway.stop)
+
+        async def scenario():
+            async with aiohttp.ClientSession() as http_session:
+                async with http_session.ws_connect(f"{gateway.url}api/events") as socket:
+                    while True:
+                        told = await socket.receive_json(timeout=30)
+                        if told["type"] == "server":
+                            return told
+
+        return asyncio.run(scenario())
+
+    def test_what_is_offered_is_what_the_token_allows(self):
+        for role, actions in (("VIEWER", []), ("PRODUCER", ["finish"]),
+                              ("OPERATOR", ["finish", "stop", "delete"])):
+            service = Service(["secret"], caller={"name": "wall", "role": f"ROLE_{role}"})
+            self.addCleanup(service.stop)
+            token = ("--token-file", self.folder / "token")
+            self.assertEqual(self.told(service, *token, "--allow-control")["actions"], actions)
+            self.assertEqual(self.told(service, *token)["actions"], [])
+
+    def test_a_refusal_is_told(self):
+        service = Service(["secret"])
+        self.addCleanup(service.stop)
+        told = self.told(service)
+        self.assertFalse(told["connected"])
+        self.assertIn("The server refuses this dashboard", told["error"])
+        self.assertIn("--token-file", told["error"])
+
+
 class CommandTest(unittest.TestCase):
 
     def run_command(self, *flags):
@@ -419,10 +463,10 @@ class CommandTest(unittest.TestCase):
             (pathlib.Path(folder) / "token").write_text("short\n", encoding="utf-8")
             page_ = ("--page", folder)
             cases = (
-                (2, "--token-file", "--listen", "0.0.0.0:0", *page_),
+                (2, "--page-token-file", "--listen", "0.0.0.0:0", *page_),
                 (2, "HOST:PORT", "--listen", "8080", *page_),
-                (2, "16", "--token-file", f"{folder}/token", *page_),
-                (1, "No such file", "--token-file", f"{folder}/none", *page_),
+                (2, "16", "--page-token-file", f"{folder}/token", *page_),
+                (1, "No such file", "--page-token-file", f"{folder}/none", *page_),
                 (1, "make dashboard", "--page", f"{folder}/none"),
                 (2, "allowed: 1..", "--picture-px", "0"),
             )

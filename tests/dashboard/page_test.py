@@ -11,12 +11,12 @@ import time
 
 from gateway import DEADLINE_S, Gateway
 import support
-import h5py
 import harness
 import matplotlib.image
 import numpy as np
 import ptychoserve
 from browser import Browser
+from scan_files import Parts
 
 harness.BUILD = support.BUILD
 ARTIFACTS = support.BUILD / "test_artifacts" / "dashboard"
@@ -35,19 +35,10 @@ class BrowserCase(harness.EndToEndTest):
         cls.addClassCleanup(cls.browser.close)
         cls.client = ptychoserve.Client(cls.server.address)
         cls.addClassCleanup(cls.client.close)
-        with h5py.File(cls.scan) as file:
-            entry = file["entry_1"]
-            detector = entry["instrument_1/detector_1"]
-            cls.frames = detector["data"][()]
-            cls.x_m, cls.y_m = entry["sample_1/geometry_1/translation"][:, :2].T
-            cls.settings = {
-                "optics": {"wavelength_m": entry["instrument_1/source_1/wavelength"][()],
-                           "distance_m": detector["distance"][()],
-                           "detector_pixel_size_y_m": detector["y_pixel_size"][()]},
-                "detector": {"frame_shape": cls.frames.shape[1:], "dtype": cls.frames.dtype},
-                "scan": {"expected_points": len(cls.frames),
-                         "bounds": ptychoserve.bounds(y_m=cls.y_m, x_m=cls.x_m)},
-                "snapshots": {"every_iterations": 1, "min_interval_ms": 200}}
+        parts = Parts(cls.scan)
+        cls.frames, cls.x_m, cls.y_m = parts.frames, parts.x_m, parts.y_m
+        cls.settings = {**parts.settings,
+                        "snapshots": {"every_iterations": 1, "min_interval_ms": 200}}
 
     def gateway(self, *flags, server=None):
         gateway = Gateway(self._folder.name, server or self.server.address, *PAGE, *flags)
@@ -270,10 +261,16 @@ class PictureTest(BrowserCase):
             page.wait(shown(self.snapshot.version))
             page.wait("document.querySelectorAll('.uplot').length === 3")
             page.wait("document.querySelector('.modes canvas') !== null")
+            theme = "document.documentElement.dataset.theme"
+            self.assertEqual(page.evaluate(theme), scheme)
             fits = page.evaluate("document.documentElement.scrollWidth <= innerWidth "
                                  "&& document.documentElement.scrollHeight <= innerHeight")
             self.assertTrue(fits, (width, height))
             page.screenshot(ARTIFACTS / f"session-{width}x{height}.png")
+            page.click("button:has-text('light / dark')")
+            self.assertNotEqual(page.evaluate(theme), scheme)
+            self.assertEqual(page.evaluate("localStorage.getItem('ptychoserve-theme')"),
+                             page.evaluate(theme))
 
 
 class BreakTest(BrowserCase):
@@ -323,7 +320,7 @@ class ControlTest(BrowserCase):
         session = self.session("watched")
         page = self.open(self.gateway(), "sessions/watched")
         page.wait(shown())
-        self.assertEqual(page.evaluate("document.querySelectorAll('.control').length"), 0)
+        self.assertEqual(page.evaluate("document.querySelectorAll('.control button').length"), 0)
         session.delete(force=True)
 
     def test_stop_asks_first(self):
@@ -357,7 +354,7 @@ class ControlTest(BrowserCase):
     def test_token(self):
         token = pathlib.Path(self._folder.name) / "token"
         token.write_text("correct-horse-battery", encoding="utf-8")
-        gateway = self.gateway("--token-file", token)
+        gateway = self.gateway("--page-token-file", token)
         page = self.open(gateway)
         page.wait("document.querySelector('.login') !== null")
         page.fill(".login input", "wrong")

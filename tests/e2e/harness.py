@@ -80,6 +80,7 @@ class EndToEndTest(unittest.TestCase):
         cls._folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls._folder.cleanup)
         cls.server = Server(cls._folder.name)
+        cls.addClassCleanup(cls.server.kill)  # If the rest of this fails; else it has ended.
         cls.scan = cls.path("scan.cxi")
         done = cls.ctl("simulate", cls.scan, *cls.SCAN_FLAGS)
         assert done.returncode == 0, done.stderr

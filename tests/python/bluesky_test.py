@@ -21,6 +21,7 @@ import ptychoserve
 from ptychoserve.bluesky import Consumer
 from ptychoserve.bluesky.documents import metres_per_unit
 from ptychoserve.errors import DataLoss, DeadlineExceeded, InvalidArgument, ResourceExhausted
+from scan_files import Parts
 
 harness.BUILD = support.BUILD
 MOST_R = 0.075  # The noise of the scan is 0.063.
@@ -68,18 +69,14 @@ class BlueskyCase(harness.EndToEndTest):
         logging.getLogger("ptychoserve.bluesky").addHandler(logging.NullHandler())
         cls.client = ptychoserve.Client(cls.server.address)
         cls.addClassCleanup(cls.client.close)
-        with h5py.File(cls.scan) as file:
-            entry = file["entry_1"]
-            detector = entry["instrument_1/detector_1"]
-            cls.frames = detector["data"][()]
-            cls.x_m, cls.y_m = entry["sample_1/geometry_1/translation"][:, :2].T
-            cls.settings = {
-                "optics": {"distance_m": detector["distance"][()],
-                           "detector_pixel_size_y_m": detector["y_pixel_size"][()]},
-                "scan": {"bounds": ptychoserve.bounds(y_m=cls.y_m, x_m=cls.x_m)},
-                "probe": {"initial": entry["instrument_1/initial_probe"][()]},
-                "run": {"it_ends_after": 30}}
-            cls.wavelength_m = float(entry["instrument_1/source_1/wavelength"][()])
+        parts = Parts(cls.scan)
+        cls.frames, cls.x_m, cls.y_m = parts.frames, parts.x_m, parts.y_m
+        cls.wavelength_m = parts.wavelength_m
+        # The documents say the rest.
+        cls.settings = {
+            "optics": {"distance_m": parts.distance_m, "detector_pixel_size_y_m": parts.pixel_m},
+            "scan": {"bounds": parts.settings["scan"]["bounds"]},
+            "probe": {"initial": parts.probe}, "run": {"it_ends_after": 30}}
         cls.uids = (f"{k:08x}-0000-4000-8000-000000000000" for k in itertools.count(1))
 
     def consumer(self, **options):

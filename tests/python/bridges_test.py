@@ -318,6 +318,37 @@ class BridgesTest(BridgesTestCase):
         self.assertEqual([first["session"], second["session"]], ["again-1", "again-1-2"])
         self.assertEqual(second["frames"], 100)
 
+    def test_a_session_with_other_settings_is_told_of(self):
+        """It keeps its own; frames of another shape it cannot take."""
+        settings = self.whole_settings()
+        detector = {"frame_shape": self.file.frames.shape[1:], "dtype": "u16"}
+        self.client.create_session("same-1", **settings, detector=detector)
+        self.client.create_session("other-1", **{
+            **settings, "optics": {**settings["optics"], "distance_m": 0.5}}, detector={
+                **detector, "orientation": "flip_ud"})
+        self.client.create_session("shape-1", **settings, detector={
+            **detector, "frame_shape": (32, 32)})
+        config = self.path("here.json")
+        pathlib.Path(config).write_text(json.dumps(
+            {**settings, "detector": {"orientation": "ORIENTATION_TRANSPOSE"}}), encoding="utf-8")
+        for prefix, own, code, warnings, words in (
+                ("same", None, 0, 0, []),
+                ("other", config, 0, 2, ["optics.distance_m is 0.5 in the session",
+                                         "detector.orientation is flip_ud in the session",
+                                         "here it would be transpose"]),
+                ("shape", None, 1, 0,
+                 ["detector.frame_shape 32 x 32; those of series 1 have 64 x 64"])):
+            emulators = [self.emulate("eiger"), self.emulate("panda")]
+            bridge = self.start_bridge(prefix, "--idle-s", 1, config=own)
+            said, errors = bridge.communicate(timeout=harness.DEADLINE_S)
+            self.assertEqual(bridge.returncode, code, said + errors)
+            for process in emulators:
+                process.kill()
+            self.assertEqual(json.loads(said)["frames"], 0 if code else 100)
+            self.assertEqual(errors.count("warning: "), warnings, errors)
+            for word in words:
+                self.assertIn(word, said + errors)
+
     def test_a_configuration_that_the_server_refuses_is_told(self):
         config = self.path("wrong.json")
         settings = json.loads(pathlib.Path(self.config).read_text("utf-8"))

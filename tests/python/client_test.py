@@ -14,6 +14,7 @@ import numpy as np
 import ptychoserve
 from ptychoserve import Result, aio, errors
 from ptychoserve.v1 import config_pb2
+from scan_files import Parts
 
 harness.BUILD = support.BUILD
 MOST_R = 0.075  # The noise of the scan is 0.063.
@@ -26,20 +27,10 @@ class ClientCase(harness.EndToEndTest):
         super().setUpClass()
         cls.client = ptychoserve.Client(cls.server.address)
         cls.addClassCleanup(cls.client.close)
-        with h5py.File(cls.scan) as file:
-            entry = file["entry_1"]
-            detector = entry["instrument_1/detector_1"]
-            cls.frames = detector["data"][()]
-            cls.x_m, cls.y_m = entry["sample_1/geometry_1/translation"][:, :2].T
-            cls.settings = {
-                "optics": {"wavelength_m": entry["instrument_1/source_1/wavelength"][()],
-                           "distance_m": detector["distance"][()],
-                           "detector_pixel_size_y_m": detector["y_pixel_size"][()]},
-                "detector": {"frame_shape": cls.frames.shape[1:], "dtype": cls.frames.dtype},
-                "scan": {"expected_points": len(cls.frames),
-                         "bounds": ptychoserve.bounds(y_m=cls.y_m, x_m=cls.x_m)},
-                "probe": {"initial": entry["instrument_1/initial_probe"][()]},
-                "run": {"it_ends_after": 30}}
+        parts = Parts(cls.scan)
+        cls.frames, cls.x_m, cls.y_m = parts.frames, parts.x_m, parts.y_m
+        cls.settings = {**parts.settings, "probe": {"initial": parts.probe},
+                        "run": {"it_ends_after": 30}}
 
     def refused(self, kind, reason, function, *arguments, **settings):
         with self.assertRaises(kind) as caught:

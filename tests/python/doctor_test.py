@@ -15,11 +15,13 @@ import time
 from concurrent import futures
 
 import support
+import certificates
 import grpc
 import harness
 import ptychoserve
 import zmq
 from ptychoserve.doctor.server import settings
+from secure_service import Service
 
 harness.BUILD = support.BUILD
 CLIENT_KEYS, SOURCE_KEYS, OTHER_KEYS = (zmq.curve_keypair() for _ in range(3))
@@ -76,6 +78,11 @@ class DoctorTest(harness.EndToEndTest):
         threading.Thread(target=serve, daemon=True).start()
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
+    def service(self, *arguments, **options):
+        service = Service(*arguments, **options)
+        self.addCleanup(service.stop)
+        return service
+
     def client(self):
         client = ptychoserve.Client(self.server.address)
         self.addCleanup(client.close)
@@ -86,8 +93,8 @@ class DoctorTest(harness.EndToEndTest):
     def test_a_server_that_is_well(self):
         found = self.findings("--server", self.server.address, "--frame", "64")
         self.assertEqual({name: finding["level"] for name, finding in found.items()}, {
-            "address": "OK", "connect": "OK", "protocol": "OK", "health": "OK", "version": "OK",
-            "latency": "OK", "device": found["device"]["level"], "sessions": "OK", "memory": "OK",
+            "address": "OK", "connect": "OK", "protocol": "OK", "health": "OK", "token": "OK",
+            "version": "OK", "latency": "OK", "device": found["device"]["level"], "sessions": "OK", "memory": "OK",
             "durability": "WARN", "clock": "OK", "throughput": "OK"})
         self.assertIn("--state-dir", found["durability"]["hint"])
         self.assertGreater(found["throughput"]["figures"]["mb_per_s"], 0)
@@ -98,7 +105,7 @@ class DoctorTest(harness.EndToEndTest):
         said = self.doctor("--no-throughput", env={"PTYCHOSERVE_SERVER": self.server.address})
         lines = [line for line in said.splitlines() if not line.startswith(" ")]
         self.assertEqual([line.split()[1] for line in lines],
-                         ["address", "connect", "protocol", "health", "version", "latency",
+                         ["address", "connect", "protocol", "health", "token", "version", "latency",
                           "device", "sessions", "memory", "durability", "clock", "throughput"])
         self.assertEqual([line.split()[0] for line in lines[-3:]], ["-"] * 3)
 
@@ -136,13 +143,71 @@ class DoctorTest(harness.EndToEndTest):
 
     def test_tls(self):
         with tempfile.TemporaryDirectory() as folder:
-            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days",
-                            "1", "-subj", "/CN=proxy", "-keyout", f"{folder}/key", "-out",
-                            f"{folder}/certificate"], check=True, capture_output=True)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(f"{folder}/certificate", f"{folder}/key")
-        self.assertIn("it speaks TLS", self.failure("protocol", "--server",
-                                                    self.listening(b"", context)))
+            authority = certificates.Authority(folder)
+            other = certificates.Authority(folder, "other")
+            service = self.service(certificate=authority.sign("server"))
+            said = self.failure("protocol", "--server", service.address)
+            self.assertIn("it speaks TLS", said)
+            self.assertIn("--tls-ca", said)
+            for trust in ("--tls",), ("--tls-ca", other.path):
+                said = self.failure("tls", "--server", service.address, *trust)
+                self.assertIn("signed by 'authority ca', for localhost, 127.0.0.1, whom", said)
+                self.assertIn("--tls-ca FILE", said)
+            trust = ("--tls-ca", authority.path)
+            self.assertIn("it is signed by 'authority ca', for localhost",
+                          self.failure("tls", "--server", service.address, *trust,
+                                       "--tls-server-name", "beamline"))
+            found = self.findings("--server", service.address, *trust, "--no-throughput")
+            self.assertRegex(found["tls"]["message"], r"TLSv1.\d, signed by 'authority ca', for "
+                             r"localhost, 127.0.0.1, (29|30) days left")
+            self.assertEqual({found[name]["level"] for name in ("tls", "protocol", "health")},
+                             {"OK"})
+            self.assertIn("does not speak TLS",
+                          self.failure("tls", "--server", self.server.address, *trust))
+
+    def test_certificates_that_end(self):
+        with tempfile.TemporaryDirectory() as folder:
+            authority = certificates.Authority(folder)
+            for days, level, words in ((3, "WARN", "renew it in time"), (-1, "FAIL", "renew it")):
+                service = self.service(certificate=authority.sign(f"server{days}", days=days))
+                found = self.findings("--server", service.address, "--tls-ca", authority.path,
+                                      "--no-throughput", code=int(level == "FAIL"))
+                self.assertEqual(found["tls"]["level"], level)
+                self.assertIn(words, found["tls"]["hint"])
+
+    def test_a_certificate_of_the_client(self):
+        with tempfile.TemporaryDirectory() as folder:
+            authority = certificates.Authority(folder)
+            service = self.service(certificate=authority.sign("server"),
+                                   client_authority=authority.path)
+            trust = ("--server", service.address, "--tls-ca", authority.path)
+            self.assertIn("--tls-cert", self.failure("protocol", *trust))
+            other = certificates.Authority(folder, "other").sign("stranger")
+            self.assertIn("whom the server trusts", self.failure(
+                "protocol", *trust, "--tls-cert", other[0], "--tls-key", other[1]))
+            certificate, key = authority.sign("client")
+            found = self.findings(*trust, "--tls-cert", certificate, "--tls-key", key,
+                                  "--no-throughput")
+            self.assertEqual(found["health"]["level"], "OK")
+
+    def test_token(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/token"
+            with open(path, "w", encoding="ascii") as file:
+                file.write("secret\n")
+            service = self.service(["secret"], caller={
+                "name": "wall display", "tenant": "beamline7", "role": "ROLE_VIEWER"})
+            self.assertIn("--token-file", self.failure("token", "--server", service.address))
+            found = self.findings("--server", service.address, "--token-file", path)
+            self.assertEqual(found["token"]["message"],
+                             "accepted: wall display, viewer of tenant beamline7")
+            self.assertEqual({found[name]["level"] for name in ("memory", "clock", "throughput")},
+                             {"-"})
+            service.tokens[:] = ["another"]
+            self.assertIn(path, self.failure("token", "--server", service.address,
+                                             "--token-file", path))
+            self.assertIn("--tls", self.doctor("--server", "192.0.2.1:50051", "--token-file", path,
+                                               code=2))
 
     def test_another_service(self):
         """Of gRPC, without and with the health service."""

@@ -6,8 +6,10 @@ import json
 import threading
 import urllib.parse
 
+import support  # noqa: F401  (the path of the package)
 import h5py
 import numpy as np
+import ptychoserve
 
 ENERGY_EV_M = 1.239841984e-6  # Photon energy times wavelength.
 MAPPING = {
@@ -18,9 +20,10 @@ MAPPING = {
 
 
 class Parts:
-    """What a CXI file of `ptychoctl simulate` has, to be written in another way.
+    """What a CXI file of `ptychoctl simulate` has, to be sent, or written in another way.
 
-    frames [frames, rows, cols], x_m and y_m [frames], bad [rows, cols].
+    frames [frames, rows, cols], x_m and y_m [frames], bad [rows, cols], probe [modes, rows, cols]
+    or None.
     """
 
     def __init__(self, cxi):
@@ -32,12 +35,23 @@ class Parts:
             self.wavelength_m = float(entry["instrument_1/source_1/wavelength"][()])
             self.distance_m = float(detector["distance"][()])
             self.pixel_m = float(detector["y_pixel_size"][()])
+            probe = entry.get("instrument_1/initial_probe")
+            self.probe = None if probe is None else probe[()]
             self.bad = (detector["mask"][()] != 0 if "mask" in detector
                         else np.zeros(self.frames.shape[1:], bool))
 
     @property
     def energy_ev(self):
         return ENERGY_EV_M / self.wavelength_m
+
+    @property
+    def settings(self):
+        """What a session of it has to be told."""
+        return {"optics": {"wavelength_m": self.wavelength_m, "distance_m": self.distance_m,
+                           "detector_pixel_size_y_m": self.pixel_m},
+                "detector": {"frame_shape": self.frames.shape[1:], "dtype": self.frames.dtype},
+                "scan": {"expected_points": len(self.frames),
+                         "bounds": ptychoserve.bounds(y_m=self.y_m, x_m=self.x_m)}}
 
 
 def write_npz(path, parts, **more):

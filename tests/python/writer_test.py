@@ -12,8 +12,10 @@ import grpc
 import grpc.aio
 import numpy as np
 from fake_service import Chaos, FakeService
-from ptychoserve import _calls, aio, errors, writers
+from ptychoserve import aio, errors, writers
 from ptychoserve._batching import FrameFormat
+from ptychoserve._connection import Connection
+from ptychoserve.credentials import Credentials
 from ptychoserve.options import ClientOptions, WriterOptions
 from ptychoserve.v1 import config_pb2
 
@@ -26,10 +28,7 @@ QUICK = dict(retry_initial_s=0.002, retry_max_s=0.01, message_bytes=1024, linger
 
 
 def channel_of(module, address):
-    options = [(k, v) for k, v in _calls.channel_options(ClientOptions(), _calls.OFTEN)
-               if "backoff" not in k]
-    pauses = [(f"grpc.{name}_reconnect_backoff_ms", 5) for name in ("initial", "max", "min")]
-    return lambda: module.insecure_channel(address, options=options + pauses)
+    return lambda: Connection(module, address, ClientOptions(), Credentials().completed({}), (5, 5))
 
 
 class WriterCase(unittest.TestCase):
@@ -239,7 +238,7 @@ class AsyncWriterTest(WriterCase):
         async def scenario(first):
             await first.push(0, FRAMES[:3])
             await first.flush()
-            second = aio.FrameWriter(first._make_channel, "sessions/s", FORMAT,
+            second = aio.FrameWriter(first._connect, "sessions/s", FORMAT,
                                      WriterOptions(producer="eiger-1", **QUICK))
             async with second:
                 await second.push(3, FRAMES[3])

@@ -10,14 +10,12 @@ import { Shell } from "./views/shell";
 
 const TICK_MS = 250;
 
-interface About {
-  allow_control: boolean;
-}
-
-async function about(): Promise<About> {
+/** When the gateway lets this browser in. */
+async function admitted(): Promise<void> {
   for (;;) {
     try {
-      return (await (await request("api/about")).json()) as About;
+      await request("api/about");
+      return;
     } catch (error) {
       if (!(error instanceof GatewayError) || error.status !== 401) throw error;
       await login();
@@ -31,7 +29,7 @@ class Router {
   private session: SessionView | null = null;
   private readonly shell = new Shell(() => this.session?.restyle());
 
-  constructor(private readonly settings: About) {
+  constructor() {
     document.body.append(this.shell.element);
     window.addEventListener("hashchange", () => this.open());
     window.setInterval(() => this.session?.tick(), TICK_MS);
@@ -46,7 +44,7 @@ class Router {
     this.session = this.list = null;
     const id = /^#\/sessions\/([a-z0-9-]{1,63})$/.exec(window.location.hash)?.[1] ?? null;
     document.title = id ? `${id} – ptychoserve` : "ptychoserve";
-    if (id) this.session = new SessionView(id, this.settings.allow_control);
+    if (id) this.session = new SessionView(id);
     else this.list = new SessionList();
     document.body.append((this.session ?? this.list)!.element);
     this.events = new Events(
@@ -63,7 +61,7 @@ class Router {
   }
 }
 
-about().then(
-  (settings) => new Router(settings),
+admitted().then(
+  () => new Router(),
   (error: unknown) => document.body.append(error instanceof Error ? error.message : String(error)),
 );

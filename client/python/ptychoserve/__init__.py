@@ -19,6 +19,7 @@ from ptychoserve._requests import SessionEvent
 from ptychoserve._version import VERSION as __version__
 from ptychoserve.client import Client, Session
 from ptychoserve.config import bounds, session_config
+from ptychoserve.credentials import Credentials
 from ptychoserve.errors import PtychoserveError
 from ptychoserve.options import ClientOptions, WriterOptions
 from ptychoserve.report import Counters, Rejection, WriterReport
@@ -27,8 +28,8 @@ from ptychoserve.snapshot import ARRAYS, HISTORY_COLUMNS, POINT_COLUMNS, Snapsho
 from ptychoserve.writers import FrameWriter, PositionWriter
 
 __all__ = [
-    "ARRAYS", "Client", "ClientOptions", "Counters", "FrameWriter", "HISTORY_COLUMNS",
-    "POINT_COLUMNS", "PositionWriter", "PtychoserveError", "Rejection", "Result", "Session",
+    "ARRAYS", "Client", "ClientOptions", "Counters", "Credentials", "FrameWriter",
+    "HISTORY_COLUMNS", "POINT_COLUMNS", "PositionWriter", "PtychoserveError", "Rejection", "Result", "Session",
     "SessionEvent", "Snapshot", "WriterOptions", "WriterReport", "__version__", "bounds", "errors",
     "selection", "session_config",
 ]

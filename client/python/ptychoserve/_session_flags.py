@@ -25,11 +25,7 @@ def program_name(default: str) -> str:
 
 
 def add_session_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that `config_of` reads, and --server."""
-    parser.add_argument("-s", "--server", metavar="HOST:PORT",
-                        default=os.environ.get("PTYCHOSERVE_SERVER") or "127.0.0.1:50051",
-                        help="where ptychoserved listens; default: PTYCHOSERVE_SERVER, else "
-                        "127.0.0.1:50051")
+    """The flags that `config_of` reads."""
     group = parser.add_argument_group(
         "settings of the session, in the place of what the scan says")
     group.add_argument("--config", metavar="FILE",

@@ -26,17 +26,19 @@ import grpc
 import grpc.aio
 from numpy.typing import ArrayLike
 
-from ptychoserve import _batching, _calls, _input, _requests, errors
+from ptychoserve import _batching, _connection, _input, _requests, errors
 from ptychoserve._batching import FrameFormat, Frames, Item, Message, Positions
+from ptychoserve._connection import Connection
 from ptychoserve._enums import short_name
 from ptychoserve._files import replaced_file
 from ptychoserve._ingest import HALF_CLOSE, Ingest
 from ptychoserve._input import FrameIds
 from ptychoserve._requests import FINAL, SessionEvent
 from ptychoserve._retry import Attempts, Backoff
+from ptychoserve.credentials import default_address
 from ptychoserve.errors import (DataLoss, DeadlineExceeded, NotFound, PtychoserveError,
-                                Unavailable, from_grpc)
-from ptychoserve.options import ClientOptions, WriterOptions, options_of
+                                Unavailable)
+from ptychoserve.options import WriterOptions, client_options_of, options_of
 from ptychoserve.report import WriterReport
 from ptychoserve.result import Result
 from ptychoserve.snapshot import Assembler, Snapshot
@@ -87,12 +89,13 @@ class Writer:
     _kind: type[Item]
     _most_items: int
 
-    def __init__(self, make_channel: Callable[[], grpc.aio.Channel], session: str,
+    def __init__(self, connect: Callable[[], Connection], session: str,
                  options: WriterOptions) -> None:
         self._ingest = Ingest(self._kind, self._most_items, session, options,
                               producer=secrets.token_hex(8), now=time.monotonic())
+        self._session = session
         self._options = options
-        self._make_channel = make_channel
+        self._connect = connect
         self._changed = _Changed()
         self._call: Optional[Any] = None
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -165,12 +168,11 @@ class Writer:
     # --- The writer's task ---------------------------------------------------------------------
 
     async def _run(self) -> None:
-        channel = self._make_channel()
+        connection = self._connect()
         try:
-            stream = _calls.method(channel, self._kind.method, raw_requests=True)
             pause: Optional[float] = 0.0
             while pause is not None:
-                pause = await self._attempt(stream)
+                pause = await self._attempt(connection)
                 self._changed.notify_all()
                 if pause is not None and await self._changed.wait_for(
                         lambda: self._ingest.finished, pause):
@@ -179,9 +181,9 @@ class Writer:
             self._ingest.fail(error)
             self._changed.notify_all()
         finally:
-            await channel.close()
+            await connection.channel.close()
 
-    async def _attempt(self, stream: Any) -> Optional[float]:
+    async def _attempt(self, connection: Connection) -> Optional[float]:
         """One call, from its first message to its end; the pause before the next one."""
         over = unanswered = False
 
@@ -190,7 +192,12 @@ class Writer:
             unanswered = True
             call.cancel()
 
-        call = self._call = stream(self._requests(self._ingest.open(), lambda: over))
+        stream = connection.method(self._kind.method, session=self._session, raw_requests=True)
+        first = self._ingest.open()
+        try:
+            call = self._call = stream(self._requests(first, lambda: over))
+        except PtychoserveError as no_token:
+            return self._ingest.on_end(no_token, time.monotonic())
         patience = asyncio.get_running_loop().call_later(self._options.open_timeout_s, give_up)
         error: Optional[PtychoserveError] = None
         try:
@@ -201,7 +208,7 @@ class Writer:
                     call.cancel()
                 self._changed.notify_all()
         except grpc.RpcError as rpc_error:
-            error = from_grpc(rpc_error)
+            error = connection.error(rpc_error)
         except asyncio.CancelledError:
             if not self._ingest.stopped and not unanswered:  # Not of the call, but of the task.
                 raise
@@ -235,10 +242,10 @@ class FrameWriter(Writer):
     _kind = Frames
     _most_items = _batching.MAX_FRAMES_PER_BATCH
 
-    def __init__(self, make_channel: Callable[[], grpc.aio.Channel], session: str,
+    def __init__(self, connect: Callable[[], Connection], session: str,
                  frame_format: FrameFormat, options: WriterOptions) -> None:
         self._format = frame_format
-        super().__init__(make_channel, session, options)
+        super().__init__(connect, session, options)
 
     async def push(self, frame_ids: FrameIds, frames: ArrayLike, *, copy: bool = True,
                    timeout_s: Optional[float] = None) -> None:
@@ -283,10 +290,10 @@ class Client:
     An async context manager: entering waits for the connection, as `connect` does.
     """
 
-    def __init__(self, address: str = "127.0.0.1:50051", **options: Any) -> None:
-        self.address = address
-        self.options = options_of(ClientOptions, options)
-        self._channel = self._make_channel(_calls.SELDOM)
+    def __init__(self, address: str = "", **options: Any) -> None:
+        self.address = address or default_address()
+        self.options, self.credentials = client_options_of(options)
+        self._connection = self._connect(_connection.SELDOM)
 
     async def __aenter__(self) -> "Client":
         return await self.connect()
@@ -297,15 +304,16 @@ class Client:
     async def connect(self) -> "Client":
         """Raises Unavailable: no server answers there within `connect_timeout_s`."""
         try:
-            await asyncio.wait_for(self._channel.channel_ready(), self.options.connect_timeout_s)
+            await asyncio.wait_for(self._connection.channel.channel_ready(),
+                                   self.options.connect_timeout_s)
         except asyncio.TimeoutError:
-            await self._channel.close()
-            raise _calls.no_answer(self.address, self.options) from None
+            await self.close()
+            raise _connection.no_answer(self.address, self.options) from None
         return self
 
     async def close(self) -> None:
         """Ends the connection. Writers have their own, and go on."""
-        await self._channel.close()
+        await self._connection.channel.close()
 
     async def info(self) -> service_pb2.ServerInfo:
         """`v1.ServerInfo`: version, devices, memory, limits."""
@@ -346,19 +354,19 @@ class Client:
         """A new session from a file of `Session.export_state`."""
         parts = _requests.import_parts(path, mode, session_id, config, settings)
         try:
-            return Session(self, await _calls.method(self._channel, "ImportState")(parts))
+            return Session(self, await self._connection.method(
+                "ImportState", session=session_id)(parts))
         except grpc.RpcError as error:
-            raise from_grpc(error) from None
+            raise self._connection.error(error) from None
 
     # --- For sessions ---------------------------------------------------------------------------
 
-    def _make_channel(self, pauses_ms: tuple[int, int] = _calls.OFTEN) -> grpc.aio.Channel:
-        return grpc.aio.insecure_channel(self.address,
-                                         options=_calls.channel_options(self.options, pauses_ms))
+    def _connect(self, pauses_ms: tuple[int, int] = _connection.OFTEN) -> Connection:
+        return Connection(grpc.aio, self.address, self.options, self.credentials, pauses_ms)
 
     async def _unary(self, name: str, request: Any, repeats: bool = True,
                      timeout_s: Optional[float] = None) -> Any:
-        call = _calls.method(self._channel, name)
+        call = self._connection.method(name)
         limit_s = self.options.call_timeout_s if timeout_s is None else timeout_s
         return await self._again(lambda: call(request, timeout=limit_s), repeats, limit_s)
 
@@ -371,7 +379,7 @@ class Client:
             try:
                 return await attempt()
             except grpc.RpcError as rpc_error:
-                error = from_grpc(rpc_error)
+                error = self._connection.error(rpc_error)
                 pause = backoff.next()
                 late = time.monotonic() + pause >= deadline
                 if not isinstance(error, Unavailable) or not repeats or late:
@@ -381,7 +389,7 @@ class Client:
     async def _watch(self, name: str, request: Any,
                      new_take: Callable[[], Callable[[Any], Optional[T]]]) -> AsyncIterator[T]:
         """What `new_take` makes of the messages of a call, which is opened again after a break."""
-        method = _calls.method(self._channel, name)
+        method = self._connection.method(name)
         attempts = Attempts(self.options.watch_give_up_after_s, 0.1, 2.0, time.monotonic())
         while True:
             take = new_take()
@@ -394,7 +402,7 @@ class Client:
                         yield taken
                 return
             except grpc.RpcError as error:
-                pause = attempts.pause_after(from_grpc(error), time.monotonic())
+                pause = attempts.pause_after(self._connection.error(error), time.monotonic())
             finally:
                 call.cancel()
             await asyncio.sleep(pause)
@@ -486,7 +494,7 @@ class Session:
         """Frees its memory and forgets its result; `force`: also when it has not ended."""
         self._told = True
         request = session_pb2.DeleteSessionRequest(name=self.name, force=force)
-        call = _calls.method(self._client._channel, "DeleteSession")
+        call = self._client._connection.method("DeleteSession")
         repeated = False
 
         async def attempt() -> None:
@@ -496,7 +504,7 @@ class Session:
                 await call(request, timeout=self._client.options.call_timeout_s)
             except grpc.RpcError as error:
                 # Else the answer to an earlier call was lost.
-                if not again or not isinstance(from_grpc(error), NotFound):
+                if not again or not isinstance(self._client._connection.error(error), NotFound):
                     raise
 
         await self._client._again(attempt)
@@ -504,14 +512,14 @@ class Session:
     def frame_writer(self, *, encoding: str = "raw", **options: Any) -> FrameWriter:
         """Opens a stream of frames, on a connection of its own; returns at once."""
         form = _input.frame_format(self.info.config.detector, encoding)
-        writer = FrameWriter(self._client._make_channel, self.name, form,
+        writer = FrameWriter(self._client._connect, self.name, form,
                              options_of(WriterOptions, options))
         self._writers.append(writer)
         return writer
 
     def position_writer(self, **options: Any) -> PositionWriter:
         """Opens a stream of positions, as `frame_writer` does."""
-        writer = PositionWriter(self._client._make_channel, self.name,
+        writer = PositionWriter(self._client._connect, self.name,
                                 options_of(WriterOptions, options))
         self._writers.append(writer)
         return writer
@@ -522,7 +530,7 @@ class Session:
         """One snapshot: the newest, or a version that is kept."""
         request = _requests.get_snapshot(self.name, arrays, version, not_newer_than, wait_s,
                                          selection)
-        method = _calls.method(self._client._channel, "GetSnapshot")
+        method = self._client._connection.method("GetSnapshot")
 
         async def attempt() -> Snapshot:
             take = Assembler().add
@@ -576,10 +584,11 @@ class Session:
                                                omit_run=not run)
         try:
             with replaced_file(path) as file:
-                async for part in _calls.method(self._client._channel, "ExportState")(request):
+                async for part in self._client._connection.method("ExportState")(
+                        request):
                     file.write(part.data)
         except grpc.RpcError as error:
-            raise from_grpc(error) from None
+            raise self._client._connection.error(error) from None
 
     async def _cancel_writers(self) -> None:
         """Those that have not closed."""

@@ -10,28 +10,22 @@ from typing import Any, Callable, Iterator, Optional, TypeVar, Union
 
 import grpc
 
-from ptychoserve import _calls, _input, _requests
+from ptychoserve import _connection, _input, _requests
+from ptychoserve._connection import Connection
 from ptychoserve._enums import short_name
 from ptychoserve._files import replaced_file
 from ptychoserve._requests import FINAL, SessionEvent
 from ptychoserve._retry import Attempts, Backoff
+from ptychoserve.credentials import default_address
 from ptychoserve.errors import (DataLoss, DeadlineExceeded, NotFound, PtychoserveError,
-                                Unavailable, from_grpc)
-from ptychoserve.options import ClientOptions, WriterOptions, options_of
+                                Unavailable)
+from ptychoserve.options import WriterOptions, client_options_of, options_of
 from ptychoserve.result import Result
 from ptychoserve.snapshot import Assembler, Snapshot
 from ptychoserve.v1 import config_pb2, service_pb2, session_pb2, state_pb2
 from ptychoserve.writers import FrameWriter, PositionWriter, Writer
 
 T = TypeVar("T")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except grpc.RpcError as error:
-        raise from_grpc(error) from None
 
 
 class Client:
@@ -44,22 +38,25 @@ class Client:
     `ptychoserve.errors`, with the fields that were wrong.
 
     Args:
-        address: "host:port" or "unix:/path".
-        options: of `ClientOptions`, as keyword arguments.
+        address: "host:port" or "unix:/path"; default: PTYCHOSERVE_SERVER, else "127.0.0.1:50051".
+        options: of `ClientOptions` and of `Credentials`, as keyword arguments.
 
     Raises:
         Unavailable: no server answers there within `connect_timeout_s`.
+        InvalidArgument: options that contradict each other; a token without TLS that would leave
+            this machine.
     """
 
-    def __init__(self, address: str = "127.0.0.1:50051", **options: Any) -> None:
-        self.address = address
-        self.options = options_of(ClientOptions, options)
-        self._channel = self._make_channel(_calls.SELDOM)
+    def __init__(self, address: str = "", **options: Any) -> None:
+        self.address = address or default_address()
+        self.options, self.credentials = client_options_of(options)
+        self._connection = self._connect(_connection.SELDOM)
         try:
-            grpc.channel_ready_future(self._channel).result(self.options.connect_timeout_s)
+            grpc.channel_ready_future(self._connection.channel).result(
+                self.options.connect_timeout_s)
         except grpc.FutureTimeoutError:
-            self._channel.close()
-            raise _calls.no_answer(address, self.options) from None
+            self.close()
+            raise _connection.no_answer(self.address, self.options) from None
 
     def __enter__(self) -> "Client":
         return self
@@ -69,7 +66,7 @@ class Client:
 
     def close(self) -> None:
         """Ends the connection. Writers have their own, and go on."""
-        self._channel.close()
+        self._connection.channel.close()
 
     def info(self) -> service_pb2.ServerInfo:
         """`v1.ServerInfo`: version, devices, memory, limits."""
@@ -134,18 +131,24 @@ class Client:
             InvalidArgument: the file is none, not whole, or does not fit the configuration.
         """
         parts = _requests.import_parts(path, mode, session_id, config, settings)
-        with _translated():
-            return Session(self, _calls.method(self._channel, "ImportState")(parts))
+        with self._translated():
+            return Session(self, self._connection.method("ImportState", session=session_id)(parts))
 
     # --- For sessions ---------------------------------------------------------------------------
 
-    def _make_channel(self, pauses_ms: tuple[int, int] = _calls.OFTEN) -> grpc.Channel:
-        return grpc.insecure_channel(self.address,
-                                     options=_calls.channel_options(self.options, pauses_ms))
+    def _connect(self, pauses_ms: tuple[int, int] = _connection.OFTEN) -> Connection:
+        return Connection(grpc, self.address, self.options, self.credentials, pauses_ms)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise self._connection.error(error) from None
 
     def _unary(self, name: str, request: Any, repeats: bool = True,
                timeout_s: Optional[float] = None) -> Any:
-        call = _calls.method(self._channel, name)
+        call = self._connection.method(name)
         limit_s = self.options.call_timeout_s if timeout_s is None else timeout_s
         return self._again(lambda: call(request, timeout=limit_s), repeats, limit_s)
 
@@ -156,7 +159,7 @@ class Client:
         backoff = Backoff(0.05, 1.0)
         while True:
             try:
-                with _translated():
+                with self._translated():
                     return attempt()
             except Unavailable:
                 pause = backoff.next()
@@ -167,7 +170,7 @@ class Client:
     def _watch(self, name: str, request: Any, new_take: Callable[[], Callable[[Any], Optional[T]]],
                deadline: Optional[float] = None) -> Iterator[T]:
         """What `new_take` makes of the messages of a call, which is opened again after a break."""
-        method = _calls.method(self._channel, name)
+        method = self._connection.method(name)
         attempts = Attempts(self.options.watch_give_up_after_s, 0.1, 2.0, time.monotonic())
         while True:
             take = new_take()
@@ -181,7 +184,7 @@ class Client:
                         yield taken
                 return
             except grpc.RpcError as error:
-                pause = attempts.pause_after(from_grpc(error), time.monotonic())
+                pause = attempts.pause_after(self._connection.error(error), time.monotonic())
             finally:
                 call.cancel()
             time.sleep(pause)
@@ -316,14 +319,14 @@ class Session:
         """
         self._told = True
         request = session_pb2.DeleteSessionRequest(name=self.name, force=force)
-        call = _calls.method(self._client._channel, "DeleteSession")
+        call = self._client._connection.method("DeleteSession")
         repeated = False
 
         def attempt() -> None:
             nonlocal repeated
             again, repeated = repeated, True
             try:
-                with _translated():
+                with self._client._translated():
                     call(request, timeout=self._client.options.call_timeout_s)
             except NotFound:
                 if not again:  # Else the answer to an earlier call was lost.
@@ -339,14 +342,14 @@ class Session:
             options: of `WriterOptions`, as keyword arguments.
         """
         form = _input.frame_format(self.info.config.detector, encoding)
-        writer = FrameWriter(self._client._make_channel, self.name, form,
+        writer = FrameWriter(self._client._connect, self.name, form,
                              options_of(WriterOptions, options))
         self._writers.append(writer)
         return writer
 
     def position_writer(self, **options: Any) -> PositionWriter:
         """Opens a stream of positions, as `frame_writer` does."""
-        writer = PositionWriter(self._client._make_channel, self.name,
+        writer = PositionWriter(self._client._connect, self.name,
                                 options_of(WriterOptions, options))
         self._writers.append(writer)
         return writer
@@ -366,7 +369,7 @@ class Session:
         """
         request = _requests.get_snapshot(self.name, arrays, version, not_newer_than, wait_s,
                                          selection)
-        method = _calls.method(self._client._channel, "GetSnapshot")
+        method = self._client._connection.method("GetSnapshot")
 
         def attempt() -> Snapshot:
             take = Assembler().add
@@ -447,8 +450,8 @@ class Session:
         """
         request = state_pb2.ExportStateRequest(name=self.name, omit_input=not input,
                                                omit_run=not run)
-        with replaced_file(path) as file, _translated():
-            for part in _calls.method(self._client._channel, "ExportState")(request):
+        with replaced_file(path) as file, self._client._translated():
+            for part in self._client._connection.method("ExportState")(request):
                 file.write(part.data)
 
     def _cancel_writers(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Callable, Optional, TypeVar
 
 from ptychoserve._names import did_you_mean
+from ptychoserve.credentials import Credentials
 from ptychoserve.errors import PtychoserveError, unknown_name
 
 T = TypeVar("T")
@@ -13,11 +14,26 @@ T = TypeVar("T")
 
 def options_of(kind: type[T], settings: dict[str, Any]) -> T:
     """Options from keyword arguments. Raises InvalidArgument for one that there is not."""
-    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    _check_names(_names(kind), settings)
+    return kind(**settings)
+
+
+def client_options_of(settings: dict[str, Any]) -> tuple["ClientOptions", Credentials]:
+    """Likewise, of a client; its credentials are completed from the environment."""
+    _check_names(_names(ClientOptions) + _names(Credentials), settings)
+    own = {key: settings[key] for key in _names(Credentials) if key in settings}
+    rest = {key: value for key, value in settings.items() if key not in own}
+    return ClientOptions(**rest), Credentials(**own).completed()
+
+
+def _names(kind: Any) -> list[str]:
+    return [f.name for f in fields(kind)]
+
+
+def _check_names(names: list[str], settings: dict[str, Any]) -> None:
     for key in settings:
         if key not in names:
             raise unknown_name(key, names, did_you_mean(key, names))
-    return kind(**settings)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from typing import Any, Callable, Iterator, Optional, Sequence, TypeVar
 import grpc
 from numpy.typing import ArrayLike
 
-from ptychoserve import _batching, _calls, _input, errors
+from ptychoserve import _batching, _input, errors
 from ptychoserve._batching import FrameFormat, Frames, Item, Message, Positions
+from ptychoserve._connection import Connection
 from ptychoserve._ingest import HALF_CLOSE, Ingest
 from ptychoserve._input import FrameIds
 from ptychoserve.errors import PtychoserveError
@@ -32,12 +33,13 @@ class Writer:
     _kind: type[Item]
     _most_items: int
 
-    def __init__(self, make_channel: Callable[[], grpc.Channel], session: str,
+    def __init__(self, connect: Callable[[], Connection], session: str,
                  options: WriterOptions) -> None:
         self._ingest = Ingest(self._kind, self._most_items, session, options,
                               producer=secrets.token_hex(8), now=time.monotonic())
         self._options = options
-        self._make_channel = make_channel
+        self._connect = connect
+        self._session = session
         self._changed = threading.Condition()  # Guards _ingest and _call.
         self._call: Optional[Any] = None
         self._thread = threading.Thread(target=self._run, daemon=True,
@@ -132,12 +134,11 @@ class Writer:
     # --- On the writer's thread ---------------------------------------------------------------
 
     def _run(self) -> None:
-        channel = self._make_channel()
+        connection = self._connect()
         try:
-            stream = _calls.method(channel, self._kind.method, raw_requests=True)
             pause: Optional[float] = 0.0
             while pause is not None:
-                pause = self._attempt(stream)
+                pause = self._attempt(connection)
                 with self._changed:
                     self._changed.notify_all()
                     if pause is not None and self._changed.wait_for(
@@ -148,13 +149,18 @@ class Writer:
                 self._ingest.fail(error)
                 self._changed.notify_all()
         finally:
-            channel.close()
+            connection.channel.close()
 
-    def _attempt(self, stream: Any) -> Optional[float]:
+    def _attempt(self, connection: Connection) -> Optional[float]:
         """One call, from its first message to its end; the pause before the next one."""
         over = threading.Event()
+        stream = connection.method(self._kind.method, session=self._session, raw_requests=True)
         with self._changed:
-            call = self._call = stream(self._requests(self._ingest.open(), over))
+            first = self._ingest.open()
+            try:
+                call = self._call = stream(self._requests(first, over))
+            except PtychoserveError as no_token:
+                return self._ingest.on_end(no_token, time.monotonic())
             if self._ingest.stopped:
                 call.cancel()
         unanswered = threading.Event()
@@ -176,7 +182,7 @@ class Writer:
                         call.cancel()
                     self._changed.notify_all()
         except grpc.RpcError as rpc_error:
-            error = errors.from_grpc(rpc_error)
+            error = connection.error(rpc_error)
             if unanswered.is_set():
                 error = errors.Unavailable("the server has not answered within "
                                            f"{self._options.open_timeout_s:g} s")
@@ -220,10 +226,10 @@ class FrameWriter(Writer):
     _kind = Frames
     _most_items = _batching.MAX_FRAMES_PER_BATCH
 
-    def __init__(self, make_channel: Callable[[], grpc.Channel], session: str,
+    def __init__(self, connect: Callable[[], Connection], session: str,
                  frame_format: FrameFormat, options: WriterOptions) -> None:
         self._format = frame_format
-        super().__init__(make_channel, session, options)
+        super().__init__(connect, session, options)
 
     def push(self, frame_ids: FrameIds, frames: ArrayLike, *, copy: bool = True,
              timeout_s: Optional[float] = None) -> None:

@@ -13,7 +13,10 @@ export interface ServerMessage {
   type: "server";
   connected: boolean;
   address: string;
+  /** In words, when it is not connected. */
   error: string;
+  /** What may be done to sessions from this page. */
+  actions: string[];
   /** By the gateway's clock, seconds since 1970. */
   now_s: number;
   info: { version: string; devices: Device[]; uptime_s: number } | null;

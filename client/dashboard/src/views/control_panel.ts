@@ -1,6 +1,6 @@
-/** Finish, stop, delete: only where the gateway allows it, and never with one click. */
+/** Finish, stop, delete: only what the gateway offers, and never with one click. */
 
-import { type SessionMessage, isFinal } from "../data/messages";
+import { type ServerMessage, type SessionMessage, isFinal } from "../data/messages";
 import { request } from "../data/transport";
 import { h } from "../dom";
 
@@ -42,9 +42,15 @@ export class ControlPanel {
       action.name,
     ),
   );
-  readonly element = h("div", { class: "control" }, ...this.buttons);
+  readonly element = h("div", { class: "control" });
 
   constructor(private readonly id: string) {}
+
+  /** Which of them there are. */
+  offer({ actions }: ServerMessage): void {
+    const offered = this.buttons.filter((_, k) => actions.includes(ACTIONS[k]!.name));
+    if (offered.length !== this.element.childElementCount) this.element.replaceChildren(...offered);
+  }
 
   update(message: SessionMessage): void {
     for (const [k, action] of ACTIONS.entries()) {

@@ -13,21 +13,18 @@ export class SessionView {
   private readonly probe: ProbePanel;
   private readonly curves: CurvesPanel;
   private readonly figures = new FiguresPanel();
-  private readonly control: ControlPanel | null;
+  private readonly control: ControlPanel;
   private readonly notice = h("p", { class: "notice", role: "status" }, "waiting for the session");
   private readonly config = h("pre");
   readonly element: HTMLElement;
 
-  constructor(
-    private readonly id: string,
-    allowControl: boolean,
-  ) {
+  constructor(private readonly id: string) {
     this.object = new ObjectPanel(id);
     this.curves = new CurvesPanel(id);
     this.probe = new ProbePanel(id, (shape) => {
       this.object.frameShape = shape;
     });
-    this.control = allowControl ? new ControlPanel(id) : null;
+    this.control = new ControlPanel(id);
     this.element = h(
       "main",
       { class: "session" },
@@ -37,7 +34,7 @@ export class SessionView {
         h("a", { href: "#/" }, "sessions"),
         h("h1", {}, id),
         this.notice,
-        this.control?.element ?? null,
+        this.control.element,
       ),
       this.object.element,
       this.curves.element,
@@ -60,7 +57,10 @@ export class SessionView {
       const summary = message.sessions.find(({ id }) => id === this.id);
       this.figures.framesPerSecond = summary?.frames_per_second ?? 0;
     }
-    if (message.type === "server") this.setClock(message);
+    if (message.type === "server") {
+      this.setClock(message);
+      if (message.connected) this.control.offer(message);
+    }
     if (message.type === "session" && message.id === this.id) this.take(message);
   }
 
@@ -90,7 +90,7 @@ export class SessionView {
           : "";
     say(this.notice, words);
     for (const panel of [this.object, this.probe, this.curves, this.figures, this.control])
-      panel?.update(message);
+      panel.update(message);
     if (session !== null) say(this.config, JSON.stringify(session.config, null, 2));
   }
 }

@@ -2,9 +2,8 @@
 
 import type { ServerMessage } from "../data/messages";
 import { h, say } from "../dom";
+import { startTheme, toggleTheme } from "../theme";
 import { bytes } from "../units";
-
-const THEME = "ptychoserve-theme";
 
 export class Shell {
   private readonly server = h("span", { class: "server" });
@@ -15,14 +14,10 @@ export class Shell {
   private serverError = "";
 
   constructor(onTheme: () => void) {
-    const kept = window.localStorage.getItem(THEME);
-    if (kept) document.documentElement.dataset.theme = kept;
+    startTheme(onTheme);
     const theme = h("button", { type: "button", title: "Light or dark" }, "light / dark");
     theme.onclick = () => {
-      const root = document.documentElement;
-      const dark = getComputedStyle(root).colorScheme === "dark";
-      root.dataset.theme = dark ? "light" : "dark";
-      window.localStorage.setItem(THEME, root.dataset.theme);
+      toggleTheme();
       onTheme();
     };
     this.element = h(
@@ -69,7 +64,7 @@ export class Shell {
     const words = !this.gatewayAnswers
       ? "The dashboard does not answer. What you see is old; trying again …"
       : this.serverError
-        ? `The server does not answer: ${this.serverError}. What you see is old; trying again …`
+        ? `${this.serverError}. What you see is old; trying again …`
         : "";
     say(this.banner, words);
     this.banner.hidden = words === "";

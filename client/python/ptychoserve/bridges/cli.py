@@ -12,6 +12,7 @@ from typing import Any, Optional, Sequence
 
 import zmq
 
+from ptychoserve._connection_flags import add_connection_flags, credentials_of
 from ptychoserve._session_flags import count, program_name, read_config
 from ptychoserve.bridges import curve, emulator, panda_tcp, scan_file, sockets
 from ptychoserve.bridges.bridge import Bridge
@@ -57,7 +58,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run_parser(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--server", default="127.0.0.1:50051", help="HOST:PORT of ptychoserved")
     parser.add_argument("--config", help="SessionConfig, JSON or protobuf text, as of ptychoctl; "
                         "what it leaves open is filled in from what the detector says")
     parser.add_argument("--prefix", default="scan", help="sessions are PREFIX-SERIES")
@@ -72,6 +72,7 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
                         help="a scan by which nothing has come for so long is over")
     parser.add_argument("--scans", type=int, default=0, help="end after so many; 0: never")
     parser.add_argument("--json", action="store_true", help="reports as JSON, one a line")
+    add_connection_flags(parser)
     parser.set_defaults(run=_run)
 
 
@@ -146,7 +147,7 @@ def _run(options: argparse.Namespace) -> int:
         print(json.dumps(scan.as_dict()) if options.json else scan.line(), flush=True)
 
     channels = Channels(options.x_channel, options.y_channel)
-    with Client(options.server) as client, zmq.Context() as context:
+    with Client(options.server, **credentials_of(options)) as client, zmq.Context() as context:
         bridge = Bridge(client, config, prefix=options.prefix,
                         channels=channels if options.panda else None, idle_s=options.idle_s,
                         report=report, log=_log)

@@ -9,12 +9,15 @@ from typing import Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from ptychoserve._flush import flush
 from ptychoserve._missing_ids import missing_ids
 from ptychoserve._ranges import ranges
+from ptychoserve.bridges.differences import differences
 from ptychoserve.bridges.messages import BadMessage, EncoderBlock, Form, Image, SeriesStart
 from ptychoserve.bridges.run_report import ScanReport
 from ptychoserve.client import Client, Session
-from ptychoserve.errors import DeadlineExceeded, NotFound, PtychoserveError, Unavailable
+from ptychoserve.errors import (FailedPrecondition, NotFound, PtychoserveError,
+                                Unavailable)
 from ptychoserve.v1 import config_pb2
 from ptychoserve.writers import FrameWriter, PositionWriter, Writer
 
@@ -108,7 +111,11 @@ class Scan:
     def _session_for(self, form: Form) -> Session:
         while True:
             try:
-                return self._attach() or self._create(form)
+                session = self._attach()
+                if session is None:
+                    return self._create(form)
+                self._compare(session, form)
+                return session
             except Unavailable as error:  # The detector keeps its frames meanwhile.
                 self._log(f"{self.report.session}: {error}")
                 if self._stopped.wait(RETRY_S):
@@ -131,6 +138,18 @@ class Scan:
                 self._log(f"{session.id}: goes on, with the settings that it was created with")
                 return session
         return None
+
+    def _compare(self, session: Session, form: Form) -> None:
+        """What was created with other settings keeps them. Raises FailedPrecondition when it
+        cannot take these frames at all."""
+        differing = differences(configured(self._config, self._start, form), session.config)
+        for name, (wanted, has) in differing.items():
+            if name in ("detector.frame_shape", "detector.dtype"):
+                raise FailedPrecondition(
+                    f"the session takes frames with {name} {has}; those of series {self.series} "
+                    f"have {wanted}", hint="stop that session, or choose another --prefix")
+            self._log(f"{session.id}: warning: {name} is {has} in the session, which keeps it; "
+                      f"here it would be {wanted}. Stop the session if that is not meant")
 
     def _create(self, form: Form) -> Session:
         session = self._client.create_session(self.report.session,
@@ -193,8 +212,8 @@ class Scan:
 
     def _complete(self, opened: _Opened, end_of_data: bool) -> None:
         session, frames, positions = opened.session, opened.frames, opened.positions
-        self._flush(positions)
-        self._flush(frames)
+        flush(positions, self._stopped)
+        flush(frames, self._stopped)
         scan = session.config.scan
         self.report.expected = self._start.frames or scan.expected_points
         count = max(self.report.expected, self._last_frame + 1)
@@ -207,23 +226,13 @@ class Scan:
         if not session.refresh().ended:
             for first, last in self.report.lost:
                 frames.skip(first, last - first + 1)
-        frames.close()
-        positions.close()
-        if end_of_data and not session.refresh().ended:
-            session.finish()
+            frames.close()
+            positions.close()
+            if end_of_data and not session.refresh().ended:
+                session.finish()
         info = session.refresh().info
         self.report.frames, self.report.positions = info.frames.accepted, info.positions.accepted
         self.report.refused = _refused(frames) | _refused(positions)
-
-    def _flush(self, writer: Writer) -> None:
-        """As long as it takes, unless the bridge is to end."""
-        while True:
-            try:
-                writer.flush(timeout_s=RETRY_S)
-                return
-            except DeadlineExceeded:
-                if self._stopped.is_set():
-                    raise
 
 
 def _push(opened: _Opened, ids: Sequence[int], images: Sequence[Image]) -> None:

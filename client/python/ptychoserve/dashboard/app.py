@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 from ptychoserve._version import VERSION
 from ptychoserve.dashboard import guard as guards
 from ptychoserve.dashboard.guard import COOKIE, Guard, Refused
-from ptychoserve.dashboard.hub import Hub
+from ptychoserve.dashboard.hub import Connect, Hub
 from ptychoserve.dashboard.page import Page
 from ptychoserve.dashboard.pictures import NAMES
 from ptychoserve.dashboard.viewers import Viewer
@@ -50,12 +50,13 @@ class Gateway:
     """What the routes do.
 
     Args:
+        connect: makes a client of the server; takes options of `ClientOptions`.
         allow_control: sessions may be finished, stopped and deleted.
     """
 
-    def __init__(self, address: str, page: Page, guard: Guard, allow_control: bool,
+    def __init__(self, connect: Connect, page: Page, guard: Guard, allow_control: bool,
                  limits: Limits) -> None:
-        self._address = address
+        self._connect = connect
         self._page = page
         self._guard = guard
         self._allow_control = allow_control
@@ -81,7 +82,8 @@ class Gateway:
         return app
 
     async def _connection(self, _: web.Application) -> Any:
-        self._hub = Hub(self._address, self._limits.picture_px, self._limits.past_bytes)
+        self._hub = Hub(self._connect, self._allow_control, self._limits.picture_px,
+                        self._limits.past_bytes)
         yield
         await self._hub.close()
 
@@ -90,8 +92,7 @@ class Gateway:
                                for socket in list(self._sockets)))
 
     async def _about(self, _: web.Request) -> web.Response:
-        return web.json_response({"version": VERSION, "server": self._address,
-                                  "allow_control": self._allow_control})
+        return web.json_response({"version": VERSION, "server": self._hub.client.address})
 
     async def _login(self, request: web.Request) -> web.Response:
         """Takes the token, and gives a cookie for it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import ipaddress
 import os
 import pathlib
@@ -13,6 +14,8 @@ from typing import Optional, Sequence
 
 from aiohttp import web
 
+from ptychoserve import aio
+from ptychoserve._connection_flags import add_connection_flags, credentials_of
 from ptychoserve._files import replaced_file
 from ptychoserve.dashboard import page
 from ptychoserve.dashboard.app import Gateway, Limits
@@ -47,15 +50,13 @@ def _parser() -> argparse.ArgumentParser:
     defaults = Limits()
     parser = argparse.ArgumentParser(
         _program(), description="Serves a page on which sessions can be watched.", epilog=_EPILOG)
-    parser.add_argument("--server", metavar="HOST:PORT", help="of ptychoserved; default: "
-                        "PTYCHOSERVE_SERVER, or 127.0.0.1:50051",
-                        default=os.environ.get("PTYCHOSERVE_SERVER") or "127.0.0.1:50051")
     parser.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8080",
                         help="default: %(default)s; port 0: a free one")
     parser.add_argument("--allow-control", action="store_true",
                         help="sessions may be finished, stopped and deleted from the page")
-    parser.add_argument("--token-file", metavar="FILE", help="its first line is what viewers have "
-                        "to know; required when others can reach the address to listen on")
+    parser.add_argument("--page-token-file", metavar="FILE", help="its first line is what has to be "
+                        "known to look at the page; required when others can reach the address to "
+                        "listen on")
     parser.add_argument("--allow-host", metavar="NAME", action="append", default=[],
                         help="a further name by which browsers may ask for the page; may be "
                         "repeated")
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
                         "Default: %(default)s")
     parser.add_argument("--max-viewers", metavar="N", type=_natural, default=defaults.viewers,
                         help="pages that may be open at a time. Default: %(default)s")
+    add_connection_flags(parser)
     return parser
 
 
@@ -83,13 +85,14 @@ def _natural(text: str) -> int:
 
 async def _serve(options: argparse.Namespace) -> None:
     host, port = _address(options.listen)
-    token = _token(options.token_file)
+    token = _token(options.page_token_file)
     if token is None and not _is_local(host):
         raise invalid("listen", repr(options.listen), "an address of this machine alone, such as "
-                      "127.0.0.1:8080", hint="others can reach this one: --token-file FILE makes "
+                      "127.0.0.1:8080", hint="others can reach this one: --page-token-file FILE makes "
                       "them show a token")
     hosts = LOCAL_HOSTS | {name.lower() for name in options.allow_host} | {host.lower()}
-    gateway = Gateway(options.server, page.Page(page.find(options.page)), Guard(hosts, token),
+    connect = functools.partial(aio.Client, options.server, **credentials_of(options))
+    gateway = Gateway(connect, page.Page(page.find(options.page)), Guard(hosts, token),
                       options.allow_control,
                       Limits(options.picture_px, options.past_mib << 20, options.max_viewers))
     runner = web.AppRunner(gateway.application(), access_log=None)
@@ -141,7 +144,7 @@ def _token(path: Optional[str]) -> Optional[str]:
     lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
     token = lines[0].strip() if lines else ""
     if len(token) < _LEAST_TOKEN:
-        raise invalid("token-file", f"a token of {len(token)} characters",
+        raise invalid("page-token-file", f"a token of {len(token)} characters",
                       f"{_LEAST_TOKEN} or more", hint=f"openssl rand -hex 32 > {path}")
     return token
 

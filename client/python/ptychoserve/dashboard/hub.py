@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from ptychoserve import aio
 from ptychoserve._plain import plain
 from ptychoserve.dashboard.feed import Feed
 from ptychoserve.dashboard.rates import Rate
 from ptychoserve.dashboard.viewers import Message, Viewer, message
-from ptychoserve.errors import PtychoserveError
-from ptychoserve.v1 import session_pb2
+from ptychoserve.errors import PermissionDenied, PtychoserveError, Unauthenticated
+from ptychoserve.v1 import service_pb2, session_pb2
 
+Connect = Callable[..., aio.Client]
 _HEARTBEAT_S = 0.5
+_REFUSED_S = 2.0  # A server that does not know the dashboard is asked less often.
 _PATIENCE_S = 1.5
+_DEFAULT_TENANT = "default"
+_ACTIONS = {"finish": service_pb2.ROLE_PRODUCER, "stop": service_pb2.ROLE_OPERATOR,
+            "delete": service_pb2.ROLE_OPERATOR}
 
 
 class Hub:
     """Asks the server twice a second while somebody looks, and hands sessions to `Feed`s."""
 
-    def __init__(self, address: str, picture_px: int, past_bytes: int) -> None:
-        self.client = aio.Client(address)
+    def __init__(self, connect: Connect, allow_control: bool, picture_px: int,
+                 past_bytes: int) -> None:
+        self.client = connect()
         # Says soon that there is no answer.
-        self._pulse = aio.Client(address, call_timeout_s=_PATIENCE_S)
+        self._pulse = connect(call_timeout_s=_PATIENCE_S)
+        self._allow_control = allow_control
         self._picture_px = picture_px
         self._past_bytes = past_bytes
         self._viewers: set[Viewer] = set()
@@ -76,22 +83,25 @@ class Hub:
     async def _run(self) -> None:
         while True:
             await self._somebody.wait()
-            await self._ask()
+            pause_s = await self._ask()
             for session_id in [s for s, feed in self._feeds.items() if feed.idle]:
                 await self._feeds.pop(session_id).close()
             if not self._viewers and not self._feeds:
                 self._somebody.clear()
                 self._server = self._sessions = None  # Old by the time that somebody looks again.
-            await asyncio.sleep(_HEARTBEAT_S)
+            await asyncio.sleep(pause_s)
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> float:
+        """Seconds until it is time to ask again."""
         try:
-            sessions = await self._pulse.sessions()
-            info = plain(await self._pulse.info())
+            info = await self._pulse.info()
+            sessions = self._own(await self._pulse.sessions(), info)
         except PtychoserveError as error:
-            self._server = self._server_message(error=str(error))
+            refused = isinstance(error, (Unauthenticated, PermissionDenied))
+            does = "refuses this dashboard" if refused else "does not answer"
+            self._server = self._server_message(error=f"The server {does}: {error}")
             self._tell(self._server)
-            return
+            return _REFUSED_S if refused else _HEARTBEAT_S
         self._server = self._server_message(info)
         now_s = time.monotonic()
         rates = {s.id: self._rates.get(s.id, Rate()) for s in sessions}
@@ -100,10 +110,30 @@ class Hub:
             _summary(s.info, rates[s.id].read(now_s, s.info.frames.accepted)) for s in sessions])
         self._tell(self._server)
         self._tell(self._sessions)
+        return _HEARTBEAT_S
 
-    def _server_message(self, info: Any = None, error: str = "") -> Message:
+    def _own(self, sessions: list[aio.Session], info: service_pb2.ServerInfo) -> list[aio.Session]:
+        """Those that can be looked at: an administrator of all tenants is told all there are."""
+        if not info.caller.all_tenants:
+            return sessions
+        tenant = self.client.credentials.tenant or _DEFAULT_TENANT
+        return [session for session in sessions if session.info.tenant == tenant]
+
+    def _server_message(self, info: Optional[service_pb2.ServerInfo] = None,
+                        error: str = "") -> Message:
         return message("server", connected=not error, address=self.client.address,
-                       now_s=time.time(), info=info, error=error)
+                       now_s=time.time(), error=error,
+                       info=None if info is None else plain(info),
+                       actions=[] if info is None else self._actions(info))
+
+    def _actions(self, info: service_pb2.ServerInfo) -> list[str]:
+        """What of a session may be done from a page: what this dashboard was told to offer, and the
+        server lets it do."""
+        if not self._allow_control:
+            return []
+        # A server without access control lets everybody do everything.
+        role = info.caller.role or service_pb2.ROLE_ADMIN
+        return [action for action, least in _ACTIONS.items() if role >= least]
 
     def _tell(self, new: Message) -> None:
         for viewer in self._viewers:

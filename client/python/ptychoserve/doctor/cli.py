@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from typing import Optional, Sequence
 
+from ptychoserve._connection_flags import add_connection_flags, credentials_of
 from ptychoserve._session_flags import program_name
 from ptychoserve.client import Client
+from ptychoserve.credentials import Credentials
 from ptychoserve.doctor import connection, server, trial
-from ptychoserve.doctor.findings import FAIL, Finding, Findings
+from ptychoserve.doctor.findings import FAIL, NOT_CHECKED, Finding, Findings
 from ptychoserve.errors import InvalidArgument, PtychoserveError
+from ptychoserve.v1 import service_pb2
 
 _EPILOG = """Exit codes:
   0    nothing has failed; there may be warnings
@@ -21,7 +23,6 @@ _EPILOG = """Exit codes:
   130  interrupted by Ctrl-C
 
 Environment:
-  PTYCHOSERVE_SERVER   HOST:PORT of the server, instead of --server
   PTYCHOSERVE_EIGER_SERVER_PUBLIC_KEY, ..._CLIENT_PUBLIC_KEY, ..._CLIENT_SECRET_KEY,
   and the same with PANDA: keys of CurveZMQ, as for ptychoserve-bridge
 
@@ -41,7 +42,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         _check(findings, options)
         code = 1 if findings.failed else 0
-    except InvalidArgument as error:  # Of the keys.
+    except InvalidArgument as error:  # Of keys and credentials.
         print(f"{parser.prog}: {error}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
@@ -58,9 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Says why nothing arrives: checks a server, the way to it, and the sources of "
                     "a bridge. A line for each check: OK, WARN, FAIL, or - where nothing could be "
                     "said. Leaves nothing behind.")
-    parser.add_argument("-s", "--server",
-                        default=os.environ.get("PTYCHOSERVE_SERVER", "127.0.0.1:50051"),
-                        help="HOST:PORT, or unix:PATH (default: %(default)s)")
+    add_connection_flags(parser)
     parser.add_argument("--eiger", metavar="ADDRESS", help="also the stream of an Eiger, "
                         "tcp://HOST:PORT; takes messages from it")
     parser.add_argument("--eiger-socket", choices=("pull", "sub"), default="pull")
@@ -82,8 +81,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(findings: Findings, options: argparse.Namespace) -> None:
-    if connection.check(findings, options.server, options.timeout_s) and server.health(
-            findings, options.server, options.timeout_s):
+    credentials = Credentials(**credentials_of(options)).completed()
+    credentials.check_for(options.server)
+    if connection.check(findings, options.server, credentials, options.timeout_s) and \
+            server.health(findings, options.server, credentials, options.timeout_s):
         _check_server(findings, options)
     sources = [(name, getattr(options, name), getattr(options, f"{name}_socket"))
                for name in ("eiger", "panda") if getattr(options, name)]
@@ -96,16 +97,22 @@ def _check(findings: Findings, options: argparse.Namespace) -> None:
 def _check_server(findings: Findings, options: argparse.Namespace) -> None:
     try:
         client = Client(options.server, connect_timeout_s=options.timeout_s,
-                        call_timeout_s=options.timeout_s)
+                        call_timeout_s=options.timeout_s, **credentials_of(options))
     except PtychoserveError as error:
         findings.add("version", FAIL, str(error), connection.proxy_hint())
         return
     with client:
-        if not server.about(findings, client):
+        role = server.about(findings, client)
+        if role is None:
             return
-        server.memory(findings, client, options.frame, options.points)
+        if role < service_pb2.ROLE_PRODUCER:
+            findings.add("memory", NOT_CHECKED, "not checked: it takes a producer's role")
+        else:
+            server.memory(findings, client, options.frame, options.points)
         if options.no_throughput:
-            trial.not_checked(findings)
+            trial.not_checked(findings, "leave out --no-throughput")
+        elif role < service_pb2.ROLE_OPERATOR:
+            trial.not_checked(findings, "and an operator's role, to delete it again")
         else:
             trial.check(findings, client, options.frame, options.rate, options.timeout_s)
 

@@ -1,13 +1,16 @@
-"""From a name to bytes: is there anything, and does it speak gRPC without TLS?"""
+"""From a name to bytes: is there anything, and does it speak gRPC, with TLS or without as asked?"""
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import ssl
 import time
 from typing import Union
 
+from ptychoserve.credentials import Credentials
+from ptychoserve.doctor import tls
 from ptychoserve.doctor.findings import FAIL, OK, Findings
 
 # HTTP/2 (RFC 9113): what a client begins with, and an empty SETTINGS frame.
@@ -27,8 +30,9 @@ def parts_of(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def check(findings: Findings, address: str, timeout_s: float) -> bool:
+def check(findings: Findings, address: str, credentials: Credentials, timeout_s: float) -> bool:
     """Whether a server of gRPC answers at "HOST:PORT" or "unix:/path"."""
+    host = ""
     if address.startswith(_UNIX):
         place: Place = address[len(_UNIX):]
     else:
@@ -45,7 +49,11 @@ def check(findings: Findings, address: str, timeout_s: float) -> bool:
                     "is ptychoserved running there (systemctl status ptychoserved), on this port, "
                     "and not only for its own machine (--listen)?"):
         return False
-    return _speaks_http2(findings, place, timeout_s)
+    connect = functools.partial(_connect, place, timeout_s)
+    if not (host and credentials.tls):
+        return _speaks_http2(findings, connect, timeout_s, with_tls=False)
+    with_tls = tls.check(findings, connect, host, credentials)
+    return with_tls is not None and _speaks_http2(findings, with_tls, timeout_s, with_tls=True)
 
 
 def resolves(findings: Findings, name: str, host: str) -> bool:
@@ -101,23 +109,30 @@ def _shown(place: Place) -> str:
     return place if isinstance(place, str) else f"{place[0]}:{place[1]}"
 
 
-def _speaks_http2(findings: Findings, place: Place, timeout_s: float) -> bool:
+def _speaks_http2(findings: Findings, connect: tls.Connect, timeout_s: float,
+                  with_tls: bool) -> bool:
     try:
-        with _connect(place, timeout_s) as connection:
+        with connect() as connection:
             connection.sendall(_PREFACE + _SETTINGS)
             answer = connection.recv(64)
     except socket.timeout:
         findings.add("protocol", FAIL, f"it takes connections, and is silent for {timeout_s:g} s",
                      "the server hangs or is stopped: look at its log; or it is no ptychoserved")
         return False
+    except ssl.SSLError as error:  # Only now a server says that it wants a certificate.
+        findings.add("protocol", FAIL, *tls.words(error))
+        return False
     except OSError:
         answer = b""
     if len(answer) >= 9 and answer[3] == _SETTINGS_TYPE:
-        findings.add("protocol", OK, "HTTP/2 without TLS, as gRPC needs it")
+        findings.add("protocol", OK, f"HTTP/2 {'with' if with_tls else 'without'} TLS, as gRPC "
+                     "needs it")
         return True
-    if answer[:1] == b"\x15" or _speaks_tls(place, timeout_s):
+    if not with_tls and (answer[:1] == b"\x15" or _speaks_tls(connect)):
         findings.add("protocol", FAIL, "it speaks TLS, and this client does not",
-                     "this is a proxy with TLS: connect to the ptychoserved behind it")
+                     "--tls, or --tls-ca FILE with the certificate of who has signed the server's")
+    elif not answer and with_tls:
+        findings.add("protocol", FAIL, *tls.ENDED)
     elif answer.startswith(b"HTTP/1"):
         findings.add("protocol", FAIL, "a web server answers, with HTTP/1",
                      "another port: the default of ptychoserved is 50051")
@@ -127,11 +142,11 @@ def _speaks_http2(findings: Findings, place: Place, timeout_s: float) -> bool:
     return False
 
 
-def _speaks_tls(place: Place, timeout_s: float) -> bool:
+def _speaks_tls(connect: tls.Connect) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with _connect(place, timeout_s) as plain, context.wrap_socket(plain):
+        with connect() as plain, context.wrap_socket(plain):
             return True
     except ssl.SSLError as error:
         return "ALERT" in (error.reason or "")  # It speaks TLS, and asks for something else.

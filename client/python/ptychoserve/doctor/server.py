@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import statistics
 import time
+from typing import Optional
 
 import grpc
 
+from ptychoserve._connection import Connection
 from ptychoserve._version import VERSION
 from ptychoserve.client import Client
 from ptychoserve.config import bounds
+from ptychoserve.credentials import Credentials
 from ptychoserve.doctor import connection
 from ptychoserve.doctor.findings import FAIL, OK, WARN, Findings
-from ptychoserve.errors import PtychoserveError, ResourceExhausted, Unimplemented
+from ptychoserve.errors import (PtychoserveError, ResourceExhausted, Unauthenticated,
+                                Unimplemented)
+from ptychoserve.options import ClientOptions
 from ptychoserve.v1 import service_pb2
 
 ROUND_TRIPS = 20
@@ -33,9 +38,9 @@ def settings(side_px: int, points: int) -> dict:
                      "bounds": bounds(y_m=[-half_m, half_m], x_m=[-half_m, half_m])}}
 
 
-def health(findings: Findings, address: str, timeout_s: float) -> bool:
-    """Whether it is ready, by the health service of gRPC."""
-    with grpc.insecure_channel(address, (("grpc.use_local_subchannel_pool", 1),)) as channel:
+def health(findings: Findings, address: str, credentials: Credentials, timeout_s: float) -> bool:
+    """Whether it is ready, by the health service of gRPC, which asks for no token."""
+    with Connection(grpc, address, ClientOptions(), credentials).channel as channel:
         try:
             answer = channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=timeout_s)
         except grpc.RpcError as error:
@@ -50,8 +55,11 @@ def health(findings: Findings, address: str, timeout_s: float) -> bool:
     return True
 
 
-def about(findings: Findings, client: Client) -> bool:
-    """Version, devices, sessions, and how long a call takes."""
+def about(findings: Findings, client: Client) -> Optional[int]:
+    """Token, version, devices, sessions, and how long a call takes.
+
+    Returns: the role in which the server takes this client; None: there is no use in going on.
+    """
     times_ms = []
     try:
         for _ in range(ROUND_TRIPS):
@@ -61,16 +69,20 @@ def about(findings: Findings, client: Client) -> bool:
     except Unimplemented:
         findings.add("version", FAIL, "a server of gRPC, but no ptychoserved",
                      "another port: the default of ptychoserved is 50051")
-        return False
+        return None
+    except Unauthenticated as error:
+        findings.add("token", FAIL, error.message, error.hint)
+        return None
     except PtychoserveError as error:
         findings.add("version", FAIL, str(error), "look at the server's log")
-        return False
+        return None
+    role = _caller(findings, info, client.credentials)
     _version(findings, info)
     findings.add("latency", OK, f"a call takes {statistics.median(times_ms):.1f} ms, the slowest "
                  f"of {ROUND_TRIPS} {max(times_ms):.1f} ms",
                  median_ms=statistics.median(times_ms), max_ms=max(times_ms))
     _devices(findings, info)
-    return True
+    return role
 
 
 def memory(findings: Findings, client: Client, side_px: int, points: int) -> None:
@@ -90,6 +102,22 @@ def memory(findings: Findings, client: Client, side_px: int, points: int) -> Non
     findings.add("memory", OK, f"{what} need {_size(planned.device_bytes)} of the "
                  f"{_size(free)} that are free on {device.name}",
                  needed_bytes=planned.device_bytes, free_bytes=free)
+
+
+def _caller(findings: Findings, info: service_pb2.ServerInfo, credentials: Credentials) -> int:
+    caller = info.caller
+    if not caller.name:
+        shown = credentials.token is not None or credentials.token_file is not None
+        findings.add("token", OK, "the server lets everybody do everything"
+                     + (", and has not looked at the token" if shown else ""))
+        return service_pb2.ROLE_ADMIN
+    role = service_pb2.Role.Name(caller.role).partition("_")[2].lower()
+    tenant = f"tenant {caller.tenant}"
+    if caller.all_tenants:
+        tenant = f"all tenants, now {credentials.tenant or 'default'}"
+    findings.add("token", OK, f"accepted: {caller.name}, {role} of {tenant}", name=caller.name,
+                 role=role, tenant=caller.tenant)
+    return caller.role
 
 
 def _version(findings: Findings, info: service_pb2.ServerInfo) -> None:

@@ -43,10 +43,9 @@ def check(findings: Findings, client: Client, side_px: int, rate: float,
                      "" if full else "look at the server's log; is it still there?")
 
 
-def not_checked(findings: Findings) -> None:
+def not_checked(findings: Findings, why: str) -> None:
     for name in ("durability", "clock", "throughput"):
-        findings.add(name, NOT_CHECKED, "not checked: it takes a session (leave out "
-                                        "--no-throughput)")
+        findings.add(name, NOT_CHECKED, f"not checked: it takes a session ({why})")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Optional
 
+from ptychoserve._connection_flags import add_connection_flags, credentials_of
 from ptychoserve._progress import Progress
 from ptychoserve._ranges import ranges
 from ptychoserve._session_flags import (add_session_flags, at_least_one, config_of, count,
@@ -99,6 +100,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     result.add_argument("-q", "--quiet", action="store_true", help="no progress")
     result.add_argument("--json", action="store_true", help="summaries as JSON, one a line")
     add_session_flags(parser)
+    add_connection_flags(parser)
     return parser
 
 
@@ -119,7 +121,7 @@ def _run(options: argparse.Namespace) -> int:
             config = session_config(config, probe={"initial": scan.probe})
         for note in scan.all_notes():
             _log(options.program, f"note: {note}")
-        with Client(options.server) as client:
+        with Client(options.server, **credentials_of(options)) as client:
             for loop in range(1, options.loop + 1):
                 suffix = f"-{loop}" if options.loop > 1 else ""
                 code = _play_once(options, client, scan, config, suffix)

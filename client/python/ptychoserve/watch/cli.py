@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Optional
 
+from ptychoserve._connection_flags import add_connection_flags, credentials_of
 from ptychoserve._session_flags import add_session_flags, config_of, count, program_name, rate
 from ptychoserve.client import Client
 from ptychoserve.errors import InvalidArgument, PtychoserveError, invalid
@@ -80,6 +81,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
                         help="end after so many; 0, the default: never")
     parser.add_argument("--json", action="store_true", help="reports as JSON, one a line")
     add_session_flags(parser)
+    add_connection_flags(parser)
     return parser
 
 
@@ -98,7 +100,7 @@ def _run(options: argparse.Namespace, log: Callable[[str], None]) -> int:
         failed |= bool(scan.error)
         print(json.dumps(scan.as_dict()) if options.json else scan.line(), flush=True)
 
-    with Client(options.server) as client:
+    with Client(options.server, **credentials_of(options)) as client:
         watcher = Watcher(client, options.path, config_of(options), WatchOptions(
             prefix=options.prefix, frames=options.frames, patterns=tuple(options.pattern),
             existing=options.existing, format=options.format, mapping=options.mapping,

@@ -10,15 +10,16 @@ from typing import Any, Optional
 
 import numpy as np
 
+from ptychoserve._flush import flush
 from ptychoserve._missing_ids import missing_ids
 from ptychoserve._ranges import ranges, ranges_text
 from ptychoserve.client import Client, Session
-from ptychoserve.errors import (DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound,
-                                PtychoserveError, ResourceExhausted, Unavailable)
+from ptychoserve.errors import (FailedPrecondition, InvalidArgument, NotFound, PtychoserveError,
+                                ResourceExhausted, Unavailable)
 from ptychoserve.scans.scan import Scan
 from ptychoserve.v1 import config_pb2, session_pb2
 from ptychoserve.watch.source import Replaced, Source
-from ptychoserve.writers import FrameWriter, PositionWriter, Writer
+from ptychoserve.writers import FrameWriter, PositionWriter
 
 PRODUCER = "watch"
 RETRY_S = 1.0
@@ -288,7 +289,7 @@ class Feeder:
             self.report.error = self.report.error or "no frames came"
             return self.report
         for writer in (self._positions, self._frames):
-            self._flush(writer)
+            flush(writer, self._stopped)
         ids = np.sort(self._ids)
         lost = missing_ids(session.frame_writer, ids)
         unplaced = np.setdiff1d(missing_ids(session.position_writer, ids), lost)
@@ -308,18 +309,6 @@ class Feeder:
             for kind, writer in (("frames", self._frames), ("positions", self._positions))
             for reason, rejection in writer.report.counters.rejected.items()}
         return self.report
-
-    def _flush(self, writer: Writer) -> None:
-        """As long as it takes, unless the watcher is to end, or the session has ended."""
-        while True:
-            try:
-                writer.flush(timeout_s=RETRY_S)
-                return
-            except DeadlineExceeded:
-                if self._stopped.is_set():
-                    raise
-            except FailedPrecondition:
-                return
 
     def _leave(self) -> None:
         """What was pushed is sent, and the session goes on without this watcher."""

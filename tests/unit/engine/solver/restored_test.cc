@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/object/modes.h"
+#include "engine/solver/orientation_test.h"
 #include "tests/unit/engine/solver/fake_session.h"
 #include "tests/unit/engine/solver/phantom.h"
 
@@ -363,6 +364,27 @@ TEST(Restored, ExitWavesThatTheScheduleDoesNotNeedAreLeftOut) {
   config.schedule.erase(config.schedule.begin());
   config.run.it_ends_after = 10;
   EXPECT_EQ(GoesOnFrom(killed, config)->progress().iteration, 10);
+}
+
+TEST(Restored, ARunThatKeepsNoExitWavesCanTestItsOrientationBeforeItGoesOn) {
+  ReconstructionConfig config = DmThenMl();
+  config.schedule.erase(config.schedule.begin());
+  config.run.it_ends_after = 10;
+  const auto undisturbed = SmallPhantom().Run(config);
+  ReconstructionOptions options;
+  options.restored = KilledAfter(5, config);
+  auto created = Reconstruction::Create(config, *SmallPhantom().device, std::move(options));
+  ASSERT_TRUE(created.ok()) << created.status();
+  const auto session = *std::move(created);
+  absl::StatusOr<OrientationRanking> found = absl::UnknownError("not asked");
+  session->TestOrientation([&](absl::StatusOr<OrientationRanking> f) { found = std::move(f); });
+  SmallPhantom().Send(*session, 0, SmallPhantom().simulation.points());
+  while (session->RunTurn()) {
+  }
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_TRUE(IsConfirmed(*found));
+  EXPECT_EQ(session->progress().state, SessionState::kCompleted) << session->progress().failure;
+  EXPECT_EQ(session->latest_snapshot()->object.data, undisturbed->latest_snapshot()->object.data);
 }
 
 TEST(Restored, WithoutExitWavesTheFitIsTheSame) {
