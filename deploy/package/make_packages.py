@@ -108,7 +108,7 @@ def normalise(root):
 
 
 def stage(release, component, root):
-    """Everything of one component below ROOT/usr. Returns the dependencies that dpkg finds."""
+    """Everything of one component below ROOT/usr."""
     usr = root / "usr"
     run("cmake", "--install", str(release.build), "--strip", "--prefix", str(usr), "--component",
         "server" if component == SERVER else "clients")
@@ -119,11 +119,9 @@ def stage(release, component, root):
         (usr / "share/doc" / SERVER).rename(doc)
     write(doc / "copyright", copyright_text(release))
     write(doc / "changelog.gz", gzip.compress((release.source / "CHANGELOG.md").read_bytes(), mtime=0))
-    libraries = sbom.shared_libraries(str(program))
-    content = contents(release, component, libraries)
+    content = contents(release, component, sbom.shared_libraries(str(program)))
     write(doc / "sbom.cdx.json", json.dumps(content, indent=1) + "\n")
     normalise(root)
-    return shared_library_depends(release, usr / "bin" / PROGRAM[component], libraries)
 
 
 def write_manual(release, component, command, share):
@@ -151,7 +149,7 @@ def contents(release, component, libraries):
         sys.exit(f"no package of the distribution has {', '.join(unknown)}")
     packages = {*owner.values(), *sbom.HEADER_ONLY[component]}
     packages |= {d.split()[0] for d in DEPENDS[component] if d.startswith("python3-")}
-    components = [sbom.of_package(package, release.distribution) for package in sorted(packages)]
+    components = list(sbom.of_packages(packages, release.distribution))
     if component == CLIENTS:
         components += sbom.of_page(release.source)
     elif release.cuda:
@@ -177,16 +175,19 @@ def copyright_text(release):
             f"Files: *\nCopyright: {holder}\nLicense: BSD-3-Clause\n{body}\n")
 
 
-def shared_library_depends(release, program, libraries):
+def shared_library_depends(release, component):
+    """What dpkg finds that the program of the component depends on."""
+    program = str(release.build / "bin" / PROGRAM[component])
+    cuda = sorted({os.path.dirname(library) for library in sbom.shared_libraries(program)
+                   if is_cuda(library)})
     with tempfile.TemporaryDirectory() as folder:
-        write(pathlib.Path(folder) / "debian/control", "Source: ptychoserve\n\nPackage: ptychoserve\nArchitecture: any\n")
-        cuda = sorted({os.path.dirname(library) for library in libraries if is_cuda(library)})
+        write(pathlib.Path(folder) / "debian/control",
+              f"Source: ptychoserve\n\nPackage: {component}\nArchitecture: any\n")
+        # NVIDIA's packages do not say what they are for dpkg; all others do, see contents().
         said = run("dpkg-shlibdeps", "-O", *(f"-l{place}" for place in cuda),
-                   *(["--ignore-missing-info"] if cuda else []), str(program), cwd=folder)
+                   *(["--ignore-missing-info"] if cuda else []), program, cwd=folder)
     depends = said.strip().removeprefix("shlibs:Depends=").split(", ")
-    if cuda:
-        depends.append(f"libcufft-{release.cuda.replace('.', '-')}")
-    return depends
+    return depends + [f"libcufft-{release.cuda.replace('.', '-')}"] * bool(cuda)
 
 
 def make_deb(release, component, root, depends):
@@ -249,7 +250,9 @@ def main(build, out):
     release.out.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as folder:
         roots = {component: pathlib.Path(folder) / component for component in (SERVER, CLIENTS)}
-        depends = {component: stage(release, component, root) for component, root in roots.items()}
+        for component, root in roots.items():
+            stage(release, component, root)
+        depends = {component: shared_library_depends(release, component) for component in roots}
         make_tarball(release, roots.values(), [d for part in (*depends.values(), *DEPENDS.values())
                                                for d in part])
         for component, root in roots.items():

@@ -46,11 +46,12 @@ def licence(package):
     return found[1] if found else None
 
 
-def of_package(package, distribution):
-    version = subprocess.run(["dpkg-query", "-W", "-f=${Version}", package], text=True,
-                             capture_output=True, check=True).stdout
-    return _component("library", package, version, licence(package),
-                      f"pkg:deb/{distribution}/{package}@{version.replace('+', '%2B')}")
+def of_packages(packages, distribution):
+    said = subprocess.run(["dpkg-query", "-W", "-f=${Package} ${Version}\n", *packages], text=True,
+                          capture_output=True, check=True).stdout
+    for package, version in (line.split() for line in said.splitlines()):
+        yield _component("library", package, version, licence(package),
+                         f"pkg:deb/{distribution}/{package}@{version.replace('+', '%2B')}")
 
 
 def of_page(source_dir):
