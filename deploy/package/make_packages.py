@@ -8,6 +8,7 @@ out depends on the build alone: all times in the packages are SOURCE_DATE_EPOCH,
 the last commit unless it is set.
 """
 
+import concurrent.futures
 import datetime
 import gzip
 import hashlib
@@ -162,13 +163,13 @@ def copyright_text(release):
     licence = (release.source / "LICENSE").read_text(encoding="utf-8")
     holder = re.search(r"Copyright \(c\) (.*)", licence)[1]
     body = "\n".join(" " + (line or ".") for line in licence.strip().splitlines())
-    comment = (" The programs are linked with FFTW, which is under the GPL, version 2 or later, and with\n"
-               " libraries under Apache-2.0: as a whole they are under version 3 of the GPL for whoever\n"
-               " distributes them.\n")
+    comment = (" The programs are linked with FFTW, which is under the GPL, version 2 or later, and\n"
+               " with libraries under Apache-2.0: as a whole they are under version 3 of the GPL for\n"
+               " whoever distributes them.\n")
     if release.cuda:
-        comment = (" The server is linked with FFTW, which is under the GPL, and with NVIDIA's cuFFT, which\n"
-                   " is proprietary. Both licences cannot be satisfied at once: use this package, and do\n"
-                   " not hand it on.\n")
+        comment = (" The programs are linked with FFTW, which is under the GPL, and with NVIDIA's CUDA\n"
+                   " libraries, which are proprietary. Both licences cannot be satisfied at once: use\n"
+                   " this package, and do not hand it on.\n")
     return ("Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
             "Upstream-Name: ptychoserve\n"
             f"Comment:\n{comment}\n"
@@ -197,7 +198,6 @@ def make_deb(release, component, root, depends):
         write(root / "etc/ptychoserve/ptychoserved.yaml",
               (release.source / "deploy/systemd/ptychoserved.yaml").read_bytes())
         write(root / "DEBIAN/conffiles", "/etc/ptychoserve/ptychoserved.yaml\n")
-    normalise(root)
     files = sorted(p for p in root.rglob("*") if p.is_file() and root / "DEBIAN" not in p.parents)
     size_kib = sum(-(-path.stat().st_size // 1024) for path in files)
     fields = {"Package": name, "Version": release.version, "Architecture": release.architecture,
@@ -217,8 +217,9 @@ def make_deb(release, component, root, depends):
         source = HERE / "debian" / f"{component}.{script}"
         if source.exists():
             write(root / "DEBIAN" / script, source.read_bytes(), 0o755)
+    normalise(root)
     # gzip: what xz makes depends on how many cores there are.
-    run("dpkg-deb", "--root-owner-group", "-Zgzip", "--build", str(root), str(release.out),
+    run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z6", "--build", str(root), str(release.out),
         env={**os.environ, "SOURCE_DATE_EPOCH": str(release.epoch)})
 
 
@@ -238,7 +239,7 @@ def make_tarball(release, roots, depends):
             info.uname = info.gname = "root"
             return info
 
-        with gzip.GzipFile(release.out / f"{name}.tar.gz", "wb", mtime=release.epoch) as packed, \
+        with gzip.GzipFile(release.out / f"{name}.tar.gz", "wb", 6, mtime=release.epoch) as packed, \
                 tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive:
             for path in [top, *sorted(top.rglob("*"))]:
                 archive.add(path, str(path.relative_to(folder)), recursive=False, filter=common)
@@ -250,9 +251,12 @@ def main(build, out):
     release.out.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as folder:
         roots = {component: pathlib.Path(folder) / component for component in (SERVER, CLIENTS)}
-        for component, root in roots.items():
-            stage(release, component, root)
-        depends = {component: shared_library_depends(release, component) for component in roots}
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            staged = [pool.submit(stage, release, *each) for each in roots.items()]
+            found = pool.map(lambda component: shared_library_depends(release, component), roots)
+            depends = dict(zip(roots, found))
+            for each in staged:
+                each.result()
         make_tarball(release, roots.values(), [d for part in (*depends.values(), *DEPENDS.values())
                                                for d in part])
         for component, root in roots.items():
