@@ -118,7 +118,7 @@ def stage(release, component, root):
     doc = usr / "share/doc" / release.package_name(component)
     if component == SERVER and release.cuda:
         (usr / "share/doc" / SERVER).rename(doc)
-    write(doc / "copyright", copyright_text(release))
+    write(doc / "copyright", copyright_text(release, component))
     write(doc / "changelog.gz", gzip.compress((release.source / "CHANGELOG.md").read_bytes(), mtime=0))
     content = contents(release, component, sbom.shared_libraries(str(program)))
     write(doc / "sbom.cdx.json", json.dumps(content, indent=1) + "\n")
@@ -159,17 +159,17 @@ def contents(release, component, libraries):
                          release.timestamp(), components)
 
 
-def copyright_text(release):
+def copyright_text(release, component):
     licence = (release.source / "LICENSE").read_text(encoding="utf-8")
     holder = re.search(r"Copyright \(c\) (.*)", licence)[1]
     body = "\n".join(" " + (line or ".") for line in licence.strip().splitlines())
-    comment = (" The programs are linked with FFTW, which is under the GPL, version 2 or later, and\n"
-               " with libraries under Apache-2.0: as a whole they are under version 3 of the GPL for\n"
-               " whoever distributes them.\n")
-    if release.cuda:
-        comment = (" The programs are linked with FFTW, which is under the GPL, and with NVIDIA's CUDA\n"
-                   " libraries, which are proprietary. Both licences cannot be satisfied at once: use\n"
-                   " this package, and do not hand it on.\n")
+    comment = (" The program is linked with FFTW, which is under the GPL, version 2 or later, and with\n"
+               " libraries under Apache-2.0: as a whole it is under version 3 of the GPL for whoever\n"
+               " distributes it.\n")
+    if component == SERVER and release.cuda:
+        comment = (" The program is linked with FFTW, which is under the GPL, and with NVIDIA's cuFFT,\n"
+                   " which is proprietary. Both licences cannot be satisfied at once: use this package,\n"
+                   " and do not hand it on.\n")
     return ("Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
             "Upstream-Name: ptychoserve\n"
             f"Comment:\n{comment}\n"
