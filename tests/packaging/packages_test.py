@@ -119,7 +119,7 @@ class PackagesTest(unittest.TestCase):
 
     def test_systemd_takes_the_unit(self):
         (self.root / "bin").symlink_to("usr/bin")
-        (self.root / "bin/kill").touch(0o755)  # Of another package.
+        (self.root / "bin/sh").touch(0o755)  # Of another package.
         said = subprocess.run(["systemd-analyze", "verify", f"--root={self.root}", "--man=no",
                                "--recursive-errors=no", "ptychoserved.service"], text=True,
                               capture_output=True, check=False)
