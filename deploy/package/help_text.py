@@ -45,6 +45,7 @@ class Section:
 @dataclasses.dataclass
 class Command:
     words: list  # ["ptychoctl", "run"]
+    summary: str = ""  # What the command above says of it.
     usage: str = ""
     sections: list = dataclasses.field(default_factory=list)  # The first has no title: the introduction.
     commands: list = dataclasses.field(default_factory=list)
@@ -101,14 +102,20 @@ def read(program, words=None):
     done = subprocess.run([program, *words[1:], "--help"], text=True, capture_output=True, check=True,
                           env={**environment, "COLUMNS": "80", "LC_ALL": "C.UTF-8"})
     command = parse(words, done.stdout)
-    for section in command.sections:
-        if section.title == "Subcommands":
-            names = [item.name for item in section.content if isinstance(item, Item)]
-        elif section.title == "positional arguments" and section.content and \
-                isinstance(section.content[0], Item) and section.content[0].choices:
-            names = section.content[0].choices
-        else:
-            continue
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            command.commands += pool.map(lambda name: read(program, [*words, name]), names)
+    below = _commands(command)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        command.commands = list(pool.map(lambda name: read(program, [*words, name]), below))
+    for each in command.commands:
+        each.summary = below[each.words[-1]]
     return command
+
+
+def _commands(command):
+    """Names of the commands below this one, and what it says of each."""
+    for section in command.sections:
+        items = [item for item in section.content if isinstance(item, Item)]
+        if section.title == "Subcommands":
+            return {item.name: item.description for item in items}
+        if section.title == "positional arguments" and items[0].name.startswith("{"):
+            return {item.name: item.description for item in items[1:]}
+    return {}

@@ -36,11 +36,12 @@ COMMAND_OF_PROGRAM = {"ptychoserve-bridge": "bridge", "ptychoserve-replay": "rep
                       "ptychoserve-dashboard": "dashboard"}
 DESCRIPTION = {
     SERVER: "reconstructs ptychography scans while they are measured\n"
-            " Detector frames and positions stream in over gRPC, an engine iterates over what has\n"
-            " arrived, snapshots of object and probe can be watched at any time. This is the server.",
+            " Detector frames and positions stream in over gRPC, an engine iterates over\n"
+            " what has arrived, snapshots of object and probe can be watched at any time.\n"
+            " This is the server.",
     CLIENTS: "clients and dashboard of ptychoserved\n"
-             " The program ptychoctl, the Python package ptychoserve, bridges from detectors, and the\n"
-             " dashboard, which shows in a browser what the server does.",
+             " The program ptychoctl, the Python package ptychoserve, bridges from\n"
+             " detectors, and the dashboard, which shows in a browser what the server does.",
 }
 DEPENDS = {
     SERVER: ["passwd"],
@@ -119,7 +120,7 @@ def stage(release, component, root):
     if component == SERVER and release.cuda:
         (usr / "share/doc" / SERVER).rename(doc)
     write(doc / "copyright", copyright_text(release, component))
-    write(doc / "changelog.gz", gzip.compress((release.source / "CHANGELOG.md").read_bytes(), mtime=0))
+    write(doc / "CHANGELOG.md.gz", gzip.compress((release.source / "CHANGELOG.md").read_bytes(), mtime=0))
     content = contents(release, component, sbom.shared_libraries(str(program)))
     write(doc / "sbom.cdx.json", json.dumps(content, indent=1) + "\n")
     normalise(root)

@@ -42,6 +42,8 @@ def man_page(command, section, version, epoch):
 
 
 def _summary(command):
+    if command.summary:
+        return command.summary
     first = " ".join(line.strip() for line in command.sections[0].content).strip()
     return re.split(r"[.:] ", first.replace(f"{command.words[0]}: ", ""))[0].rstrip(".").strip()
 
