@@ -149,7 +149,7 @@ def contents(release, component, libraries):
     unknown = sorted(set(libraries) - set(owner))
     if unknown:
         sys.exit(f"no package of the distribution has {', '.join(unknown)}")
-    packages = {*owner.values(), *sbom.HEADER_ONLY[component]}
+    packages = {*owner.values(), *sbom.HEADER_ONLY}
     packages |= {d.split()[0] for d in DEPENDS[component] if d.startswith("python3-")}
     components = list(sbom.of_packages(packages, release.distribution))
     if component == CLIENTS:

@@ -12,8 +12,7 @@ import subprocess
 import uuid
 
 # Nothing is linked with these, their code is in the headers.
-HEADER_ONLY = {"ptychoserved": ["libcli11-dev"],
-               "ptychoserve-clients": ["libcli11-dev", "nlohmann-json3-dev"]}
+HEADER_ONLY = ("libcli11-dev", "nlohmann-json3-dev")
 NVIDIA = "NVIDIA CUDA Toolkit EULA"
 
 
