@@ -36,7 +36,7 @@ if [ ! -e access.yaml ]; then
     openssl rand -hex 32 > $role.token
     {
       echo "  - name: $role"
-      echo "    roles: [$role]"
+      echo "    role: $role"
       echo "    sha256: $(head -n 1 $role.token | tr -d '\n' | sha256sum | cut -d' ' -f1)"
     } >> access.yaml
   done

@@ -58,12 +58,12 @@ class ServiceFilesTest(unittest.TestCase):
 
     def test_the_access_file_knows_the_tokens_and_nobody_else(self):
         access = yaml.safe_load((self.secrets / "access.yaml").read_text(encoding="utf-8"))
-        found = {p["sha256"]: p["roles"] for p in access["principals"]}
+        found = {p["sha256"]: p["role"] for p in access["principals"]}
         wanted = {}
         for role in ("producer", "viewer"):
             token = (self.secrets / f"{role}.token").read_text(encoding="utf-8").strip()
             self.assertEqual(len(token), 64)
-            wanted[hashlib.sha256(token.encode()).hexdigest()] = [role]
+            wanted[hashlib.sha256(token.encode()).hexdigest()] = role
         self.assertEqual(found, wanted)
 
     def test_secrets_are_kept_and_closed(self):
