@@ -20,7 +20,7 @@ PAGE    := client/dashboard
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help packages configure build dashboard page demo test check-all asan fuzz mutants soak tsan format lint gpu-bundle clean
+.PHONY: help packages configure build dashboard page package demo test check-all asan fuzz mutants soak tsan format lint gpu-bundle clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,11 @@ page: $(PAGE)/node_modules/.package-lock.json
 
 $(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json
 	@cd $(PAGE) && npm ci --silent && touch node_modules/.package-lock.json
+
+package: configure  ## Build, and make .deb and .tar.gz packages in build/package
+	@cmake --build $(BUILD) -j $(JOBS) --target ptychoserved ptychoctl ptychoserve_python
+	@$(MAKE) --no-print-directory dashboard
+	@/usr/bin/python3 -B deploy/package/make_packages.py $(BUILD) $(BUILD)/package
 
 # The page is built beside it where there is npm: nothing waits for it.
 demo: packages  ## Simulate a scan, stream it, watch it appear, fetch the result

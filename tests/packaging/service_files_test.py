@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""The files that services are made of, against the programs of a build: the sample configuration, the
+secrets, and what docker/compose.yaml asks for.
+
+    service_files_test.py BUILD_DIR [unittest arguments]
+"""
+import hashlib
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path()
+
+
+def run(*command, **keywords):
+    done = subprocess.run([str(word) for word in command], text=True, capture_output=True, check=False,
+                          **keywords)
+    assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def options(*command):
+    return set(re.findall(r"(?<![\w-])--[a-z][\w-]*", run(*command, "--help")))
+
+
+class ServiceFilesTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        script = pathlib.Path(folder.name) / "make_secrets.sh"
+        shutil.copy(ROOT / "docker/make_secrets.sh", script)
+        run(script, "daq.example.org", "192.0.2.7")
+        cls.script, cls.secrets = script, script.parent / "secrets"
+        cls.compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))
+
+    def test_the_server_takes_the_sample_configuration(self):
+        run(BUILD / "bin/ptychoserved", "--check-config", "--config",
+            ROOT / "deploy/systemd/ptychoserved.yaml")
+
+    def test_the_server_takes_the_secrets(self):
+        run(BUILD / "bin/ptychoserved", "--check-config",
+            "--tls-cert", self.secrets / "server.crt", "--tls-key", self.secrets / "server.key",
+            "--access-file", self.secrets / "access.yaml")
+
+    def test_the_certificate_has_all_names_and_is_of_the_authority(self):
+        authority = ("-CAfile", self.secrets / "ca.crt", self.secrets / "server.crt")
+        for check in (("-verify_hostname", "server"), ("-verify_hostname", "localhost"),
+                      ("-verify_hostname", "daq.example.org"), ("-verify_ip", "192.0.2.7")):
+            run("openssl", "verify", "-purpose", "sslserver", *check, *authority)
+
+    def test_the_access_file_knows_the_tokens_and_nobody_else(self):
+        access = yaml.safe_load((self.secrets / "access.yaml").read_text(encoding="utf-8"))
+        found = {p["sha256"]: p["role"] for p in access["principals"]}
+        wanted = {}
+        for role in ("producer", "viewer"):
+            token = (self.secrets / f"{role}.token").read_text(encoding="utf-8").strip()
+            self.assertEqual(len(token), 64)
+            wanted[hashlib.sha256(token.encode()).hexdigest()] = role
+        self.assertEqual(found, wanted)
+
+    def test_secrets_are_kept_and_closed(self):
+        before = {path.name: path.read_bytes() for path in self.secrets.iterdir()}
+        run(self.script)
+        self.assertEqual(before, {path.name: path.read_bytes() for path in self.secrets.iterdir()})
+        self.assertEqual(self.secrets.stat().st_mode & 0o777, 0o700)
+        self.assertEqual((self.secrets / "ca.key").stat().st_mode & 0o777, 0o600)
+
+    def test_compose_asks_for_secrets_that_are_made_and_options_that_there_are(self):
+        for name, entry in self.compose["secrets"].items():
+            self.assertTrue((self.secrets.parent / entry["file"]).is_file(), name)
+        known = {"server": options(BUILD / "bin/ptychoserved"),
+                 "dashboard": options(BUILD / "bin/ptychoserve-dashboard")}
+        for service, entry in self.compose["services"].items():
+            for secret in re.findall(r"/run/secrets/([\w.]+)", str(entry)):
+                self.assertIn(secret, entry["secrets"], service)
+            self.assertTrue(entry["read_only"], service)
+            self.assertEqual(entry["cap_drop"], ["ALL"], service)
+        for service, there in known.items():
+            words = self.compose["services"][service]["command"]
+            asked = {word.partition("=")[0] for word in words if word.startswith("--")}
+            self.assertLessEqual(asked, there, service)
+        self.assertNotIn("ca.key", self.compose["secrets"])
+
+
+def main():
+    global BUILD
+    BUILD = pathlib.Path(sys.argv[1]).resolve()
+    unittest.main(argv=[sys.argv[0], *sys.argv[2:]])
+
+
+if __name__ == "__main__":
+    main()
