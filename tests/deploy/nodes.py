@@ -2,6 +2,7 @@
 
 Each test script is called as SCRIPT BUILD_DIR [unittest arguments].
 """
+import hashlib
 import os
 import pathlib
 import random
@@ -37,6 +38,20 @@ def run(*command, **options):
                           timeout=DEADLINE_S, check=False, **options)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def certificate(folder, name, alternatives):
+    """A certificate that signs itself, and its key: NAME.crt and NAME.key."""
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        "-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName={alternatives}",
+        "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt")
+
+
+def access_file(path, token):
+    """Whoever has the token may do what an operator may."""
+    path.write_text("principals:\n  - name: tests\n    roles: [operator]\n"
+                    f"    sha256: {hashlib.sha256(token.encode()).hexdigest()}\n",
+                    encoding="utf-8")
 
 
 class Loopback:
@@ -96,7 +111,7 @@ class Namespaces:
 class Node:
     """A ptychoserved with one thread that keeps its sessions in a state directory."""
 
-    def __init__(self, network, number, state_dir):
+    def __init__(self, network, number, state_dir, *flags):
         self.address = network.address(number)
         self.state_dir = pathlib.Path(state_dir)
         self.state_dir.mkdir(exist_ok=True)
@@ -107,7 +122,7 @@ class Node:
                 [*network.enter(number), harness.program("ptychoserved"),
                  "--listen", f"{self.address}:50051", "--metrics-listen", f"{self.address}:9464",
                  "--port-file", str(port_file), "--state-dir", str(self.state_dir),
-                 "--device", "cpu", "--threads", "1", *network.server_flags],
+                 "--device", "cpu", "--threads", "1", *network.server_flags, *flags],
                 stdout=log, stderr=subprocess.STDOUT)
         wait_until(lambda: port_file.exists() or self.process.poll() is not None, "a server is up")
         assert self.process.poll() is None, (self.state_dir / "server.log").read_text()

@@ -40,10 +40,7 @@ class ProxyTest:
         self.network = NETWORK()
         self.addCleanup(self.network.close)
         self.address = self.network.address(PROXY)
-        nodes.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                  "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=proxy",
-                  "-addext", f"subjectAltName=IP:{self.address}",
-                  "-keyout", self.folder / "proxy.key", "-out", self.folder / "proxy.crt")
+        nodes.certificate(self.folder, "proxy", f"IP:{self.address}")
         self.nodes = {number: self.start(number, number) for number in (A, B, C)}
         self.processes = []
         self.addCleanup(self.end_processes)

@@ -6,7 +6,6 @@
 Takes five minutes, as Slurm's limits have minutes, and needs root and the packages slurm-wlm, munge,
 haproxy and socat; so it is run by hand.
 """
-import hashlib
 import json
 import os
 import pathlib
@@ -114,21 +113,13 @@ PartitionName=main Nodes=n1 Default=YES State=UP MaxTime=INFINITE
     def make_secrets(self):
         secrets = self.shared / "secrets"
         secrets.mkdir(parents=True, mode=0o700)
-        self.certificate(secrets / "tls.crt", secrets / "tls.key")
+        nodes.certificate(secrets, "tls", "DNS:ptychoserve")
         token = os.urandom(16).hex()
         (self.folder / "token").write_text(f"{token}\n")
-        (secrets / "access.yaml").write_text(
-            "principals:\n  - name: tests\n    roles: [operator]\n"
-            f"    sha256: {hashlib.sha256(token.encode()).hexdigest()}\n")
-
-    def certificate(self, crt, key):
-        nodes.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                  "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=ptychoserve",
-                  "-addext", "subjectAltName=DNS:ptychoserve,IP:127.0.0.1",
-                  "-keyout", key, "-out", crt)
+        nodes.access_file(secrets / "access.yaml", token)
 
     def start_haproxy(self):
-        self.certificate(self.folder / "proxy.crt", self.folder / "proxy.key")
+        nodes.certificate(self.folder, "proxy", "IP:127.0.0.1")
         both = self.folder / "proxy.pem"
         both.write_text((self.folder / "proxy.crt").read_text()
                         + (self.folder / "proxy.key").read_text())
