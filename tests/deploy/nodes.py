@@ -54,10 +54,19 @@ def access_file(path, token):
                     encoding="utf-8")
 
 
+def haproxy_with_tls_to_nodes(text, ca):
+    """deploy/proxy/haproxy.cfg, for nodes with a certificate for the name ptychoserve."""
+    assert "default-server proto h2 " in text
+    return text.replace("default-server proto h2 ",
+                        "default-server proto h2 ssl alpn h2 verify required "
+                        f"ca-file {ca} verifyhost ptychoserve ")
+
+
 class Loopback:
     """Addresses on the loopback interface that no other test uses."""
 
-    server_flags = ()
+    # For servers without TLS.
+    plaintext_flags = ()
 
     def __init__(self):
         self._net = f"127.{random.randint(1, 254)}.{random.randint(0, 255)}"
@@ -76,7 +85,7 @@ class Loopback:
 class Namespaces:
     """Each node in a network namespace of its own, all on one bridge. Needs CAP_NET_ADMIN."""
 
-    server_flags = ("--allow-insecure",)  # Behind a proxy with TLS, on a network of their own.
+    plaintext_flags = ("--allow-insecure",)  # Behind a proxy with TLS, on a network of their own.
 
     def __init__(self):
         needs("ip")
@@ -122,7 +131,7 @@ class Node:
                 [*network.enter(number), harness.program("ptychoserved"),
                  "--listen", f"{self.address}:50051", "--metrics-listen", f"{self.address}:9464",
                  "--port-file", str(port_file), "--state-dir", str(self.state_dir),
-                 "--device", "cpu", "--threads", "1", *network.server_flags, *flags],
+                 "--device", "cpu", "--threads", "1", *map(str, flags)],
                 stdout=log, stderr=subprocess.STDOUT)
         wait_until(lambda: port_file.exists() or self.process.poll() is not None, "a server is up")
         assert self.process.poll() is None, (self.state_dir / "server.log").read_text()

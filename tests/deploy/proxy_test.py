@@ -41,12 +41,14 @@ class ProxyTest:
         self.addCleanup(self.network.close)
         self.address = self.network.address(PROXY)
         nodes.certificate(self.folder, "proxy", f"IP:{self.address}")
+        nodes.certificate(self.folder, "node", "DNS:ptychoserve")
         self.nodes = {number: self.start(number, number) for number in (A, B, C)}
         self.processes = []
         self.addCleanup(self.end_processes)
 
     def start(self, number, state):
-        node = nodes.Node(self.network, number, self.folder / f"state-{state}")
+        node = nodes.Node(self.network, number, self.folder / f"state-{state}",
+                          *self.node_flags())
         self.addCleanup(node.kill)
         return node
 
@@ -93,7 +95,7 @@ class ProxyTest:
     def sessions_of(self, number):
         """Asks a node itself."""
         out = nodes.run(harness.program("ptychoctl"), "list", "--json", "--server",
-                        f"{self.nodes[number].address}:50051")
+                        f"{self.nodes[number].address}:50051", *self.flags_to_nodes())
         return {s["name"].partition("/")[2]: s for s in json.loads(out)["sessions"]}
 
     def make_sessions(self):
@@ -125,7 +127,7 @@ class ProxyTest:
 
         self.assertEqual(self.nodes[A].drain(), 0)
         self.nodes[B].kill()
-        self.while_two_are_away(held)
+        self.while_two_are_away()
         self.nodes[A] = self.start(A, A)
         self.replace_b()
 
@@ -170,7 +172,15 @@ class ProxyTest:
 
 
 class HaproxyTest(ProxyTest, unittest.TestCase):
+    """The nodes have TLS, too."""
+
     PROGRAMS = ("haproxy",)
+
+    def node_flags(self):
+        return ("--tls-cert", self.folder / "node.crt", "--tls-key", self.folder / "node.key")
+
+    def flags_to_nodes(self):
+        return ("--tls-ca", self.folder / "node.crt", "--tls-server-name", "ptychoserve")
 
     def start_proxy(self):
         both = self.folder / "ptychoserve.pem"
@@ -182,6 +192,8 @@ class HaproxyTest(ProxyTest, unittest.TestCase):
             "/etc/haproxy/ptychoserve.pem": both,
             "/run/haproxy/admin.sock": self.folder / "admin.sock",
             "log /dev/log local0": "log stdout format raw local0"})
+        config.write_text(nodes.haproxy_with_tls_to_nodes(config.read_text(),
+                                                          self.folder / "node.crt"))
         nodes.run("haproxy", "-c", "-f", config)
         log = open(self.folder / "haproxy.log", "w", encoding="utf-8")
         self.addCleanup(log.close)
@@ -200,7 +212,7 @@ class HaproxyTest(ProxyTest, unittest.TestCase):
         """Of the nodes, as HAProxy sees them."""
         return re.findall(r"^nodes,node-.*?,(UP|DOWN)", self.command("show stat"), re.MULTILINE)
 
-    def while_two_are_away(self, held):
+    def while_two_are_away(self):
         """New sessions go to the node that is left."""
         nodes.wait_until(lambda: self.states().count("DOWN") == 2, "HAProxy finds two nodes away")
         for k in range(2):
@@ -217,7 +229,15 @@ class HaproxyTest(ProxyTest, unittest.TestCase):
 
 
 class NginxTest(ProxyTest, unittest.TestCase):
+    """The nodes have no TLS."""
+
     PROGRAMS = ("nginx",)
+
+    def node_flags(self):
+        return self.network.plaintext_flags
+
+    def flags_to_nodes(self):
+        return ()
 
     def start_proxy(self):
         config = self.config("nginx.conf", **{
@@ -233,7 +253,7 @@ class NginxTest(ProxyTest, unittest.TestCase):
         self.addCleanup(process.terminate)
         nodes.wait_until(lambda: (self.folder / "nginx.pid").exists(), "nginx runs")
 
-    def while_two_are_away(self, held):
+    def while_two_are_away(self):
         pass  # nginx does not know, and new sessions wait as well.
 
     def replace_b(self):

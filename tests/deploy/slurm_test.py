@@ -129,13 +129,11 @@ PartitionName=main Nodes=n1 Default=YES State=UP MaxTime=INFINITE
                          ("127.0.0.1:10000", f"127.0.0.1:{free_port()}"),
                          ("/etc/haproxy/ptychoserve.pem", both),
                          ("/run/haproxy/admin.sock", self.folder / "admin.sock"),
-                         ("log /dev/log local0", "log stdout format raw local0"),
-                         ("default-server proto h2",
-                          "default-server proto h2 ssl alpn h2 verify required ca-file "
-                          f"{self.shared}/secrets/tls.crt verifyhost ptychoserve")):
+                         ("log /dev/log local0", "log stdout format raw local0")):
             self.assertIn(old, text)
             text = text.replace(old, str(new))
-        (self.folder / "haproxy.cfg").write_text(text, encoding="utf-8")
+        (self.folder / "haproxy.cfg").write_text(
+            nodes.haproxy_with_tls_to_nodes(text, self.shared / "secrets" / "tls.crt"))
         self.begin("haproxy", "-f", self.folder / "haproxy.cfg")
         nodes.wait_until(lambda: (self.folder / "admin.sock").exists(), "HAProxy runs")
         self.begin(DEPLOY / "slurm" / "follow_endpoints.sh", self.shared,
