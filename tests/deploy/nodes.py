@@ -54,12 +54,33 @@ def access_file(path, token):
                     encoding="utf-8")
 
 
-def haproxy_with_tls_to_nodes(text, ca):
-    """deploy/proxy/haproxy.cfg, for nodes with a certificate for the name ptychoserve."""
-    assert "default-server proto h2 " in text
-    return text.replace("default-server proto h2 ",
-                        "default-server proto h2 ssl alpn h2 verify required "
-                        f"ca-file {ca} verifyhost ptychoserve ")
+def haproxy_config(folder, listen, peer, node_ca):
+    """deploy/proxy/haproxy.cfg, where to listen and for nodes with TLS for the name ptychoserve.
+
+    In `folder` are proxy.crt and proxy.key.
+    """
+    pem = folder / "proxy.pem"
+    pem.write_text((folder / "proxy.crt").read_text() + (folder / "proxy.key").read_text())
+    replaced = {
+        "bind :50051": f"bind {listen}",
+        "peer proxy-a 127.0.0.1:10000": f"peer proxy-a {peer}",
+        "/etc/haproxy/ptychoserve.pem": pem,
+        "/run/haproxy/admin.sock": folder / "admin.sock",
+        "log /dev/log local0": "log stdout format raw local0",
+        "default-server proto h2 ": "default-server proto h2 ssl alpn h2 verify required "
+                                    f"ca-file {node_ca} verifyhost ptychoserve ",
+    }
+    if os.geteuid() != 0:  # Only root can become somebody else.
+        replaced["  user haproxy\n  group haproxy\n"] = ""
+    return replace_all((ROOT / "deploy" / "proxy" / "haproxy.cfg").read_text(), replaced)
+
+
+def replace_all(text, replaced):
+    """`text` with each of the keys, which must be there, replaced by its value."""
+    for old, new in replaced.items():
+        assert old in text, old
+        text = text.replace(old, str(new))
+    return text
 
 
 class Loopback:

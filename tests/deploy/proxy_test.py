@@ -57,20 +57,10 @@ class ProxyTest:
             process.kill()
             process.communicate()
 
-    def config(self, name, **replaced):
-        """The configuration of deploy/proxy with addresses and paths of this test, as a file."""
-        text = (nodes.ROOT / "deploy" / "proxy" / name).read_text(encoding="utf-8")
-        for number in (A, B, C):
-            text = self.replace(text, f"10.0.0.{number - 1}:", f"{self.network.address(number)}:")
-        for old, new in replaced.items():
-            text = self.replace(text, old, new)
-        path = self.folder / name
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    def replace(self, text, old, new):
-        self.assertIn(old, text)
-        return text.replace(old, str(new))
+    def addresses(self):
+        """Those of deploy/proxy, and those of this test in their place."""
+        return {f"10.0.0.{number - 1}:": f"{self.network.address(number)}:"
+                for number in (A, B, C)}
 
     # --- Clients ----------------------------------------------------------------------------------
 
@@ -183,17 +173,10 @@ class HaproxyTest(ProxyTest, unittest.TestCase):
         return ("--tls-ca", self.folder / "node.crt", "--tls-server-name", "ptychoserve")
 
     def start_proxy(self):
-        both = self.folder / "ptychoserve.pem"
-        both.write_text((self.folder / "proxy.crt").read_text()
-                        + (self.folder / "proxy.key").read_text())
-        config = self.config("haproxy.cfg", **{
-            "bind :50051": f"bind {self.address}:50051",
-            "127.0.0.1:10000": f"{self.address}:10000",
-            "/etc/haproxy/ptychoserve.pem": both,
-            "/run/haproxy/admin.sock": self.folder / "admin.sock",
-            "log /dev/log local0": "log stdout format raw local0"})
-        config.write_text(nodes.haproxy_with_tls_to_nodes(config.read_text(),
-                                                          self.folder / "node.crt"))
+        config = self.folder / "haproxy.cfg"
+        config.write_text(nodes.replace_all(
+            nodes.haproxy_config(self.folder, f"{self.address}:50051", f"{self.address}:10000",
+                                 self.folder / "node.crt"), self.addresses()))
         nodes.run("haproxy", "-c", "-f", config)
         log = open(self.folder / "haproxy.log", "w", encoding="utf-8")
         self.addCleanup(log.close)
@@ -240,11 +223,14 @@ class NginxTest(ProxyTest, unittest.TestCase):
         return ()
 
     def start_proxy(self):
-        config = self.config("nginx.conf", **{
+        config = self.folder / "nginx.conf"
+        text = (nodes.ROOT / "deploy" / "proxy" / "nginx.conf").read_text(encoding="utf-8")
+        config.write_text(nodes.replace_all(text, {
+            **self.addresses(),
             "listen 50051": f"listen {self.address}:50051",
             "/etc/nginx/ptychoserve": self.folder / "proxy",
             "/run/nginx.pid": self.folder / "nginx.pid",
-            "/var/log/nginx": self.folder})
+            "/var/log/nginx": self.folder}))
         nodes.run("nginx", "-t", "-c", config)
         process = subprocess.Popen(["nginx", "-c", config, "-g", "daemon off;"],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

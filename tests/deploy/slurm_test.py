@@ -120,20 +120,10 @@ PartitionName=main Nodes=n1 Default=YES State=UP MaxTime=INFINITE
 
     def start_haproxy(self):
         nodes.certificate(self.folder, "proxy", "IP:127.0.0.1")
-        both = self.folder / "proxy.pem"
-        both.write_text((self.folder / "proxy.crt").read_text()
-                        + (self.folder / "proxy.key").read_text())
         self.proxy = f"127.0.0.1:{free_port()}"
-        text = (DEPLOY / "proxy" / "haproxy.cfg").read_text(encoding="utf-8")
-        for old, new in (("bind :50051", f"bind {self.proxy}"),
-                         ("127.0.0.1:10000", f"127.0.0.1:{free_port()}"),
-                         ("/etc/haproxy/ptychoserve.pem", both),
-                         ("/run/haproxy/admin.sock", self.folder / "admin.sock"),
-                         ("log /dev/log local0", "log stdout format raw local0")):
-            self.assertIn(old, text)
-            text = text.replace(old, str(new))
         (self.folder / "haproxy.cfg").write_text(
-            nodes.haproxy_with_tls_to_nodes(text, self.shared / "secrets" / "tls.crt"))
+            nodes.haproxy_config(self.folder, self.proxy, f"127.0.0.1:{free_port()}",
+                                 self.shared / "secrets" / "tls.crt"))
         self.begin("haproxy", "-f", self.folder / "haproxy.cfg")
         nodes.wait_until(lambda: (self.folder / "admin.sock").exists(), "HAProxy runs")
         self.begin(DEPLOY / "slurm" / "follow_endpoints.sh", self.shared,
