@@ -152,6 +152,26 @@ class KubernetesTest(unittest.TestCase):
                  for e in cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]],
                 names[:self.server["spec"]["replicas"]])
 
+    def test_routers_are_as_the_proxies(self):
+        proxy = nodes.ROOT / "deploy" / "proxy"
+        routers = KUBERNETES / "components"
+
+        def frontend(path):
+            text = path.read_text().partition("frontend ptychoserve\n")[2].partition("\n\n")[0]
+            return [line for line in text.splitlines()
+                    if not line.strip().startswith(("#", "bind"))]
+
+        self.assertEqual(frontend(routers / "router-haproxy" / "haproxy.cfg"),
+                         frontend(proxy / "haproxy.cfg"))
+        text = (proxy / "envoy.yaml").read_text(encoding="utf-8")
+        for k, name in enumerate("abc"):
+            text = nodes.replace_all(text, {f"node-{name}.example.org": f"ptychoserve-{k}",
+                                            f"hash_key: node-{name}": f"hash_key: ptychoserve-{k}"})
+        plain = yaml.safe_load(text)["static_resources"]
+        router = documents(routers / "router-envoy" / "envoy.yaml")[0]["static_resources"]
+        self.assertEqual(router["clusters"], plain["clusters"])
+        self.assertEqual(router["listeners"][1:], plain["listeners"])
+
     def test_the_server_takes_its_configuration(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder)
