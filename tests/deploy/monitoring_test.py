@@ -3,7 +3,9 @@
 
     monitoring_test.py BUILD_DIR [unittest arguments]
 """
+import contextlib
 import json
+import os
 import pathlib
 import re
 import tempfile
@@ -48,13 +50,9 @@ class MonitoringTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             network = nodes.Loopback()
             node = nodes.Node(network, 2, pathlib.Path(folder) / "state",
-                              "--checkpoint-interval-s", "0.1")
+                              "--checkpoint-interval-s", "0.1", "--cpu-memory-limit", "1GB")
             try:
-                scan = pathlib.Path(folder) / "scan.cxi"
-                ctl = harness.program("ptychoctl")
-                nodes.run(ctl, "simulate", scan, "--points", 49, "--frame", 64)
-                nodes.run(ctl, "run", scan, "--server", f"{node.address}:50051", "--keep",
-                          "--session", "one", "--schedule", "dm:100", "--duplicate", 0.1)
+                cls.use(node.address, pathlib.Path(folder) / "scan.cxi")
                 with urllib.request.urlopen(f"http://{node.address}:9464/metrics",
                                             timeout=nodes.DEADLINE_S) as answer:
                     cls.text = answer.read().decode()
@@ -66,6 +64,20 @@ class MonitoringTest(unittest.TestCase):
             values = cls.labels.setdefault(cls.family(name), {})
             for label, value in re.findall(r'(\w+)="([^"]*)"', labels):
                 values.setdefault(label, set()).add(value)
+
+    @classmethod
+    def use(cls, address, scan):
+        """Makes a sample of everything that is counted: also of what is refused."""
+        def ctl(*arguments):
+            return nodes.run(harness.program("ptychoctl"), *arguments,
+                             env={**os.environ, "PTYCHOSERVE_SERVER": f"{address}:50051"})
+
+        nodes.run(harness.program("ptychoctl"), "simulate", scan, "--points", 49, "--frame", 64)
+        ctl("run", scan, "--session", "whole", "--keep", "--schedule", "dm:100")
+        ctl("create", "--scan", scan, "--session", "cut-off", "--capacity", 40)
+        ctl("stream", "cut-off", scan, "--finish")
+        with contextlib.suppress(AssertionError):
+            ctl("create", "--scan", scan, "--session", "too-large", "--capacity", 1000000)
 
     @classmethod
     def family(cls, name):
