@@ -3,11 +3,11 @@
 
     monitoring_test.py BUILD_DIR [unittest arguments]
 """
-import contextlib
 import json
 import os
 import pathlib
 import re
+import subprocess
 import tempfile
 import unittest
 import urllib.request
@@ -76,8 +76,11 @@ class MonitoringTest(unittest.TestCase):
         ctl("run", scan, "--session", "whole", "--keep", "--schedule", "dm:100")
         ctl("create", "--scan", scan, "--session", "cut-off", "--capacity", 40)
         ctl("stream", "cut-off", scan, "--finish")
-        with contextlib.suppress(AssertionError):
-            ctl("create", "--scan", scan, "--session", "too-large", "--capacity", 1000000)
+        refused = subprocess.run(
+            [harness.program("ptychoctl"), "create", "--scan", str(scan), "--capacity", "1000000",
+             "--server", f"{address}:50051"], capture_output=True, text=True, check=False,
+            timeout=nodes.DEADLINE_S)
+        assert "RESOURCE_EXHAUSTED" in refused.stderr, refused.stderr
 
     @classmethod
     def family(cls, name):
