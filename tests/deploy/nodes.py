@@ -49,7 +49,7 @@ def certificate(folder, name, alternatives):
 
 def access_file(path, token):
     """Whoever has the token may do what an operator may."""
-    path.write_text("principals:\n  - name: tests\n    roles: [operator]\n"
+    path.write_text("principals:\n  - name: tests\n    role: operator\n"
                     f"    sha256: {hashlib.sha256(token.encode()).hexdigest()}\n",
                     encoding="utf-8")
 
