@@ -175,6 +175,15 @@ class ErrorsTest(unittest.TestCase):
         self.assertIsInstance(error, errors.ResourceExhausted)
         self.assertEqual(error.field, "cpu")
 
+    def test_a_server_has_the_last_word_and_not_a_proxy(self):
+        status = status_pb2.Status(code=14, message="the server ends")
+        any_detail = status.details.add(type_url="type.googleapis.com/google.rpc.ErrorInfo")
+        any_detail.value = error_details_pb2.ErrorInfo(reason="DRAINING").SerializeToString()
+        error = errors.from_status("CANCELLED", "Received RST_STREAM with error code 8",
+                                   status.SerializeToString())
+        self.assertIsInstance(error, errors.Unavailable)
+        self.assertEqual((error.reason, error.message), ("DRAINING", "the server ends"))
+
     def test_codes_that_are_also_errors_of_python(self):
         for code, kind in (("INVALID_ARGUMENT", ValueError), ("UNAVAILABLE", ConnectionError),
                            ("DEADLINE_EXCEEDED", TimeoutError)):

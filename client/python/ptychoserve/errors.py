@@ -201,6 +201,9 @@ def unknown_name(field: str, names: Iterable[str], hint: str) -> InvalidArgument
                            violations=(Violation(field, f"unknown; allowed: {allowed}"),))
 
 
+_CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+
+
 def from_grpc(error: grpc.RpcError) -> PtychoserveError:
     """The exception for an error of a call, of `grpc` or of `grpc.aio`."""
     trailing = error.trailing_metadata() or ()
@@ -212,7 +215,12 @@ def from_status(code: str, message: str, details: bytes = b"") -> PtychoserveErr
     """The exception for a code by name, a message, and a serialised google.rpc.Status."""
     found: dict = {}
     violations: list[Violation] = []
-    for any_detail in status_pb2.Status.FromString(details).details:
+    said = status_pb2.Status.FromString(details)
+    if said.code:
+        # Of a stream that the server ends before the client does, HAProxy makes CANCELLED, and
+        # leaves the details as they are.
+        code, message = _CODE_NAMES.get(said.code, code), said.message
+    for any_detail in said.details:
         kind = any_detail.type_url.rpartition(".")[2]
         if kind == "ErrorInfo":
             info = error_details_pb2.ErrorInfo.FromString(any_detail.value)

@@ -41,6 +41,17 @@ TEST(WorthRetrying, IsWhatConnectionsDoAndNotWhatServersSay) {
   }
 }
 
+TEST(FromGrpc, TakesTheWordOfTheServerAndNotOfAProxy) {
+  google::rpc::Status said;
+  said.set_code(static_cast<int>(absl::StatusCode::kUnavailable));
+  said.set_message("the server ends");
+  const absl::Status status =
+      FromGrpc(grpc::Status(grpc::StatusCode::CANCELLED, "Received RST_STREAM with error code 8",
+                            said.SerializeAsString()));
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(status.message(), "the server ends");
+}
+
 TEST(WithWords, KeepsCodeAndDetails) {
   const absl::Status status =
       WithWords(FromServer(absl::StatusCode::kAborted, "PRODUCER_FENCED"), "; and more");
