@@ -94,7 +94,7 @@ class Site:
     def write(self):
         # JSON is YAML.
         local = {"name": "socket", "tenant": "a", "role": "producer", "peer": "unix"}
-        small = {"max_sessions": 1, "max_device_bytes": "64MB", "max_ingest_bytes_per_s": "200KB",
+        small = {"max_sessions": 1, "max_device_bytes": "64MB", "max_ingest_bytes_per_s": "50KB",
                  "max_snapshots_per_s": 1000}
         self.access.write_text(json.dumps({"principals": [local, *self.entries],
                                            "tenants": {"small": small}}), encoding="utf-8")
@@ -371,7 +371,7 @@ class SecurityTest(harness.EndToEndTest):
         self.assertIn("max_device_bytes", refused["message"])
         before = float(self.metrics()["ptychoserve_ingest_paused_seconds_total"])
         done = self.ctl("run", self.scan, "--keep", "--session", "slow", "--iterations", "3",
-                        "--chunks", "12", "--encoding", "raw", env=environment)
+                        "--chunks", "3", "--encoding", "raw", env=environment)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(error("create", "--session", "more", "--scan", self.scan)["reason"], "TENANT_QUOTA")
         done = self.ctl("delete", "slow", env=environment)
