@@ -69,7 +69,7 @@ class Site:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.authority = Authority(folder)
-        self.cert, self.key = self.authority.sign("server", "server")
+        self.cert, self.key = self.authority.sign("server")
         self.access = self.folder / "access.yaml"
         self.tokens = {}
         self.entries = []
@@ -125,12 +125,12 @@ class SecurityTest(harness.EndToEndTest):
     @classmethod
     def environment(cls, token="operator", tenant=""):
         return {**os.environ, "PTYCHOSERVE_SERVER": cls.server.address,
-                "PTYCHOSERVE_TLS_CA": str(cls.site.authority.pem), "PTYCHOSERVE_TENANT": tenant,
+                "PTYCHOSERVE_TLS_CA": str(cls.site.authority.path), "PTYCHOSERVE_TENANT": tenant,
                 "PTYCHOSERVE_TOKEN": cls.site.tokens.get(token, token)}
 
     def channel(self, certificate=None, key=None, authority=None):
-        read = lambda path: path.read_bytes() if path else None  # noqa: E731
-        credentials = grpc.ssl_channel_credentials(read(authority or self.site.authority.pem),
+        read = lambda path: pathlib.Path(path).read_bytes() if path else None  # noqa: E731
+        credentials = grpc.ssl_channel_credentials(read(authority or self.site.authority.path),
                                                    read(key), read(certificate))
         channel = grpc.secure_channel(self.server.address, credentials)
         self.addCleanup(channel.close)
@@ -256,7 +256,7 @@ class SecurityTest(harness.EndToEndTest):
         code, _ = self.call(channel, "GetServerInfo", token="viewer")
         self.assertEqual(code, Code.UNAVAILABLE)
         stranger = Authority(self.path("."), "stranger")
-        code, _ = self.call(self.channel(authority=stranger.pem), "GetServerInfo", token="viewer")
+        code, _ = self.call(self.channel(authority=stranger.path), "GetServerInfo", token="viewer")
         self.assertEqual(code, Code.UNAVAILABLE, "signed by somebody else")
 
     def test_a_token_does_not_leave_the_machine_unencrypted(self):
@@ -353,7 +353,7 @@ class SecurityTest(harness.EndToEndTest):
     def test_certificates_change_while_the_server_runs(self):
         host, port = self.server.address.split(":")
         before = ssl.get_server_certificate((host, int(port)))
-        renewed = Authority.sign(self.site.authority, "renewed", "server")
+        renewed = self.site.authority.sign("renewed", common_name="server")
         for new, old in zip(renewed, (self.site.cert, self.site.key)):
             os.replace(new, old)
         deadline = time.monotonic() + harness.DEADLINE_S
@@ -387,14 +387,15 @@ class MutualTlsTest(harness.EndToEndTest):
         cls._folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls._folder.cleanup)
         cls.site = Site(cls._folder.name)
-        cls.dash = cls.site.authority.sign("dash", "dash.example")
-        cls.unknown = cls.site.authority.sign("unknown", "unknown.example")
-        cls.stranger = Authority(cls._folder.name, "stranger").sign("strange", "dash.example")
+        cls.dash = cls.site.authority.sign("dash", common_name="dash.example")
+        cls.unknown = cls.site.authority.sign("unknown", common_name="unknown.example")
+        cls.stranger = Authority(cls._folder.name, "stranger").sign("strange",
+                                                                      common_name="dash.example")
         cls.site.entries.append({"name": "dashboard", "tenant": "a", "role": "viewer",
                                  "certificate": "dash.example"})
         cls.site.write()
         cls.server = harness.Server(cls._folder.name, *cls.site.flags(), "--tls-client-ca",
-                                    str(cls.site.authority.pem))
+                                    str(cls.site.authority.path))
 
     channel = SecurityTest.channel
     call = SecurityTest.call
@@ -416,7 +417,7 @@ class MutualTlsTest(harness.EndToEndTest):
     def test_ptychoctl_shows_its_certificate(self):
         pem, key = self.dash
         done = self.ctl("info", "--server", self.server.address, "--tls-ca",
-                        self.site.authority.pem, "--tls-cert", pem, "--tls-key", key)
+                        self.site.authority.path, "--tls-cert", pem, "--tls-key", key)
         self.assertEqual(done.returncode, 0, done.stderr)
 
 
@@ -431,8 +432,8 @@ class CheckConfigTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             site = Site(folder)
             self.assertEqual(self.check(*site.flags()), (0, "the configuration is valid\n"))
-            _, other = site.authority.sign("other", "other")
-            cert, key, ca = str(site.cert), str(site.key), str(site.authority.pem)
+            _, other = site.authority.sign("other")
+            cert, key, ca = str(site.cert), str(site.key), str(site.authority.path)
             for flags, says in (
                     (("--tls-cert", cert), "--tls-cert, --tls-key"),
                     (("--tls-client-ca", ca), "needs --tls-cert"),

@@ -224,7 +224,7 @@ class ReplayTest(ReplayTestCase):
 
     def test_a_session_that_ends_before_the_scan_is_no_error(self):
         said, errors = self.end(self.start(
-            self.scan, "--rate", 50, "--json", "--set", "run.min_points_to_start=20", "--set",
+            self.scan, "--rate", 10, "--json", "--set", "run.min_points_to_start=20", "--set",
             "run.max_iterations=3"))
         self.assertIn("has ended before all of the scan was sent", errors)
         self.assertEqual(json.loads(said)["state"], "completed")
