@@ -370,8 +370,11 @@ class SecurityTest(harness.EndToEndTest):
         self.assertEqual(refused["reason"], "TENANT_QUOTA", refused)
         self.assertIn("max_device_bytes", refused["message"])
         before = float(self.metrics()["ptychoserve_ingest_paused_seconds_total"])
-        done = self.ctl("run", self.scan, "--keep", "--session", "slow", "--iterations", "3",
-                        "--chunks", "3", "--encoding", "raw", env=environment)
+        run = ("run", self.scan, "--iterations", "3", "--encoding", "raw")
+        # More than a second's worth, so that the next one waits.
+        done = self.ctl(*run, env=environment)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        done = self.ctl(*run, "--keep", "--session", "slow", env=environment)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(error("create", "--session", "more", "--scan", self.scan)["reason"], "TENANT_QUOTA")
         done = self.ctl("delete", "slow", env=environment)
