@@ -10,6 +10,11 @@ namespace {
 CLI::ConfigItem ItemOf(const YAML::Node& key, const YAML::Node& value) {
   CLI::ConfigItem item;
   item.name = key.as<std::string>();
+  if (value.IsScalar() && value.Scalar().empty()) {
+    // Of a switch, that would be taken for true.
+    throw CLI::ConfigError(absl::StrCat("line ", key.Mark().line + 1, ": ", item.name,
+                                        ": no value; leave the line out instead"));
+  }
   if (value.IsScalar()) {
     item.inputs = {value.Scalar()};
   } else if (value.IsSequence()) {
@@ -43,8 +48,12 @@ std::string YamlConfig::to_config(const CLI::App* app, bool default_also,
   for (const CLI::Option* option : app->get_options()) {
     if (!option->get_configurable() || option->get_lnames().empty()) continue;
     if (option->count() == 0 && !default_also) continue;
-    const std::vector<std::string> values =
+    std::vector<std::string> values =
         option->count() > 0 ? option->results() : std::vector{option->get_default_str()};
+    if (values == std::vector<std::string>{""}) {
+      if (option->get_expected_min() > 0) continue;  // Nothing, which a file says by its absence.
+      values = {"false"};
+    }
     out << YAML::Key << option->get_lnames().front() << YAML::Value;
     if (values.size() == 1) {
       out << values.front();

@@ -49,12 +49,21 @@ absl::StatusOr<std::string> Text(const YAML::Node& map, const char* key) {
   return node.Scalar();
 }
 
-// Bytes, with a suffix as "2GB" if need be; `what` names the key.
+// "2GB" as digits; unchanged when it is none.
+void ExpandSize(std::string& text) {
+  try {
+    CLI::AsSizeValue(false)(text);
+  } catch (const CLI::Error&) {  // An unknown unit; the digits are looked at afterwards.
+  }
+}
+
+// Bytes, with a suffix as "2GB" if need be.
 absl::StatusOr<std::int64_t> Bytes(const YAML::Node& map, const char* key) {
   PS_ASSIGN_OR_RETURN(std::string text, Text(map, key));
   const std::string given = text;
+  ExpandSize(text);
   std::int64_t bytes = 0;
-  if (!CLI::AsSizeValue(false)(text).empty() || !absl::SimpleAtoi(text, &bytes) || bytes < 0) {
+  if (!absl::SimpleAtoi(text, &bytes) || bytes < 0) {
     return Invalid(map[key], absl::StrCat(key, ": '", given, "'; allowed: bytes, such as 2GB"));
   }
   return bytes;

@@ -141,9 +141,10 @@ v1::Session Session::ToProto(bool with_config) const {
   for (const auto& [kind, counters] :
        {std::pair(RecordKind::kFrames, out.mutable_frames()),
         std::pair(RecordKind::kPositions, out.mutable_positions())}) {
-    counters->set_durable_watermark(journal_ == nullptr
-                                        ? first_frame_id_ - 1
-                                        : journal_->durable_watermark(kind, first_frame_id_));
+    // One that had ended before the server was started has no journal any more, and lost nothing.
+    const std::int64_t without = files_ ? counters->watermark() : first_frame_id_ - 1;
+    counters->set_durable_watermark(
+        journal_ == nullptr ? without : journal_->durable_watermark(kind, first_frame_id_));
   }
   MutexLock lock(mu_);
   if (!checkpoint_failure_.empty()) {

@@ -21,7 +21,7 @@ TEST(StartTest, HelpTeachesAndEndsWithZero) {
   const FinishedServer help = RunServer({"--help"});
   EXPECT_EQ(help.exit_code, 0);
   for (const char* text : {"--listen", "--device", "--staging-bytes", "PTYCHOSERVED_LISTEN",
-                           "flag file", "ptychoctl run"}) {
+                           "configuration file", "ptychoctl run"}) {
     EXPECT_THAT(help.output, HasSubstr(text));
   }
 }
