@@ -112,7 +112,11 @@ def is_local(address: str) -> bool:
     scheme, colon, rest = address.partition(":")
     if colon and scheme in ("ipv4", "ipv6", "dns"):
         address = rest.rpartition("/")[2]
-    host = address.rpartition(":")[0].strip("[]")
+    return is_local_host(address.rpartition(":")[0].strip("[]"))
+
+
+def is_local_host(host: str) -> bool:
+    """Whether a host, without port and brackets, is this machine."""
     if host == "localhost":
         return True
     try:

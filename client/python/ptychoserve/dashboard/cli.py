@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
-import ipaddress
 import os
 import pathlib
 import signal
@@ -17,6 +16,7 @@ from aiohttp import web
 from ptychoserve import aio
 from ptychoserve._connection_flags import add_connection_flags, credentials_of
 from ptychoserve._files import replaced_file
+from ptychoserve.credentials import is_local_host
 from ptychoserve.dashboard import page
 from ptychoserve.dashboard.app import Gateway, Limits
 from ptychoserve.dashboard.guard import LOCAL_HOSTS, Guard
@@ -86,7 +86,7 @@ def _natural(text: str) -> int:
 async def _serve(options: argparse.Namespace) -> None:
     host, port = _address(options.listen)
     token = _token(options.page_token_file)
-    if token is None and not _is_local(host):
+    if token is None and not is_local_host(host):
         raise invalid("listen", repr(options.listen), "an address of this machine alone, such as "
                       "127.0.0.1:8080", hint="others can reach this one: --page-token-file FILE makes "
                       "them show a token")
@@ -123,15 +123,6 @@ def _address(text: str) -> tuple[str, int]:
     if not colon or not host or not port.isdigit() or int(port) > 65535:
         raise invalid("listen", repr(text), "HOST:PORT, such as 127.0.0.1:8080")
     return host.strip("[]"), int(port)
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _in_url(host: str) -> str:
