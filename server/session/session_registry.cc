@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/base/status_macros.h"
+#include "server/security/access_policy.h"
 #include "server/service/enums.h"
 #include "server/service/errors.h"
 
@@ -26,13 +27,8 @@ constexpr int kMaxPageSize = 1000;
 constexpr char kNamePrefix[] = "sessions/";
 constexpr char kTokenPrefix[] = "after:";  // Then tenant/id of the last session of the page.
 
-// Ids and tenants are made of the same characters.
-bool IsSessionId(absl::string_view id) {
-  if (id.empty() || id.size() > kMaxIdLength) return false;
-  return std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-  });
-}
+// Ids and tenants are made of the same characters, and are as long at most.
+bool IsSessionId(absl::string_view id) { return IsTenantName(id); }
 
 absl::Status InvalidToken() {
   return InvalidField(reason::kInvalidRequest, "page_token",
