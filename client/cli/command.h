@@ -42,6 +42,7 @@ void AddCreate(CLI::App& app, Context& context);
 void AddStream(CLI::App& app, Context& context);
 void AddWatch(CLI::App& app, Context& context);
 void AddSnapshot(CLI::App& app, Context& context);
+void AddFrame(CLI::App& app, Context& context);
 void AddList(CLI::App& app, Context& context);
 void AddGet(CLI::App& app, Context& context);
 void AddFinish(CLI::App& app, Context& context);

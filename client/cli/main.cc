@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
     cli::AddStream(app, context);
     cli::AddWatch(app, context);
     cli::AddSnapshot(app, context);
+    cli::AddFrame(app, context);
     cli::AddList(app, context);
     cli::AddGet(app, context);
     cli::AddFinish(app, context);

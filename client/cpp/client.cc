@@ -10,6 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/cpp/internal/array_assembler.h"
 #include "client/cpp/internal/identity.h"
 #include "client/cpp/internal/resuming_watch.h"
 #include "client/cpp/internal/retry.h"
@@ -55,6 +56,18 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, const Clie
   args.SetMaxReceiveMessageSize(-1);
   if (!identity.server_name().empty()) args.SetSslTargetNameOverride(identity.server_name());
   return grpc::CreateCustomChannel(address, identity.credentials(), args);
+}
+
+// Gives `take` each chunk; cancels the call when it does not like one.
+template <class Chunk, class Take>
+absl::Status ReadChunks(grpc::ClientReaderInterface<Chunk>& reader, grpc::ClientContext& context,
+                        Take take) {
+  Chunk chunk;
+  absl::Status taken;
+  while (taken.ok() && reader.Read(&chunk)) taken = take(chunk);
+  if (!taken.ok()) context.TryCancel();
+  const grpc::Status status = reader.Finish();
+  return taken.ok() ? FromGrpc(status) : taken;
 }
 
 // A watch that lives on in another call when one breaks. `begin` begins a call with a context and a
@@ -233,20 +246,43 @@ absl::StatusOr<Snapshot> Client::GetSnapshot(const std::string& session,
     impl_->identity->AddTo(context, session);
     context.set_deadline(std::chrono::system_clock::now() + impl_->options.snapshot_deadline +
                          wait);
-    const auto reader = impl_->stub->GetSnapshot(&context, request);
     internal::SnapshotAssembler assembler;
-    v1::SnapshotChunk chunk;
-    absl::Status broken;
-    while (broken.ok() && reader->Read(&chunk)) broken = assembler.Add(chunk);
-    if (!broken.ok()) context.TryCancel();
-    const grpc::Status status = reader->Finish();
-    PS_RETURN_IF_ERROR(broken);
+    PS_RETURN_IF_ERROR(
+        ReadChunks(*impl_->stub->GetSnapshot(&context, request), context,
+                   [&](const v1::SnapshotChunk& chunk) { return assembler.Add(chunk); }));
     snapshot = assembler.Take();
-    return FromGrpc(status);
+    return absl::OkStatus();
   });
   PS_RETURN_IF_ERROR(got);
   if (!snapshot.has_value()) return absl::DataLossError("the snapshot ended early");
   return *std::move(snapshot);
+}
+
+absl::StatusOr<Frame> Client::GetFrame(const std::string& session,
+                                       std::optional<std::int64_t> frame_id, bool expected) {
+  v1::GetFrameRequest request;
+  request.set_name(SessionName(session));
+  if (frame_id) request.set_frame_id(*frame_id);
+  request.set_expected(expected);
+  Frame frame;
+  PS_RETURN_IF_ERROR(impl_->Repeat(impl_->options.unary_deadline, [&]() -> absl::Status {
+    grpc::ClientContext context;
+    impl_->identity->AddTo(context, session);
+    context.set_deadline(std::chrono::system_clock::now() + impl_->options.snapshot_deadline);
+    internal::ArrayAssembler arrays("frame");
+    PS_RETURN_IF_ERROR(ReadChunks(*impl_->stub->GetFrame(&context, request), context,
+                                  [&](const v1::FrameChunk& chunk) {
+                                    if (chunk.has_data()) return arrays.Append(chunk.data());
+                                    frame.header = chunk.header();
+                                    return arrays.Begin(chunk.header().arrays());
+                                  }));
+    if (arrays.size() == 0 || arrays.missing_bytes() > 0) {
+      return absl::DataLossError("the frame ended early");
+    }
+    if (arrays.size() > 1) PS_RETURN_IF_ERROR(arrays.Get(1, 2, frame.expected));
+    return arrays.Get(0, 2, frame.counts);
+  }));
+  return frame;
 }
 
 std::unique_ptr<Watch> Client::WatchSession(const std::string& session,

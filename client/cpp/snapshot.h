@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "ptychoserve/v1/frame.pb.h"
 #include "ptychoserve/v1/snapshot.pb.h"
 
 namespace ptychoserve::client {
@@ -30,6 +31,7 @@ struct SnapshotPoint {
   // Of this frame, in header.metrics.evaluation; NaN if it came later, or without counts.
   double r_factor = std::numeric_limits<double>::quiet_NaN();
   double poisson_nll = std::numeric_limits<double>::quiet_NaN();
+  std::int64_t arrival = 0;       // The frame's number in the order of arrival.
   std::vector<double> variation;  // Coefficients of the probe's components, if it varies.
 };
 
@@ -49,6 +51,14 @@ struct Snapshot {
   SnapshotArray<std::complex<float>> probe_components;
   // [modes, rows, cols], the strongest first; empty, too, when there is one.
   SnapshotArray<std::complex<float>> object_modes;
+};
+
+// A frame of the detector as the session works with it, [rows, cols], zero frequency at
+// [rows / 2, cols / 2] in the far field.
+struct Frame {
+  v1::FrameHeader header;
+  SnapshotArray<float> counts;    // Measured; NaN where a pixel is not to be trusted.
+  SnapshotArray<float> expected;  // Of the snapshot header.version; empty when there is none.
 };
 
 inline constexpr std::array<const char*, 10> kHistoryColumns = {

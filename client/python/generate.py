@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-API = ("config", "session", "ingest", "snapshot", "state", "service")
+API = ("config", "session", "ingest", "snapshot", "frame", "state", "service")
 
 
 def renamed(proto_dir, work_dir):

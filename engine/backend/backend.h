@@ -199,6 +199,9 @@ class Backend {
   // Mean of √counts over the frames of `slots`, as these lie in memory; untrusted pixels count
   // as 0.
   virtual absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) = 0;
+  // Counts of the frame in `slot`, frame_shape, as it lies in memory; NaN where a pixel is not to
+  // be trusted. Waits for the device. Errors: kFailedPrecondition for a slot without a frame.
+  virtual absl::StatusOr<FloatImage> ReadFrame(std::int32_t slot) = 0;
   // [probe_modes, frame_shape]
   virtual absl::Status SetProbe(const ComplexStack& probe) = 0;
   // [object_modes, canvas.shape], with the current canvas.

@@ -277,6 +277,47 @@ void Reconstruction::TestOrientation(TakeOrientation done) {
   impl_->options.on_work();
 }
 
+void Reconstruction::ReadFrame(std::optional<std::int64_t> frame_id, TakeFrame done) {
+  absl::StatusOr<MeasuredFrame> kept = absl::UnavailableError("the session goes on");
+  {
+    MutexLock lock(impl_->mu);
+    if (!IsFinal(impl_->shown.state)) {
+      impl_->frames_asked.push_back({frame_id, std::move(done)});
+    } else {
+      kept = impl_->KeptFrameLocked(frame_id);
+    }
+  }
+  if (done != nullptr) return done(std::move(kept));
+  impl_->options.on_work();
+}
+
+absl::StatusOr<MeasuredFrame> Reconstruction::Impl::KeptFrameLocked(
+    std::optional<std::int64_t> frame_id) const {
+  if (last_frame && frame_id.value_or(last_frame->frame_id) == last_frame->frame_id) {
+    return *last_frame;
+  }
+  return absl::FailedPreconditionError(
+      last_frame ? absl::StrCat("the session has ended and has kept frame ", last_frame->frame_id,
+                                " alone, the last one")
+                 : "the session has ended and has kept no frame");
+}
+
+std::vector<Reconstruction::Impl::AskedFrame> Reconstruction::Impl::TakeAskedFrames() {
+  MutexLock lock(mu);
+  return std::exchange(frames_asked, {});
+}
+
+std::optional<ExpectedFrame> Reconstruction::FindExpectedFrame(std::int64_t frame_id) const {
+  const std::shared_ptr<const Snapshot> snapshot = latest_snapshot();
+  if (snapshot == nullptr) return std::nullopt;
+  const auto point =
+      std::ranges::lower_bound(snapshot->points, frame_id, {}, &SnapshotPoint::frame_id);
+  if (point == snapshot->points.end() || point->frame_id != frame_id) return std::nullopt;
+  std::optional<FloatImage> counts = ExpectedCounts(*snapshot, *point, impl_->near_field);
+  if (!counts) return std::nullopt;
+  return ExpectedFrame{snapshot->version, *std::move(counts)};
+}
+
 void Reconstruction::Release() {
   {
     MutexLock lock(impl_->mu);

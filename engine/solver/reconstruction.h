@@ -21,6 +21,7 @@
 #include "engine/scan/id_ranges.h"
 #include "engine/scan/position_batch.h"
 #include "engine/solver/checkpoint.h"
+#include "engine/solver/frame_view.h"
 #include "engine/solver/progress.h"
 #include "engine/solver/snapshot.h"
 #include "engine/solver/solver.h"
@@ -129,6 +130,13 @@ class Reconstruction {
   // meanwhile and then goes on as if nothing had been. Given to `done`: kFailedPrecondition when
   // the session ends before, or there is no room for it.
   void TestOrientation(TakeOrientation done);
+  // Gives `done` the frame of that id, or else the one that has got to the device last, once, on
+  // any thread, after the iteration under way. Given to `done`: kNotFound when it is not on the
+  // device; kFailedPrecondition when the session has ended, which keeps the last frame alone;
+  // kUnavailable when the device is lost.
+  void ReadFrame(std::optional<std::int64_t> frame_id, TakeFrame done);
+  // What the newest snapshot expects of the frame of that id; none when it does not show it.
+  std::optional<ExpectedFrame> FindExpectedFrame(std::int64_t frame_id) const;
   // Lets a held session go on; idempotent. The idle time begins anew.
   void Release();
   // Lets `change` edit a copy of the configuration, under a lock: be quick. What it did to run,

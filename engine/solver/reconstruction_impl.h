@@ -35,6 +35,7 @@ class Reconstruction::Impl {
         created(options.clock->Now()),
         most_stage_r(RFactorsNeeded(resolved)),
         deterministic(resolved.deterministic),
+        near_field(SpaceToDetector(resolved.optics, resolved.detector)),
         orientation_due(resolved.quality.test_orientation
                             ? std::optional<std::int64_t>(kOrientationPoints)
                             : std::nullopt),
@@ -59,7 +60,16 @@ class Reconstruction::Impl {
   std::shared_ptr<const Snapshot> NewestSnapshot() const;  // Null before the first.
   absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   static absl::Status Ended(SessionState state);
+  // A frame of a session that has ended.
+  absl::StatusOr<MeasuredFrame> KeptFrameLocked(std::optional<std::int64_t> frame_id) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   void AskForCheckpoint(bool hold, TakeCheckpoint done);
+
+  struct AskedFrame {
+    std::optional<std::int64_t> frame_id;
+    TakeFrame done;
+  };
+  std::vector<AskedFrame> TakeAskedFrames();
 
   // ---- Worker thread only -------------------------------------------------------------------
   absl::StatusOr<bool> Advance();
@@ -81,6 +91,9 @@ class Reconstruction::Impl {
   absl::Status MaybeTestOrientation();
   absl::Status AdvanceOrientationTest();
   void GiveOrientation(const absl::StatusOr<OrientationRanking>& found);
+  // Gives each frame that somebody has asked for. Errors: those of the device.
+  absl::Status AnswerFrames();
+  absl::StatusOr<MeasuredFrame> ReadFrame(std::optional<std::int64_t> frame_id);
   // Takes the last snapshot and figures. The session ends then, or after its split halves.
   absl::Status Complete(Completion completion);
   void BeginSplitHalves(Completion completion);
@@ -111,6 +124,7 @@ class Reconstruction::Impl {
   const Clock::TimePoint created;
   const std::size_t most_stage_r;
   const bool deterministic;
+  const std::optional<FreeSpace> near_field;
   // Set once; null in a session that had ended when it was made.
   std::unique_ptr<FrameStore> store;
   std::unique_ptr<FrameLoader> loader;
@@ -152,6 +166,8 @@ class Reconstruction::Impl {
   bool held ABSL_GUARDED_BY(mu);
   std::vector<TakeCheckpoint> checkpoint_asked ABSL_GUARDED_BY(mu);
   std::vector<TakeOrientation> orientation_asked ABSL_GUARDED_BY(mu);
+  std::vector<AskedFrame> frames_asked ABSL_GUARDED_BY(mu);
+  std::optional<MeasuredFrame> last_frame ABSL_GUARDED_BY(mu);  // Of a session that has ended.
   bool finish_asked ABSL_GUARDED_BY(mu) = false;
   std::optional<std::int64_t> expected_frames ABSL_GUARDED_BY(mu);
   bool stop_asked ABSL_GUARDED_BY(mu) = false;

@@ -62,11 +62,13 @@ void Reconstruction::Impl::End(SessionState state, Completion completion, std::s
   store->Close();
   loader->Close();
   halves.reset();
+  absl::StatusOr<MeasuredFrame> last = ReadFrame(std::nullopt);
   solver.reset();  // Frees the device; results live on in the snapshots.
   watch.Drop();
   {
     MutexLock lock(mu);
     EnterLocked(state);
+    if (last.ok()) last_frame = *std::move(last);
     shown.completion = completion;
     shown.failure = std::move(failure);
     shown.iterations_per_second = 0;
@@ -77,6 +79,14 @@ void Reconstruction::Impl::End(SessionState state, Completion completion, std::s
   options.on_progress();
   GiveCheckpoint(nullptr);
   GiveOrientation(Ended(state));
+  for (AskedFrame& asked : TakeAskedFrames()) {
+    absl::StatusOr<MeasuredFrame> kept = absl::InternalError("not looked up");
+    {
+      MutexLock lock(mu);
+      kept = KeptFrameLocked(asked.frame_id);
+    }
+    asked.done(std::move(kept));
+  }
 }
 
 RunStatus Reconstruction::Impl::CurrentRunStatus() const {
@@ -94,6 +104,9 @@ RunStatus Reconstruction::Impl::CurrentRunStatus() const {
 bool Reconstruction::Impl::RunTurn() {
   if (solver == nullptr) return false;
   if (device_lost) {
+    for (AskedFrame& asked : TakeAskedFrames()) {
+      asked.done(absl::UnavailableError("the device is lost, and the frames with it"));
+    }
     GiveCheckpoint(CheckpointWithoutDevice());
     return false;
   }
@@ -129,6 +142,7 @@ absl::StatusOr<bool> Reconstruction::Impl::Advance() {
     return true;
   }
   if (checkpoint) PS_RETURN_IF_ERROR(AnswerCheckpoint());
+  PS_RETURN_IF_ERROR(AnswerFrames());
   if (wait) return loader->Run(/*wait=*/true);
   if (halves != nullptr) return AdvanceSplitHalves(stop);
   // Read before loading: once the store is closed nothing new comes in, so one more load gets
@@ -362,6 +376,28 @@ void Reconstruction::Impl::GiveOrientation(const absl::StatusOr<OrientationRanki
     asked.swap(orientation_asked);
   }
   for (const TakeOrientation& take : asked) take(found);
+}
+
+absl::StatusOr<MeasuredFrame> Reconstruction::Impl::ReadFrame(
+    std::optional<std::int64_t> frame_id) {
+  const std::optional<FrameStore::LoadedFrame> loaded = store->Loaded(frame_id);
+  if (!loaded) {
+    return absl::NotFoundError(frame_id ? absl::StrCat("frame ", *frame_id, " is not on the device")
+                                        : "no frame has got to the device yet");
+  }
+  PS_ASSIGN_OR_RETURN(FloatImage counts, solver->ReadFrame(loaded->slot));
+  return MeasuredFrame{loaded->frame_id,
+                       near_field ? std::move(counts) : ZeroFrequencyCentred(counts)};
+}
+
+absl::Status Reconstruction::Impl::AnswerFrames() {
+  absl::Status failed;
+  for (AskedFrame& asked : TakeAskedFrames()) {
+    absl::StatusOr<MeasuredFrame> frame = ReadFrame(asked.frame_id);
+    if (!frame.ok() && !absl::IsNotFound(frame.status())) failed = frame.status();
+    asked.done(std::move(frame));
+  }
+  return failed;
 }
 
 absl::Status Reconstruction::Impl::Complete(Completion completion) {

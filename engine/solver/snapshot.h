@@ -21,6 +21,9 @@ struct SnapshotPoint {
   double col = 0;  // interpolated bilinearly between pixels.
   PointRefinement refined;
   PointFit fit;
+  // The frame's number in the order of arrival, from 0: its slot. That of a frame that was refused
+  // after all is used again.
+  std::int32_t arrival = 0;
 };
 
 // Object, probe and coverage of one iteration. Immutable once published; shared by readers.

@@ -171,7 +171,7 @@ std::unique_ptr<Snapshot> MakeSnapshot(Readback readback, const IterationRecord&
     const Window w = Shifted(p.window, p.refined);
     snapshot->points.push_back({p.frame_id, w.row + static_cast<double>(w.frac_row) - canvas.row,
                                 w.col + static_cast<double>(w.frac_col) - canvas.col, p.refined,
-                                p.fit});
+                                p.fit, p.slot});
   }
   snapshot->metrics = record;
   snapshot->metrics.coverage = CoveredFraction(snapshot->coverage, snapshot->scanned);

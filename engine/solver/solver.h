@@ -110,6 +110,8 @@ class Solver {
   absl::Status StartAnewWithHalf(int first);
   // The object as it is now, the strongest of its modes. Waits for the device.
   absl::StatusOr<PlacedObject> ReadObject();
+  // As Backend::ReadFrame.
+  absl::StatusOr<FloatImage> ReadFrame(std::int32_t slot) { return backend_->ReadFrame(slot); }
 
   // Object, probe and what has been refined become those of `snapshot`, one of this session; exit
   // waves start anew.

@@ -112,6 +112,7 @@ struct FrameStore::Impl {
   int reserved ABSL_GUARDED_BY(mu) = 0;  // Being prepared outside the lock.
   std::vector<Staged> staged ABSL_GUARDED_BY(mu);
   std::deque<Staged> taken ABSL_GUARDED_BY(mu);  // In the order of TakeStaged.
+  std::optional<LoadedFrame> last_loaded ABSL_GUARDED_BY(mu);
   std::vector<Point> new_points ABSL_GUARDED_BY(mu);
   std::vector<std::function<void()>> waiting ABSL_GUARDED_BY(mu);
   bool buffer_returned ABSL_GUARDED_BY(mu) = false;  // By a frame that was abandoned.
@@ -647,6 +648,7 @@ bool FrameStore::ReleaseStaged(std::int64_t under_way) {
       Impl::Record& r = impl_->records[f.id];
       r.loaded = true;
       if (r.has_position) impl_->AddPoint(f.id, r);
+      impl_->last_loaded = {f.id, f.slot};
       impl_->staging.Release(f.pixels);
       impl_->taken.pop_front();
     }
@@ -659,6 +661,15 @@ bool FrameStore::ReleaseStaged(std::int64_t under_way) {
 std::vector<FrameStore::Point> FrameStore::NewPoints() {
   MutexLock lock(impl_->mu);
   return std::exchange(impl_->new_points, {});
+}
+
+std::optional<FrameStore::LoadedFrame> FrameStore::Loaded(
+    std::optional<std::int64_t> frame_id) const {
+  MutexLock lock(impl_->mu);
+  if (!frame_id) return impl_->last_loaded;
+  const auto it = impl_->records.find(*frame_id);
+  if (it == impl_->records.end() || !it->second.loaded) return std::nullopt;
+  return LoadedFrame{*frame_id, it->second.slot};
 }
 
 FrameStore::Status FrameStore::status() const {

@@ -83,6 +83,14 @@ class FrameStore {
   // Points that became ready since the last call; frames without a count are left out.
   std::vector<Point> NewPoints();
 
+  struct LoadedFrame {
+    std::int64_t frame_id = 0;
+    std::int32_t slot = 0;
+  };
+  // The frame of that id, or else the one that has got to the device last; none while it is not
+  // there.
+  std::optional<LoadedFrame> Loaded(std::optional<std::int64_t> frame_id) const;
+
   struct Status {
     IngestCounters frames;
     IngestCounters positions;

@@ -135,6 +135,7 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
     header.add_point_ids(point.frame_id);
     header.add_point_rows(point.row);
     header.add_point_cols(point.col);
+    header.add_point_arrivals(point.arrival);
   }
   if (snapshot.metrics.refinement) {
     for (const SnapshotPoint& point : snapshot.points) {
@@ -218,6 +219,8 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
       header.object_modes() > kMaxObjectModes ||
       header.point_rows_size() != header.point_ids_size() ||
       header.point_cols_size() != header.point_ids_size() ||
+      (header.point_arrivals_size() != 0 &&
+       header.point_arrivals_size() != header.point_ids_size()) ||
       (header.point_shift_rows_size() != 0 &&
        header.point_shift_rows_size() != header.point_ids_size()) ||
       header.point_shift_cols_size() != header.point_shift_rows_size() ||
@@ -251,6 +254,7 @@ absl::Status SnapshotReader::TakeHeader(const Record& record) {
   s.probe.shape = exact_probe_.shape = probe;
   for (int k = 0; k < header.point_ids_size(); ++k) {
     s.points.push_back({header.point_ids(k), header.point_rows(k), header.point_cols(k), {}, {}});
+    if (header.point_arrivals_size() > 0) s.points.back().arrival = header.point_arrivals(k);
     if (header.point_shift_rows_size() > 0) {
       s.points.back().refined = {header.point_shift_rows(k), header.point_shift_cols(k),
                                  header.point_intensities(k)};

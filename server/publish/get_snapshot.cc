@@ -87,7 +87,7 @@ std::optional<GetSnapshotStream::Step> GetSnapshotStream::Choose(v1::SnapshotChu
               selection_.wants(v1::ARRAY_KIND_HISTORY) ? reconstruction.history()
                                                        : std::vector<IterationRecord>());
   prepared.header.set_state(ToProto(state));
-  meter_.Count(prepared, now);
+  meter_.Count(prepared.arrays, now);
   cursor_ = SnapshotCursor(std::move(prepared));
   chosen_ = true;
   return std::nullopt;

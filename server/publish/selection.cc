@@ -1,7 +1,6 @@
 #include "server/publish/selection.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <span>
 #include <utility>
@@ -13,31 +12,11 @@
 namespace ptychoserve::server {
 namespace {
 
-constexpr std::uint32_t kMaxDownsample = 64;
-constexpr std::int64_t kPointColumns = 8;
+constexpr std::int64_t kPointColumns = 9;
 constexpr std::int64_t kHistoryColumns = 10;
 
 const Complex64 kComplexNan{std::numeric_limits<float>::quiet_NaN(),
                             std::numeric_limits<float>::quiet_NaN()};
-
-int CeilDiv(int a, int b) { return (a + b - 1) / b; }
-
-// Owned bytes of `values`, and the view of them.
-template <typename T>
-PreparedArray Own(const std::vector<T>& values) {
-  PreparedArray out;
-  out.owned.resize(values.size() * sizeof(T));
-  if (!values.empty()) std::memcpy(out.owned.data(), values.data(), out.owned.size());
-  out.bytes = out.owned;
-  return out;
-}
-
-template <typename T>
-PreparedArray View(std::span<const T> values) {
-  PreparedArray out;
-  out.bytes = {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
-  return out;
-}
 
 void Describe(v1::SnapshotHeader& header, v1::ArrayKind kind, v1::ArrayInfo::Element element,
               std::initializer_list<std::int64_t> shape, std::size_t bytes) {
@@ -48,52 +27,17 @@ void Describe(v1::SnapshotHeader& header, v1::ArrayKind kind, v1::ArrayInfo::Ele
   info.set_bytes(static_cast<std::int64_t>(bytes));
 }
 
-// The pixels of `area` of an image with `stride` columns.
-template <typename T>
-std::vector<T> CopyArea(std::span<const T> image, int stride, const Region& area) {
-  std::vector<T> out;
-  out.reserve(static_cast<std::size_t>(area.shape.rows) *
-              static_cast<std::size_t>(area.shape.cols));
-  for (int y = 0; y < area.shape.rows; ++y) {
-    const auto row = image.begin() + static_cast<std::ptrdiff_t>(area.row + y) * stride + area.col;
-    out.insert(out.end(), row, row + area.shape.cols);
-  }
-  return out;
-}
-
-// Mean over n x n blocks of `area` of an image with `stride` columns, over the pixels that
-// `use(index)` lets through; `none` where it lets none through.
-template <typename T, typename Sum, typename Use>
-std::vector<T> BlockMeans(std::span<const T> image, int stride, const Region& area, int n, T none,
-                          const Use& use) {
-  const int rows = CeilDiv(area.shape.rows, n);
-  const int cols = CeilDiv(area.shape.cols, n);
-  std::vector<Sum> sums(static_cast<std::size_t>(cols));
-  std::vector<int> counts(static_cast<std::size_t>(cols));
-  std::vector<T> out;
-  out.reserve(static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols));
-  for (int row = 0; row < rows; ++row) {
-    std::fill(sums.begin(), sums.end(), Sum{});
-    std::fill(counts.begin(), counts.end(), 0);
-    const int end = std::min((row + 1) * n, area.shape.rows);
-    for (int y = row * n; y < end; ++y) {
-      const std::size_t line =
-          static_cast<std::size_t>(area.row + y) * static_cast<std::size_t>(stride) +
-          static_cast<std::size_t>(area.col);
-      for (int x = 0; x < area.shape.cols; ++x) {
-        const std::size_t index = line + static_cast<std::size_t>(x);
-        if (!use(index)) continue;
-        const std::size_t block = static_cast<std::size_t>(x / n);
-        sums[block] += Sum(image[index]);
-        ++counts[block];
-      }
-    }
-    for (std::size_t block = 0; block < sums.size(); ++block) {
-      out.push_back(counts[block] == 0 ? none
-                                       : T(sums[block] / static_cast<double>(counts[block])));
-    }
-  }
-  return out;
+// Of the canvas, in its pixels.
+Region AreaOf(const Snapshot& snapshot, const Selection& selection) {
+  const Shape canvas = snapshot.canvas.shape;
+  if (selection.whole_canvas) return {0, 0, canvas};
+  if (!selection.region) return snapshot.scanned;
+  Region area = *selection.region;
+  area.row = std::min(area.row, canvas.rows);
+  area.col = std::min(area.col, canvas.cols);
+  area.shape.rows = std::min(area.shape.rows, canvas.rows - area.row);
+  area.shape.cols = std::min(area.shape.cols, canvas.cols - area.col);
+  return area;
 }
 
 // One mode of the object, as it was asked for.
@@ -161,7 +105,7 @@ PreparedArray PreparePoints(const Snapshot& snapshot, const Region& area) {
     values.insert(values.end(),
                   {static_cast<double>(point.frame_id), point.row - area.row, point.col - area.col,
                    point.refined.shift_row, point.refined.shift_col, point.refined.intensity,
-                   point.fit.r_factor, point.fit.poisson_nll});
+                   point.fit.r_factor, point.fit.poisson_nll, static_cast<double>(point.arrival)});
     const auto coefficients = std::span(point.refined.variation).first(components);
     values.insert(values.end(), coefficients.begin(), coefficients.end());
   }
@@ -219,6 +163,28 @@ absl::StatusOr<Selection> ParseSelection(const v1::SnapshotSelection& selection)
         {"selection.uncovered",
          absl::StrCat(static_cast<int>(selection.uncovered()), "; allowed: KEEP, NAN")});
   }
+  if (selection.has_region()) {
+    const v1::Region& region = selection.region();
+    constexpr std::uint32_t kMost = std::numeric_limits<std::int32_t>::max();
+    const auto check = [&](absl::string_view field, std::uint32_t value, std::uint32_t least) {
+      if (value >= least && value <= kMost) return;
+      violations.push_back({absl::StrCat("selection.region.", field),
+                            absl::StrCat(value, "; allowed: ", least, "..", kMost)});
+    };
+    check("row", region.row(), 0);
+    check("col", region.col(), 0);
+    check("shape.rows", region.shape().rows(), 1);
+    check("shape.cols", region.shape().cols(), 1);
+    if (selection.area() != v1::OBJECT_AREA_UNSPECIFIED) {
+      violations.push_back({"selection.region",
+                            "given beside selection.area; allowed: one of "
+                            "them"});
+    }
+    out.region = {
+        static_cast<int>(region.row()),
+        static_cast<int>(region.col()),
+        {static_cast<int>(region.shape().rows()), static_cast<int>(region.shape().cols())}};
+  }
   out.uncovered_as_nan = selection.uncovered() == v1::UNCOVERED_NAN;
   if (selection.has_coverage_threshold()) {
     out.coverage_threshold = selection.coverage_threshold();
@@ -242,7 +208,7 @@ PreparedSnapshot Prepare(std::shared_ptr<const Snapshot> snapshot, const Selecti
   PreparedSnapshot out;
   out.snapshot = std::move(snapshot);
   const Snapshot& s = *out.snapshot;
-  const Region area = selection.whole_canvas ? Region{0, 0, s.canvas.shape} : s.scanned;
+  const Region area = AreaOf(s, selection);
   const int n = selection.downsample;
 
   v1::SnapshotHeader& header = out.header;

@@ -2,22 +2,21 @@
 #define PTYCHOSERVE_SERVER_PUBLISH_SELECTION_H_
 
 #include <memory>
-#include <span>
-#include <string>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/solver/snapshot.h"
 #include "ptychoserve/v1/snapshot.pb.h"
+#include "server/publish/arrays.h"
 
 namespace ptychoserve::server {
-
-namespace v1 = ::ptychoserve::v1;
 
 // What a reader wants of a snapshot, checked and with defaults filled in.
 struct Selection {
   std::vector<v1::ArrayKind> arrays = {v1::ARRAY_KIND_OBJECT, v1::ARRAY_KIND_PROBE};
-  bool whole_canvas = false;  // Else the scanned area.
+  bool whole_canvas = false;     // Else the scanned area,
+  std::optional<Region> region;  // or this one, of the canvas, as far as it lies on it.
   bool uncovered_as_nan = false;
   double coverage_threshold = 0.01;  // Of the coverage's maximum.
   int downsample = 1;
@@ -26,12 +25,6 @@ struct Selection {
 };
 // Errors: kInvalidArgument naming each wrong field of `selection`.
 absl::StatusOr<Selection> ParseSelection(const v1::SnapshotSelection& selection);
-
-// One array, ready to be sent; a view of the snapshot itself where nothing had to be changed.
-struct PreparedArray {
-  std::vector<char> owned;  // Empty for a view.
-  std::span<const char> bytes;
-};
 
 // A snapshot as one reader gets it. Keeps the snapshot alive. Immutable after Prepare.
 struct PreparedSnapshot {

@@ -4,14 +4,15 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <span>
 
-#include "server/publish/selection.h"
+#include "server/publish/arrays.h"
 #include "server/service/call.h"
 
 namespace ptychoserve::server {
 
-// Counts the snapshots that one call sends, for the metrics and for what its tenant may have a
-// second. Not thread-safe.
+// Counts the snapshots, and the frames, that one call sends, for the metrics and for what its
+// tenant may have a second. Not thread-safe.
 class SnapshotMeter {
  public:
   using Clock = std::chrono::steady_clock;
@@ -26,11 +27,11 @@ class SnapshotMeter {
     metrics_.snapshots_paused_s.Increment(std::chrono::duration<double>(wait).count());
     return now + wait;
   }
-  void Count(const PreparedSnapshot& prepared, Clock::time_point now) {
+  void Count(std::span<const PreparedArray> arrays, Clock::time_point now) {
     rates_->snapshots.Take(1, now);
     metrics_.snapshots_sent.Increment();
     double bytes = 0;
-    for (const auto& array : prepared.arrays) bytes += static_cast<double>(array.bytes.size());
+    for (const auto& array : arrays) bytes += static_cast<double>(array.bytes.size());
     metrics_.snapshot_bytes.Increment(bytes);
   }
 

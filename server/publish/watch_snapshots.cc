@@ -67,7 +67,7 @@ WatchSnapshotsStream::Step WatchSnapshotsStream::Next(v1::SnapshotChunk& chunk) 
   prepared.header.set_skipped(sent_version_ == 0 ? 0 : version - sent_version_ - 1);
   sent_version_ = version;
   sent_final_ = prepared.header.final();
-  meter_.Count(prepared, now);
+  meter_.Count(prepared.arrays, now);
   cursor_ = SnapshotCursor(std::move(prepared));
   cursor_.Next(chunk);
   return Step::Write();

@@ -145,6 +145,12 @@ absl::Status SnapshotNotFound(absl::string_view name, std::int64_t version) {
       name, absl::StrCat("no snapshot of version ", version));
 }
 
+absl::Status FrameNotFound(absl::string_view name, absl::string_view why) {
+  return WithResource(WithReason(absl::NotFoundError(absl::StrCat("'", name, "': ", why)),
+                                 reason::kFrameNotFound, {{"session", std::string(name)}}),
+                      name, why);
+}
+
 absl::Status SessionExists(absl::string_view name) {
   return WithResource(
       WithReason(absl::AlreadyExistsError(absl::StrCat(

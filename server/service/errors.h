@@ -31,6 +31,8 @@ inline constexpr char kProtocolViolation[] = "PROTOCOL_VIOLATION";
 inline constexpr char kSessionNotFound[] = "SESSION_NOT_FOUND";
 inline constexpr char kSessionDeleted[] = "SESSION_DELETED";
 inline constexpr char kSnapshotNotFound[] = "SNAPSHOT_NOT_FOUND";
+inline constexpr char kFrameNotFound[] = "FRAME_NOT_FOUND";
+inline constexpr char kFrameNotKept[] = "FRAME_NOT_KEPT";
 inline constexpr char kSessionExists[] = "SESSION_EXISTS";
 inline constexpr char kSessionEnded[] = "SESSION_ENDED";
 inline constexpr char kSessionActive[] = "SESSION_ACTIVE";
@@ -68,6 +70,7 @@ absl::Status InvalidField(absl::string_view reason, absl::string_view field,
 absl::Status SessionNotFound(absl::string_view name);
 absl::Status SessionDeleted(absl::string_view name);
 absl::Status SnapshotNotFound(absl::string_view name, std::int64_t version);
+absl::Status FrameNotFound(absl::string_view name, absl::string_view why);
 // ALREADY_EXISTS with a ResourceInfo.
 absl::Status SessionExists(absl::string_view name);
 // FAILED_PRECONDITION with a ResourceInfo. `state` as in the API, "COMPLETED".

@@ -8,6 +8,7 @@
 #include "server/ingest/import_state.h"
 #include "server/ingest/position_stream.h"
 #include "server/publish/export_state.h"
+#include "server/publish/get_frame.h"
 #include "server/publish/get_snapshot.h"
 #include "server/publish/watch_session.h"
 #include "server/publish/watch_snapshots.h"
@@ -33,11 +34,12 @@ using ServiceBase =
     v1::Ptychoserve::WithRawCallbackMethod_StreamPositions<
     v1::Ptychoserve::WithCallbackMethod_GetSnapshot<
     v1::Ptychoserve::WithCallbackMethod_WatchSnapshots<
+    v1::Ptychoserve::WithCallbackMethod_GetFrame<
     v1::Ptychoserve::WithCallbackMethod_WatchSession<
     v1::Ptychoserve::WithCallbackMethod_ExportState<
     v1::Ptychoserve::WithCallbackMethod_ImportState<
     v1::Ptychoserve::WithCallbackMethod_GetServerInfo<
-    v1::Ptychoserve::Service>>>>>>>>>>>>>>>>;
+    v1::Ptychoserve::Service>>>>>>>>>>>>>>>>>;
 // clang-format on
 
 // The service: each call goes to its own handler, if its caller is let in. Thread-safe. `core`
@@ -123,6 +125,11 @@ class Service final : public ServiceBase {
     return Admit<Output<v1::SnapshotChunk>>(
         context, Method::kWatchSnapshots,
         [&](const Call& call) { return WatchSnapshotsStream::Start(call, *request); });
+  }
+  Output<v1::FrameChunk>* GetFrame(Context* context, const v1::GetFrameRequest* request) override {
+    return Admit<Output<v1::FrameChunk>>(context, Method::kGetFrame, [&](const Call& call) {
+      return GetFrameStream::Start(call, *request);
+    });
   }
   Output<v1::SessionEvent>* WatchSession(Context* context,
                                          const v1::WatchSessionRequest* request) override {

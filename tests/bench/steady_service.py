@@ -87,7 +87,7 @@ class SteadyService:
         yield snapshot_pb2.SnapshotChunk(header=header)
         for k, body in enumerate(bodies):
             for offset in range(0, len(body), CHUNK_BYTES):
-                yield snapshot_pb2.SnapshotChunk(data=snapshot_pb2.SnapshotChunk.Data(
+                yield snapshot_pb2.SnapshotChunk(data=snapshot_pb2.ArrayData(
                     array=k, offset=offset, data=body[offset:offset + CHUNK_BYTES]))
 
     def _array(self, kind, downsample, version):

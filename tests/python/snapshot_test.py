@@ -26,7 +26,7 @@ def complex_array(*shape):
 
 ARRAYS_OF_A_RUN = {
     "object": complex_array(40, 50), "probe": complex_array(2, 8, 8),
-    "coverage": RNG.random((40, 50)).astype("<f4"), "points": RNG.random((9, 10)),
+    "coverage": RNG.random((40, 50)).astype("<f4"), "points": RNG.random((9, 11)),
     "history": np.column_stack((np.arange(1, 6), RNG.random((5, 9)))),
     "background": RNG.random((8, 8)).astype("<f4"), "probe_components": complex_array(2, 2, 8, 8),
     "object_modes": complex_array(2, 40, 50)}
@@ -56,7 +56,7 @@ def chunks_of(arrays, rng):
         data, offset = array.tobytes(), 0
         while offset < len(data):
             size = rng.randrange(1, 4096)
-            yield snapshot_pb2.SnapshotChunk(data=snapshot_pb2.SnapshotChunk.Data(
+            yield snapshot_pb2.SnapshotChunk(data=snapshot_pb2.ArrayData(
                 array=k, offset=offset, data=data[offset:offset + size]))
             offset += size
 
@@ -97,7 +97,7 @@ class AssemblerTest(unittest.TestCase):
         self.assertIsNone(assembler.add(snapshot_pb2.SnapshotChunk(
             header=snapshot_pb2.SnapshotHeader(arrays=[info]))))
         done = assembler.add(snapshot_pb2.SnapshotChunk(
-            data=snapshot_pb2.SnapshotChunk.Data(array=0, offset=0, data=b"abcdef")))
+            data=snapshot_pb2.ArrayData(array=0, offset=0, data=b"abcdef")))
         self.assertEqual(done.arrays(), {})
 
     def test_chunks_that_do_not_fit(self):
@@ -114,7 +114,7 @@ class AssemblerTest(unittest.TestCase):
                 header=snapshot_pb2.SnapshotHeader(arrays=[info]))
 
         header = changed()
-        data = snapshot_pb2.SnapshotChunk.Data
+        data = snapshot_pb2.ArrayData
 
         def chunk(**fields):
             return snapshot_pb2.SnapshotChunk(data=data(**fields))

@@ -1,11 +1,10 @@
 #ifndef PTYCHOSERVE_CLIENT_CPP_INTERNAL_SNAPSHOT_ASSEMBLER_H_
 #define PTYCHOSERVE_CLIENT_CPP_INTERNAL_SNAPSHOT_ASSEMBLER_H_
 
-#include <cstdint>
 #include <optional>
-#include <vector>
 
 #include "absl/status/status.h"
+#include "client/cpp/internal/array_assembler.h"
 #include "client/cpp/snapshot.h"
 #include "ptychoserve/v1/snapshot.pb.h"
 
@@ -23,12 +22,11 @@ class SnapshotAssembler {
 
  private:
   absl::Status Begin(const v1::SnapshotHeader& header);
-  absl::Status Append(const v1::SnapshotChunk::Data& data);
-  absl::Status Store(const v1::ArrayInfo& info, const std::vector<char>& bytes);
+  absl::Status Append(const v1::ArrayData& data);
+  absl::Status Store(int array);
 
   std::optional<Snapshot> snapshot_;
-  std::vector<std::vector<char>> arrays_;
-  std::int64_t missing_bytes_ = 0;
+  ArrayAssembler arrays_{"snapshot"};
 };
 
 }  // namespace ptychoserve::client::internal

@@ -21,6 +21,7 @@ from ptychoserve.client import Client, Session
 from ptychoserve.config import bounds, session_config
 from ptychoserve.credentials import Credentials
 from ptychoserve.errors import PtychoserveError
+from ptychoserve.frame import Frame
 from ptychoserve.options import ClientOptions, WriterOptions
 from ptychoserve.report import Counters, Rejection, WriterReport
 from ptychoserve.result import Result
@@ -28,8 +29,8 @@ from ptychoserve.snapshot import ARRAYS, HISTORY_COLUMNS, POINT_COLUMNS, Snapsho
 from ptychoserve.writers import FrameWriter, PositionWriter
 
 __all__ = [
-    "ARRAYS", "Client", "ClientOptions", "Counters", "Credentials", "FrameWriter",
-    "HISTORY_COLUMNS", "POINT_COLUMNS", "PositionWriter", "PtychoserveError", "Rejection", "Result", "Session",
-    "SessionEvent", "Snapshot", "WriterOptions", "WriterReport", "__version__", "bounds", "errors",
-    "selection", "session_config",
+    "ARRAYS", "Client", "ClientOptions", "Counters", "Credentials", "Frame", "FrameWriter",
+    "HISTORY_COLUMNS", "POINT_COLUMNS", "PositionWriter", "PtychoserveError", "Rejection",
+    "Result", "Session", "SessionEvent", "Snapshot", "WriterOptions", "WriterReport",
+    "__version__", "bounds", "errors", "selection", "session_config",
 ]

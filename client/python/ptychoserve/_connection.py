@@ -11,10 +11,12 @@ import grpc
 from ptychoserve.credentials import Credentials, Token, is_local, is_unix
 from ptychoserve.errors import PtychoserveError, Unavailable, from_grpc, invalid
 from ptychoserve.options import ClientOptions
-from ptychoserve.v1 import ingest_pb2, service_pb2, session_pb2, snapshot_pb2, state_pb2
+from ptychoserve.v1 import (frame_pb2, ingest_pb2, service_pb2, session_pb2, snapshot_pb2,
+                            state_pb2)
 
 _MESSAGES = {name: getattr(module, name)
-             for module in (service_pb2, session_pb2, ingest_pb2, snapshot_pb2, state_pb2)
+             for module in (service_pb2, session_pb2, ingest_pb2, snapshot_pb2, frame_pb2,
+                            state_pb2)
              for name in module.DESCRIPTOR.message_types_by_name}
 _SERVICE = service_pb2.DESCRIPTOR.services_by_name["Ptychoserve"]
 

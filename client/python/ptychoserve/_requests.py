@@ -11,7 +11,7 @@ from ptychoserve._enums import short_name
 from ptychoserve.config import session_config, update_paths
 from ptychoserve.errors import NotFound, SessionFailed, invalid
 from ptychoserve.snapshot import Assembler, selection
-from ptychoserve.v1 import config_pb2, session_pb2, snapshot_pb2, state_pb2
+from ptychoserve.v1 import config_pb2, frame_pb2, session_pb2, snapshot_pb2, state_pb2
 
 FINAL = frozenset((session_pb2.SESSION_STATE_COMPLETED, session_pb2.SESSION_STATE_STOPPED,
                    session_pb2.SESSION_STATE_FAILED))
@@ -82,6 +82,12 @@ def get_snapshot(name: str, arrays: Any, version: int, not_newer_than: int, wait
     return snapshot_pb2.GetSnapshotRequest(
         name=name, selection=selection(arrays, **options), version=version,
         not_newer_than=not_newer_than, wait_ms=_milliseconds("wait_s", wait_s))
+
+
+def get_frame(name: str, frame_id: Optional[int], expected: bool,
+              downsample: int) -> frame_pb2.GetFrameRequest:
+    return frame_pb2.GetFrameRequest(name=name, frame_id=frame_id, expected=expected,
+                                     downsample=downsample)
 
 
 def watch_session(name: str, min_interval_s: float) -> session_pb2.WatchSessionRequest:

@@ -38,6 +38,7 @@ from ptychoserve._retry import Attempts, Backoff
 from ptychoserve.credentials import default_address
 from ptychoserve.errors import (DataLoss, DeadlineExceeded, NotFound, PtychoserveError,
                                 Unavailable)
+from ptychoserve.frame import Frame, FrameAssembler
 from ptychoserve.options import WriterOptions, client_options_of, options_of
 from ptychoserve.report import WriterReport
 from ptychoserve.result import Result
@@ -530,16 +531,26 @@ class Session:
         """One snapshot: the newest, or a version that is kept."""
         request = _requests.get_snapshot(self.name, arrays, version, not_newer_than, wait_s,
                                          selection)
-        method = self._client._connection.method("GetSnapshot")
+        return await self._assembled("GetSnapshot", request, Assembler, wait_s)
 
-        async def attempt() -> Snapshot:
-            take = Assembler().add
+    async def frame(self, frame_id: Optional[int] = None, *, expected: bool = False,
+                    downsample: int = 1) -> Frame:
+        """A frame of the detector as the session works with it."""
+        request = _requests.get_frame(self.name, frame_id, expected, downsample)
+        return await self._assembled("GetFrame", request, FrameAssembler)
+
+    async def _assembled(self, name: str, request: Any, assembler: Callable[[], Any],
+                         wait_s: float = 0.0) -> Any:
+        method = self._client._connection.method(name)
+
+        async def attempt() -> Any:
+            take = assembler().add
             timeout = self._client.options.snapshot_timeout_s + wait_s
             async for chunk in method(request, timeout=timeout):
-                snapshot = take(chunk)
-                if snapshot is not None:
-                    return snapshot
-            raise DataLoss("the snapshot ended early")
+                whole = take(chunk)
+                if whole is not None:
+                    return whole
+            raise DataLoss(f"{name} ended early")
 
         return await self._client._again(attempt)
 

@@ -19,6 +19,7 @@ from ptychoserve._retry import Attempts, Backoff
 from ptychoserve.credentials import default_address
 from ptychoserve.errors import (DataLoss, DeadlineExceeded, NotFound, PtychoserveError,
                                 Unavailable)
+from ptychoserve.frame import Frame, FrameAssembler
 from ptychoserve.options import WriterOptions, client_options_of, options_of
 from ptychoserve.result import Result
 from ptychoserve.snapshot import Assembler, Snapshot
@@ -363,24 +364,30 @@ class Session:
             version: a kept one; 0: the newest.
             not_newer_than: of this version or before, the answer is `unchanged`, without arrays,
             wait_s: after so long, 0..60, for a newer one.
-            selection: area, uncovered, coverage_threshold, downsample of `ptychoserve.selection`.
+            selection: area, uncovered, coverage_threshold, downsample, region of
+                `ptychoserve.selection`.
 
         Raises: NotFound: the session, or the version.
         """
         request = _requests.get_snapshot(self.name, arrays, version, not_newer_than, wait_s,
                                          selection)
-        method = self._client._connection.method("GetSnapshot")
+        return self._assembled("GetSnapshot", request, Assembler, wait_s)
 
-        def attempt() -> Snapshot:
-            take = Assembler().add
-            timeout = self._client.options.snapshot_timeout_s + wait_s
-            for chunk in method(request, timeout=timeout):
-                snapshot = take(chunk)
-                if snapshot is not None:
-                    return snapshot
-            raise DataLoss("the snapshot ended early")
+    def frame(self, frame_id: Optional[int] = None, *, expected: bool = False,
+              downsample: int = 1) -> Frame:
+        """A frame of the detector as the session works with it.
 
-        return self._client._again(attempt)
+        Args:
+            frame_id: its id; default: that of the frame which has got to the device last.
+            expected: also what the newest snapshot expects of it, if that shows the frame.
+            downsample: mean over n x n pixels, 1..64.
+
+        Raises:
+            NotFound: the session, or the frame is not on the device.
+            FailedPrecondition: the session has ended; it keeps its last frame alone.
+        """
+        request = _requests.get_frame(self.name, frame_id, expected, downsample)
+        return self._assembled("GetFrame", request, FrameAssembler)
 
     def watch(self, *, min_interval_s: float = 0.2) -> Iterator[SessionEvent]:
         """Changes of state, warnings and progress, from the present state to the final one.
@@ -453,6 +460,22 @@ class Session:
         with replaced_file(path) as file, self._client._translated():
             for part in self._client._connection.method("ExportState")(request):
                 file.write(part.data)
+
+    def _assembled(self, name: str, request: Any, assembler: Callable[[], Any],
+                   wait_s: float = 0.0) -> Any:
+        """What comes in chunks, put together."""
+        method = self._client._connection.method(name)
+
+        def attempt() -> Any:
+            take = assembler().add
+            timeout = self._client.options.snapshot_timeout_s + wait_s
+            for chunk in method(request, timeout=timeout):
+                whole = take(chunk)
+                if whole is not None:
+                    return whole
+            raise DataLoss(f"{name} ended early")
+
+        return self._client._again(attempt)
 
     def _cancel_writers(self) -> None:
         """Those that have not closed."""

@@ -16,7 +16,7 @@ from ptychoserve._files import replaced_path
 from ptychoserve._plain import plain
 from ptychoserve._version import VERSION
 from ptychoserve.errors import invalid
-from ptychoserve.snapshot import HISTORY_COLUMNS, Snapshot
+from ptychoserve.snapshot import HISTORY_COLUMNS, POINT_COLUMNS, Snapshot
 from ptychoserve.v1 import config_pb2, session_pb2, snapshot_pb2
 
 _CXI_VERSION = 160
@@ -151,7 +151,7 @@ class Result:
         put(f"{_IMAGE}/refined_intensity", points[:, 5])
         components = self.snapshot.probe_components
         if components is not None and components.size:
-            put(f"{_IMAGE}/refined_variation", points[:, 8:])
+            put(f"{_IMAGE}/refined_variation", points[:, len(POINT_COLUMNS):])
             put(f"{_IMAGE}/refined_probe_components",
                 components.reshape((-1, *components.shape[2:])), "sqrt(photons)")
         background = self.snapshot.background
@@ -202,6 +202,7 @@ class Result:
             _array(file, f"{_IMAGE}/refined_intensity", np.ones(count)),
             _array(file, f"{_IMAGE}/frame_r_factor", nan),
             _array(file, f"{_IMAGE}/frame_poisson_nll", nan),
+            nan,  # In which order frames have arrived is not in the file.
             _array(file, f"{_IMAGE}/refined_variation", np.empty((count, 0)))))
         if f"{_IMAGE}/frame_r_factor" in file:
             header.metrics.evaluation.SetInParent()

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Iterable, Optional, Sequence, Union
 
 import numpy as np
 
+from ptychoserve._arrays import ArrayPieces, check_layout
 from ptychoserve._enums import short_name, short_names
 from ptychoserve.errors import DataLoss, FailedPrecondition, invalid
-from ptychoserve.v1 import session_pb2, snapshot_pb2
+from ptychoserve.v1 import config_pb2, session_pb2, snapshot_pb2
 
 HISTORY_COLUMNS = ("iteration", "active_points", "r_factor", "fourier_error", "object_change",
                    "probe_change", "step", "elapsed_s", "poisson_nll", "held_out_poisson_nll")
 """Columns of `Snapshot.history`."""
 
 POINT_COLUMNS = ("frame_id", "row_px", "col_px", "shift_row_px", "shift_col_px", "intensity",
-                 "r_factor", "poisson_nll")
+                 "r_factor", "poisson_nll", "arrival")
 """Columns of `Snapshot.points`; after them come the coefficients of the probe's variation."""
 
 ARRAYS = tuple(short_names(snapshot_pb2.ArrayKind))
 """Arrays that a snapshot may have: "object", "probe", ..."""
 
-_TYPES: dict[Any, np.dtype] = {
-    snapshot_pb2.ArrayInfo.ELEMENT_COMPLEX64: np.dtype("<c8"),
-    snapshot_pb2.ArrayInfo.ELEMENT_FLOAT32: np.dtype("<f4"),
-    snapshot_pb2.ArrayInfo.ELEMENT_FLOAT64: np.dtype("<f8"),
-}
 # Type and dimensions of each array.
 _LAYOUT = {"object": ("<c8", 2), "probe": ("<c8", 3), "coverage": ("<f4", 2), "points": ("<f8", 2),
            "history": ("<f8", 2), "background": ("<f4", 2), "probe_components": ("<c8", 4),
@@ -38,7 +33,8 @@ _LAYOUT = {"object": ("<c8", 2), "probe": ("<c8", 3), "coverage": ("<f4", 2), "p
 
 def selection(arrays: Iterable[str] = ("object", "probe"), *, area: str = "scanned",
               uncovered: str = "keep", coverage_threshold: Optional[float] = None,
-              downsample: int = 1) -> snapshot_pb2.SnapshotSelection:
+              downsample: int = 1,
+              region: Optional[tuple[int, int, int, int]] = None) -> snapshot_pb2.SnapshotSelection:
     """What a snapshot is to contain.
 
     Args:
@@ -47,6 +43,8 @@ def selection(arrays: Iterable[str] = ("object", "probe"), *, area: str = "scann
         uncovered: where no light has fallen: "keep" the initial value, or "nan".
         coverage_threshold: part of the largest coverage up to which it is uncovered; default 0.01.
         downsample: mean over n x n object pixels, 1..64.
+        region: in the place of `area`, a cut-out (row, col, rows, cols) in pixels of the canvas, as
+            `Snapshot.header.area` has them; what lies beyond the canvas is not sent.
     """
     names = ARRAYS if arrays == "all" else ([arrays] if isinstance(arrays, str) else arrays)
 
@@ -55,9 +53,13 @@ def selection(arrays: Iterable[str] = ("object", "probe"), *, area: str = "scann
             raise invalid(what, repr(name), ", ".join(short_names(enum)))
         return short_names(enum)[name]
 
+    cut = None
+    if region is not None:
+        row, col, rows, cols = region
+        cut = config_pb2.Region(row=row, col=col, shape=config_pb2.Shape(rows=rows, cols=cols))
     return snapshot_pb2.SnapshotSelection(
         arrays=[value("arrays", snapshot_pb2.ArrayKind, name) for name in names],
-        area=value("area", snapshot_pb2.ObjectArea, area),
+        area=None if cut is not None else value("area", snapshot_pb2.ObjectArea, area), region=cut,
         uncovered=value("uncovered", snapshot_pb2.Uncovered, uncovered),
         coverage_threshold=coverage_threshold, downsample=downsample)
 
@@ -71,7 +73,7 @@ class Snapshot:
         object: complex64 [rows, cols].
         probe: complex64 [modes, frame rows, frame cols], centred; the brightest mode first.
         coverage: float32 [rows, cols], photons per object pixel.
-        points: float64 [points, 8 + components], columns `POINT_COLUMNS`; rows and columns are of
+        points: float64 [points, 9 + components], columns `POINT_COLUMNS`; rows and columns are of
             the window's corner, in pixels of the object array at full resolution.
         history: float64 [iterations, 10], columns `HISTORY_COLUMNS`.
         background: float32 [frame rows, frame cols], counts, the far field's zero frequency at
@@ -186,62 +188,36 @@ class Snapshot:
         return axes
 
 
-@dataclass
 class Assembler:
     """Puts snapshots together from their chunks."""
 
-    _snapshot: Optional[Snapshot] = None
-    _buffers: list[bytearray] = field(default_factory=list)
-    _filled: list[int] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._snapshot: Optional[Snapshot] = None
+        self._pieces = ArrayPieces("snapshot", ())
 
     def add(self, chunk: snapshot_pb2.SnapshotChunk) -> Optional[Snapshot]:
         """The snapshot, when `chunk` was its last one. Raises DataLoss when chunks do not fit."""
         if chunk.HasField("header"):
             self._begin(chunk.header)
-        elif chunk.HasField("data"):
-            self._append(chunk.data)
+        elif chunk.HasField("data") and self._snapshot is not None:
+            self._pieces.append(chunk.data)
         else:
-            raise DataLoss("snapshot: a chunk that is neither header nor data")
-        if any(n < len(buffer) for n, buffer in zip(self._filled, self._buffers)):
+            raise DataLoss("snapshot: a chunk that is neither a header nor data after one")
+        if not self._pieces.complete():
             return None
         done, self._snapshot = self._snapshot, None
-        assert done is not None  # Both branches above need one.
-        for info, buffer in zip(done.header.arrays, self._buffers):
+        for k, info in enumerate(self._pieces.infos):
             name = short_name(snapshot_pb2.ArrayKind, info.kind)
             if name in _LAYOUT:  # Else of a newer server; nobody here has asked for it.
-                array = np.frombuffer(buffer, _TYPES[info.element])
-                setattr(done, name, array.reshape(info.shape))
+                setattr(done, name, self._pieces.array(k))
         return done
 
     def _begin(self, header: snapshot_pb2.SnapshotHeader) -> None:
         if self._snapshot is not None:
             raise DataLoss("snapshot: a new header while bytes are missing")
         for info in header.arrays:
-            self._check(info)
+            name = short_name(snapshot_pb2.ArrayKind, info.kind)
+            if name in _LAYOUT:
+                check_layout(f"snapshot: {name}", info, *_LAYOUT[name])
         self._snapshot = Snapshot(header)
-        self._buffers = [bytearray(info.bytes) for info in header.arrays]
-        self._filled = [0] * len(self._buffers)
-
-    @staticmethod
-    def _check(info: snapshot_pb2.ArrayInfo) -> None:
-        name = short_name(snapshot_pb2.ArrayKind, info.kind)
-        if name not in _LAYOUT:
-            return
-        dtype, dimensions = _LAYOUT[name]
-        shape = tuple(info.shape)
-        if (_TYPES.get(info.element) != np.dtype(dtype) or len(shape) != dimensions
-                or min(shape) < 0 or info.bytes != math.prod(shape) * np.dtype(dtype).itemsize):
-            element = short_name(snapshot_pb2.ArrayInfo.Element, info.element)
-            raise DataLoss(f"snapshot: {name} came as {element} of shape {shape}, in {info.bytes} "
-                           "bytes")
-
-    def _append(self, data: snapshot_pb2.SnapshotChunk.Data) -> None:
-        if self._snapshot is None or data.array >= len(self._buffers):
-            raise DataLoss(f"snapshot: data of array {data.array}, which was not announced")
-        begin, end = self._filled[data.array], self._filled[data.array] + len(data.data)
-        buffer = self._buffers[data.array]
-        if data.offset != begin or end > len(buffer):
-            raise DataLoss(f"snapshot: array {data.array}: {len(data.data)} bytes at "
-                           f"{data.offset}, expected at {begin} of {len(buffer)}")
-        buffer[begin:end] = data.data
-        self._filled[data.array] = end
+        self._pieces = ArrayPieces("snapshot", header.arrays)

@@ -19,6 +19,7 @@
 #include "engine/backend/cpu/forward_model.h"
 #include "engine/backend/cpu/lane_sums.h"
 #include "engine/backend/input_checks.h"
+#include "engine/backend/stored_frame.h"
 #include "engine/base/status_macros.h"
 
 namespace ptychoserve {
@@ -377,6 +378,14 @@ absl::StatusOr<FloatImage> CpuBackend<Real>::MeanAmplitude(std::span<const std::
     mean.data[i] = static_cast<float>(sums[i] / static_cast<double>(slots.size()));
   }
   return mean;
+}
+
+template <typename Real>
+absl::StatusOr<FloatImage> CpuBackend<Real>::ReadFrame(std::int32_t slot) {
+  PS_RETURN_IF_ERROR(CheckLoaded(slot));
+  const std::int64_t bytes = frame_pixels_ * StorageBytes(config_.storage);
+  return CountsOfStored({&frames_[slot * bytes], static_cast<std::size_t>(bytes)}, config_.storage,
+                        config_.frame_shape);
 }
 
 template <typename Real>

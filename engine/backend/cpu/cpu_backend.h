@@ -53,6 +53,7 @@ class CpuBackend final : public Backend {
   absl::Status SetCanvas(const Region& canvas) override;
   absl::Status LoadFrames(std::span<const FrameToLoad> frames) override;
   absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) override;
+  absl::StatusOr<FloatImage> ReadFrame(std::int32_t slot) override;
   absl::Status SetProbe(const ComplexStack& probe) override;
   absl::Status SetObject(const ComplexStack& object) override;
   absl::Status SetActivePoints(std::span<const PointWindow> points) override;

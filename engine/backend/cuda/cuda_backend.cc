@@ -1,6 +1,7 @@
 #include "engine/backend/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <complex>
 #include <cstring>
@@ -15,6 +16,7 @@
 #include "engine/backend/cuda/frame_figures.h"
 #include "engine/backend/cuda/momentum.h"
 #include "engine/backend/input_checks.h"
+#include "engine/backend/stored_frame.h"
 #include "engine/base/status_macros.h"
 
 namespace ptychoserve::cuda {
@@ -424,6 +426,16 @@ absl::StatusOr<FloatImage> CudaBackend::MeanAmplitude(std::span<const std::int32
       stream_.Copy(mean.data.data(), result, plan_.frame_pixels, cudaMemcpyDeviceToHost));
   PS_RETURN_IF_ERROR(stream_.Synchronise());
   return mean;
+}
+
+absl::StatusOr<FloatImage> CudaBackend::ReadFrame(std::int32_t slot) {
+  PS_RETURN_IF_ERROR(UseDevice());
+  PS_RETURN_IF_ERROR(AwaitFrames(std::array{slot}, [](std::int32_t s) { return s; }));
+  std::vector<std::byte> stored(static_cast<std::size_t>(plan_.frame_bytes));
+  PS_RETURN_IF_ERROR(stream_.Copy(stored.data(), frames_.data() + slot * plan_.frame_bytes,
+                                  plan_.frame_bytes, cudaMemcpyDeviceToHost));
+  PS_RETURN_IF_ERROR(stream_.Synchronise());
+  return CountsOfStored(stored, config_.storage, config_.frame_shape);
 }
 
 absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {

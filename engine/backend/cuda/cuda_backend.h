@@ -68,6 +68,7 @@ class CudaBackend final : public Backend {
   absl::StatusOr<std::int64_t> FramesBeingCopied(std::int64_t at_most) override;
   bool LoadsBeside() const override { return true; }
   absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) override;
+  absl::StatusOr<FloatImage> ReadFrame(std::int32_t slot) override;
   absl::Status SetProbe(const ComplexStack& probe) override;
   absl::Status SetObject(const ComplexStack& object) override;
   absl::Status SetActivePoints(std::span<const PointWindow> points) override;

@@ -354,6 +354,9 @@ class FaultyBackend final : public Backend {
   absl::StatusOr<FloatImage> MeanAmplitude(std::span<const std::int32_t> slots) override {
     return inner_->MeanAmplitude(slots);
   }
+  absl::StatusOr<FloatImage> ReadFrame(std::int32_t slot) override {
+    return inner_->ReadFrame(slot);
+  }
   absl::Status SetProbe(const ComplexStack& probe) override { return inner_->SetProbe(probe); }
   absl::Status SetObject(const ComplexStack& object) override { return inner_->SetObject(object); }
   absl::Status SetActivePoints(std::span<const PointWindow> points) override {

@@ -79,6 +79,12 @@ class FakeBackend final : public Backend {
         config_.frame_shape,
         std::vector<float>(static_cast<std::size_t>(config_.frame_shape.pixels()), 1)};
   }
+  // Each pixel holds the slot's number.
+  absl::StatusOr<FloatImage> ReadFrame(std::int32_t slot) override {
+    return FloatImage{config_.frame_shape,
+                      std::vector<float>(static_cast<std::size_t>(config_.frame_shape.pixels()),
+                                         static_cast<float>(slot))};
+  }
   absl::Status SetProbe(const ComplexStack& probe) override {
     record_.calls.push_back("probe");
     ++record_.probes_set;
