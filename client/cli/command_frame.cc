@@ -37,7 +37,7 @@ Shape ShapeOf(const client::SnapshotArray<float>& image) {
   return {static_cast<int>(image.shape[0]), static_cast<int>(image.shape[1])};
 }
 
-absl::Status WriteFrame(const std::string& path, const client::Frame& frame) {
+absl::Status WriteFrame(const std::string& path, const client::FrameView& frame) {
   if (absl::EndsWith(path, ".npz")) {
     std::vector<std::pair<std::string, NpyArray>> arrays = {
         {"counts", NpyArray::FromFloat(frame.counts.shape, frame.counts.values)}};
@@ -64,7 +64,7 @@ absl::Status Fetch(const FrameOptions& options, const Context& context) {
         absl::StrCat("--out: '", options.output, "'; allowed: a name that ends in .npz or .png"));
   }
   PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, context.Connect());
-  PS_ASSIGN_OR_RETURN(const client::Frame frame,
+  PS_ASSIGN_OR_RETURN(const client::FrameView frame,
                       client->GetFrame(options.session, options.frame_id, options.expected));
   if (!options.output.empty()) PS_RETURN_IF_ERROR(BadInput(WriteFrame(options.output, frame)));
   double counts = 0;

@@ -258,14 +258,14 @@ absl::StatusOr<Snapshot> Client::GetSnapshot(const std::string& session,
   return *std::move(snapshot);
 }
 
-absl::StatusOr<Frame> Client::GetFrame(const std::string& session,
-                                       std::optional<std::int64_t> frame_id, bool expected) {
+absl::StatusOr<FrameView> Client::GetFrame(const std::string& session,
+                                           std::optional<std::int64_t> frame_id, bool expected) {
   v1::GetFrameRequest request;
   request.set_name(SessionName(session));
   if (frame_id) request.set_frame_id(*frame_id);
   request.set_expected(expected);
-  Frame frame;
-  PS_RETURN_IF_ERROR(impl_->Repeat(impl_->options.unary_deadline, [&]() -> absl::Status {
+  FrameView frame;
+  const absl::Status got = impl_->Repeat(impl_->options.unary_deadline, [&]() -> absl::Status {
     grpc::ClientContext context;
     impl_->identity->AddTo(context, session);
     context.set_deadline(std::chrono::system_clock::now() + impl_->options.snapshot_deadline);
@@ -281,7 +281,8 @@ absl::StatusOr<Frame> Client::GetFrame(const std::string& session,
     }
     if (arrays.size() > 1) PS_RETURN_IF_ERROR(arrays.Get(1, 2, frame.expected));
     return arrays.Get(0, 2, frame.counts);
-  }));
+  });
+  PS_RETURN_IF_ERROR(got);
   return frame;
 }
 

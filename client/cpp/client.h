@@ -89,9 +89,9 @@ class Client {
 
   // A frame as the session has it: of that id, or the one that has got to the device last; with
   // what the newest snapshot expects of it, if that is wanted and it shows the frame.
-  absl::StatusOr<Frame> GetFrame(const std::string& session,
-                                 std::optional<std::int64_t> frame_id = std::nullopt,
-                                 bool expected = false);
+  absl::StatusOr<FrameView> GetFrame(const std::string& session,
+                                     std::optional<std::int64_t> frame_id = std::nullopt,
+                                     bool expected = false);
 
   // Calls `on_event` for each event and then `on_done` once, on threads of the library, one call
   // at a time. Destroying the Watch cancels it and waits for a call under way: not from within one.

@@ -55,7 +55,7 @@ struct Snapshot {
 
 // A frame of the detector as the session works with it, [rows, cols], zero frequency at
 // [rows / 2, cols / 2] in the far field.
-struct Frame {
+struct FrameView {
   v1::FrameHeader header;
   SnapshotArray<float> counts;    // Measured; NaN where a pixel is not to be trusted.
   SnapshotArray<float> expected;  // Of the snapshot header.version; empty when there is none.

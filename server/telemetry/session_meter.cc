@@ -2,28 +2,12 @@
 
 #include <algorithm>
 #include <string>
-#include <type_traits>
 #include <utility>
-#include <variant>
+
+#include "engine/algorithms/algorithm_name.h"
 
 namespace ptychoserve::server {
 namespace {
-
-// As the stages of the API are called.
-std::string AlgorithmName(const AlgorithmConfig& algorithm) {
-  return std::visit(
-      []<class T>(const T&) -> std::string {
-        if constexpr (std::is_same_v<T, DifferenceMapConfig>) return "difference_map";
-        if constexpr (std::is_same_v<T, MlGradientConfig>) return "ml_gradient";
-        if constexpr (std::is_same_v<T, EpieConfig>) return "epie";
-        if constexpr (std::is_same_v<T, RaarConfig>) return "raar";
-        if constexpr (std::is_same_v<T, AlternatingProjectionsConfig>) {
-          return "alternating_projections";
-        }
-        if constexpr (std::is_same_v<T, LsqMlConfig>) return "lsq_ml";
-      },
-      algorithm);
-}
 
 // What is new; less than before, after a run has gone back, is nothing.
 double Since(std::int64_t now, std::int64_t& noted) {

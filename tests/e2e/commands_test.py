@@ -52,6 +52,19 @@ class CommandsTest(harness.EndToEndTest):
         self.assertTrue(self.json("snapshot", "tour", "--newer-than", header["version"])
                         ["unchanged"])
 
+        frame = self.json("frame", "tour", "--expected", "--out", npz)
+        counts = np.load(npz)["counts"]
+        self.assertEqual(counts.shape, (frame["rows"], frame["cols"]))
+        self.assertEqual(counts.sum(), frame["counts"])
+        self.assertEqual(np.load(npz)["expected"].shape, counts.shape)
+        self.assertEqual(frame["version"], session["snapshot_version"])
+        self.ok("frame", "tour", "--out", png)
+        self.assertEqual(harness.picture_size(png), counts.shape[::-1])
+        other = str(frame["frame_id"] - 1)
+        self.assertEqual(self.refused(1, "frame", "tour", "--frame-id", other)["reason"],
+                         "FRAME_NOT_KEPT")
+        self.refused(2, "frame", "tour", "--out", "frame.cxi")
+
         self.json("delete", "tour")
         self.assertEqual(self.json("list")["sessions"], [])
 
@@ -221,7 +234,8 @@ class CommandsTest(harness.EndToEndTest):
 
     def test_help_has_examples(self):
         self.assertIn("Examples", self.ok("--help"))
-        for command in ("simulate", "run", "create", "stream", "watch", "snapshot", "list", "get",
+        for command in ("simulate", "run", "create", "stream", "watch", "snapshot", "frame",
+                        "list", "get",
                         "finish", "stop", "delete", "update", "info"):
             self.assertIn("Example", self.ok(command, "--help"))
 

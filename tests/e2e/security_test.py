@@ -21,8 +21,8 @@ import harness
 from certificates import Authority
 
 sys.path.insert(0, str(pathlib.Path(sys.argv[1]).resolve() / "python"))
-from ptychoserve.v1 import (ingest_pb2, service_pb2, session_pb2, snapshot_pb2,  # noqa: E402
-                            state_pb2)
+from ptychoserve.v1 import (frame_pb2, ingest_pb2, service_pb2, session_pb2,  # noqa: E402
+                            snapshot_pb2, state_pb2)
 
 SERVICE = service_pb2.DESCRIPTOR.services_by_name["Ptychoserve"]
 Code = grpc.StatusCode
@@ -36,6 +36,7 @@ METHODS = {
     "ListSessions": (lambda n: session_pb2.ListSessionsRequest(), "viewer", Code.OK),
     "GetServerInfo": (lambda n: service_pb2.GetServerInfoRequest(), "viewer", Code.OK),
     "GetSnapshot": (lambda n: snapshot_pb2.GetSnapshotRequest(name=n), "viewer", Code.NOT_FOUND),
+    "GetFrame": (lambda n: frame_pb2.GetFrameRequest(name=n), "viewer", Code.NOT_FOUND),
     "WatchSnapshots": (lambda n: snapshot_pb2.WatchSnapshotsRequest(name=n), "viewer",
                        Code.NOT_FOUND),
     "WatchSession": (lambda n: session_pb2.WatchSessionRequest(name=n), "viewer", Code.NOT_FOUND),
@@ -59,7 +60,7 @@ METHODS = {
 }
 BOTH_WAYS = ("StreamFrames", "StreamPositions")
 ONE_ANSWER = ("ImportState",)
-MANY_ANSWERS = ("GetSnapshot", "WatchSnapshots", "WatchSession", "ExportState")
+MANY_ANSWERS = ("GetSnapshot", "GetFrame", "WatchSnapshots", "WatchSession", "ExportState")
 ABOUT_A_SESSION = [m for m, (_, _, code) in METHODS.items() if code == Code.NOT_FOUND]
 
 

@@ -148,6 +148,29 @@ Result<client::Snapshot> Api::Snapshot(const std::string& name) {
   return Snapshot(request);
 }
 
+Result<client::FrameView> Api::Frame(const v1::GetFrameRequest& request) {
+  const auto context = Context();
+  const auto reader = stub_->GetFrame(context.get(), request);
+  client::internal::ArrayAssembler arrays("frame");
+  Result<client::FrameView> out;
+  v1::FrameChunk chunk;
+  while (reader->Read(&chunk)) {
+    if (chunk.has_header()) out.value.header = chunk.header();
+    const absl::Status added =
+        chunk.has_header() ? arrays.Begin(chunk.header().arrays()) : arrays.Append(chunk.data());
+    EXPECT_TRUE(added.ok()) << added.ToString();
+  }
+  out.status = reader->Finish();
+  EXPECT_EQ(arrays.missing_bytes(), 0);
+  if (arrays.size() > 0) {
+    EXPECT_TRUE(arrays.Get(0, 2, out.value.counts).ok());
+  }
+  if (arrays.size() > 1) {
+    EXPECT_TRUE(arrays.Get(1, 2, out.value.expected).ok());
+  }
+  return out;
+}
+
 Result<v1::Session> Api::Await(const std::string& name,
                                const std::function<bool(const v1::Session&)>& done) {
   const auto deadline = std::chrono::steady_clock::now() + kCallDeadline;

@@ -57,6 +57,8 @@ class Api {
   // Object and probe, the newest.
   Result<client::Snapshot> Snapshot(const std::string& name);
 
+  Result<client::FrameView> Frame(const v1::GetFrameRequest& request);
+
   // Polls until `done` says so; the last answer in any case.
   Result<v1::Session> Await(const std::string& name,
                             const std::function<bool(const v1::Session&)>& done);

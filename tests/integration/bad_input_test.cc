@@ -335,6 +335,24 @@ TEST_F(BadInputTest, SnapshotRequestOutOfRange) {
               BlamesField("selection.arrays[1]", "twice"));
 }
 
+TEST_F(BadInputTest, FrameThatIsNotThere) {
+  const std::string name = Create(SmallScan().Config(1));
+  v1::GetFrameRequest request;
+  request.set_name(name);
+  EXPECT_THAT(api().Frame(request).status, FailsWith(StatusCode::NOT_FOUND, "FRAME_NOT_FOUND"));
+  SendAll(name, SmallScan());
+  api().AwaitEnd(name);
+  const Result<client::FrameView> last = api().Frame(request);
+  ASSERT_THAT(last.status, IsOk());
+  request.set_frame_id(last.value.header.frame_id() - 1);
+  const grpc::Status status = api().Frame(request).status;
+  EXPECT_THAT(status, FailsWith(StatusCode::FAILED_PRECONDITION, "FRAME_NOT_KEPT"));
+  EXPECT_THAT(status.error_message(),
+              testing::HasSubstr(absl::StrCat("frame ", last.value.header.frame_id())));
+  request.set_downsample(65);
+  EXPECT_THAT(api().Frame(request).status, BlamesField("downsample", "65"));
+}
+
 TEST_F(BadInputTest, WatchIntervalOutOfRange) {
   const std::string name = Create(SmallScan().Config(1));
   v1::WatchSessionRequest events;

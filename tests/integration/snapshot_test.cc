@@ -1,6 +1,7 @@
 // Snapshots and events: what readers get, whatever they do.
 
 #include <cmath>
+#include <cstring>
 #include <optional>
 #include <thread>
 
@@ -234,6 +235,48 @@ TEST_F(SnapshotTest, ObjectAndProbeAreOfOneIteration) {
     EXPECT_EQ(probe.value.header.iteration(), pair.value.header.iteration());
     EXPECT_EQ(probe.value.probe.values, pair.value.probe.values);
   }
+  EXPECT_THAT(api().Delete(name, true), IsOk());
+}
+
+TEST_F(SnapshotTest, FramesAreAsTheDetectorHasSentThemAndAsTheModelExpectsThem) {
+  v1::SessionConfig config = SmallScan().StreamingConfig(1);
+  const std::string name = Create(config);
+  SendAll(name, SmallScan());
+  api().Await(name, [](const auto& s) {
+    return s.active_points() == SmallScan().points() && s.metrics().r_factor() < 0.3;
+  });
+  constexpr int kId = 5;
+  v1::GetFrameRequest request;
+  request.set_name(name);
+  request.set_frame_id(kId);
+  const Result<client::FrameView> plain = api().Frame(request);
+  ASSERT_THAT(plain.status, IsOk());
+  EXPECT_EQ(plain.value.header.frame_id(), kId);
+  EXPECT_EQ(plain.value.header.version(), 0);
+  EXPECT_TRUE(plain.value.expected.empty());
+  const std::string bytes = SmallScan().Frames(kId, 1).batch().data();
+  std::vector<std::uint16_t> sent(bytes.size() / sizeof(std::uint16_t));
+  std::memcpy(sent.data(), bytes.data(), bytes.size());
+  EXPECT_THAT(plain.value.counts.values, testing::ElementsAreArray(sent));
+
+  request.set_expected(true);
+  const Result<client::FrameView> both = api().Frame(request);
+  ASSERT_THAT(both.status, IsOk());
+  EXPECT_GT(both.value.header.version(), 0);
+  ASSERT_EQ(both.value.expected.shape, both.value.counts.shape);
+  double error = 0, amplitude = 0;
+  for (std::size_t i = 0; i < sent.size(); ++i) {
+    const double measured = std::sqrt(both.value.counts.values[i]);
+    error += std::abs(measured - std::sqrt(both.value.expected.values[i]));
+    amplitude += measured;
+  }
+  EXPECT_LT(error / amplitude, 0.4);
+
+  request.set_downsample(3);
+  const Result<client::FrameView> small = api().Frame(request);
+  EXPECT_EQ(small.value.counts.shape[0], (plain.value.counts.shape[0] + 2) / 3);
+  request.clear_frame_id();
+  EXPECT_THAT(api().Frame(request).status, IsOk());
   EXPECT_THAT(api().Delete(name, true), IsOk());
 }
 

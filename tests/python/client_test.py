@@ -246,6 +246,38 @@ class CallsTest(ClientCase):
             session.stop()
         self.refused(errors.FailedPrecondition, "SESSION_ENDED", session.test_orientation)
 
+    def test_frames_as_the_session_has_them(self):
+        with self.client.create_session("seen", **{
+                **self.settings, "run": {"it_ends_after": 100_000},
+                "snapshots": {"every_iterations": 50, "history": 64}}) as session:
+            for writer in self.push_all(session):
+                writer.close()
+            session.finish()
+            for event in session.watch():
+                if event.session.snapshot_version > 0 and event.state == "refining":
+                    break
+            frame = session.frame(3, expected=True)
+            self.assertEqual(frame.frame_id, 3)
+            np.testing.assert_array_equal(frame.counts, self.frames[3].astype("<f4"))
+            self.assertGreater(frame.version, 0)
+            self.assertEqual(frame.expected.shape, frame.counts.shape)
+            self.assertIsNone(session.frame().expected)
+            small = session.frame(3, downsample=2)
+            np.testing.assert_allclose(small.counts[0, 0], frame.counts[:2, :2].mean())
+            self.refused(errors.NotFound, "FRAME_NOT_FOUND", session.frame, 10_000)
+            cut = session.snapshot(("object",), region=(2, 3, 8, 10))
+            whole = session.snapshot(("object",), area="canvas", version=cut.version)
+            np.testing.assert_array_equal(cut.object, whole.object[2:10, 3:13])
+
+            async def seen():
+                async with aio.Client(self.server.address) as client:
+                    return await (await client.session("seen")).frame(3)
+
+            np.testing.assert_array_equal(asyncio.run(seen()).counts, frame.counts)
+            session.stop()
+        self.refused(errors.FailedPrecondition, "FRAME_NOT_KEPT", session.frame, 3)
+        session.delete()
+
     def test_errors_carry_what_the_server_says(self):
         error = self.refused(
             errors.InvalidArgument, "INVALID_CONFIG", self.client.create_session, "wrong",

@@ -15,6 +15,7 @@
 #include "engine/backend/cuda/exit_waves.h"
 #include "engine/backend/cuda/frame_figures.h"
 #include "engine/backend/cuda/momentum.h"
+#include "engine/backend/cuda/trace_range.h"
 #include "engine/backend/input_checks.h"
 #include "engine/backend/stored_frame.h"
 #include "engine/base/status_macros.h"
@@ -337,6 +338,7 @@ absl::Status CudaBackend::SetProbe(const ComplexStack& probe) {
 // --- Frames and points -----------------------------------------------------------------------
 
 absl::Status CudaBackend::LoadFrames(std::span<const FrameToLoad> frames) {
+  const TraceRange range("load frames");
   for (const FrameToLoad& frame : frames) {
     if (frame.slot < 0 || frame.slot >= config_.capacity) {
       return absl::InvalidArgumentError(
@@ -439,6 +441,7 @@ absl::StatusOr<FloatImage> CudaBackend::ReadFrame(std::int32_t slot) {
 }
 
 absl::Status CudaBackend::SetActivePoints(std::span<const PointWindow> points) {
+  const TraceRange range("set active points");
   PS_RETURN_IF_ERROR(UseDevice());
   PS_RETURN_IF_ERROR(AwaitFrames(points, [](const PointWindow& point) { return point.slot; }));
   PS_RETURN_IF_ERROR(CheckInside(points, config_.frame_shape, canvas_));
@@ -505,6 +508,7 @@ absl::Status CudaBackend::UploadIndices(std::span<const std::int32_t> indices) {
 // --- Results ---------------------------------------------------------------------------------
 
 absl::StatusOr<Backend::CollectReadback> CudaBackend::StartReadback() {
+  const TraceRange range("snapshot");
   if (snapshot_under_way_) {
     return absl::FailedPreconditionError("a readback is under way; collect it first");
   }
@@ -533,6 +537,7 @@ absl::StatusOr<Backend::CollectReadback> CudaBackend::StartReadback() {
 }
 
 absl::StatusOr<Readback> CudaBackend::CollectSnapshot(Region canvas) {
+  const TraceRange range("collect snapshot");
   PS_RETURN_IF_ERROR(UseDevice());
   PS_RETURN_IF_ERROR(snapshot_arrived_.Wait());
   const auto* object = reinterpret_cast<const Complex64*>(snapshot_object_download_.data());
@@ -553,6 +558,7 @@ absl::StatusOr<Readback> CudaBackend::CollectSnapshot(Region canvas) {
 }
 
 absl::StatusOr<std::vector<FrameFit>> CudaBackend::Evaluate(std::span<const PointWindow> points) {
+  const TraceRange range("evaluate");
   PS_RETURN_IF_ERROR(CheckToEvaluate(points, config_, canvas_));
   PS_RETURN_IF_ERROR(UseDevice());
   PS_RETURN_IF_ERROR(AwaitFrames(points, [](const PointWindow& point) { return point.slot; }));

@@ -7,6 +7,7 @@
 #include <utility>
 #include <variant>
 
+#include "engine/algorithms/algorithm_name.h"
 #include "engine/algorithms/ml_gradient.h"
 #include "engine/algorithms/projections.h"
 #include "engine/algorithms/update.h"
@@ -16,6 +17,7 @@
 #include "engine/backend/cuda/ml_gradient.h"
 #include "engine/backend/cuda/momentum.h"
 #include "engine/backend/cuda/propagation.h"
+#include "engine/backend/cuda/trace_range.h"
 #include "engine/backend/input_checks.h"
 #include "engine/base/status_macros.h"
 
@@ -78,6 +80,7 @@ absl::StatusOr<IterationState> CudaBackend::ReadState() {
 
 absl::StatusOr<IterationMetrics> CudaBackend::Iterate(const AlgorithmConfig& algorithm,
                                                       const IterationOptions& options) {
+  const TraceRange range(AlgorithmName(algorithm));
   if (KeepsExitWaves(algorithm)) PS_RETURN_IF_ERROR(CheckKeepsExitWaves(config_));
   PS_RETURN_IF_ERROR(UseDevice());
   const std::optional<Accelerated> accelerated = AcceleratedBy(algorithm);

@@ -5,6 +5,7 @@
 #include "engine/backend/cuda/cuda_backend.h"
 #include "engine/backend/cuda/exit_waves.h"
 #include "engine/backend/cuda/refine.h"
+#include "engine/backend/cuda/trace_range.h"
 #include "engine/backend/input_checks.h"
 #include "engine/base/status_macros.h"
 
@@ -14,6 +15,7 @@
 namespace ptychoserve::cuda {
 
 absl::StatusOr<Refinement> CudaBackend::Refine(const StageRefinement& which, double step) {
+  const TraceRange range("refine");
   PS_RETURN_IF_ERROR(UseDevice());
   Refinement result;
   const int components = which.variation ? config_.probe_components : 0;

@@ -112,10 +112,10 @@ std::vector<v1::SnapshotChunk> Chunks() {
   points.set_kind(v1::ARRAY_KIND_POINTS);
   points.set_element(v1::ArrayInfo::ELEMENT_FLOAT64);
   points.add_shape(1);
-  points.add_shape(8);
-  points.set_bytes(64);
+  points.add_shape(9);
+  points.set_bytes(72);
   const float pixels[4] = {1, 2, 3, 4};
-  const double point[8] = {7, 1.5, 2.5, 0.25, -0.5, 1.25, 0.125, 2};
+  const double point[9] = {7, 1.5, 2.5, 0.25, -0.5, 1.25, 0.125, 2, 12};
   chunks[1].mutable_data()->set_data(pixels, 8);
   chunks[2].mutable_data()->set_offset(8);
   chunks[2].mutable_data()->set_data(pixels + 2, 8);

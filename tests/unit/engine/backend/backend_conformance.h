@@ -271,6 +271,27 @@ TEST_P(BackendConformance, MeanAmplitudeIsOverTheGivenSlotsOnly) {
   }
 }
 
+TEST_P(BackendConformance, FramesAreReadAsTheyWereLoaded) {
+  const TestScan scan = ReferenceScan();
+  const auto backend = Started(scan);
+  for (const std::int32_t slot : {0, 3}) {
+    const FloatImage frame = *backend->ReadFrame(slot);
+    EXPECT_EQ(frame.shape, scan.frame_shape);
+    const std::size_t pixels = frame.data.size();
+    for (std::size_t i = 0; i < pixels; ++i) {
+      const float counts = scan.counts[slot * pixels + i];
+      if (counts < 0) {
+        EXPECT_TRUE(std::isnan(frame.data[i]));
+      } else {
+        EXPECT_EQ(frame.data[i], counts);
+      }
+    }
+  }
+  for (const std::int32_t slot : {-1, 1 << 20}) {
+    EXPECT_EQ(backend->ReadFrame(slot).status().code(), absl::StatusCode::kFailedPrecondition);
+  }
+}
+
 TEST_P(BackendConformance, SameInputGivesTheSameBits) {
   const TestScan scan = ReferenceScan();
   for (const AlgorithmConfig& algorithm : AllAlgorithms()) {

@@ -38,9 +38,9 @@ std::string NpyBytes(const std::string& dict, const std::string& data, char majo
 
 TEST(Npy, HeaderIsTheOneThatNumpyWrites) {
   const NpyArray array = NpyArray::FromFloat({3}, {1, 2, 3});
-  const std::string expected = NpyBytes(
-      "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }" + std::string(60, ' ') + "\n",
-      "");
+  std::string dict = "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }";
+  dict.resize(117, ' ');
+  const std::string expected = NpyBytes(dict + "\n", "");
   EXPECT_EQ(expected.size(), 128u);
   EXPECT_EQ(NpyHeader(array).value(), expected);
 }

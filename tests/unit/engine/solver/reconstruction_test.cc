@@ -713,6 +713,61 @@ TEST_F(ReconstructionTest, ASessionThatIsKeptOutlivesItsDeviceWithWhatTheHostHas
   }
 }
 
+// What ReadFrame gives in the next turn.
+absl::StatusOr<MeasuredFrame> FrameOf(Reconstruction& session,
+                                      std::optional<std::int64_t> frame_id) {
+  std::optional<absl::StatusOr<MeasuredFrame>> found;
+  session.ReadFrame(frame_id, [&](absl::StatusOr<MeasuredFrame> frame) {
+    EXPECT_FALSE(found.has_value()) << "given twice";
+    found = std::move(frame);
+  });
+  if (!found) session.RunTurn();
+  return found ? *found : absl::InternalError("not given");
+}
+
+TEST_F(ReconstructionTest, FramesAreReadAsSoonAsTheyAreOnTheDeviceAndTheLastOneAfterTheEnd) {
+  Start(Config());
+  EXPECT_EQ(FrameOf(*session_, std::nullopt).status().code(), absl::StatusCode::kNotFound);
+  SendFrames(5, 2);
+  session_->RunTurn();
+  auto frame = FrameOf(*session_, std::nullopt);
+  ASSERT_TRUE(frame.ok()) << "without a position: " << frame.status();
+  EXPECT_EQ(frame->frame_id, 6);
+  EXPECT_EQ(frame->counts.data[0], 1) << "of slot 1";
+  EXPECT_EQ(FrameOf(*session_, 5)->counts.data[0], 0);
+  const absl::Status missing = FrameOf(*session_, 17).status();
+  EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(missing.message(), HasSubstr("17"));
+  EXPECT_FALSE(session_->FindExpectedFrame(5));
+
+  Send(0, 4);
+  ASSERT_TRUE(session_->FinishScan(std::nullopt).ok());
+  RunTurns(3);
+  // One that is asked for while the session ends is given, too.
+  std::vector<std::int64_t> given;
+  ASSERT_TRUE(session_->Stop(/*abort=*/true).ok());
+  session_->ReadFrame(3, [&](absl::StatusOr<MeasuredFrame> f) { given.push_back(f->frame_id); });
+  RunTurns();
+  ASSERT_EQ(progress().state, SessionState::kStopped);
+  EXPECT_THAT(given, ElementsAre(3));
+  EXPECT_EQ(FrameOf(*session_, std::nullopt)->frame_id, 3);
+  EXPECT_TRUE(FrameOf(*session_, 3).ok());
+  const absl::Status gone = FrameOf(*session_, 5).status();
+  EXPECT_EQ(gone.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(gone.message(), HasSubstr("frame 3"));
+  EXPECT_TRUE(session_->FindExpectedFrame(3)) << "by the last snapshot";
+}
+
+TEST_F(ReconstructionTest, FramesOfALostDeviceAreNotWaitedFor) {
+  record().fail_at_iteration = 2;
+  record().failure = absl::DataLossError("fallen off the bus");
+  options_.outlives_device = true;
+  Start(Config());
+  Send(0, 8);
+  RunTurns();
+  EXPECT_EQ(FrameOf(*session_, 3).status().code(), absl::StatusCode::kUnavailable);
+}
+
 TEST_F(ReconstructionTest, StopKeepsTheResultAndFreesTheDevice) {
   Start(Config());
   EXPECT_GT(progress().device_bytes, 0);

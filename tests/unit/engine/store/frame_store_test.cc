@@ -295,6 +295,24 @@ TEST(FrameStore, AFrameIsNoPointBeforeItIsOnTheDevice) {
   EXPECT_TRUE(store.NewPoints().empty()) << "handed out twice";
 }
 
+TEST(FrameStore, FindsFramesThatAreOnTheDeviceAndTheLastOfThem) {
+  FrameStore store = MakeStore(SmallConfig());
+  EXPECT_FALSE(store.Loaded(std::nullopt));
+  store.AddPositions(Raster({4}).batch);
+  store.AddFrames(OwnedFrames({5, 3}).batch, 0);
+  store.TakeStaged();
+  EXPECT_FALSE(store.Loaded(std::nullopt));
+  EXPECT_FALSE(store.Loaded(5)) << "is still being copied";
+  store.ReleaseStaged(/*under_way=*/1);
+  EXPECT_EQ(store.Loaded(std::nullopt)->frame_id, 5);
+  EXPECT_FALSE(store.Loaded(3));
+  store.ReleaseStaged(/*under_way=*/0);
+  EXPECT_EQ(store.Loaded(std::nullopt)->frame_id, 3);
+  EXPECT_EQ(store.Loaded(5)->slot, 0);
+  EXPECT_EQ(store.Loaded(3)->slot, 1);
+  EXPECT_FALSE(store.Loaded(4)) << "has a position alone";
+}
+
 TEST(FrameStore, AFullStagingAreaStopsInTheMiddleOfABatchAndGoesOnFromThere) {
   const std::int64_t frame_bytes = kSide * kSide * 2;
   FrameStore store = MakeStore(SmallConfig(), 3 * frame_bytes);

@@ -34,7 +34,7 @@ std::shared_ptr<const Snapshot> MakeSnapshot() {
     }
   }
   s->probe = ComplexStack(2, {4, 4}, {1.0f, -1.0f});
-  s->points = {{7, 2.5, 3.25, {0.5f, -0.25f, 1.5f}, {0.125f, 2.0f}}};
+  s->points = {{7, 2.5, 3.25, {0.5f, -0.25f, 1.5f}, {0.125f, 2.0f}, 12}};
   return s;
 }
 
@@ -123,17 +123,67 @@ TEST(Selection, MeansLeaveUncoveredPixelsOut) {
   EXPECT_EQ(object[8], Complex64(7.0f, 1.0f));  // Rows 6..8: all.
 }
 
+TEST(Selection, CutsARegionOutOfTheCanvas) {
+  v1::SnapshotSelection wanted;
+  for (const auto kind : {v1::ARRAY_KIND_OBJECT, v1::ARRAY_KIND_COVERAGE, v1::ARRAY_KIND_POINTS}) {
+    wanted.add_arrays(kind);
+  }
+  v1::Region& region = *wanted.mutable_region();
+  const auto cut = [&](std::uint32_t row, std::uint32_t col, std::uint32_t rows,
+                       std::uint32_t cols) {
+    region.set_row(row);
+    region.set_col(col);
+    region.mutable_shape()->set_rows(rows);
+    region.mutable_shape()->set_cols(cols);
+    return Prepare(MakeSnapshot(), *ParseSelection(wanted), {});
+  };
+  const PreparedSnapshot out = cut(4, 5, 2, 3);
+  const v1::SnapshotHeader& header = out.header;
+  EXPECT_THAT(header.arrays(0).shape(), testing::ElementsAre(2, 3));
+  EXPECT_EQ(Values<Complex64>(out.arrays[0])[4], Complex64(5, 6)) << "row 5, column 6";
+  EXPECT_THAT(Values<float>(out.arrays[1]), testing::ElementsAre(4, 4, 4, 5, 5, 5));
+  EXPECT_EQ(Values<double>(out.arrays[2])[1], 2.5 - 4);
+  EXPECT_DOUBLE_EQ(header.origin_y_m(), (-20 + 4) * 2e-9);
+  EXPECT_DOUBLE_EQ(header.origin_x_m(), (100 + 5) * 3e-9);
+  EXPECT_EQ(header.area().row(), 4u);
+  EXPECT_EQ(header.area().col(), 5u);
+
+  // What lies beyond the canvas is not there, and the header says so.
+  const PreparedSnapshot edge = cut(7, 9, 100, 2'000'000'000);
+  EXPECT_EQ(edge.header.area().shape().rows(), 2u);
+  EXPECT_EQ(edge.header.area().shape().cols(), 2u);
+  EXPECT_EQ(Values<Complex64>(edge.arrays[0]).back(), Complex64(8, 10));
+  const PreparedSnapshot beside = cut(0, 2'000'000'000, 3, 3);
+  EXPECT_EQ(beside.header.area().shape().cols(), 0u);
+  EXPECT_TRUE(beside.arrays[0].bytes.empty());
+
+  wanted.set_downsample(2);
+  EXPECT_THAT(cut(4, 5, 3, 3).header.arrays(0).shape(), testing::ElementsAre(2, 2));
+}
+
+TEST(Selection, ARegionHasPixelsAndStandsAlone) {
+  v1::SnapshotSelection selection;
+  selection.mutable_region()->set_row(1u << 31);
+  selection.set_area(v1::OBJECT_AREA_CANVAS);
+  const auto parsed = ParseSelection(selection);
+  ASSERT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument);
+  for (const char* field : {"selection.region.row", "selection.region.shape.rows",
+                            "selection.region.shape.cols", "selection.region:"}) {
+    EXPECT_THAT(std::string(parsed.status().message()), testing::HasSubstr(field));
+  }
+}
+
 TEST(Selection, PointsAreRelativeToWhatIsSentAtFullResolution) {
   Selection selection = Select({v1::ARRAY_KIND_POINTS});
   selection.downsample = 2;
   const auto points = Values<double>(Prepare(MakeSnapshot(), selection, {}).arrays[0]);
-  EXPECT_THAT(points, testing::ElementsAre(7, 0.5, 0.25, 0.5, -0.25, 1.5, 0.125, 2));
+  EXPECT_THAT(points, testing::ElementsAre(7, 0.5, 0.25, 0.5, -0.25, 1.5, 0.125, 2, 12));
 }
 
 TEST(Selection, AProbeThatVariesComesWithComponentsAndCoefficients) {
   const Selection selection = Select({v1::ARRAY_KIND_POINTS, v1::ARRAY_KIND_PROBE_COMPONENTS});
   const PreparedSnapshot without = Prepare(MakeSnapshot(), selection, {});
-  EXPECT_THAT(without.header.arrays(0).shape(), testing::ElementsAre(1, 8));
+  EXPECT_THAT(without.header.arrays(0).shape(), testing::ElementsAre(1, 9));
   EXPECT_THAT(without.header.arrays(1).shape(), testing::ElementsAre(0, 0, 0, 0));
   EXPECT_TRUE(without.arrays[1].bytes.empty());
 
@@ -143,10 +193,10 @@ TEST(Selection, AProbeThatVariesComesWithComponentsAndCoefficients) {
   snapshot->probe_components =
       std::make_shared<ComplexStack>(2 * probe.modes, probe.shape, Complex64(3, 4));
   const PreparedSnapshot with = Prepare(snapshot, selection, {});
-  EXPECT_THAT(with.header.arrays(0).shape(), testing::ElementsAre(1, 10));
+  EXPECT_THAT(with.header.arrays(0).shape(), testing::ElementsAre(1, 11));
   EXPECT_THAT(
       Values<double>(with.arrays[0]),
-      testing::ElementsAre(7, testing::_, testing::_, 0.5, -0.25, 1.5, 0.125, 2, 0.25, -0.5));
+      testing::ElementsAre(7, testing::_, testing::_, 0.5, -0.25, 1.5, 0.125, 2, 12, 0.25, -0.5));
   EXPECT_THAT(with.header.arrays(1).shape(),
               testing::ElementsAre(2, probe.modes, probe.shape.rows, probe.shape.cols));
   EXPECT_EQ(Values<Complex64>(with.arrays[1]), snapshot->probe_components->data);
