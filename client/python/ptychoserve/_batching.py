@@ -182,6 +182,8 @@ class Frames(Item):
         return self._payload
 
     def own(self) -> None:
+        if self._pixels is None and all(isinstance(frame, bytes) for frame in self._encoded):
+            return  # They cannot change; the sending thread puts them together.
         if self.payload < _LARGE:
             if self._pixels is None:
                 self._encoded = [bytes(frame) for frame in self._encoded]
