@@ -14,7 +14,7 @@ import zmq
 
 from ptychoserve._connection_flags import add_connection_flags, credentials_of
 from ptychoserve._session_flags import count, program_name, read_config
-from ptychoserve.bridges import curve, emulator, panda_tcp, scan_file, sockets
+from ptychoserve.bridges import curve, emulator, memory, panda_tcp, scan_file, sockets
 from ptychoserve.bridges.bridge import Bridge
 from ptychoserve.bridges.panda import Channels
 from ptychoserve.bridges.run_report import ScanReport
@@ -139,6 +139,7 @@ def _run(options: argparse.Namespace) -> int:
     keys = {source: curve.client_keys(os.environ, f"PTYCHOSERVE_{source.upper()}")
             for source in ("eiger", "panda")}
 
+    memory.keep_freed()
     failed = False
 
     def report(scan: ScanReport) -> None:
