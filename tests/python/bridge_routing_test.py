@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Which series an encoder's samples go to, without a server: scans wait for their first frame. Which
-stream frames go to.
+"""Which series an encoder's samples go to, without a server: scans wait for their first frame.
+Which stream frames go to.
 """
 
 import unittest

@@ -144,8 +144,9 @@ class BridgesTest(BridgesTestCase):
 
     def test_both_streams_give_what_run_gives(self):
         expected = self.r_of_run()
-        for stream, encoding, to_server in (("v1", "bslz4", 1), ("v2", "bslz4", 4), ("v1", "lz4", 2),
-                                            ("v2", "lz4", 4), ("v1", "raw", 3), ("v2", "raw", 4)):
+        for stream, encoding, to_server in (
+                ("v1", "bslz4", 1), ("v2", "bslz4", 4), ("v1", "lz4", 2), ("v2", "lz4", 4),
+                ("v1", "raw", 3), ("v2", "raw", 4)):
             with self.subTest(stream=stream, encoding=encoding, to_server=to_server):
                 prefix = f"{stream}-{encoding}"
                 report, = self.run_scan(prefix, ("--stream", stream, "--encoding", encoding),
