@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
-"""Which series an encoder's samples go to, without a server: scans wait for their first frame."""
+"""Which series an encoder's samples go to, without a server: scans wait for their first frame.
+Which stream frames go to.
+"""
 
 import unittest
 
 import support
 import numpy as np
 from ptychoserve.bridges import Bridge, panda
-from ptychoserve.bridges.messages import (EncoderBlock, EncoderStart, EncoderStop, SeriesEnd,
-                                          SeriesStart)
+from ptychoserve.bridges.frame_streams import FrameStreams
+from ptychoserve.bridges.messages import (EncoderBlock, EncoderStart, EncoderStop, Form, Image,
+                                          SeriesEnd, SeriesStart)
+from ptychoserve.errors import Aborted, PtychoserveError
 from ptychoserve.v1 import config_pb2
 
 START, STOP = EncoderStart(), EncoderStop()
@@ -96,6 +100,75 @@ class RoutingTest(unittest.TestCase):
         self.bridge = Bridge(None, config_pb2.SessionConfig(), report=self.reports.append)
         self.bridge.take_eiger([SeriesStart(4), SeriesEnd(4)])
         self.assertEqual(self.finish(), [4])
+
+
+class FakeWriter:
+    """Notes what it is given; `error` is that of its `close`."""
+
+    def __init__(self, **options):
+        self.options = options
+        self.pushed = []
+        self.error = None
+        self.closed = False
+
+    def push_encoded(self, ids, frames):
+        self.pushed.append((ids, frames))
+
+    def push(self, ids, frames):
+        self.pushed.append((ids, frames))
+
+    def close(self, timeout_s=None):
+        self.closed = True
+        if self.error is not None:
+            raise self.error
+
+
+class FakeSession:
+    def __init__(self):
+        self.writers = []
+
+    def frame_writer(self, **options):
+        self.writers.append(FakeWriter(**options))
+        return self.writers[-1]
+
+
+class FrameStreamsTest(unittest.TestCase):
+
+    def streams(self, encoding, count):
+        self.form = Form(1, 2, np.dtype("<u2"), encoding)
+        self.session = FakeSession()
+        return FrameStreams(self.session, self.form, count, "lab.bridge.frames")
+
+    def images(self, ids, data):
+        return [Image(1, k, self.form, data) for k in ids]
+
+    def test_each_writer_gets_about_a_message_in_turn(self):
+        streams = self.streams("bslz4", 2)
+        for ids in ([0, 1], [2], [3], [4]):
+            streams.push(ids, self.images(ids, bytes(1 << 20)))
+        self.assertEqual([[ids for ids, _ in writer.pushed] for writer in self.session.writers],
+                         [[[0, 1], [4]], [[2], [3]]])
+
+    def test_together_they_hold_no_more_than_one(self):
+        self.streams("bslz4", 4)
+        options = [writer.options for writer in self.session.writers]
+        self.assertEqual([of["producer"] for of in options],
+                         [f"lab.bridge.frames.{k}" for k in range(4)])
+        self.assertEqual({(of["encoding"], of["queue_bytes"], of["retain_bytes"])
+                          for of in options}, {("bslz4", 16 << 20, 64 << 20)})
+
+    def test_plain_frames_are_arrays(self):
+        self.streams("raw", 1).push([7, 8], self.images([7, 8], b"\1\0\2\0"))
+        (ids, frames), = self.session.writers[0].pushed
+        self.assertEqual(ids, [7, 8])
+        np.testing.assert_array_equal(frames, np.array([[[1, 2]], [[1, 2]]], np.uint16))
+
+    def test_all_are_closed_though_one_has_failed(self):
+        streams = self.streams("bslz4", 3)
+        self.session.writers[0].error = Aborted("a later writer of the same producer")
+        with self.assertRaises(PtychoserveError):
+            streams.close(timeout_s=1.0)
+        self.assertTrue(all(writer.closed for writer in self.session.writers))
 
 
 if __name__ == "__main__":

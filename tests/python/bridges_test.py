@@ -144,11 +144,13 @@ class BridgesTest(BridgesTestCase):
 
     def test_both_streams_give_what_run_gives(self):
         expected = self.r_of_run()
-        for stream, encoding in (("v1", "bslz4"), ("v2", "bslz4"), ("v1", "lz4"), ("v2", "lz4"),
-                                 ("v1", "raw"), ("v2", "raw")):
-            with self.subTest(stream=stream, encoding=encoding):
+        for stream, encoding, to_server in (
+                ("v1", "bslz4", 1), ("v2", "bslz4", 4), ("v1", "lz4", 2), ("v2", "lz4", 4),
+                ("v1", "raw", 3), ("v2", "raw", 4)):
+            with self.subTest(stream=stream, encoding=encoding, to_server=to_server):
                 prefix = f"{stream}-{encoding}"
-                report, = self.run_scan(prefix, ("--stream", stream, "--encoding", encoding))
+                report, = self.run_scan(prefix, ("--stream", stream, "--encoding", encoding),
+                                        bridge=("--streams", to_server))
                 self.assertEqual(report, {
                     "session": f"{prefix}-1", "series": 1, "frames": 100, "positions": 100,
                     "expected": 100, "lost": [], "unplaced": [], "bad_messages": {},

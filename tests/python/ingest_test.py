@@ -550,6 +550,18 @@ class ProtocolTest(unittest.TestCase):
         self.assertEqual(samples, ingest_pb2.EncoderSamples(
             first_sample=640, x_counts=[7, 8], y_counts=[9, 10]))
 
+    def test_encoder_samples_share_a_message_while_they_follow_each_other(self):
+        ingest = ingest_of(WriterOptions(linger_s=0.0), kind=Positions)
+        ingest.open()
+        ingest.on_ack(first_ack(), 0.0)
+        for first, x_counts in ((5, [1.0, 2.0]), (7, [3.0]), (9, [4.0])):  # 8 was lost.
+            for item in _input.encoder_samples(first, x_counts, x_counts, 1 << 20):
+                ingest.take(item)
+        for first, x_counts in ((5, [1, 2, 3]), (9, [4])):
+            request = ingest_pb2.StreamPositionsRequest.FromString(ingest.next(0.0).join())
+            self.assertEqual(request.encoder_samples, ingest_pb2.EncoderSamples(
+                first_sample=first, x_counts=x_counts, y_counts=x_counts))
+
     def test_encoded_frames_on_the_wire(self):
         form = FORMAT._replace(encoding=ingest_pb2.ENCODING_LZ4)
         ingest = self.opened()

@@ -116,7 +116,7 @@ class Item:
         raise NotImplementedError
 
     def joins(self, other: "Item") -> bool:
-        """Whether one message can carry both."""
+        """Whether one message can carry both, `other` next to this one."""
         raise NotImplementedError
 
     @staticmethod
@@ -182,6 +182,8 @@ class Frames(Item):
         return self._payload
 
     def own(self) -> None:
+        if self._pixels is None and all(isinstance(frame, bytes) for frame in self._encoded):
+            return  # They cannot change; the sending thread puts them together.
         if self.payload < _LARGE:
             if self._pixels is None:
                 self._encoded = [bytes(frame) for frame in self._encoded]
@@ -327,13 +329,13 @@ class EncoderSamples(Item):
         return np.zeros(1, bool)
 
     def joins(self, other: Item) -> bool:
-        return False
+        return isinstance(other, EncoderSamples) and other._first == self._first + self.count
 
     @staticmethod
     def message(items: Sequence["EncoderSamples"]) -> Message:
         samples = ingest_pb2.EncoderSamples(first_sample=items[0]._first)
-        return _pairs(_ENCODER_SAMPLES, samples, _ENCODER_X, [items[0]._x_counts],
-                      _ENCODER_Y, [items[0]._y_counts])
+        return _pairs(_ENCODER_SAMPLES, samples, _ENCODER_X, [item._x_counts for item in items],
+                      _ENCODER_Y, [item._y_counts for item in items])
 
 
 def _pairs(field: int, rest: Any, x_field: int, x: list[np.ndarray], y_field: int,
@@ -362,7 +364,7 @@ def fill(items: Iterable[Item], limit: int, most: int) -> list[Item]:
     taken: list[Item] = []
     payload = count = 0
     for item in items:
-        if taken and (not taken[0].joins(item) or payload + item.payload > limit
+        if taken and (not taken[-1].joins(item) or payload + item.payload > limit
                       or count + item.count > most):
             break
         taken.append(item)

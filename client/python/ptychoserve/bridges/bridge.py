@@ -20,6 +20,7 @@ from ptychoserve.v1 import config_pb2
 
 TICK_S = 0.05
 JOIN_S = 5.0
+STREAMS = 4
 
 
 class Bridge:
@@ -33,6 +34,8 @@ class Bridge:
         client: of the server.
         config: of the sessions; what it leaves open is filled in from what the detector says.
         prefix: session ids are "PREFIX-SERIES".
+        streams: of frames, to the server, for each session; it decodes what one of them brings on
+            one core.
         channels: of the encoder; None: there is no encoder, and the bridge leaves the end of a scan
             to the session's own rules.
         idle_s: see above.
@@ -41,12 +44,14 @@ class Bridge:
     """
 
     def __init__(self, client: Client, config: config_pb2.SessionConfig, *, prefix: str = "scan",
-                 channels: Optional[panda.Channels] = None, idle_s: float = 60.0,
+                 streams: int = STREAMS, channels: Optional[panda.Channels] = None,
+                 idle_s: float = 60.0,
                  report: Callable[[ScanReport], None] = print,
                  log: Callable[[str], None] = print) -> None:
         self._client = client
         self._config = config
         self._prefix = prefix
+        self._streams = streams
         self._channels = channels
         self._idle_s = idle_s
         self._report = report
@@ -161,7 +166,8 @@ class Bridge:
                     return scan  # Said twice.
                 scan.frames_ended = True  # If its own end did not come.
             scan = Scan(self._client, self._config, f"{self._prefix}-{start.series}", start,
-                        announced, f"{self._prefix}.bridge", self._stopped, self._log)
+                        announced, self._streams, f"{self._prefix}.bridge", self._stopped,
+                        self._log)
             self._scans.append(scan)
         self._place_encoder()
         return scan

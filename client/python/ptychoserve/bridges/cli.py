@@ -13,9 +13,9 @@ from typing import Any, Optional, Sequence
 import zmq
 
 from ptychoserve._connection_flags import add_connection_flags, credentials_of
-from ptychoserve._session_flags import count, program_name, read_config
-from ptychoserve.bridges import curve, emulator, panda_tcp, scan_file, sockets
-from ptychoserve.bridges.bridge import Bridge
+from ptychoserve._session_flags import at_least_one, count, program_name, read_config
+from ptychoserve.bridges import curve, emulator, memory, panda_tcp, scan_file, sockets
+from ptychoserve.bridges.bridge import STREAMS, Bridge
 from ptychoserve.bridges.panda import Channels
 from ptychoserve.bridges.run_report import ScanReport
 from ptychoserve.client import Client
@@ -61,6 +61,9 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", help="SessionConfig, JSON or protobuf text, as of ptychoctl; "
                         "what it leaves open is filled in from what the detector says")
     parser.add_argument("--prefix", default="scan", help="sessions are PREFIX-SERIES")
+    parser.add_argument("--streams", type=at_least_one, default=STREAMS, help="of frames to the "
+                        "server, which decodes what one of them brings on one core; "
+                        "default: %(default)s")
     parser.add_argument("--eiger", required=True, metavar="ADDRESS", help="tcp://HOST:PORT")
     parser.add_argument("--eiger-socket", choices=sockets.KINDS, default="pull")
     parser.add_argument("--panda", metavar="ADDRESS", help="tcp://HOST:PORT, of JSON messages; or "
@@ -139,6 +142,7 @@ def _run(options: argparse.Namespace) -> int:
     keys = {source: curve.client_keys(os.environ, f"PTYCHOSERVE_{source.upper()}")
             for source in ("eiger", "panda")}
 
+    memory.keep_freed()
     failed = False
 
     def report(scan: ScanReport) -> None:
@@ -148,7 +152,7 @@ def _run(options: argparse.Namespace) -> int:
 
     channels = Channels(options.x_channel, options.y_channel)
     with Client(options.server, **credentials_of(options)) as client, zmq.Context() as context:
-        bridge = Bridge(client, config, prefix=options.prefix,
+        bridge = Bridge(client, config, prefix=options.prefix, streams=options.streams,
                         channels=channels if options.panda else None, idle_s=options.idle_s,
                         report=report, log=_log)
         for number in (signal.SIGINT, signal.SIGTERM):

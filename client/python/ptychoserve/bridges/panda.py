@@ -58,7 +58,7 @@ def _samples(datasets: Any, channel: str) -> tuple[int, np.ndarray]:
     dataset = datasets[channel]
     first = number(dataset, "starting_sample_number")
     data = dataset.get("data")
-    if not isinstance(data, list) or not all(type(value) in (int, float) for value in data):
+    if not isinstance(data, list) or not set(map(type, data)) <= {int, float}:
         raise BadMessage("wrong_type", f"{channel}: data is no list of numbers")
     if len(data) > MAX_SAMPLES:
         raise BadMessage("oversized", f"{len(data)} samples")

@@ -13,13 +13,15 @@ from ptychoserve._flush import flush
 from ptychoserve._missing_ids import missing_ids
 from ptychoserve._ranges import ranges
 from ptychoserve.bridges.differences import differences
+from ptychoserve.bridges.frame_streams import FrameStreams
 from ptychoserve.bridges.messages import BadMessage, EncoderBlock, Form, Image, SeriesStart
 from ptychoserve.bridges.run_report import ScanReport
 from ptychoserve.client import Client, Session
 from ptychoserve.errors import (FailedPrecondition, NotFound, PtychoserveError,
                                 Unavailable)
-from ptychoserve.v1 import config_pb2
-from ptychoserve.writers import FrameWriter, PositionWriter, Writer
+from ptychoserve.report import Counters
+from ptychoserve.v1 import config_pb2, session_pb2
+from ptychoserve.writers import PositionWriter
 
 MOST_SESSIONS_OF_A_SERIES = 1000
 RETRY_S = 1.0
@@ -31,7 +33,7 @@ class _Opened(NamedTuple):
 
     session: Session
     form: Form
-    frames: FrameWriter
+    frames: FrameStreams
     positions: PositionWriter
 
 
@@ -45,11 +47,12 @@ class Scan:
         start: what the detector has said, or a bare `SeriesStart` when its message did not come.
         announced: whether it came. If not, the series began before this bridge did, and its session
             is likely to exist.
+        streams: of frames, to the server.
         producer: name of this bridge; see `WriterOptions.producer`.
     """
 
     def __init__(self, client: Client, config: config_pb2.SessionConfig, session_id: str,
-                 start: SeriesStart, announced: bool, producer: str,
+                 start: SeriesStart, announced: bool, streams: int, producer: str,
                  stopped: threading.Event, log: Callable[[str], None]) -> None:
         self.series = start.series
         self.report = ScanReport(session_id, start.series)
@@ -61,6 +64,7 @@ class Scan:
         self._config = config
         self._start = start
         self._announced = announced
+        self._streams = streams
         self._producer = producer
         self._stopped = stopped
         self._log = log
@@ -86,7 +90,7 @@ class Scan:
             opened = self._opened or self._open(images[0].form)
             first_id = opened.session.config.scan.first_frame_id
             self._last_frame = max(self._last_frame, max(image.frame for image in images))
-            _push(opened, [first_id + image.frame for image in images], images)
+            opened.frames.push([first_id + image.frame for image in images], images)
         except PtychoserveError as error:
             self._failed(error)
             raise BadMessage("session_ended" if self._opened else "no_session",
@@ -101,7 +105,7 @@ class Scan:
         self.report.session = session.id
         opened = _Opened(
             session, form,
-            session.frame_writer(encoding=form.encoding, producer=f"{self._producer}.frames"),
+            FrameStreams(session, form, self._streams, f"{self._producer}.frames"),
             session.position_writer(producer=f"{self._producer}.positions"))
         with self._lock:
             self._opened = opened
@@ -213,7 +217,7 @@ class Scan:
     def _complete(self, opened: _Opened, end_of_data: bool) -> None:
         session, frames, positions = opened.session, opened.frames, opened.positions
         flush(positions, self._stopped)
-        flush(frames, self._stopped)
+        frames.flush(self._stopped)
         scan = session.config.scan
         self.report.expected = self._start.frames or scan.expected_points
         count = max(self.report.expected, self._last_frame + 1)
@@ -232,22 +236,12 @@ class Scan:
                 session.finish()
         info = session.refresh().info
         self.report.frames, self.report.positions = info.frames.accepted, info.positions.accepted
-        self.report.refused = _refused(frames) | _refused(positions)
+        self.report.refused = _refused(info.frames) | _refused(info.positions)
 
 
-def _push(opened: _Opened, ids: Sequence[int], images: Sequence[Image]) -> None:
-    form = opened.form
-    if form.encoding == "raw":
-        opened.frames.push(ids, np.stack([
-            np.frombuffer(image.data, form.dtype).reshape(form.rows, form.cols)
-            for image in images]))
-    else:
-        opened.frames.push_encoded(ids, [image.data for image in images])
-
-
-def _refused(writer: Writer) -> dict[str, int]:
+def _refused(counters: session_pb2.IngestCounters) -> dict[str, int]:
     return {reason: rejection.count
-            for reason, rejection in writer.report.counters.rejected.items()}
+            for reason, rejection in Counters.of(counters).rejected.items()}
 
 
 def configured(base: config_pb2.SessionConfig, start: SeriesStart,

@@ -10,7 +10,7 @@ from ptychoserve.bridges import curve
 
 POLL_MS = 100
 MOST_MESSAGES = 256
-MOST_BYTES = 4 << 20
+MOST_BYTES = 1536 << 10  # With the last one, if it is small, what one message to the server takes.
 # What has left a detector and waits here is lost with this process: not much of it.
 PULL_MESSAGES = 64
 
