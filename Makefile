@@ -12,7 +12,10 @@ FUZZ_MINUTES ?= 20
 FUZZ_TARGETS ?=
 # For make soak.
 SOAK_MINUTES ?= 10
-PACKAGES := $(shell sed -e 's/\#.*//' -e '/^[[:space:]]*$$/d' docker/packages.txt)
+# The three parts of the list: for what is built, for tests, and programs that tests use uninstalled.
+PACKAGES      := $(shell sed -e '/^\# For tests/,$$d' -e 's/\#.*//' docker/packages.txt)
+TEST_PACKAGES := $(shell sed -e '1,/^\# For tests$$/d' -e '/^\# For tests, not/,$$d' docker/packages.txt)
+TEST_PROGRAMS := $(shell sed -e '1,/^\# For tests, not/d' docker/packages.txt)
 # For the dashboard's page and its tests, and not in that list: some packages of Node.js bring an npm of
 # their own, which Debian's would break, and Ubuntu has Chromium as a snap only.
 PAGE_PACKAGES := $(if $(shell command -v npm),,npm) $(if $(shell command -v chromium),,chromium)
@@ -20,15 +23,24 @@ PAGE    := client/dashboard
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help packages configure build dashboard page package demo test check-all asan fuzz mutants soak tsan format lint gpu-bundle clean
+.PHONY: help packages test-packages configure build dashboard page package demo test check-all asan fuzz mutants soak tsan format lint gpu-bundle clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-packages:  ## Install the Debian packages that are missing (uses sudo unless root)
-	@missing=$$(dpkg-query -W -f='$${db:Status-Status} $${Package}\n' $(PACKAGES) 2>/dev/null \
+packages: WANTED = $(PACKAGES)
+packages:  ## Install the Debian packages that building needs (uses sudo unless root)
+	@$(INSTALL_MISSING)
+
+test-packages: WANTED = $(TEST_PACKAGES)
+test-packages: packages  ## Install what tests need as well; starts no service
+	@$(INSTALL_MISSING)
+	@tests/unpack_programs.sh build/programs $(TEST_PROGRAMS)
+
+define INSTALL_MISSING
+missing=$$(dpkg-query -W -f='$${db:Status-Status} $${Package}\n' $(WANTED) 2>/dev/null \
 	    | sed -n 's/^installed //p' | sort > /tmp/ptychoserve-installed.$$$$; \
-	    printf '%s\n' $(PACKAGES) | sort | comm -23 - /tmp/ptychoserve-installed.$$$$; \
+	    printf '%s\n' $(WANTED) | sort | comm -23 - /tmp/ptychoserve-installed.$$$$; \
 	    rm -f /tmp/ptychoserve-installed.$$$$); \
 	if [ -n "$$missing" ]; then \
 	  echo "installing:" $$missing; \
@@ -36,6 +48,7 @@ packages:  ## Install the Debian packages that are missing (uses sudo unless roo
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	    -o DPkg::Lock::Timeout=300 $$missing; \
 	fi
+endef
 
 configure: packages
 	@cmake --preset release -B $(BUILD)
@@ -70,10 +83,10 @@ demo: packages  ## Simulate a scan, stream it, watch it appear, fetch the result
 	 cmake --build $(BUILD) -j $(JOBS) --target ptychoserved ptychoctl ptychoserve_python
 	@deploy/demo/demo.sh $(BUILD)
 
-test: build  ## Build and run all tests
+test: test-packages build  ## Build and run all tests
 	@tests/run_tests.sh $(BUILD)
 
-asan: packages  ## All CPU tests under AddressSanitizer and UndefinedBehaviorSanitizer
+asan: test-packages  ## All CPU tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake --preset asan $(CMAKE_ARGS) && cmake --build --preset asan -j $(JOBS) && \
 	 { [ ! -d build/asan/python ] || $(MAKE) --no-print-directory dashboard BUILD=build/asan; } && \
 	 tests/run_tests.sh build/asan $(CTEST_ARGS)
@@ -83,14 +96,14 @@ fuzz: packages  ## Run each fuzzer for FUZZ_MINUTES (20); stops at the first fin
 	@cmake --preset fuzz $(CMAKE_ARGS) > /dev/null && cmake --build --preset fuzz -j $(JOBS) --target fuzzers
 	@tests/fuzz/run_fuzzers.sh build/fuzz $(FUZZ_MINUTES) $(FUZZ_TARGETS)
 
-mutants: packages  ## Change constants of the solver one at a time: a test must notice each
+mutants: test-packages  ## Change constants of the solver one at a time: a test must notice each
 	@/usr/bin/python3 tests/mutation/run_mutants.py $(BUILD)
 
 soak: build  ## 200 kills of servers and of clients, and SOAK_MINUTES (10) with 1000 sessions
 	@PTYCHOSERVE_KILL_ROUNDS=200 $(BUILD)/bin/integration_tests --gtest_filter='*KillTest.*'
 	@$(BUILD)/bin/session_soak $(SOAK_MINUTES)
 
-tsan: packages  ## The tests without gRPC under ThreadSanitizer
+tsan: test-packages  ## The tests without gRPC under ThreadSanitizer
 	@cmake --preset tsan $(CMAKE_ARGS) && cmake --build --preset tsan -j $(JOBS) && tests/run_tests.sh build/tsan $(CTEST_ARGS)
 
 check-all: test asan tsan lint  ## Everything: tests, sanitizers, format, static analysis

@@ -49,6 +49,9 @@ DEPENDS = {
               "python3-h5py", "python3-lz4", "python3-numpy", "python3-protobuf (>= 3.21)",
               "python3-yaml", "python3-zmq"],
 }
+# Of the server: what dpkg leaves alone when somebody has changed it.
+CONFIGURATION = {"etc/ptychoserve/ptychoserved.yaml": "ptychoserved.yaml",
+                 "etc/logrotate.d/ptychoserved": "ptychoserved.logrotate"}
 RECOMMENDS = {SERVER: [], CLIENTS: ["python3-httpx", "python3-matplotlib", "python3-tifffile"]}
 
 
@@ -196,9 +199,9 @@ def make_deb(release, component, root, depends):
     """Of what is staged in ROOT, with the configuration and the scripts that dpkg runs."""
     name = release.package_name(component)
     if component == SERVER:
-        write(root / "etc/ptychoserve/ptychoserved.yaml",
-              (release.source / "deploy/systemd/ptychoserved.yaml").read_bytes())
-        write(root / "DEBIAN/conffiles", "/etc/ptychoserve/ptychoserved.yaml\n")
+        for path, source in CONFIGURATION.items():
+            write(root / path, (release.source / "deploy/systemd" / source).read_bytes())
+        write(root / "DEBIAN/conffiles", "".join(f"/{path}\n" for path in CONFIGURATION))
     files = sorted(p for p in root.rglob("*") if p.is_file() and root / "DEBIAN" not in p.parents)
     size_kib = sum(-(-path.stat().st_size // 1024) for path in files)
     fields = {"Package": name, "Version": release.version, "Architecture": release.architecture,

@@ -91,8 +91,21 @@ def errors_and_tests(known):
         yield f"{page.relative_to(ROOT)}: {name}: tested, but not in the table"
 
 
+def reasons_without_a_remedy():
+    """Every reason of the API has a row that says what to do."""
+    page = ROOT / "docs" / "errors.md"
+    rows = [line.strip("|").split("|") for line in page.read_text(encoding="utf-8").splitlines()
+            if re.match(r"\| `[A-Z_]+` \| `[A-Z_]+` ", line)]
+    told = {row[1].strip(" `") for row in rows if row[-1].strip()}
+    source = (ROOT / "server" / "service" / "errors.h").read_text(encoding="utf-8")
+    namespace = source.partition("namespace reason {")[2].partition("}  // namespace reason")[0]
+    for name in sorted(set(re.findall(r'\[\] = "([A-Z_]+)";', namespace)) ^ told):
+        yield f"{page.relative_to(ROOT)}: {name}: no such reason, or not said what to do"
+
+
 def main():
     wrong = [line for page in PAGES for line in wrong_links(page)] + list(unknown_tests())
+    wrong += reasons_without_a_remedy()
     print("\n".join(wrong) if wrong else f"{len(PAGES)} pages checked")
     return 1 if wrong else 0
 

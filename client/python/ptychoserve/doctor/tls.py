@@ -90,7 +90,8 @@ def _not_verified(error: ssl.SSLCertVerificationError, connect: Connect, name: s
         return (f"the certificate is not for {name}: it is {about}",
                 "connect by one of these names, or give one as --tls-server-name")
     if error.verify_code == _EXPIRED:
-        return f"the certificate is {about}, and has expired", "renew it at the server"
+        # What it says of itself cannot be asked for then: see _shown_by.
+        return "the certificate has expired", "renew it at the server"
     if error.verify_code == _NOT_YET:
         return f"the certificate is {about}, and is not valid yet", "are both clocks right?"
     trusted = credentials.ca_file or "the system"
