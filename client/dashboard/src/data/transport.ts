@@ -86,7 +86,8 @@ export class Events {
 
 /**
  * An array of a session, asked for again when there may be a newer one: one request at a time, and
- * not more often than every `intervalMs`. Between them, versions are passed over.
+ * not more often than every `intervalMs`. Between them, and until `take` is done with one, versions
+ * are passed over.
  */
 export class Latest<T> {
   private etag = "";
@@ -101,7 +102,9 @@ export class Latest<T> {
     private readonly path: string,
     private readonly intervalMs: number,
     private readonly decode: (file: ArrayBuffer) => T,
-    private readonly take: (array: T) => void,
+    private readonly take: (array: T) => void | Promise<void>,
+    /** What the gateway says when it will not give the version that was wanted. */
+    private readonly refused?: (error: GatewayError) => void,
   ) {}
 
   /** There is this version, or a later one. */
@@ -129,15 +132,20 @@ export class Latest<T> {
       const headers: HeadersInit = this.etag ? { "If-None-Match": this.etag } : {};
       const response = await request(this.path, { headers, signal: this.abort.signal });
       if (response.status !== 304) {
-        this.take(this.decode(await response.arrayBuffer()));
+        await this.take(this.decode(await response.arrayBuffer()));
         this.etag = response.headers.get("ETag") ?? "";
       }
       this.had = version;
     } catch (error) {
       if (this.abort.signal.aborted) return;
-      // Before the first snapshot, or while the server is away: both are told by events.
-      if (!(error instanceof GatewayError || error instanceof TypeError)) console.error(error);
-      this.lastMs = performance.now() + 500;
+      if (this.refused && error instanceof GatewayError && error.status < 500) {
+        this.refused(error);
+        this.had = version;
+      } else {
+        // Before the first snapshot, or while the server is away: both are told by events.
+        if (!(error instanceof GatewayError || error instanceof TypeError)) console.error(error);
+        this.lastMs = performance.now() + 500;
+      }
     }
     this.busy = false;
     this.next();
