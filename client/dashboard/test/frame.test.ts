@@ -4,12 +4,12 @@ import {
   COUNT_COLOURS,
   RESIDUAL_COLOURS,
   UNTRUSTED,
-  countPart,
+  countScale,
   countTicks,
   mostCounts,
   paintValues,
   residualLimit,
-  residualPart,
+  residualScale,
   residuals,
 } from "../src/image/frame_shading";
 import { withRoom } from "../src/views/tick_bar";
@@ -42,7 +42,7 @@ describe("colours of a frame", () => {
   };
 
   it("are logarithmic in the counts, from black for none", () => {
-    const part = (value: number) => countPart(value, 99);
+    const part = countScale(99);
     expect(painted(0, part, COUNT_COLOURS)).toEqual([...COUNT_COLOURS.subarray(0, 4)]);
     expect(painted(9, part, COUNT_COLOURS)).toEqual([...COUNT_COLOURS.subarray(512, 516)]);
     expect(painted(99, part, COUNT_COLOURS)).toEqual([...COUNT_COLOURS.subarray(1020)]);
@@ -61,8 +61,7 @@ describe("colours of a frame", () => {
   });
 
   it("tell more from less than expected by the side", () => {
-    expect(residualPart(0, 5)).toBe(0.5);
-    expect([residualPart(-50, 5), residualPart(50, 5)]).toEqual([0, 1]);
+    expect([-50, 0, 50].map(residualScale(5))).toEqual([0, 0.5, 1]);
     const [less, more] = [0, 1020].map((at) => RESIDUAL_COLOURS.subarray(at, at + 3));
     expect(less![2]).toBeGreaterThan(less![0]!);
     expect(more![0]).toBeGreaterThan(more![2]!);

@@ -47,9 +47,9 @@ describe("points", () => {
   });
 
   it("are told from the worst fit to the best", () => {
-    expect(worstFit(points)).toEqual({ k: 1, rFactor: 0.3 });
-    expect(worstFit(points, 0.3)).toEqual({ k: 0, rFactor: 0.1 });
-    expect(worstFit(points, 0.1)).toBeNull();
+    expect(worstFit(points, new Set())).toEqual({ k: 1, rFactor: 0.3 });
+    expect(worstFit(points, new Set([8]))).toEqual({ k: 0, rFactor: 0.1 });
+    expect(worstFit(points, new Set([7, 8]))).toBeNull();
   });
 
   it("have ids", () => {

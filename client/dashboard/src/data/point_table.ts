@@ -54,16 +54,16 @@ export function nearest<T extends Point>(
   return found;
 }
 
-/** Index and R-factor of the point with the largest one below `below`; null: there is none. */
+/** Index and R-factor of the point with the largest one of those not in `seen`; null: there is none. */
 export function worstFit(
   points: RealArray,
-  below = Number.POSITIVE_INFINITY,
+  seen: ReadonlySet<number>,
 ): { k: number; rFactor: number } | null {
   let worst: { k: number; rFactor: number } | null = null;
   for (let k = 0; k < points.rows; k += 1) {
     const rFactor = points.data[k * points.cols + POINT.rFactor]!;
-    if (rFactor < below && rFactor > (worst?.rFactor ?? Number.NEGATIVE_INFINITY))
-      worst = { k, rFactor };
+    if (!(rFactor > (worst?.rFactor ?? Number.NEGATIVE_INFINITY))) continue;
+    if (!seen.has(points.data[k * points.cols + POINT.frameId]!)) worst = { k, rFactor };
   }
   return worst;
 }

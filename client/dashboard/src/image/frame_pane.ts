@@ -28,6 +28,7 @@ export class FramePane {
   private readonly caption = h("div", { class: "caption" });
   private readonly instead = h("p", { class: "instead", hidden: true });
   private readonly readout = h("div", { class: "readout", "aria-live": "off", hidden: true });
+  private unpainted: Painting | null = null;
   private drag: { x: number; y: number } | null = null;
   private cursor: { x: number; y: number } | null = null;
 
@@ -57,16 +58,10 @@ export class FramePane {
 
   /** @param painting null: there is nothing to show, for which `words` give the reason. */
   show(painting: Painting | null, words = ""): void {
-    const { frame } = this.linked;
+    this.unpainted = painting;
     say(this.instead, painting === null ? words : "");
     this.instead.hidden = painting !== null;
     this.canvas.hidden = painting === null;
-    if (painting === null || frame === null) return;
-    this.painted.width = frame.cols;
-    this.painted.height = frame.rows;
-    const pixels = new ImageData(frame.cols, frame.rows);
-    paintValues(painting.values, painting.part, painting.table, pixels.data);
-    this.painted.getContext("2d")!.putImageData(pixels, 0, 0);
   }
 
   setCaption(text: string, stale: boolean): void {
@@ -79,13 +74,26 @@ export class FramePane {
     const context = canvas.getContext("2d")!;
     context.clearRect(0, 0, canvas.width, canvas.height);
     const grid = this.grid();
-    if (grid === null || canvas.width <= 1) return;
+    if (grid === null || canvas.width <= 1) return; // One that is not displayed has no size.
+    this.paint(grid);
     const { x, y, width, height } = placed(grid, this.view(grid), canvas);
     // Pixels are seen as they are, and none is lost where there are more of them than of the screen.
     context.imageSmoothingEnabled = width < painted.width;
     context.imageSmoothingQuality = "high";
     context.drawImage(painted, x, y, width, height);
     this.tellCursor(grid);
+  }
+
+  /** When it is drawn, and not before: not all panes are displayed. */
+  private paint({ rows, cols }: Grid): void {
+    const { unpainted, painted } = this;
+    if (unpainted === null) return;
+    this.unpainted = null;
+    painted.width = cols;
+    painted.height = rows;
+    const pixels = new ImageData(cols, rows);
+    paintValues(unpainted.values, unpainted.part, unpainted.table, pixels.data);
+    painted.getContext("2d")!.putImageData(pixels, 0, 0);
   }
 
   private tellCursor(grid: Grid): void {

@@ -13,12 +13,14 @@ const LEFT_OUT = 0.005;
 const SAMPLES = 1 << 14;
 
 /** Where counts lie on a scale from 0 to `most`: as ln(1 + counts), so that 0 has a place, too. */
-export function countPart(counts: number, most: number): number {
-  return Math.min(1, Math.log1p(Math.max(0, counts)) / Math.log1p(most));
+export function countScale(most: number): (counts: number) => number {
+  const per = 1 / Math.log1p(most);
+  return (counts) => Math.min(1, Math.log1p(Math.max(0, counts)) * per);
 }
 
-export function residualPart(residual: number, limit: number): number {
-  return Math.min(1, Math.max(0, 0.5 + residual / (2 * limit)));
+/** Where residuals lie on a scale from -limit to limit. */
+export function residualScale(limit: number): (residual: number) => number {
+  return (residual) => Math.min(1, Math.max(0, 0.5 + residual / (2 * limit)));
 }
 
 /** The most counts of a pixel, and at least one. */
@@ -29,17 +31,22 @@ export function mostCounts(counts: Float32Array): number {
 }
 
 /** (measured - expected) / sqrt(expected + 1): about 1 where there is noise alone. */
+export function residual(counts: number, expected: number): number {
+  return (counts - expected) / Math.sqrt(expected + 1);
+}
+
 export function residuals(counts: Float32Array, expected: Float32Array): Float32Array {
-  return counts.map((value, k) => (value - expected[k]!) / Math.sqrt(expected[k]! + 1));
+  return counts.map((value, k) => residual(value, expected[k]!));
 }
 
 /** A round number within which nearly all residuals are. */
-export function residualLimit(residual: Float32Array): number {
-  const stride = Math.max(1, Math.floor(residual.length / SAMPLES));
-  const sizes = residual
-    .filter((value, k) => k % stride === 0 && Number.isFinite(value))
-    .map(Math.abs)
-    .sort();
+export function residualLimit(values: Float32Array): number {
+  const stride = Math.max(1, Math.floor(values.length / SAMPLES));
+  const sizes: number[] = [];
+  for (let k = 0; k < values.length; k += stride) {
+    if (Number.isFinite(values[k])) sizes.push(Math.abs(values[k]!));
+  }
+  sizes.sort((a, b) => a - b);
   const size = sizes[Math.floor((1 - LEFT_OUT) * (sizes.length - 1))] ?? 0;
   if (size <= LEAST_RESIDUAL) return LEAST_RESIDUAL;
   const power = 10 ** Math.floor(Math.log10(size));

@@ -2,18 +2,20 @@
 
 import { type FrameImage, decodeFrame } from "../data/frame_file";
 import { type Session, type SessionMessage, isFinal } from "../data/messages";
-import { type GatewayError, Latest } from "../data/transport";
+import type { GatewayError } from "../data/request";
+import { Latest } from "../data/transport";
 import { choice, h, say } from "../dom";
-import { FramePane, type LinkedFrame, type Painting } from "../image/frame_pane";
+import { FramePane, type LinkedFrame } from "../image/frame_pane";
 import {
   COUNT_COLOURS,
   RESIDUAL_COLOURS,
   UNTRUSTED,
-  countPart,
+  countScale,
   countTicks,
   mostCounts,
+  residual,
   residualLimit,
-  residualPart,
+  residualScale,
   residuals,
 } from "../image/frame_shading";
 import { counts as countWords, duration, number, short } from "../units";
@@ -49,7 +51,6 @@ export class DetectorPanel {
   /** null: the newest one is shown. */
   private picked: { frameId: number; words: string } | null = null;
   private refusal = "";
-  private residual: Float32Array | null = null;
   private visible = false;
   private frameRequest = 0;
   private readonly seen = new IntersectionObserver((entries) => {
@@ -217,28 +218,18 @@ export class DetectorPanel {
     this.refusal = "";
     const { counts, expected } = frame;
     const most = mostCounts(counts);
-    const asCounts = (values: Float32Array): Painting => ({
-      values,
-      part: (value) => countPart(value, most),
-      table: COUNT_COLOURS,
-    });
+    const part = countScale(most);
     this.countBar.update(
-      countTicks(most).map((value) => ({ part: countPart(value, most), label: short(value) })),
+      countTicks(most).map((value) => ({ part: part(value), label: short(value) })),
     );
-    this.panes.measured.show(asCounts(counts));
-    this.residual = expected && residuals(counts, expected);
-    if (expected === null || this.residual === null) {
+    this.panes.measured.show({ values: counts, part, table: COUNT_COLOURS });
+    if (expected === null) {
       const words = "no picture of the object has this frame yet";
       this.panes.expected.show(null, words);
       this.panes.residual.show(null, words);
     } else {
-      const limit = residualLimit(this.residual);
-      const part = (value: number) => residualPart(value, limit);
-      this.panes.expected.show(asCounts(expected));
-      this.panes.residual.show({ values: this.residual, part, table: RESIDUAL_COLOURS });
-      this.residualBar.update(
-        [-limit, 0, limit].map((value) => ({ part: part(value), label: signed(value) })),
-      );
+      this.panes.expected.show({ values: expected, part, table: COUNT_COLOURS });
+      this.showResiduals(residuals(counts, expected));
     }
     const { downsample } = frame.header;
     say(
@@ -251,6 +242,15 @@ export class DetectorPanel {
     this.element.dataset.version = String(frame.header.version);
     this.tick();
     this.redraw();
+  }
+
+  private showResiduals(values: Float32Array): void {
+    const limit = residualLimit(values);
+    const part = residualScale(limit);
+    this.panes.residual.show({ values, part, table: RESIDUAL_COLOURS });
+    this.residualBar.update(
+      [-limit, 0, limit].map((value) => ({ part: part(value), label: signed(value) })),
+    );
   }
 
   private refuse(error: GatewayError): void {
@@ -277,8 +277,8 @@ export class DetectorPanel {
       Number.isNaN(counts) ? "not trusted" : `counts ${countWords(counts)}`,
     ];
     if (frame.expected) lines.push(`expected ${countWords(frame.expected[k]!)}`);
-    if (this.residual && !Number.isNaN(counts))
-      lines.push(`residual ${number(this.residual[k]!, 2).replace("-", "−")}`);
+    if (frame.expected && !Number.isNaN(counts))
+      lines.push(`residual ${number(residual(counts, frame.expected[k]!), 2).replace("-", "−")}`);
     return lines.join("  ");
   }
 

@@ -4,8 +4,8 @@ import { h } from "../dom";
 
 const KEYS: [keys: string, what: string][] = [
   ["arrows", "move the picture that has the focus"],
-  ["+  −  wheel", "enlarge, and back"],
-  ["0  double click", "all of it"],
+  ["+, −, wheel", "enlarge, and back"],
+  ["0, double click", "all of it"],
   ["Shift and drag", "measure a region of the object; Esc drops it"],
   ["click on a position", "the frame that was taken there"],
   ["w", "the frame with the largest R-factor; again: the one with the next"],

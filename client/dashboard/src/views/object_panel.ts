@@ -1,9 +1,10 @@
 /** The object, twice: in two quantities side by side, moved and enlarged together. */
 
 import { type ComplexArray, type RealArray, decodeComplex, decodeReal } from "../data/array_file";
+import { fetchFile } from "../data/file_fetcher";
 import type { SessionMessage } from "../data/messages";
 import { frameIds, pointAt, worstFit } from "../data/point_table";
-import { Latest, request } from "../data/transport";
+import { Latest } from "../data/transport";
 import { choice, h, saveFile, say, toggle } from "../dom";
 import { statistics, wholeOf } from "../image/auto_range";
 import { CYCLIC, type CyclicName, SEQUENTIAL, type SequentialName } from "../image/colour_maps";
@@ -56,7 +57,8 @@ export class ObjectPanel {
   private shown: ComplexArray | null = null;
   /** A finer part of what is shown, as it is seen now. */
   private detail: ComplexArray | null = null;
-  private detailAsked: AbortController | null = null;
+  /** The newest question for it; answers to earlier ones come too late. */
+  private detailAsked: object | null = null;
   private restTimer: number | undefined;
   /** What of which version was asked for last. */
   private asked = "";
@@ -182,11 +184,11 @@ export class ObjectPanel {
     for (const { pane } of this.views) pane.setCaption(parts.join(" · "), stale);
   }
 
-  /** The point with the largest R-factor below `below`; null: there is none. */
-  async worst(below?: number): Promise<{ mark: Mark; rFactor: number } | null> {
-    const response = await request(`api/sessions/${this.id}/arrays/points`);
-    const points = decodeReal(await response.arrayBuffer());
-    const found = worstFit(points, below);
+  /** The point with the largest R-factor of those whose frames are not in `seen`; null: there is none. */
+  async worst(seen: ReadonlySet<number>): Promise<{ mark: Mark; rFactor: number } | null> {
+    const { file } = await fetchFile(`api/sessions/${this.id}/arrays/points`);
+    const points = decodeReal(file!);
+    const found = worstFit(points, seen);
     if (found === null) return null;
     const mark = { ...pointAt(points, found.k, this.frameShape), colour: "" };
     return { mark, rFactor: found.rFactor };
@@ -311,7 +313,7 @@ export class ObjectPanel {
 
   private dropDetail(): void {
     window.clearTimeout(this.restTimer);
-    this.detailAsked?.abort();
+    this.detailAsked = null;
     this.detail = null;
     this.asked = "";
   }
@@ -340,15 +342,14 @@ export class ObjectPanel {
 
   /** null when it cannot be had, or is no longer wanted. */
   private async fetchDetail(image: ComplexArray, needed: Cutout): Promise<ComplexArray | null> {
-    this.detailAsked?.abort();
-    this.detailAsked = new AbortController();
+    const asking = { image };
+    this.detailAsked = asking;
     const { row, col, rows, cols } = needed.region;
     const query = `version=${image.header.version}&region=${row},${col},${rows},${cols}&downsample=${needed.downsample}`;
     try {
-      const response = await request(`api/sessions/${this.id}/arrays/object?${query}`, {
-        signal: this.detailAsked.signal,
-      });
-      return decodeComplex(await response.arrayBuffer());
+      const path = `api/sessions/${this.id}/arrays/object?${query}`;
+      const { file } = await fetchFile(path);
+      return this.detailAsked === asking ? decodeComplex(file!) : null;
     } catch {
       return null; // The coarse picture is there, and why the server does not answer is told elsewhere.
     }
@@ -431,8 +432,8 @@ export class ObjectPanel {
     if (version === undefined) return;
     say(this.pastText, `version ${version}`);
     try {
-      const response = await request(`api/sessions/${this.id}/arrays/object?version=${version}`);
-      const image = decodeComplex(await response.arrayBuffer());
+      const path = `api/sessions/${this.id}/arrays/object?version=${version}`;
+      const image = decodeComplex((await fetchFile(path)).file!);
       if (!this.isLive && this.kept[Number(this.past.value)] === version) this.show(image);
     } catch (error) {
       say(this.pastText, error instanceof Error ? error.message : String(error));

@@ -22,8 +22,8 @@ export class SessionView {
   private readonly notice = h("p", { class: "notice", role: "status" }, "waiting for the session");
   private readonly config = h("pre");
   private readonly onKey = (event: KeyboardEvent) => this.key(event);
-  /** R-factor of the frame that "worst fit" has picked last. */
-  private worst: number | undefined;
+  /** Frames that "worst fit" has shown since another one was picked. */
+  private seen = new Set<number>();
   readonly element: HTMLElement;
 
   constructor(private readonly id: string) {
@@ -96,20 +96,21 @@ export class SessionView {
 
   /** Shows the frame of a point; null: the newest one. */
   private pick(mark: Mark | null, words = ""): void {
-    this.worst = undefined;
+    this.seen.clear();
     this.object.setPicked(mark);
     this.detector.show(mark && { frameId: mark.frameId, words });
   }
 
   private async pickWorst(): Promise<void> {
     try {
-      const found = (await this.object.worst(this.worst)) ?? (await this.object.worst());
+      const found = (await this.object.worst(this.seen)) ?? (await this.object.worst(new Set()));
       if (found === null) {
         say(this.notice, "no point has an R-factor of its own yet");
         return;
       }
+      const seen = [...this.seen, found.mark.frameId];
       this.pick(found.mark, `R-factor ${number(found.rFactor, 3)}`);
-      this.worst = found.rFactor;
+      this.seen = new Set(seen);
     } catch (error) {
       say(this.notice, error instanceof Error ? error.message : String(error));
     }
