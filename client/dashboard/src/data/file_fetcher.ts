@@ -45,5 +45,11 @@ function start(): Worker {
     else if (data.status) reject(new GatewayError(data.status, data.words));
     else reject(new TypeError(data.words));
   };
+  started.onerror = () => {
+    // It could not be loaded, as the gateway is away; the next question tries again.
+    worker = null;
+    for (const { reject } of waiting.values()) reject(new TypeError("the page is not complete"));
+    waiting.clear();
+  };
   return started;
 }

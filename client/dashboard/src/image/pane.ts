@@ -124,7 +124,8 @@ export class Pane {
     this.drawCursor(context, view);
     const unit = this.unit;
     const bar = scaleBar(view.metresPerPixel, 0.28 * over.width);
-    drawScaleBar(context, bar, over.width - 18 * unit, over.height - 14 * unit, unit);
+    // Above the line on what is under the cursor.
+    drawScaleBar(context, bar, over.width - 18 * unit, over.height - 40 * unit, unit);
     this.tellCursor(image);
   }
 

@@ -50,7 +50,6 @@ export class DetectorPanel {
   private epoch = "";
   /** null: the newest one is shown. */
   private picked: { frameId: number; words: string } | null = null;
-  private refusal = "";
   private visible = false;
   private frameRequest = 0;
   private readonly seen = new IntersectionObserver((entries) => {
@@ -162,7 +161,8 @@ export class DetectorPanel {
     const parts = [`frame ${frame_id}`];
     let stale = false;
     if (this.picked) {
-      if (this.picked.words) parts.push(this.picked.words);
+      // Until it has come, the frame before is shown, of which the words are not.
+      if (this.picked.words && this.picked.frameId === frame_id) parts.push(this.picked.words);
     } else if (this.final) parts.push("the last one");
     else if (time_s !== null) {
       const age_s = Date.now() / 1000 + this.clockAhead_s - time_s;
@@ -215,7 +215,6 @@ export class DetectorPanel {
 
   private take(frame: FrameImage): void {
     this.linked.frame = frame;
-    this.refusal = "";
     const { counts, expected } = frame;
     const most = mostCounts(counts);
     const part = countScale(most);
@@ -254,8 +253,7 @@ export class DetectorPanel {
   }
 
   private refuse(error: GatewayError): void {
-    this.refusal = error.message;
-    this.showWords(this.refusal);
+    this.showWords(error.message);
   }
 
   /** In the place of the pictures. */

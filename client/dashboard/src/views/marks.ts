@@ -13,7 +13,8 @@ const COLUMNS = {
   "by R-factor": POINT.rFactor,
   "by NLL": POINT.nll,
 } as const;
-const NEW = "new since the last picture";
+/** Since the picture before. */
+const NEW = "what is new";
 export type MarkColour = keyof typeof COLUMNS | typeof NEW;
 export const MARK_COLOURS = [...Object.keys(COLUMNS), NEW] as MarkColour[];
 

@@ -253,6 +253,8 @@ export class ObjectPanel {
       this.mark();
       this.wantOverlays();
     });
+    position.element.title =
+      "Where frames were taken; what is new: since the picture before. A click shows the frame";
     return h(
       "div",
       { class: "toolbar" },
