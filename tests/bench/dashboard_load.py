@@ -9,11 +9,13 @@ browser draws on another machine). Times without and with them take turns, pairs
 else the machine does meanwhile is in both; the server has a core of its own, and gateway and viewers
 another, where there are two:
 
-    server_cpu_ms_per_iteration  processor time of the server, all of its threads, without and with
-    iterations_per_s             of the session, without and with
-    cpu_more_percent             by how much the former grows: the mean over pairs of its logarithm's
-                                 growth, and its interval of 95 % confidence (Student)
-    slower_percent               the same of the time an iteration takes
+    iterate_ms           processor time of the server's thread that iterates, for an iteration,
+                         without and with viewers
+    iterate_more_percent by how much it grows: the mean over pairs of its logarithm's growth, between
+                         the ends of its interval of 95 % confidence (Student)
+    serve_ms             processor time of all other threads of the server, for an iteration, without
+                         and with
+    serve_more_percent   by how much that grows, of the former without viewers, likewise
 
 then one for one page of 1920 x 1080 in headless Chromium, which draws without a GPU, of an object of
 `side` x `side` pixels that has five new versions a second. They come from steady_service.py, as a server
@@ -41,8 +43,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "dashboard"))
 
-from cpu_seconds import cpu_of  # noqa: E402
-
+DEVICE = "cpu"  # The server's thread for the device has its name.
 SETTLE_S = 1.0  # After viewers have come or gone.
 WINDOW_S = 5.0  # In which they are then measured.
 INTERVAL_S = 0.2  # Between two snapshots of a large object.
@@ -148,40 +149,59 @@ async def measure_viewers(options, server, gateway):
     session.delete(force=True)
     for pid in (server.process.pid, gateway.process.pid, os.getpid()):
         use_cores(pid, cores)
-    without, with_viewers = (np.array(found[count]) for count in (0, options.viewers))
-    growth = [interval(with_viewers[:, k] / without[:, k]) for k in range(2)]
+    without, with_viewers = (1e3 * np.array(found[count]) for count in (0, options.viewers))
+    growth = np.log(with_viewers[:, 0] / without[:, 0])
+    more = (with_viewers[:, 1] - without[:, 1]) / without[:, 0].mean()
+    means = np.round(np.stack([without.mean(axis=0), with_viewers.mean(axis=0)], axis=1), 3)
     print(json.dumps({
         "viewers": options.viewers, "pairs": options.pairs,
-        "server_cpu_ms_per_iteration": [round(1e3 * c[:, 0].mean(), 3)
-                                        for c in (without, with_viewers)],
-        "iterations_per_s": [round(float(1 / c[:, 1].mean()), 1) for c in (without, with_viewers)],
-        "cpu_more_percent": growth[0], "slower_percent": growth[1]}), flush=True)
+        "iterate_ms": means[0].tolist(),
+        "iterate_more_percent": (100 * np.expm1(interval(growth))).round(2).tolist(),
+        "serve_ms": means[1].tolist(),
+        "serve_more_percent": (100 * interval(more)).round(2).tolist()}), flush=True)
 
 
 async def cost_of(count, session, server, gateway):
-    """(processor seconds of the server, seconds) of an iteration, with so many viewers."""
+    """Processor seconds of an iteration, with so many viewers: (of the thread that iterates, of all
+    others)."""
     viewers = [asyncio.create_task(view(gateway.url, "viewed")) for _ in range(count)]
     await asyncio.sleep(SETTLE_S)
-    cpu, iteration, begin = (cpu_of(server.process.pid), session.refresh().info.iteration,
-                             time.monotonic())
+    iteration, begin = session.refresh().info.iteration, cpu_of_threads(server.process.pid)
     await asyncio.sleep(WINDOW_S)
-    cpu = cpu_of(server.process.pid) - cpu
     iterations = session.refresh().info.iteration - iteration
-    took_s = time.monotonic() - begin
+    end = cpu_of_threads(server.process.pid)
     assert not any(viewer.done() for viewer in viewers), viewers
     for viewer in viewers:
         viewer.cancel()
     await asyncio.gather(*viewers, return_exceptions=True)
-    return cpu / iterations, took_s / iterations
+    iterate, serve = 0.0, 0.0
+    for thread, (name, seconds) in end.items():
+        used = seconds - begin.get(thread, (name, 0.0))[1]
+        if name == DEVICE:
+            iterate += used
+        else:
+            serve += used
+    return iterate / iterations, serve / iterations
 
 
-def interval(ratios):
-    """[least, mean, most] growth in percent, with 95 % confidence."""
+def cpu_of_threads(pid):
+    """{thread: (name, seconds that it has used so far)} of those that a process has now."""
+    found = {}
+    for thread in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            used_ns = int((thread / "schedstat").read_text(encoding="ascii").split()[0])
+            found[thread.name] = (thread / "comm").read_text(encoding="ascii").strip(), used_ns / 1e9
+        except FileNotFoundError:
+            pass  # It has ended meanwhile.
+    return found
+
+
+def interval(values):
+    """[least, mean, most] of the mean, with 95 % confidence."""
     import numpy as np
     from scipy import stats
-    logs = np.log(ratios)
-    half = stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
-    return [round(100 * float(np.expm1(logs.mean() + k * half)), 2) for k in (-1, 0, 1)]
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return values.mean() + half * np.array([-1, 0, 1])
 
 
 def use_cores(pid, cores):

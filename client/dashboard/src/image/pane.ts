@@ -294,7 +294,7 @@ export class Pane {
   }
 
   private drawMarks(context: CanvasRenderingContext2D, view: Viewport): void {
-    const radius = 2.5 * window.devicePixelRatio;
+    const radius = 3 * this.unit;
     for (const { y_m, x_m, colour } of this.linked.marks) {
       const { x, y } = onScreen(view, this.over, y_m, x_m);
       context.fillStyle = colour;
