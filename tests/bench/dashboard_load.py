@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
 """What a dashboard costs the server, and how smooth and how late its page is.
 
-    dashboard_load.py BUILD_DIR [--seconds S] [--side PX] [--viewers N ...]
+    dashboard_load.py BUILD_DIR [--seconds S] [--side PX] [--viewers N] [--pairs N]
 
-Starts a ptychoserved on the CPU with one worker thread and a gateway in front of it; all share this
-machine's cores. Prints one JSON line for each number of viewers of one session, which ask for what a
-page asks for and do not draw it (a browser draws on another machine):
+Starts a ptychoserved on the CPU with one worker thread and a gateway in front of it. Prints a JSON line
+for what N viewers of one session cost the server. They ask for what a page asks for and do not draw it (a
+browser draws on another machine). Times without and with them take turns, pairs of them, so that what
+else the machine does meanwhile is in both; the server has a core of its own, and gateway and viewers
+another, where there are two:
 
-    viewers                 at the same time; 0 first and last, for what the machine does meanwhile
-    server_cpu_ms_per_iteration  processor time of the server, all of its threads
-    iterations_per_s        of the session
+    iterate_ms           processor time of the server's thread that iterates, for an iteration,
+                         without and with viewers
+    iterate_more_percent by how much it grows: the mean over pairs of its logarithm's growth, between
+                         the ends of its interval of 95 % confidence (Student)
+    serve_ms             processor time of all other threads of the server, for an iteration, without
+                         and with
+    serve_more_percent   by how much that grows, of the former without viewers, likewise
 
 then one for one page of 1920 x 1080 in headless Chromium, which draws without a GPU, of an object of
 `side` x `side` pixels that has five new versions a second. They come from steady_service.py, as a server
@@ -28,6 +34,7 @@ and one for how late things are:
 import argparse
 import asyncio
 import json
+import os
 import pathlib
 import sys
 import tempfile
@@ -36,12 +43,13 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "dashboard"))
 
-from cpu_seconds import cpu_of  # noqa: E402
-
+DEVICE = "cpu"  # The server's thread for the device has its name.
+SETTLE_S = 1.0  # After viewers have come or gone.
+WINDOW_S = 5.0  # In which they are then measured.
 INTERVAL_S = 0.2  # Between two snapshots of a large object.
 COUNT_FRAMES = """(() => { window.frames_ = 0; const next = () => { window.frames_ += 1;
-  requestAnimationFrame(next); }; requestAnimationFrame(next);
-  performance.setResourceTimingBufferSize(1e6); performance.clearResourceTimings(); })()"""
+  requestAnimationFrame(next); }; requestAnimationFrame(next); })()"""
+CLEAR_BYTES = "performance.setResourceTimingBufferSize(1e6); performance.clearResourceTimings()"
 BYTES = "performance.getEntriesByType('resource').reduce((sum, e) => sum + e.transferSize, 0)"
 VERSION = "Number(document.querySelector('.object')?.dataset.version ?? 0)"
 
@@ -51,7 +59,8 @@ def main():
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--side", type=int, default=4096)
-    parser.add_argument("--viewers", type=int, nargs="*", default=[0, 1, 10, 0])
+    parser.add_argument("--viewers", type=int, default=10)
+    parser.add_argument("--pairs", type=int, default=20)
     options = parser.parse_args()
     sys.argv[1:] = [str(options.build)]  # For what is imported next.
     from browser import Browser
@@ -117,33 +126,88 @@ async def view(url, session_id):
                 version = told["type"] == "session" and told["session"]["snapshot_version"]
                 if version and version != fetched:
                     fetched = version
-                    for name in ("object", "probe", "history"):
-                        async with http.get(
-                                f"{url}api/sessions/{session_id}/arrays/{name}") as answer:
+                    for path in ("arrays/object", "arrays/probe", "arrays/history",
+                                 "frames/newest"):
+                        async with http.get(f"{url}api/sessions/{session_id}/{path}") as answer:
                             await answer.read()
 
 
 async def measure_viewers(options, server, gateway):
+    import numpy as np
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) > 1:
+        use_cores(server.process.pid, cores[:1])
+        use_cores(gateway.process.pid, cores[1:2])
+        use_cores(os.getpid(), cores[1:2])
     session = session_of(server.address, "viewed", 200, 12)
     wait_for_iterations(session, 3)
-    viewers = []
-    for count in options.viewers:
-        while len(viewers) < count:
-            viewers.append(asyncio.create_task(view(gateway.url, "viewed")))
-        while len(viewers) > count:
-            viewers.pop().cancel()
-        await asyncio.sleep(2)
-        cpu, iteration, begin = (cpu_of(server.process.pid), session.refresh().info.iteration,
-                                 time.monotonic())
-        await asyncio.sleep(options.seconds)
-        cpu = cpu_of(server.process.pid) - cpu
-        iterations = session.refresh().info.iteration - iteration
-        print(json.dumps({"viewers": count,
-                          "server_cpu_ms_per_iteration": round(1e3 * cpu / iterations, 3),
-                          "iterations_per_s": round(
-                              iterations / (time.monotonic() - begin), 2)}), flush=True)
-        assert not any(viewer.done() for viewer in viewers), viewers
+    found = {0: [], options.viewers: []}
+    for pair in range(options.pairs):
+        # Which of them is the first changes, too: so a load that grows or falls is in both alike.
+        for count in sorted(found, reverse=pair % 2 == 1):
+            found[count].append(await cost_of(count, session, server, gateway))
     session.delete(force=True)
+    for pid in (server.process.pid, gateway.process.pid, os.getpid()):
+        use_cores(pid, cores)
+    without, with_viewers = (1e3 * np.array(found[count]) for count in (0, options.viewers))
+    growth = np.log(with_viewers[:, 0] / without[:, 0])
+    more = (with_viewers[:, 1] - without[:, 1]) / without[:, 0].mean()
+    means = np.round(np.stack([without.mean(axis=0), with_viewers.mean(axis=0)], axis=1), 3)
+    print(json.dumps({
+        "viewers": options.viewers, "pairs": options.pairs,
+        "iterate_ms": means[0].tolist(),
+        "iterate_more_percent": (100 * np.expm1(interval(growth))).round(2).tolist(),
+        "serve_ms": means[1].tolist(),
+        "serve_more_percent": (100 * interval(more)).round(2).tolist()}), flush=True)
+
+
+async def cost_of(count, session, server, gateway):
+    """Processor seconds of an iteration, with so many viewers: (of the thread that iterates, of all
+    others)."""
+    viewers = [asyncio.create_task(view(gateway.url, "viewed")) for _ in range(count)]
+    await asyncio.sleep(SETTLE_S)
+    iteration, begin = session.refresh().info.iteration, cpu_of_threads(server.process.pid)
+    await asyncio.sleep(WINDOW_S)
+    iterations = session.refresh().info.iteration - iteration
+    end = cpu_of_threads(server.process.pid)
+    assert not any(viewer.done() for viewer in viewers), viewers
+    for viewer in viewers:
+        viewer.cancel()
+    await asyncio.gather(*viewers, return_exceptions=True)
+    iterate, serve = 0.0, 0.0
+    for thread, (name, seconds) in end.items():
+        used = seconds - begin.get(thread, (name, 0.0))[1]
+        if name == DEVICE:
+            iterate += used
+        else:
+            serve += used
+    return iterate / iterations, serve / iterations
+
+
+def cpu_of_threads(pid):
+    """{thread: (name, seconds that it has used so far)} of those that a process has now."""
+    found = {}
+    for thread in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            used_ns = int((thread / "schedstat").read_text(encoding="ascii").split()[0])
+            found[thread.name] = (thread / "comm").read_text(encoding="ascii").strip(), used_ns / 1e9
+        except FileNotFoundError:
+            pass  # It has ended meanwhile.
+    return found
+
+
+def interval(values):
+    """[least, mean, most] of the mean, with 95 % confidence."""
+    import numpy as np
+    from scipy import stats
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return values.mean() + half * np.array([-1, 0, 1])
+
+
+def use_cores(pid, cores):
+    """All threads of a process; those that are begun later are as the one that begins them."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        os.sched_setaffinity(int(thread), cores)
 
 
 def measure_side(options, browser, folder, page_flags):
@@ -155,6 +219,7 @@ def measure_side(options, browser, folder, page_flags):
         page = browser.open(f"{gateway.url}#/sessions/steady", 1920, 1080)
         page.wait(f"{VERSION} > 0", 120)
         page.evaluate(COUNT_FRAMES)
+        page.evaluate_worker(CLEAR_BYTES)
         begin, shown, last = time.monotonic(), 0, 0
         while time.monotonic() - begin < options.seconds:
             time.sleep(0.05)
@@ -164,7 +229,7 @@ def measure_side(options, browser, folder, page_flags):
         seconds = time.monotonic() - begin
         print(json.dumps({
             "side_px": options.side, "pictures_per_s": round(shown / seconds, 2),
-            "mb_per_s": round(page.evaluate(BYTES) / seconds / 1e6, 2),
+            "mb_per_s": round(page.evaluate_worker(BYTES) / seconds / 1e6, 2),
             "frames_per_s": round(page.evaluate("window.frames_") / seconds, 1)}), flush=True)
         page.close()
     finally:

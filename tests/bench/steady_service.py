@@ -1,5 +1,6 @@
 """A service in the place of a ptychoserved: one session with a new snapshot every `interval_s`,
-however large its object. What a reader costs can be measured with it, not what a server does.
+however large its object, and a new frame with each. What a reader costs can be measured with it, not
+what a server does.
 """
 
 import time
@@ -8,11 +9,12 @@ from concurrent import futures
 import grpc
 import numpy as np
 from ptychoserve.snapshot import selection
-from ptychoserve.v1 import service_pb2, session_pb2, snapshot_pb2
+from ptychoserve.v1 import frame_pb2, service_pb2, session_pb2, snapshot_pb2
 
 SERVICE = "ptychoserve.v1.Ptychoserve"
 CHUNK_BYTES = 1 << 20
 PIXEL_SIZE_M = 1e-8
+FRAME_PX = 512
 
 
 class SteadyService:
@@ -32,7 +34,8 @@ class SteadyService:
                 ("GetServerInfo", "unary_unary", service_pb2.GetServerInfoRequest, self._info),
                 ("GetSession", "unary_unary", session_pb2.GetSessionRequest, self._get),
                 ("WatchSession", "unary_stream", session_pb2.WatchSessionRequest, self._watch),
-                ("GetSnapshot", "unary_stream", snapshot_pb2.GetSnapshotRequest, self._snapshot)):
+                ("GetSnapshot", "unary_stream", snapshot_pb2.GetSnapshotRequest, self._snapshot),
+                ("GetFrame", "unary_stream", frame_pb2.GetFrameRequest, self._frame)):
             handlers[name] = kinds[kind](handler, request_deserializer=request.FromString,
                                          response_serializer=lambda m: m.SerializeToString())
         self._server.add_generic_rpc_handlers(
@@ -51,6 +54,7 @@ class SteadyService:
         session = session_pb2.Session(name="sessions/steady", snapshot_version=self.version,
                                       state=session_pb2.SESSION_STATE_RECONSTRUCTING)
         session.create_time.FromSeconds(1)
+        session.frames.accepted = self.version
         return session
 
     def _list(self, request, context):
@@ -85,10 +89,17 @@ class SteadyService:
             header.arrays.add(kind=kind, element=element, shape=array.shape, bytes=array.nbytes)
             bodies.append(array.tobytes())
         yield snapshot_pb2.SnapshotChunk(header=header)
-        for k, body in enumerate(bodies):
-            for offset in range(0, len(body), CHUNK_BYTES):
-                yield snapshot_pb2.SnapshotChunk(data=snapshot_pb2.ArrayData(
-                    array=k, offset=offset, data=body[offset:offset + CHUNK_BYTES]))
+        yield from _pieces(snapshot_pb2.SnapshotChunk, bodies)
+
+    def _frame(self, request, context):
+        header = frame_pb2.FrameHeader(frame_id=self.version, version=self.version)
+        side = FRAME_PX // max(1, request.downsample)
+        counts = np.random.default_rng(self.version % 2).poisson(5, (2, side, side)).astype("<f4")
+        for array in counts:
+            header.arrays.add(element=snapshot_pb2.ArrayInfo.ELEMENT_FLOAT32, shape=array.shape,
+                              bytes=array.nbytes)
+        yield frame_pb2.FrameChunk(header=header)
+        yield from _pieces(frame_pb2.FrameChunk, [array.tobytes() for array in counts])
 
     def _array(self, kind, downsample, version):
         side = self._side // downsample
@@ -100,7 +111,7 @@ class SteadyService:
             return np.random.default_rng(1).random((min(version, 1000), 10))
         if kind == selection("coverage").arrays[0]:
             return np.ones((side, side), np.float32)
-        return np.zeros((0, 8))
+        return np.zeros((0, 9))
 
     def _object(self, side, turn):
         if (side, turn) not in self._objects:
@@ -108,3 +119,10 @@ class SteadyService:
             phase = np.sin(np.arange(side) / 20)[:, None] + 0.3 * rng.normal(size=(side, side))
             self._objects[side, turn] = np.exp(1j * phase).astype(np.complex64)
         return self._objects[side, turn]
+
+
+def _pieces(chunk, bodies):
+    for k, body in enumerate(bodies):
+        for offset in range(0, len(body), CHUNK_BYTES):
+            yield chunk(data=snapshot_pb2.ArrayData(
+                array=k, offset=offset, data=body[offset:offset + CHUNK_BYTES]))

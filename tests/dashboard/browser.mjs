@@ -32,6 +32,7 @@ const commands = {
     return pages.length - 1;
   },
   evaluate: ({ page, script }) => pages[page].page.evaluate(script),
+  evaluateWorker: ({ page, script }) => pages[page].page.workers()[0].evaluate(script),
   async wait({ page, script, timeout_s }) {
     // Not Playwright's waitForFunction: the page's security policy forbids what it does.
     const deadline = performance.now() + 1000 * timeout_s;
@@ -43,6 +44,7 @@ const commands = {
   click: ({ page, selector }) => pages[page].page.click(selector),
   fill: ({ page, selector, text }) => pages[page].page.fill(selector, text),
   press: ({ page, key }) => pages[page].page.keyboard.press(key),
+  clickAt: ({ page, x, y }) => pages[page].page.mouse.click(x, y),
   move: ({ page, x, y }) => pages[page].page.mouse.move(x, y),
   async download({ page, selector }) {
     const [download] = await Promise.all([

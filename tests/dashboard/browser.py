@@ -48,6 +48,10 @@ class Page:
     def evaluate(self, script):
         return self._tell("evaluate", script=script)
 
+    def evaluate_worker(self, script):
+        """In the page's thread for what it fetches."""
+        return self._tell("evaluateWorker", script=script)
+
     def wait(self, script, timeout_s=30):
         """Until the expression holds; an AssertionError when it does not by then."""
         self._tell("wait", script=script, timeout_s=timeout_s)
@@ -60,6 +64,9 @@ class Page:
 
     def press(self, key):
         self._tell("press", key=key)
+
+    def click_at(self, x, y):
+        self._tell("clickAt", x=x, y=y)
 
     def move(self, x, y):
         self._tell("move", x=x, y=y)

@@ -8,6 +8,7 @@ import pathlib
 import random
 import struct
 import tempfile
+import time
 import unittest
 from urllib.parse import quote, urlsplit
 
@@ -19,12 +20,14 @@ import harness
 import numpy as np
 import ptychoserve
 from ptychoserve.dashboard import page
+from ptychoserve.dashboard.cutouts import Cutout, Cutouts
 from ptychoserve.dashboard.encoding import NO_DATA, Encoded, encode, mean_of_blocks, quantise
+from ptychoserve.dashboard.frames import Frames
 from ptychoserve.dashboard.pictures import Past, Pictures
 from ptychoserve.dashboard.rates import Rate
 from ptychoserve.dashboard.viewers import Viewer, message
 from ptychoserve.errors import FailedPrecondition, NotFound
-from ptychoserve.v1 import snapshot_pb2
+from ptychoserve.v1 import frame_pb2, snapshot_pb2
 from secure_service import Service
 
 harness.BUILD = support.BUILD
@@ -105,17 +108,31 @@ class PastTest(unittest.TestCase):
 
 
 class FakeSession:
-    """Counts how often it is asked for a snapshot."""
+    """Counts how often it is asked for a snapshot or a frame. Of snapshots it keeps the newest, and
+    of frames all up to the newest."""
 
     name = "sessions/fake"
 
     def __init__(self, side):
         self.side = side
         self.version = 1
+        self.newest_frame = 1
         self.asked = []
 
-    async def snapshot(self, arrays, uncovered, downsample):
-        self.asked.append((arrays[0], downsample))
+    async def frame(self, frame_id, expected, downsample):
+        self.asked.append((frame_id, downsample))
+        frame_id = self.newest_frame if frame_id is None else frame_id
+        await asyncio.sleep(0)
+        if frame_id > self.newest_frame:
+            raise NotFound(f"frame {frame_id} is not on the device")
+        counts = np.full((-(-self.side // downsample),) * 2, frame_id, "f4")
+        header = frame_pb2.FrameHeader(frame_id=frame_id, version=self.version)
+        return ptychoserve.Frame(header, counts, counts + 1)
+
+    async def snapshot(self, arrays, uncovered, downsample, version=0, region=None):
+        self.asked.append((arrays[0], downsample) if region is None else (version, region))
+        if version not in (0, self.version):
+            raise NotFound(f"version {version} is not kept")
         header = snapshot_pb2.SnapshotHeader(version=self.version)
         await asyncio.sleep(0)
         header.area.shape.rows = header.area.shape.cols = self.side
@@ -175,6 +192,102 @@ class PicturesTest(unittest.TestCase):
             picture = await Pictures(FakeSession(64), 1024, 1 << 30).get("probe", 1)
             header, probe = decoded(picture.body)
             self.assertEqual((header["downsample"], probe.shape), (3, (2, 200, 200)))
+
+        asyncio.run(scenario())
+
+
+
+class CutoutsTest(unittest.TestCase):
+    PART = Cutout(1, (8, 16, 20, 30), 2)
+
+    def test_one_call_for_all_who_see_the_same(self):
+        async def scenario():
+            session = FakeSession(64)
+            cutouts = Cutouts(session)
+            got = await asyncio.gather(*(cutouts.get(self.PART) for _ in range(10)))
+            got.append(await cutouts.get(self.PART))
+            self.assertEqual(len({id(cutout) for cutout in got}), 1)
+            self.assertEqual(session.asked, [(1, self.PART.region)])
+
+        asyncio.run(scenario())
+
+    def test_the_newest_stands_for_a_version_that_is_gone(self):
+        async def scenario():
+            session = FakeSession(64)
+            session.version = 3
+            self.assertEqual((await Cutouts(session).get(self.PART)).version, 3)
+            self.assertEqual([version for version, _ in session.asked], [1, 0])
+            session.version = 0
+            with self.assertRaises(NotFound):
+                await Cutouts(session).get(self.PART)
+
+        asyncio.run(scenario())
+
+    def test_few_are_kept(self):
+        async def scenario():
+            session = FakeSession(64)
+            cutouts = Cutouts(session)
+            for row in [*range(9), 8, 0]:
+                await cutouts.get(Cutout(1, (row, 0, 5, 5), 1))
+            self.assertEqual([region[0] for _, region in session.asked], [*range(9), 0])
+
+        asyncio.run(scenario())
+
+
+class FramesTest(unittest.TestCase):
+
+    def test_ten_viewers_are_one_reader_and_not_a_fast_one(self):
+        async def scenario():
+            session, state = FakeSession(100), 1
+            frames = Frames(session, lambda: state)
+            begin = time.monotonic()
+            for newest in (4, 5):
+                session.newest_frame = state = newest
+                got = await asyncio.gather(*(frames.get(None) for _ in range(10)))
+                self.assertEqual({decoded(frame.body)[0]["frame_id"] for frame in got}, {newest})
+            self.assertGreaterEqual(time.monotonic() - begin, 0.5)
+            self.assertEqual(session.asked, [(None, 1), (None, 1)])
+            await frames.get(None)  # Nothing has changed.
+            self.assertEqual(len(session.asked), 2)
+
+        asyncio.run(scenario())
+
+    def test_large_ones_are_averaged(self):
+        async def scenario():
+            session = FakeSession(1100)
+            frames = Frames(session, lambda: 1)
+            header, data = decoded((await frames.get(None)).body)
+            self.assertEqual((header["downsample"], data.shape), (3, (2, 367, 367)))
+            self.assertEqual(session.asked, [(None, 1), (1, 3)])
+            await frames.get(0)
+            self.assertEqual(session.asked[2:], [(0, 3)])
+
+        asyncio.run(scenario())
+
+    def test_when_the_newest_came_is_told_as_far_as_it_is_known(self):
+        async def scenario():
+            session, state = FakeSession(10), 1
+            frames = Frames(session, lambda: state)
+            first = decoded((await frames.get(None)).body)[0]
+            self.assertIsNone(first["uncertain_s"])  # It may have been there for long.
+            self.assertAlmostEqual(first["time_s"], time.time(), delta=5)
+            state = 2
+            again = decoded((await frames.get(None)).body)[0]
+            self.assertEqual(again["time_s"], first["time_s"])
+            session.newest_frame = state = 3
+            other = decoded((await frames.get(None)).body)[0]
+            self.assertGreater(other["time_s"], first["time_s"])
+            self.assertAlmostEqual(other["uncertain_s"], 0.5, delta=0.4)
+            self.assertIsNone(decoded((await frames.get(1)).body)[0]["time_s"])
+
+        asyncio.run(scenario())
+
+    def test_refusals_are_of_that_frame_alone(self):
+        async def scenario():
+            frames = Frames(FakeSession(10), lambda: 1)
+            with self.assertRaises(NotFound):
+                await frames.get(99)
+            self.assertEqual(decoded((await frames.get(1)).body)[0]["frame_id"], 1)
 
         asyncio.run(scenario())
 
@@ -273,6 +386,58 @@ class LookTest(HttpCase):
             status, _, body = self.ask(f"/api/sessions/done/arrays/{name}", headers=known)
             self.assertEqual((status, body), (304, b""), name)
 
+    def test_cut_outs_are_those_of_the_server(self):
+        region = (30, 20, 40, 50)
+        with ptychoserve.Client(self.server.address) as client:
+            snapshot = client.session("done").snapshot("object", uncovered="nan", region=region,
+                                                       downsample=2)
+        path = "/api/sessions/done/arrays/object?region=30,20,40,50&downsample=2"
+        status, headers, body = self.ask(path)
+        self.assertEqual(status, 200, body)
+        told, array = decoded(body)
+        self.assertEqual((told["version"], told["downsample"], told["first_px"]),
+                         (snapshot.version, 2, [30, 20]))
+        np.testing.assert_allclose(told["origin_m"], snapshot.origin_m)
+        np.testing.assert_allclose(array, snapshot.object, rtol=0, atol=0.71 * told["scale"])
+        known = {"If-None-Match": headers["ETag"]}
+        self.assertEqual(self.ask(path, headers=known)[0], 304)
+        self.assertEqual(self.ask(f"{path}&version={told['version']}")[2], body)
+
+    def test_cut_outs_are_limited(self):
+        path = "/api/sessions/done/arrays/object?region="
+        for region in ("", "1,2,3", "1,2,3,4,5", "-1,0,1,1", "0,0,0,5", "0,0,5,0", "a,0,1,1",
+                       "0,0,1e3,5", "0,0,1025,5", "0,0,5,1025", "0,0,5,5&downsample=0",
+                       "0,0,5,5&downsample=65", "0,0,5,5&downsample=x", "0,0,2049,5&downsample=2",
+                       "9999999999,0,5,5", "0,0,5,5&version=-1", "٣,0,1,1"):
+            self.refusal(400, path + quote(region, safe=",&="))
+        self.refusal(400, "/api/sessions/done/arrays/probe?region=0,0,5,5")
+        for region in ("0,0,1024,1024", "0,0,2048,2048&downsample=2", "999999999,0,5,5"):
+            self.assertEqual(self.ask(path + region)[0], 200, region)
+
+    def test_frame_is_that_of_the_server(self):
+        with ptychoserve.Client(self.server.address) as client:
+            frame = client.session("done").frame(expected=True)
+        self.assertIsNotNone(frame.expected)
+        for which in ("newest", frame.frame_id):
+            path = f"/api/sessions/done/frames/{which}"
+            status, headers, body = self.ask(path)
+            self.assertEqual(status, 200, body)
+            told, array = decoded(body)
+            self.assertEqual((told["frame_id"], told["version"], told["downsample"]),
+                             (frame.frame_id, frame.version, 1))
+            np.testing.assert_array_equal(array, np.stack([frame.counts, frame.expected]))
+            known = {"If-None-Match": headers["ETag"]}
+            self.assertEqual(self.ask(path, headers=known)[::2], (304, b""))
+
+    def test_frames_that_are_not_there_are_told(self):
+        """A session that has ended has kept the last one alone."""
+        last = decoded(self.ask("/api/sessions/done/frames/newest")[2])[0]["frame_id"]
+        words = self.refusal(409, f"/api/sessions/done/frames/{last - 1}")
+        self.assertIn("ended", words)
+        self.refusal(404, "/api/sessions/none/frames/newest")
+        for which in ("-1", "x", "1.5", "1e3", "9" * 19, "", "newest/1", "٣"):
+            self.refusal(404, f"/api/sessions/done/frames/{quote(which, safe='')}")
+
     def test_result_is_a_cxi_file(self):
         status, headers, body = self.ask("/api/sessions/done/result.cxi")
         self.assertEqual(status, 200)
@@ -364,7 +529,8 @@ class LookTest(HttpCase):
         """Whatever is sent, the gateway answers with an error or closes, and lives."""
         rng = random.Random(1)
         pieces = ["/", "api", "sessions", "done", "arrays", "object", "..", "%2e", "%00", "?", "&",
-                  "version=", "-1", "\\", "result.cxi", "events", "*", "{", "é", "a" * 300, ";"]
+                  "version=", "-1", "\\", "result.cxi", "frames", "newest",
+                  "7", "9" * 30, "region=", "0,0,8,8", "0,0,99999,1", "downsample=", "events", "*", "{", "é", "a" * 300, ";"]
         for _ in range(400):
             path = "/" + "".join(rng.choices(pieces, k=rng.randrange(8)))
             method = rng.choice(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "TRACE"])
@@ -387,7 +553,9 @@ class TokenTest(HttpCase):
     def test_only_who_has_the_token_is_served(self):
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "ptychoserve-dashboard=x"},
                         {"Authorization": self.TOKEN}):
-            for path in ("/api/about", "/api/events", "/api/sessions/x/arrays/object"):
+            for path in ("/api/about", "/api/events", "/api/sessions/x/arrays/object",
+                         "/api/sessions/x/arrays/object?region=0,0,1,1",
+                         "/api/sessions/x/frames/newest"):
                 self.refusal(401, path, headers=headers)
         self.assertEqual(self.ask("/")[0], 200)
         bearer = {"Authorization": f"Bearer {self.TOKEN}"}

@@ -138,38 +138,44 @@ class LiveTest(BrowserCase):
         self.assert_clean(page, gateway)
 
 
-class PictureTest(BrowserCase):
+def box(page, k=0):
+    """Of a picture of the object, CSS pixels: (left, top, width, height)."""
+    return page.evaluate("(b => [b.left, b.top, b.width, b.height])(document.querySelectorAll"
+                         f"('.object .pane')[{k}].getBoundingClientRect())")
+
+
+def on_screen(box_, snapshot, row, col, enlarged=1.0):
+    """Where the middle of a pixel of the object is when all of it is shown, or when its middle is
+    seen that many times larger."""
+    rows, cols = snapshot.object.shape
+    y_m, x_m = snapshot.pixel_size_m
+    left, top, width, height = box_
+    metres_per_pixel = MARGIN * max(rows * y_m / height, cols * x_m / width) / enlarged
+    return (left + width / 2 + (col - (cols - 1) / 2) * x_m / metres_per_pixel,
+            top + height / 2 + (row - (rows - 1) / 2) * y_m / metres_per_pixel)
+
+
+class PictureCase(BrowserCase):
+    """With a finished session."""
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        case = cls("test_colours_are_those_of_the_array")
-        cls.snapshot = case.finished("picture").snapshot("object", uncovered="nan")
+        cls.snapshot = cls().finished("picture").snapshot("object", uncovered="nan")
 
-    def box(self, page, k):
-        """Of a picture, CSS pixels: (left, top, width, height)."""
-        return page.evaluate("(b => [b.left, b.top, b.width, b.height])(document.querySelectorAll"
-                             f"('.pane')[{k}].getBoundingClientRect())")
 
-    def on_screen(self, box, row, col):
-        """Where the middle of a pixel of the object is when all of the object is shown."""
-        rows, cols = self.snapshot.object.shape
-        y_m, x_m = self.snapshot.pixel_size_m
-        left, top, width, height = box
-        metres_per_pixel = MARGIN * max(rows * y_m / height, cols * x_m / width)
-        return (left + width / 2 + (col - (cols - 1) / 2) * x_m / metres_per_pixel,
-                top + height / 2 + (row - (rows - 1) / 2) * y_m / metres_per_pixel)
+class PictureTest(PictureCase):
 
     def colours(self, page, k, path):
         """[rows, cols, 3], of the pixels of the object on a screenshot; NaN beneath a caption."""
         page.screenshot(path)
         image = 255 * matplotlib.image.imread(path)[..., :3]
-        box = self.box(page, k)
+        box_ = box(page, k)
         rows, cols = self.snapshot.object.shape
         out = np.full((rows, cols, 3), np.nan)
         for row in range(int(0.15 * rows), int(0.85 * rows)):
             for col in range(cols):
-                x, y = self.on_screen(box, row, col)
+                x, y = on_screen(box_, self.snapshot, row, col)
                 out[row, col] = image[int(y), int(x)]
         return out
 
@@ -206,16 +212,16 @@ class PictureTest(BrowserCase):
         page.wait(shown(self.snapshot.version))
         for label in ("global phase", "ramp"):
             page.click(f".toggle:has-text('without {label}') input")
-        box = self.box(page, 0)
+        box_ = box(page)
         rows, cols = self.snapshot.object.shape
         for row, col in ((rows // 3, cols // 2), (rows // 2, cols // 4), (2 * rows // 3, cols // 3)):
-            page.move(*self.on_screen(box, row, col))
+            page.move(*on_screen(box_, self.snapshot, row, col))
             time.sleep(0.3)
             text = page.evaluate("document.querySelector('.readout').textContent")
             value = self.snapshot.object[row, col]
             told = re.search(r"x (\S+) (\S+)  y (\S+) (\S+)  amplitude (\S+)  phase (\S+) rad", text)
             self.assertIsNotNone(told, text)
-            unit = {"µm": 1e-6, "nm": 1e-9}
+            unit = {"µm": 1e-6, "nm": 1e-9, "pm": 1e-12}
             y_m, x_m = (o + k * size for o, k, size in zip(
                 self.snapshot.origin_m, (row, col), self.snapshot.pixel_size_m))
             half = self.snapshot.pixel_size_m[0] / 2
@@ -241,7 +247,7 @@ class PictureTest(BrowserCase):
         page = self.open(self.gateway(), "sessions/picture")
         page.wait(shown(self.snapshot.version))
         page.evaluate("document.querySelector('.pane').focus()")
-        x, y = self.on_screen(self.box(page, 0), 10, 10)
+        x, y = on_screen(box(page), self.snapshot, 10, 10)
         told = []
         for key in ("", "+", "0"):
             if key:
@@ -271,6 +277,230 @@ class PictureTest(BrowserCase):
             self.assertNotEqual(page.evaluate(theme), scheme)
             self.assertEqual(page.evaluate("localStorage.getItem('ptychoserve-theme')"),
                              page.evaluate(theme))
+
+
+class DetectorTest(BrowserCase):
+    BAD = (slice(20, 24), slice(5, 50))
+    WORDS = "document.querySelector('.detector .instead').textContent"
+
+    def frame_shown(self, frame_id, version=0):
+        return (f"document.querySelector('.detector').dataset.frame === '{frame_id}' && "
+                f"Number(document.querySelector('.detector').dataset.version) >= {version}")
+
+    def masked(self, session_id):
+        bad = np.zeros(self.frames.shape[1:], bool)
+        bad[self.BAD] = True
+        self.settings = {**self.settings, "detector": {**self.settings["detector"],
+                                                       "bad_pixels": bad.tobytes()}}
+        return self.session(session_id)
+
+    def choose(self, page, option):
+        """In the choice that has it."""
+        page.evaluate(f"""(s => {{ s.value = '{option}'; s.dispatchEvent(new Event('change')); }})(
+            [...document.querySelectorAll('select')].find(s =>
+                [...s.options].some(o => o.value === '{option}')))""")
+
+    def table(self, page, bar):
+        """[256, 3] of a bar of colours."""
+        pixels = page.evaluate(f"""[...document.querySelector('.bar.{bar} canvas').getContext('2d')
+            .getImageData(0, 0, 256, 1).data]""")
+        return np.reshape(pixels, (256, 4))[:, :3]
+
+    def grid(self, page, name):
+        """(x [cols], y [rows]) of the pixels' middles on a picture that shows all of a frame."""
+        left, top, width, height = page.evaluate(
+            "(b => [b.left, b.top, b.width, b.height])(document.querySelector"
+            f"('.detector .{name} .pane').getBoundingClientRect())")
+        rows, cols = self.frames.shape[1:]
+        pitch = min(height / rows, width / cols) / MARGIN
+        return (left + width / 2 + (np.arange(cols) - (cols - 1) / 2) * pitch,
+                top + height / 2 + (np.arange(rows) - (rows - 1) / 2) * pitch)
+
+    def colours(self, page, name, path):
+        """[rows, cols, 3] of the pixels of a picture."""
+        page.screenshot(path)
+        image = 255 * matplotlib.image.imread(path)[..., :3]
+        x, y = self.grid(page, name)
+        return image[y.astype(int)][:, x.astype(int)]
+
+    def test_colours_are_those_of_the_frame(self):
+        session = self.masked("frames")
+        gateway = self.gateway()
+        page = self.open(gateway, "sessions/frames", width=1920, height=1080)
+        last = len(self.frames) - 2
+        page.wait(self.frame_shown(last, 1))
+        page.press("d")
+        session.stop()
+        session.wait(DEADLINE_S)
+        frame = session.frame(expected=True)
+        page.wait(self.frame_shown(last, frame.version))
+        np.testing.assert_array_equal(np.isnan(frame.counts[self.BAD]), True)
+        measured = np.where(np.isnan(frame.counts), np.nan, self.frames[last])
+        np.testing.assert_array_equal(frame.counts, measured)
+        time.sleep(0.5)  # Until it is drawn.
+        untrusted = page.evaluate("getComputedStyle(document.querySelector('.untrusted'))"
+                                  ".getPropertyValue('--untrusted').match(/\\d+/g).map(Number)")
+        most = np.nanmax(frame.counts)
+        residual = (frame.counts - frame.expected) / np.sqrt(frame.expected + 1)
+        limit = float(page.evaluate("document.querySelector('.bar.deviation .ticks')"
+                                    ".lastElementChild.textContent"))
+        self.assertGreater((np.abs(residual) <= limit)[np.isfinite(residual)].mean(), 0.99)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, bar, part in (
+                    ("measured", "counts", np.log1p(frame.counts) / np.log1p(most)),
+                    ("expected", "counts", np.log1p(frame.expected) / np.log1p(most)),
+                    ("residual", "deviation", 0.5 + residual / (2 * limit))):
+                found = self.colours(page, name, pathlib.Path(folder) / "screen.png")
+                entry = np.clip(np.floor(256 * np.nan_to_num(part)), 0, 255).astype(int)
+                expected = np.where(np.isnan(part)[..., None], untrusted,
+                                    self.table(page, bar)[entry])
+                off = np.abs(found - expected).max(axis=-1)[8:]  # Above is the caption.
+                self.assertGreater((off <= 2).mean(), 0.99, name)
+        self.assert_clean(page, gateway)
+
+    def test_cursor_tells_counts(self):
+        session = self.masked("counts")
+        page = self.open(self.gateway(), "sessions/counts")
+        page.wait(self.frame_shown(len(self.frames) - 2, 1))
+        x, y = self.grid(page, "measured")
+        for row, col, words in ((40, 30, f"counts {self.frames[-2][40, 30]}"),
+                                (22, 30, "not trusted")):
+            page.move(x[col], y[row])
+            time.sleep(0.3)
+            told = page.evaluate(
+                "document.querySelector('.detector .measured .readout').textContent")
+            self.assertIn(f"row {row}  col {col}", told)
+            self.assertIn(words, re.sub(r"(?<=\d)\s(?=\d)", "", told))  # Of thousands.
+            self.assertIn("expected", told)
+        session.delete(force=True)
+
+    def test_a_click_on_a_position_shows_its_frame(self):
+        session = self.session("clicked")
+        gateway = self.gateway()
+        page = self.open(gateway, "sessions/clicked", width=1920, height=1080)
+        newest = len(self.frames) - 2
+        page.wait(self.frame_shown(newest, 1))
+        self.choose(page, "by arrival")
+        snapshot = session.snapshot(("object", "points"))
+        of = 30
+        row, col = snapshot.points[of, 1:3] + np.array(self.frames.shape[1:]) / 2
+        time.sleep(1.5)  # Until the positions are drawn.
+        x, y = on_screen(box(page), snapshot, row, col)
+        page.click_at(x, y)
+        page.wait(self.frame_shown(int(snapshot.points[of, 0])))
+        page.click("button:has-text('newest')")
+        page.wait(self.frame_shown(newest))
+        page.wait("document.querySelector('.detector .caption').textContent.includes('old')")
+
+        page.wait("document.querySelector('.figures').textContent.includes('R-factor')")
+        points = session.snapshot("points").points
+        while not np.isfinite(points[:, 6]).any():  # The first evaluation comes after some time.
+            points = session.snapshot("points").points
+        page.press("w")
+        page.wait("document.querySelector('.detector .caption').textContent.includes('R-factor')")
+        first = page.evaluate("document.querySelector('.detector').dataset.frame")
+        page.press("w")
+        page.wait(f"(f => f !== undefined && f !== '{first}')"
+                  "(document.querySelector('.detector').dataset.frame)")
+        page.press("n")
+        page.wait(self.frame_shown(newest))
+
+        session.stop()
+        session.wait(DEADLINE_S)
+        page.wait("document.querySelector('.detector .caption').textContent.includes('the last')")
+        page.click_at(x, y)
+        page.wait(f"{self.WORDS}.includes('has ended')")
+        page.click("button:has-text('newest')")
+        page.wait(self.frame_shown(newest))
+        self.assert_clean(page, gateway)
+
+    def test_what_nobody_sees_is_not_asked_for(self):
+        session = self.session("hidden")
+        gateway = self.gateway()
+        page = self.open(gateway, "sessions/hidden")
+        page.wait(self.frame_shown(len(self.frames) - 2, 1))
+        page.evaluate("document.querySelector('.detector').hidden = true")
+        time.sleep(1.5)  # What is under way ends.
+        page.evaluate_worker("performance.setResourceTimingBufferSize(1e6)")
+
+        def asked():
+            return page.evaluate_worker("performance.getEntriesByType('resource')"
+                                        ".filter(e => e.name.includes('/frames/')).length")
+
+        before = asked()
+        page.wait(shown(page.evaluate(f"Number({OBJECT}.dataset.version)") + 5))
+        self.assertEqual(asked(), before)
+        page.evaluate("document.querySelector('.detector').hidden = false")
+        deadline = time.monotonic() + DEADLINE_S
+        while asked() == before:
+            self.assertLess(time.monotonic(), deadline)
+        session.delete(force=True)
+
+
+class CutoutTest(PictureCase):
+    """Of an object that is averaged down to 32 pixels."""
+
+    def enlarge(self, page):
+        """By how much, around the middle."""
+        page.evaluate("document.querySelector('.pane').focus()")
+        for _ in range(7):
+            page.press("+")
+        return 1.25 ** 7
+
+    def test_what_is_seen_close_is_seen_pixel_by_pixel(self):
+        gateway = self.gateway("--picture-px", "32")
+        page = self.open(gateway, "sessions/picture", width=1920, height=1080)
+        page.wait(shown(self.snapshot.version))
+        caption = "document.querySelector('.caption').textContent"
+        page.wait(f"{caption}.includes('mean of')")
+        for label in ("global phase", "ramp"):
+            page.click(f".toggle:has-text('without {label}') input")
+        enlarged = self.enlarge(page)
+        page.wait(f"{OBJECT}.dataset.detail === '1'")
+        self.assertIn("here pixel by pixel", page.evaluate(caption))
+        time.sleep(0.5)
+        box_ = box(page)
+        rows, cols = self.snapshot.object.shape
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "screen.png"
+            page.screenshot(path)
+            image = 255 * matplotlib.image.imread(path)[..., 0]
+        found, expected = [], []
+        for row in range(rows):
+            for col in range(cols):
+                x, y = on_screen(box_, self.snapshot, row, col, enlarged)
+                if 10 < x - box_[0] < box_[2] - 10 and 60 < y - box_[1] < box_[3] - 80:
+                    found.append(image[int(y), int(x)])
+                    expected.append(abs(self.snapshot.object[row, col]))
+        self.assertGreater(len(found), 100)
+        found, expected = np.array(found), np.array(expected)
+        inside = (found > 2) & (found < 253)
+        self.assertGreater(np.corrcoef(found[inside], expected[inside])[0, 1], 0.999)
+
+        row, col = rows // 2 + 3, cols // 2 - 4
+        page.move(*on_screen(box_, self.snapshot, row, col, enlarged))
+        time.sleep(0.3)
+        told = re.search(r"amplitude (\S+)  phase (\S+) rad",
+                         page.evaluate("document.querySelector('.readout').textContent"))
+        value = self.snapshot.object[row, col]
+        self.assertAlmostEqual(float(told[1]), abs(value), delta=2e-4)
+        self.assertAlmostEqual(float(told[2]), np.angle(value), delta=2e-3)
+
+        page.press("0")
+        page.wait(f"{OBJECT}.dataset.detail === ''")
+        self.assertIn("mean of", page.evaluate(caption))
+        self.assert_clean(page, gateway)
+
+    def test_it_follows_a_running_session(self):
+        session = self.session("running")
+        page = self.open(self.gateway("--picture-px", "32"), "sessions/running")
+        page.wait(shown())
+        self.enlarge(page)
+        page.wait(f"{OBJECT}.dataset.detail === '1'")
+        for _ in range(3):
+            version = page.evaluate(f"Number({OBJECT}.dataset.version)")
+            page.wait(f"{shown(version + 1)} && {OBJECT}.dataset.detail === '1'")
+        session.delete(force=True)
 
 
 class BreakTest(BrowserCase):

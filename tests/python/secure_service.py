@@ -7,10 +7,10 @@ from concurrent import futures
 import support  # noqa: F401  (the path of the package)
 import grpc
 import ptychoserve
-from ptychoserve.v1 import (config_pb2, ingest_pb2, service_pb2, session_pb2, snapshot_pb2,
-                            state_pb2)
+from ptychoserve.v1 import (config_pb2, frame_pb2, ingest_pb2, service_pb2, session_pb2,
+                            snapshot_pb2, state_pb2)
 
-KINDS = (service_pb2, session_pb2, ingest_pb2, snapshot_pb2, state_pb2)
+KINDS = (service_pb2, session_pb2, ingest_pb2, snapshot_pb2, frame_pb2, state_pb2)
 
 
 class Service:

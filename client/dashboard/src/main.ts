@@ -2,7 +2,8 @@
 
 import "./style.css";
 import type { Message } from "./data/messages";
-import { Events, GatewayError, request } from "./data/transport";
+import { GatewayError, request } from "./data/request";
+import { Events } from "./data/transport";
 import { login } from "./views/login";
 import { SessionList } from "./views/session_list";
 import { SessionView } from "./views/session_view";

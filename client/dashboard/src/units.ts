@@ -38,6 +38,19 @@ export function count(value: number): string {
     .replace(/\B(?=(\d{3})+$)/g, " ");
 }
 
+/** Counts of a pixel; those that are means with as many digits as mean something. */
+export function counts(value: number): string {
+  if (Number.isInteger(value)) return count(value);
+  return value >= 100 ? count(value) : String(Number(value.toPrecision(3)));
+}
+
+/** "950", "12k", "1.5M". */
+export function short(value: number): string {
+  if (value < 1e4) return String(Number(value.toPrecision(3)));
+  const [factor, unit] = value < 1e6 ? [1e3, "k"] : [1e6, "M"];
+  return `${Number((value / Number(factor)).toPrecision(3))}${unit}`;
+}
+
 /** Per second, three digits. */
 export function rate(value: number): string {
   return value === 0 ? "0" : Number(value.toPrecision(3)).toString();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { RealArray } from "../src/data/array_file";
 import { reasonWords, stateWord } from "../src/data/messages";
-import { bytes, count, duration, metres, number, rate } from "../src/units";
+import { bytes, count, counts, duration, metres, number, rate, short } from "../src/units";
 import { columns, labelled, tick } from "../src/views/curves_panel";
 
 describe("units", () => {
@@ -13,6 +13,8 @@ describe("units", () => {
     expect(bytes(12)).toBe("12 B");
     expect(count(1234567)).toBe("1 234 567");
     expect(rate(12.345)).toBe("12.3");
+    expect([3, 12345, 0.12345, 1234.5].map(counts)).toEqual(["3", "12 345", "0.123", "1 235"]);
+    expect([0, 950, 12345, 1.5e6].map(short)).toEqual(["0", "950", "12.3k", "1.5M"]);
     expect([duration(3.14), duration(75), duration(600), duration(7200)]).toEqual([
       "3.1 s",
       "75 s",

@@ -41,12 +41,13 @@ export interface RealArray {
   data: Float32Array | Float64Array;
 }
 
-function parts(file: ArrayBuffer): { header: ArrayHeader; offset: number } {
+/** Header and where the data begin. */
+export function parts<Header = ArrayHeader>(file: ArrayBuffer): { header: Header; offset: number } {
   if (file.byteLength < 4) throw new Error("the array is cut off");
   const length = new DataView(file).getUint32(0, true);
   if (4 + length > file.byteLength) throw new Error("the array's header is cut off");
   const text = new TextDecoder().decode(new Uint8Array(file, 4, length));
-  return { header: JSON.parse(text) as ArrayHeader, offset: 4 + length };
+  return { header: JSON.parse(text) as Header, offset: 4 + length };
 }
 
 function expect(

@@ -58,6 +58,7 @@ export interface Counters {
   rejections: Rejection[];
   clamped: number;
   watermark: number;
+  durable_watermark: number;
   untrusted_pixels: number;
   payload_bytes: number;
   skipped: number;
@@ -118,6 +119,8 @@ export interface SessionMessage {
   session: Session | null;
   /** Versions of the object that can still be asked for, oldest first. */
   kept_versions: number[];
+  /** Pixels along each axis that the gateway sends of an object at most. */
+  picture_px: number;
 }
 
 export type Message = ServerMessage | SessionsMessage | SessionMessage;

@@ -1,34 +1,13 @@
 /** The way to the gateway: events over a WebSocket that opens itself again, arrays by GET. */
 
+import { fetchFile } from "./file_fetcher";
 import type { Message } from "./messages";
+import { GatewayError } from "./request";
 
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 2000;
 /** The gateway says something twice a second; silence means that the connection is dead. */
 const SILENCE_MS = 3000;
-
-/** An answer of the gateway that is an error, in its words. */
-export class GatewayError extends Error {
-  constructor(
-    readonly status: number,
-    message: string,
-  ) {
-    super(message);
-  }
-}
-
-export async function request(path: string, init: RequestInit = {}): Promise<Response> {
-  const response = await fetch(path, { cache: "no-store", ...init });
-  if (response.ok || response.status === 304) return response;
-  let words = `${response.status} ${response.statusText}`;
-  try {
-    const error = (await response.json()) as { message: string; hint: string };
-    words = error.hint ? `${error.message} (${error.hint})` : error.message;
-  } catch {
-    // Not of the gateway, but of something between: its status has to do.
-  }
-  throw new GatewayError(response.status, words);
-}
 
 export class Events {
   private socket: WebSocket | null = null;
@@ -86,7 +65,8 @@ export class Events {
 
 /**
  * An array of a session, asked for again when there may be a newer one: one request at a time, and
- * not more often than every `intervalMs`. Between them, versions are passed over.
+ * not more often than every `intervalMs`. Between them, and until `take` is done with one, versions
+ * are passed over.
  */
 export class Latest<T> {
   private etag = "";
@@ -95,13 +75,15 @@ export class Latest<T> {
   private busy = false;
   private lastMs = Number.NEGATIVE_INFINITY;
   private timer: number | undefined;
-  private readonly abort = new AbortController();
+  private closed = false;
 
   constructor(
     private readonly path: string,
     private readonly intervalMs: number,
     private readonly decode: (file: ArrayBuffer) => T,
-    private readonly take: (array: T) => void,
+    private readonly take: (array: T) => void | Promise<void>,
+    /** What the gateway says when it will not give the version that was wanted. */
+    private readonly refused?: (error: GatewayError) => void,
   ) {}
 
   /** There is this version, or a later one. */
@@ -112,11 +94,11 @@ export class Latest<T> {
 
   close(): void {
     window.clearTimeout(this.timer);
-    this.abort.abort();
+    this.closed = true;
   }
 
   private next(): void {
-    if (this.busy || this.wanted === this.had || this.abort.signal.aborted) return;
+    if (this.busy || this.wanted === this.had || this.closed) return;
     this.busy = true;
     const pauseMs = Math.max(0, this.lastMs + this.intervalMs - performance.now());
     this.timer = window.setTimeout(() => void this.fetch(), pauseMs);
@@ -126,18 +108,21 @@ export class Latest<T> {
     const version = this.wanted;
     this.lastMs = performance.now();
     try {
-      const headers: HeadersInit = this.etag ? { "If-None-Match": this.etag } : {};
-      const response = await request(this.path, { headers, signal: this.abort.signal });
-      if (response.status !== 304) {
-        this.take(this.decode(await response.arrayBuffer()));
-        this.etag = response.headers.get("ETag") ?? "";
-      }
+      const { file, etag } = await fetchFile(this.path, this.etag);
+      if (this.closed) return;
+      if (file !== null) await this.take(this.decode(file));
+      this.etag = etag;
       this.had = version;
     } catch (error) {
-      if (this.abort.signal.aborted) return;
-      // Before the first snapshot, or while the server is away: both are told by events.
-      if (!(error instanceof GatewayError || error instanceof TypeError)) console.error(error);
-      this.lastMs = performance.now() + 500;
+      if (this.closed) return;
+      if (this.refused && error instanceof GatewayError && error.status < 500) {
+        this.refused(error);
+        this.had = version;
+      } else {
+        // Before the first snapshot, or while the server is away: both are told by events.
+        if (!(error instanceof GatewayError || error instanceof TypeError)) console.error(error);
+        this.lastMs = performance.now() + 500;
+      }
     }
     this.busy = false;
     this.next();

@@ -80,6 +80,16 @@ const circle = (t: number): Lab => {
   };
 };
 
+/** From blue over nearly white to orange; the middle is nothing. */
+const blueOrange = (t: number): Lab => {
+  const side = 2 * t - 1;
+  return {
+    lightness: 0.95 - 0.5 * Math.abs(side),
+    a: side > 0 ? 0.09 * side : 0,
+    b: 0.15 * side,
+  };
+};
+
 /** The bytes as they are: steps that look about equal, from black to white. */
 function greys(): ColourTable {
   return Uint8Array.from({ length: 4 * SIZE }, (_, k) => (k % 4 === 3 ? 255 : k >> 2));
@@ -96,6 +106,8 @@ export const CYCLIC = {
   "blue and yellow": table(circle, true),
   hue: table((t) => arc(0.72, 0.72, -180, 180, 0.12)(t), true),
 };
+
+export const DIVERGING = table(blueOrange);
 
 export type SequentialName = keyof typeof SEQUENTIAL;
 export type CyclicName = keyof typeof CYCLIC;

@@ -1,34 +1,47 @@
 /** A picture that can be moved, enlarged and measured. */
 
 import type { ComplexArray, RealArray } from "../data/array_file";
+import { type Point, nearest } from "../data/point_table";
 import { h, say } from "../dom";
 import { metres, number } from "../units";
 import type { Box, Statistics } from "./auto_range";
 import { statistics } from "./auto_range";
-import type { PhaseReference } from "./phase_reference";
+import { type Cutout, neededCutout } from "./cutout";
+import { type PhaseReference, onOtherGrid } from "./phase_reference";
 import { type Renderer, makeRenderer } from "./renderer";
 import { drawScaleBar, scaleBar } from "./scale_bar";
 import { type Shading, valueAt } from "./shading";
 import { type Viewport, fit, onGrid, onSample, onScreen, pan, placed, zoom } from "./viewport";
 
-/** A point of the scan, on the sample. */
-export interface Mark {
+/** A point of the scan as it is drawn. */
+export interface Mark extends Point {
+  colour: string;
+}
+
+interface Place {
   y_m: number;
   x_m: number;
-  colour: string;
 }
 
 /** What panes of one object have in common. */
 export interface Linked {
   /** null: all of the image. */
   view: Viewport | null;
-  cursor: { y_m: number; x_m: number } | null;
+  cursor: Place | null;
   region: { y_m: [number, number]; x_m: [number, number] } | null;
   marks: Mark[];
+  /** The point whose frame is looked at. */
+  picked: Point | null;
+  /** A mark was clicked. */
+  onPick: (mark: Mark) => void;
   coverage: RealArray | null;
   /** Draws all panes with the next frame. */
   changed: () => void;
 }
+
+/** How far from a mark a click may be, and how far the mouse may slip in it. */
+const PICK_PX = 12;
+const SLIP_PX = 3;
 
 const KEYS: Record<string, [number, number]> = {
   ArrowLeft: [40, 0],
@@ -45,7 +58,11 @@ export class Pane {
   private readonly readout = h("div", { class: "readout", "aria-live": "off" });
   private readonly renderer: Renderer;
   private image: ComplexArray | null = null;
+  /** A finer part of the image. */
+  private detail: ComplexArray | null = null;
   private drag: { x: number; y: number; region: boolean } | null = null;
+  /** Where the button went down, as long as the mouse has not moved since. */
+  private click: { x: number; y: number } | null = null;
   /** Device pixels of what is one at the smallest size of text. */
   private unit = 1;
   private coverageTint: { of: RealArray; canvas: HTMLCanvasElement } | null = null;
@@ -64,7 +81,7 @@ export class Pane {
         role: "img",
         "aria-label": `${name} of the object`,
         title:
-          "Drag: move. Wheel, + and -: enlarge. 0 or double click: all of it. Shift and drag: measure a region.",
+          "Drag: move. Wheel, + and -: enlarge. 0 or double click: all of it. Shift and drag: measure a region. Click on a position: its frame.",
       },
       this.canvas,
       this.over,
@@ -76,10 +93,16 @@ export class Pane {
     this.listen();
   }
 
-  setImage(image: ComplexArray): void {
+  setImage(image: ComplexArray, detail: ComplexArray | null): void {
     this.image = image;
-    this.renderer.setImage(image);
+    this.detail = detail;
+    this.renderer.setImages(detail ? [image, detail] : [image]);
     this.linked.changed();
+  }
+
+  /** What of `image` is needed at a finer resolution as things are seen. */
+  needed(image: ComplexArray, most_px: number): Cutout | null {
+    return neededCutout(image, this.view(image), this.over, most_px);
   }
 
   /** What is told on the picture: version and age. */
@@ -101,7 +124,8 @@ export class Pane {
     this.drawCursor(context, view);
     const unit = this.unit;
     const bar = scaleBar(view.metresPerPixel, 0.28 * over.width);
-    drawScaleBar(context, bar, over.width - 18 * unit, over.height - 14 * unit, unit);
+    // Above the line on what is under the cursor.
+    drawScaleBar(context, bar, over.width - 18 * unit, over.height - 40 * unit, unit);
     this.tellCursor(image);
   }
 
@@ -114,7 +138,7 @@ export class Pane {
     const width = Math.round((times * image.cols * x_m) / y_m);
     const canvas = h("canvas", { width, height: times * image.rows });
     const renderer = makeRenderer(canvas);
-    renderer.setImage(image);
+    renderer.setImages([image]);
     const view = { ...fit(image, canvas), metresPerPixel: y_m / times };
     renderer.draw(this.shading, view);
     const line = 30;
@@ -177,11 +201,16 @@ export class Pane {
       element.setPointerCapture(event.pointerId);
       const [x, y] = this.pixel(event);
       this.drag = { x, y, region: event.shiftKey };
+      this.click = event.shiftKey ? null : { x, y };
       if (event.shiftKey) this.linked.region = null;
     };
     element.onpointermove = (event) => this.moved(event);
-    element.onpointerup = element.onpointercancel = () => {
-      this.drag = null;
+    element.onpointerup = () => {
+      if (this.click) this.pick(this.click.x, this.click.y);
+      this.drag = this.click = null;
+    };
+    element.onpointercancel = () => {
+      this.drag = this.click = null;
     };
     element.onpointerleave = () => {
       this.linked.cursor = null;
@@ -208,6 +237,11 @@ export class Pane {
     if (image === null) return;
     const [x, y] = this.pixel(event);
     const view = this.view(image);
+    if (this.click) {
+      const slip = Math.hypot(x - this.click.x, y - this.click.y);
+      if (slip <= SLIP_PX * window.devicePixelRatio) return;
+      this.click = null;
+    }
     if (drag?.region) {
       const from = onSample(view, this.over, drag.x, drag.y);
       const to = onSample(view, this.over, x, y);
@@ -221,6 +255,15 @@ export class Pane {
     }
     linked.cursor = onSample(this.view(image), this.over, x, y);
     linked.changed();
+  }
+
+  private pick(x: number, y: number): void {
+    if (this.image === null) return;
+    const view = this.view(this.image);
+    const { y_m, x_m } = onSample(view, this.over, x, y);
+    const within_m = PICK_PX * window.devicePixelRatio * view.metresPerPixel;
+    const mark = nearest(this.linked.marks, y_m, x_m, within_m);
+    if (mark) this.linked.onPick(mark);
   }
 
   private key(event: KeyboardEvent): void {
@@ -251,13 +294,33 @@ export class Pane {
   }
 
   private drawMarks(context: CanvasRenderingContext2D, view: Viewport): void {
-    const radius = 2.5 * window.devicePixelRatio;
+    const radius = 3 * this.unit;
     for (const { y_m, x_m, colour } of this.linked.marks) {
       const { x, y } = onScreen(view, this.over, y_m, x_m);
       context.fillStyle = colour;
       context.beginPath();
       context.arc(x, y, radius, 0, 2 * Math.PI);
       context.fill();
+    }
+    const { picked } = this.linked;
+    if (picked === null) return;
+    const { x, y } = onScreen(view, this.over, picked.y_m, picked.x_m);
+    this.outline(context, () => {
+      context.beginPath();
+      context.arc(x, y, 3 * radius, 0, 2 * Math.PI);
+      context.stroke();
+    });
+  }
+
+  /** White between black lines, which is seen on everything. */
+  private outline(context: CanvasRenderingContext2D, stroke: () => void): void {
+    for (const [colour, width] of [
+      ["#000", 3],
+      ["#fff", 1],
+    ] as const) {
+      context.strokeStyle = colour;
+      context.lineWidth = width * window.devicePixelRatio;
+      stroke();
     }
   }
 
@@ -278,14 +341,7 @@ export class Pane {
     if (region === null) return;
     const from = onScreen(view, this.over, region.y_m[0], region.x_m[0]);
     const to = onScreen(view, this.over, region.y_m[1], region.x_m[1]);
-    for (const [colour, width] of [
-      ["#000", 3],
-      ["#fff", 1],
-    ] as const) {
-      context.strokeStyle = colour;
-      context.lineWidth = width * window.devicePixelRatio;
-      context.strokeRect(from.x, from.y, to.x - from.x, to.y - from.y);
-    }
+    this.outline(context, () => context.strokeRect(from.x, from.y, to.x - from.x, to.y - from.y));
   }
 
   private drawCursor(context: CanvasRenderingContext2D, view: Viewport): void {
@@ -293,19 +349,14 @@ export class Pane {
     if (cursor === null) return;
     const { x, y } = onScreen(view, this.over, cursor.y_m, cursor.x_m);
     const arm = 9 * window.devicePixelRatio;
-    for (const [colour, width] of [
-      ["#000", 3],
-      ["#fff", 1],
-    ] as const) {
-      context.strokeStyle = colour;
-      context.lineWidth = width * window.devicePixelRatio;
+    this.outline(context, () => {
       context.beginPath();
       context.moveTo(x - arm, y);
       context.lineTo(x + arm, y);
       context.moveTo(x, y - arm);
       context.lineTo(x, y + arm);
       context.stroke();
-    }
+    });
   }
 
   private tellCursor(image: ComplexArray): void {
@@ -313,8 +364,8 @@ export class Pane {
     const reference = this.shading.reference;
     const parts: string[] = [];
     if (cursor !== null) {
-      const { row, col } = onGrid(image, cursor.y_m, cursor.x_m);
-      parts.push(cursorText(image, Math.round(row), Math.round(col), cursor, reference));
+      const finest = this.detail && isOn(this.detail, cursor) ? this.detail : image;
+      parts.push(cursorText(finest, cursor, onOtherGrid(reference, image, finest)));
     }
     const box = this.box(image);
     const found = box && statistics(image, reference, box);
@@ -324,15 +375,20 @@ export class Pane {
   }
 }
 
-function cursorText(
-  image: ComplexArray,
-  row: number,
-  col: number,
-  at: { y_m: number; x_m: number },
-  reference: PhaseReference,
-): string {
+/** [row, col] of the pixel at a place on the sample. */
+function pixelAt(image: ComplexArray, at: Place): [number, number] {
+  const { row, col } = onGrid(image, at.y_m, at.x_m);
+  return [Math.round(row), Math.round(col)];
+}
+
+function isOn(image: ComplexArray, at: Place): boolean {
+  const [row, col] = pixelAt(image, at);
+  return row >= 0 && col >= 0 && row < image.rows && col < image.cols;
+}
+
+function cursorText(image: ComplexArray, at: Place, reference: PhaseReference): string {
   const where = `x ${metres(at.x_m, 4)}  y ${metres(at.y_m, 4)}`;
-  const value = valueAt(image, row, col, reference);
+  const value = valueAt(image, ...pixelAt(image, at), reference);
   if (value === null) return `${where}  no data`;
   return `${where}  amplitude ${number(value.amplitude)}  phase ${number(value.phase, 3)} rad`;
 }

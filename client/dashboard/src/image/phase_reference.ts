@@ -5,6 +5,7 @@
  */
 
 import { type ComplexArray, NO_DATA } from "../data/array_file";
+import { type Grid, onGrid } from "./viewport";
 
 /** Phase in radians at pixel (0, 0), and its growth for each pixel along rows and columns. */
 export interface PhaseReference {
@@ -45,6 +46,17 @@ export function phaseReference(image: ComplexArray, ramp: boolean): PhaseReferen
   }
   reference.constant = Math.atan2(im, re);
   return reference;
+}
+
+/** The same reference for the pixels of another array of the same object. */
+export function onOtherGrid(reference: PhaseReference, from: Grid, to: Grid): PhaseReference {
+  const corner = onGrid(from, ...to.header.origin_m);
+  const [rows, cols] = [0, 1].map((k) => to.header.pixel_size_m[k]! / from.header.pixel_size_m[k]!);
+  return {
+    constant: reference.constant + reference.perRow * corner.row + reference.perCol * corner.col,
+    perRow: reference.perRow * rows!,
+    perCol: reference.perCol * cols!,
+  };
 }
 
 function meanStep(image: ComplexArray, stride: number, down: number, right: number): number {

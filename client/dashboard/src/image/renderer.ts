@@ -1,4 +1,4 @@
-/** Draws a complex image on a canvas: with WebGL2, or by the processor where that is not to be had. */
+/** Draws complex images on a canvas: with WebGL2, or by the processor where that is not to be had. */
 
 import type { ComplexArray } from "../data/array_file";
 import { CanvasRenderer } from "./renderer_canvas";
@@ -8,8 +8,12 @@ import type { Viewport } from "./viewport";
 
 export interface Renderer {
   readonly kind: "WebGL2" | "Canvas2D";
-  setImage(image: ComplexArray): void;
-  /** On all of the canvas, whose size is that of the screen in device pixels. */
+  /** Of one object: all of it, and if it is there a finer part of it, which is drawn over it. */
+  setImages(images: ComplexArray[]): void;
+  /**
+   * On all of the canvas, whose size is that of the screen in device pixels. The reference is that of
+   * the first image.
+   */
   draw(shading: Shading, view: Viewport): void;
 }
 

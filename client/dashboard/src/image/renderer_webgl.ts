@@ -1,5 +1,6 @@
 import type { ComplexArray } from "../data/array_file";
 import type { ColourTable } from "./colour_maps";
+import { type PhaseReference, onOtherGrid } from "./phase_reference";
 import type { Renderer } from "./renderer";
 import { type Shading, tableOf } from "./shading";
 import { type Viewport, onGrid, onSample } from "./viewport";
@@ -30,10 +31,10 @@ float fraction(float value, vec2 range) {
   return range.y > range.x ? clamp((value - range.x) / (range.y - range.x), 0.0, 1.0) : 0.0;
 }
 void main() {
-  colour = vec4(0.0);
   vec2 at = first + per_pixel * vec2(gl_FragCoord.x, canvas_height - gl_FragCoord.y);
   ivec2 pixel = ivec2(floor(at + 0.5));
-  if (any(lessThan(pixel, ivec2(0))) || any(greaterThanEqual(pixel, textureSize(image, 0)))) return;
+  if (any(lessThan(pixel, ivec2(0))) || any(greaterThanEqual(pixel, textureSize(image, 0)))) discard;
+  colour = vec4(0.0);
   ivec2 value = texelFetch(image, pixel, 0).rg;
   if (value.r == -32768) return;
   vec2 parts = vec2(value);
@@ -53,11 +54,15 @@ void main() {
 
 const QUANTITIES = { amplitude: 0, phase: 1, complex: 2 };
 
-/** Keeps the image as a texture of 16-bit numbers; colours are made as it is drawn. */
+interface Layer {
+  image: ComplexArray;
+  texture: WebGLTexture | null;
+}
+
+/** Keeps images as textures of 16-bit numbers; colours are made as they are drawn. */
 export class WebGlRenderer implements Renderer {
   readonly kind = "WebGL2";
-  private image: ComplexArray | null = null;
-  private uploaded: ComplexArray | null = null;
+  private layers: Layer[] = [];
   private colours: ColourTable | null = null;
   private program!: WebGLProgram;
   private locations = new Map<string, WebGLUniformLocation | null>();
@@ -68,37 +73,49 @@ export class WebGlRenderer implements Renderer {
     gl.canvas.addEventListener("webglcontextrestored", () => this.prepare());
   }
 
-  setImage(image: ComplexArray): void {
-    this.image = image;
+  setImages(images: ComplexArray[]): void {
+    const unused = this.layers.filter(({ image }) => !images.includes(image));
+    this.layers = images.map(
+      (image) => this.layers.find((layer) => layer.image === image) ?? { image, texture: null },
+    );
+    for (const { texture } of unused) this.gl.deleteTexture(texture);
   }
 
   draw(shading: Shading, view: Viewport): void {
-    const { gl, image } = this;
+    const { gl } = this;
     const { width, height } = gl.canvas;
     gl.viewport(0, 0, width, height);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    if (image === null) return;
-    this.upload(image);
     this.uploadColours(tableOf(shading));
+    gl.uniform1f(this.at("canvas_height"), height);
+    gl.uniform2f(this.at("amplitude_range"), ...shading.amplitude);
+    gl.uniform2f(this.at("phase_range"), ...shading.phase);
+    gl.uniform1i(this.at("quantity"), QUANTITIES[shading.quantity]);
+    for (const layer of this.layers) {
+      const reference = onOtherGrid(shading.reference, this.layers[0]!.image, layer.image);
+      this.drawLayer(layer, reference, view);
+    }
+  }
+
+  private drawLayer(layer: Layer, reference: PhaseReference, view: Viewport): void {
+    const { gl } = this;
+    const { image } = layer;
+    this.bind(layer);
     const corner = onSample(view, gl.canvas, 0, 0);
     const first = onGrid(image, corner.y_m, corner.x_m);
     const [y_m, x_m] = image.header.pixel_size_m;
-    const { constant, perRow, perCol } = shading.reference;
     gl.uniform1f(this.at("scale"), image.scale);
-    gl.uniform1f(this.at("canvas_height"), height);
     gl.uniform2f(this.at("first"), first.col, first.row);
     gl.uniform2f(this.at("per_pixel"), view.metresPerPixel / x_m, view.metresPerPixel / y_m);
-    gl.uniform2f(this.at("amplitude_range"), ...shading.amplitude);
-    gl.uniform2f(this.at("phase_range"), ...shading.phase);
-    gl.uniform3f(this.at("reference"), constant, perRow, perCol);
-    gl.uniform1i(this.at("quantity"), QUANTITIES[shading.quantity]);
+    gl.uniform3f(this.at("reference"), reference.constant, reference.perRow, reference.perCol);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
   /** All that a context has, also after it was lost. */
   private prepare(): void {
     const { gl } = this;
-    this.uploaded = this.colours = null;
+    this.colours = null;
+    for (const layer of this.layers) layer.texture = null;
     this.locations.clear();
     this.program = gl.createProgram()!;
     for (const [kind, source] of [
@@ -117,31 +134,32 @@ export class WebGlRenderer implements Renderer {
     gl.useProgram(this.program);
     gl.uniform1i(this.at("image"), 0);
     gl.uniform1i(this.at("colours"), 1);
-    for (const unit of [gl.TEXTURE0, gl.TEXTURE1]) {
-      gl.activeTexture(unit);
-      gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
-      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
-      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
-    }
+    gl.activeTexture(gl.TEXTURE1);
+    this.makeTexture();
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
   }
 
-  private upload(image: ComplexArray): void {
-    if (image === this.uploaded) return;
-    this.uploaded = image;
+  /** Bound to the unit that is active. */
+  private makeTexture(): WebGLTexture | null {
+    const { gl } = this;
+    const texture = gl.createTexture();
+    gl.bindTexture(gl.TEXTURE_2D, texture);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+    return texture;
+  }
+
+  /** Uploads an image when it is drawn for the first time. */
+  private bind(layer: Layer): void {
     const { gl } = this;
     gl.activeTexture(gl.TEXTURE0);
-    gl.texImage2D(
-      gl.TEXTURE_2D,
-      0,
-      gl.RG16I,
-      image.cols,
-      image.rows,
-      0,
-      gl.RG_INTEGER,
-      gl.SHORT,
-      image.data,
-    );
+    if (layer.texture !== null) {
+      gl.bindTexture(gl.TEXTURE_2D, layer.texture);
+      return;
+    }
+    layer.texture = this.makeTexture();
+    const { cols, rows, data } = layer.image;
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RG16I, cols, rows, 0, gl.RG_INTEGER, gl.SHORT, data);
   }
 
   private uploadColours(table: ColourTable): void {

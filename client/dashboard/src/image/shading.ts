@@ -27,13 +27,14 @@ export interface Shading {
 
 export const WHOLE_CIRCLE: Range = [-Math.PI, Math.PI];
 
+/** Whether phases on all of the circle are shown. */
+export function onCircle({ quantity, phase }: Shading): boolean {
+  return quantity === "phase" && phase[1] - phase[0] > 2 * Math.PI - 1e-6;
+}
+
 /** The table for what is shown; that of complex numbers is not used. */
 export function tableOf(shading: Shading): ColourTable {
-  const [low, high] = shading.phase;
-  const whole = high - low > 2 * Math.PI - 1e-6;
-  return shading.quantity === "phase" && whole
-    ? CYCLIC[shading.cyclicMap]
-    : SEQUENTIAL[shading.map];
+  return onCircle(shading) ? CYCLIC[shading.cyclicMap] : SEQUENTIAL[shading.map];
 }
 
 /** Amplitude and phase, without the reference; null where there are no data. */

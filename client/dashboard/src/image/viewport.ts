@@ -35,8 +35,15 @@ export function fit({ rows, cols, header }: Grid, size: Size): Viewport {
 }
 
 /** Closer by `factor`, with the point under (x, y) of the screen where it is. */
-export function zoom(view: Viewport, size: Size, x: number, y: number, factor: number): Viewport {
-  const metresPerPixel = Math.min(1, Math.max(1e-13, view.metresPerPixel / factor));
+export function zoom(
+  view: Viewport,
+  size: Size,
+  x: number,
+  y: number,
+  factor: number,
+  most_m = 1,
+): Viewport {
+  const metresPerPixel = Math.min(most_m, Math.max(1e-13, view.metresPerPixel / factor));
   const moved = view.metresPerPixel - metresPerPixel;
   return {
     y_m: view.y_m + (y - size.height / 2) * moved,

@@ -1,7 +1,7 @@
 /** Finish, stop, delete: only what the gateway offers, and never with one click. */
 
 import { type ServerMessage, type SessionMessage, isFinal } from "../data/messages";
-import { request } from "../data/transport";
+import { request } from "../data/request";
 import { h } from "../dom";
 
 interface Action {

@@ -1,7 +1,6 @@
 /** State, progress and input of a session, in figures and words. */
 
 import {
-  type Counters,
   type Session,
   type SessionMessage,
   isFinal,
@@ -122,10 +121,11 @@ function inputFigures(session: Session, expected: number, framesPerSecond: numbe
     ],
     [
       "complete up to",
-      `frame ${watermark(frames)}, position ${watermark(positions)}`,
-      "every id up to here is accounted for",
+      upTo(frames?.watermark, positions?.watermark),
+      "every id up to here is accounted for, and acknowledged to those who sent it",
     ],
-    ["on disk", durability(session)],
+    ["on disk up to", onDisk(session), "every id up to here is on disk, and survives the server"],
+    ["journal", journal(session)],
   ];
   if (session.frames_without_position)
     figures.push([
@@ -160,15 +160,22 @@ function inputFigures(session: Session, expected: number, framesPerSecond: numbe
   return figures;
 }
 
-function watermark(counters: Counters | undefined): string {
-  return counters && counters.watermark >= 0 ? count(counters.watermark) : "–";
+function upTo(frame: number | undefined, position: number | undefined): string {
+  const words = (id: number | undefined) => (id !== undefined && id >= 0 ? count(id) : "–");
+  return `frame ${words(frame)}, position ${words(position)}`;
 }
 
-function durability(session: Session): string {
+function onDisk({ durability, frames, positions }: Session): string {
+  return durability === "DURABILITY_MEMORY"
+    ? "nothing, there is no journal"
+    : upTo(frames?.durable_watermark, positions?.durable_watermark);
+}
+
+function journal(session: Session): string {
   if (session.durability === "DURABILITY_JOURNAL") {
     return session.checkpoint_version > 0
-      ? `journal, checkpoint of version ${session.checkpoint_version}`
-      : "journal";
+      ? `checkpoint of version ${session.checkpoint_version}`
+      : "yes";
   }
-  return session.durability === "DURABILITY_LOST" ? "NOT ALL OF IT" : "no, in memory";
+  return session.durability === "DURABILITY_LOST" ? "NOT ALL OF IT" : "none";
 }

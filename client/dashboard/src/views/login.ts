@@ -1,6 +1,6 @@
 /** Asks for the token of a dashboard that others can reach. */
 
-import { request } from "../data/transport";
+import { request } from "../data/request";
 import { h, say } from "../dom";
 
 /** Resolves when the gateway has taken a token. */

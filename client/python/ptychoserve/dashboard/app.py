@@ -14,10 +14,11 @@ from aiohttp import WSMsgType, web
 
 from ptychoserve._version import VERSION
 from ptychoserve.dashboard import guard as guards
+from ptychoserve.dashboard.cutouts import Cutout
 from ptychoserve.dashboard.guard import COOKIE, Guard, Refused
 from ptychoserve.dashboard.hub import Connect, Hub
 from ptychoserve.dashboard.page import Page
-from ptychoserve.dashboard.pictures import NAMES
+from ptychoserve.dashboard.pictures import MOST_DOWNSAMPLE, NAMES
 from ptychoserve.dashboard.viewers import Viewer
 from ptychoserve.errors import PermissionDenied, PtychoserveError
 from ptychoserve.result import Result
@@ -75,6 +76,7 @@ class Gateway:
             web.post("/api/login", self._login),
             web.get("/api/events", self._events),
             web.get(f"{_SESSION}/arrays/{{name:{'|'.join(NAMES)}}}", self._array),
+            web.get(f"{_SESSION}/frames/{{frame:newest|[0-9]{{1,18}}}}", self._frame),
             web.get(f"{_SESSION}/result.cxi", self._result),
             web.post(f"{_SESSION}/{{action:finish|stop|delete}}", self._control),
             web.get("/{path:.*}", self._page.get),
@@ -135,13 +137,21 @@ class Gateway:
 
     async def _array(self, request: web.Request) -> web.Response:
         feed = await self._hub.existing_feed(request.match_info["id"])
-        found = await feed.picture(request.match_info["name"], _version(request))
-        etag = f"{feed.epoch}-{found.version}"
-        headers = {"ETag": f'"{etag}"', "Cache-Control": "no-cache"}
-        if any(known.value == etag for known in request.if_none_match or ()):
-            return web.Response(status=304, headers=headers)
-        return web.Response(body=found.body, content_type="application/octet-stream",
-                            headers=headers)
+        name = request.match_info["name"]
+        if "region" in request.query:
+            if name != "object":
+                raise Refused(400, f"there are cut-outs of the object, and none of the {name}")
+            found = await feed.cutout(_cutout(request, self._limits.picture_px))
+        else:
+            found = await feed.picture(name, _version(request))
+        return _tagged(request, f"{feed.epoch}-{found.version}", found.body)
+
+    async def _frame(self, request: web.Request) -> web.Response:
+        """What the detector has counted, and the newest snapshot expects."""
+        feed = await self._hub.existing_feed(request.match_info["id"])
+        frame = request.match_info["frame"]
+        found = await feed.frame(None if frame == "newest" else int(frame))
+        return _tagged(request, f"{feed.epoch}-{found.tag}", found.body)
 
     async def _result(self, request: web.Request) -> web.Response:
         """The newest snapshot as a CXI file, with all that belongs to it."""
@@ -185,11 +195,33 @@ def _error(status: int, message: str, hint: str = "", code: str = "") -> web.Res
     return web.json_response({"message": message, "hint": hint, "code": code}, status=status)
 
 
+def _tagged(request: web.Request, etag: str, body: bytes) -> web.Response:
+    """With an ETag; without a body for who has that one already."""
+    headers = {"ETag": f'"{etag}"', "Cache-Control": "no-cache"}
+    if any(known.value == etag for known in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, content_type="application/octet-stream", headers=headers)
+
+
 def _version(request: web.Request) -> int:
     text = request.query.get("version", "0")
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
+    if not re.fullmatch("[0-9]{1,18}", text):
         raise Refused(400, f"version is {text[:100]!r}; allowed: 0 (the newest), 1, 2, ...")
     return int(text)
+
+
+def _cutout(request: web.Request, most_px: int) -> Cutout:
+    """That which is asked for, no larger than all of the object is sent."""
+    region, downsample = request.query["region"], request.query.get("downsample", "1")
+    if not re.fullmatch("[0-9]{1,9}(,[0-9]{1,9}){3}", region):
+        raise Refused(400, f"region is {region[:100]!r}; allowed: ROW,COL,ROWS,COLS")
+    if not re.fullmatch("[0-9]{1,2}", downsample) or not 1 <= int(downsample) <= MOST_DOWNSAMPLE:
+        raise Refused(400, f"downsample is {downsample[:100]!r}; allowed: 1..{MOST_DOWNSAMPLE}")
+    row, col, rows, cols = map(int, region.split(","))
+    if not 1 <= min(rows, cols) <= max(rows, cols) <= int(downsample) * most_px:
+        raise Refused(400, f"{rows} x {cols} pixels, averaged over {downsample}; allowed: at least "
+                      f"one, and then {most_px} (--picture-px) along each axis at most")
+    return Cutout(_version(request), (row, col, rows, cols), int(downsample))
 
 
 async def _send(socket: web.WebSocketResponse, viewer: Viewer) -> None:

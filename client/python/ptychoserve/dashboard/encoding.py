@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ptychoserve.frame import Frame
 from ptychoserve.snapshot import Snapshot
 
 NO_DATA = -32768
@@ -60,9 +61,28 @@ def encode(name: str, snapshot: Snapshot, downsample: int = 1) -> Encoded:
     else:
         header["element"] = array.dtype.str[1:]
         data = array
+    return Encoded(snapshot.version, _body(header, data))
+
+
+def encode_frame(frame: Frame, downsample: int, more: dict[str, Any]) -> bytes:
+    """Counts, and those expected if they are there: float32 [1 or 2, rows, cols], NaN where a pixel
+    is not to be trusted.
+
+    Args:
+        downsample: by which the server has made the frame smaller.
+        more: for the header.
+    """
+    arrays = [array for array in (frame.counts, frame.expected) if array is not None]
+    header = {"name": "frame", "frame_id": frame.frame_id, "version": frame.version,
+              "downsample": downsample, "shape": (len(arrays), *frame.counts.shape),
+              "element": "f4", **more}
+    return _body(header, np.stack(arrays))
+
+
+def _body(header: dict[str, Any], data: np.ndarray) -> bytes:
     text = json.dumps(header).encode()
     text += b" " * (-(4 + len(text)) % _ALIGNMENT)
-    return Encoded(snapshot.version, b"".join((struct.pack("<I", len(text)), text, data.tobytes())))
+    return b"".join((struct.pack("<I", len(text)), text, data.tobytes()))
 
 
 def quantise(array: np.ndarray) -> tuple[float, np.ndarray]:

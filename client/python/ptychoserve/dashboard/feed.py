@@ -10,7 +10,9 @@ from google.protobuf import json_format
 
 from ptychoserve import aio, errors
 from ptychoserve._plain import plain
+from ptychoserve.dashboard.cutouts import Cutout, Cutouts
 from ptychoserve.dashboard.encoding import Encoded
+from ptychoserve.dashboard.frames import EncodedFrame, Frames
 from ptychoserve.dashboard.pictures import Pictures
 from ptychoserve.dashboard.viewers import Message, Viewer, message
 from ptychoserve.errors import NotFound
@@ -39,6 +41,10 @@ class Feed:
         self._config: Any = None
         self._info: Optional[session_pb2.Session] = None
         self._pictures: Optional[Pictures] = None
+        self._cutouts: Optional[Cutouts] = None
+        self._frames: Optional[Frames] = None
+        self._frame_state = 0  # How often what decides on frames has changed.
+        self._frame_figures: Any = None
         self.epoch = ""
         self._first = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -60,17 +66,34 @@ class Feed:
 
     async def picture(self, name: str, version: int = 0) -> Encoded:
         """An array, as `Pictures.get`. Raises NotFound: no such session, or no snapshot yet."""
-        self._used_s = time.monotonic()
-        await self._first.wait()
-        if self._pictures is None or self._info is None:
-            raise NotFound(f"there is no session '{self._id}'")
-        return await self._pictures.get(name, self._info.snapshot_version, version)
+        info = await self._existing()
+        assert self._pictures is not None  # As of all sessions that have been there.
+        return await self._pictures.get(name, info.snapshot_version, version)
+
+    async def cutout(self, wanted: Cutout) -> Encoded:
+        """A part of the object, as `Cutouts.get`."""
+        await self._existing()
+        assert self._cutouts is not None
+        return await self._cutouts.get(wanted)
+
+    async def frame(self, frame_id: Optional[int]) -> EncodedFrame:
+        """A frame of the detector, as `Frames.get`."""
+        await self._existing()
+        assert self._frames is not None
+        return await self._frames.get(frame_id)
 
     async def close(self) -> None:
         self._task.cancel()
         await asyncio.wait([self._task])
-        if self._pictures is not None:
-            self._pictures.close()
+        self._end()
+
+    async def _existing(self) -> session_pb2.Session:
+        """The session as it is, once that is known. Raises NotFound."""
+        self._used_s = time.monotonic()
+        await self._first.wait()
+        if self._info is None:
+            raise NotFound(f"there is no session '{self._id}'")
+        return self._info
 
     async def _run(self) -> None:
         while True:
@@ -105,13 +128,23 @@ class Feed:
         self._info = session_pb2.Session()
         self._info.CopyFrom(info)
         self._info.ClearField("config")
+        figures = (info.state, info.frames.accepted, info.staged_frames, info.snapshot_version)
+        if figures != self._frame_figures:
+            self._frame_figures = figures
+            self._frame_state += 1
         self._tell()
 
     def _begin(self, session: aio.Session) -> None:
-        if self._pictures is not None:
-            self._pictures.close()
+        self._end()
         self.epoch = _epoch(session.info)
         self._pictures = Pictures(session, self._picture_px, self._past_bytes)
+        self._cutouts = Cutouts(session)
+        self._frames = Frames(session, lambda: self._frame_state)
+
+    def _end(self) -> None:
+        for held in (self._pictures, self._cutouts, self._frames):
+            if held is not None:
+                held.close()
 
     def _gone(self) -> None:
         self._info = None
@@ -124,11 +157,12 @@ class Feed:
             viewer.put(now)
 
     def _message(self) -> Message:
-        if self._info is None or self._pictures is None:
-            return message("session", id=self._id, epoch=self.epoch, session=None, kept_versions=[])
-        return message("session", id=self._id, epoch=self.epoch,
-                       session={**plain(self._info), "config": self._config},
-                       kept_versions=self._pictures.past.versions)
+        session, kept = None, []
+        if self._info is not None and self._pictures is not None:
+            session = {**plain(self._info), "config": self._config}
+            kept = self._pictures.past.versions
+        return message("session", id=self._id, epoch=self.epoch, session=session,
+                       kept_versions=kept, picture_px=self._picture_px)
 
 
 def _epoch(info: session_pb2.Session) -> str:

@@ -7,12 +7,13 @@ from typing import Optional
 
 from ptychoserve import aio
 from ptychoserve.dashboard.encoding import Encoded, encode, mean_of_blocks
+from ptychoserve.dashboard.shared_calls import SharedCalls
 from ptychoserve.errors import NotFound
 from ptychoserve.snapshot import Snapshot
 
 NAMES = ("object", "probe", "coverage", "points", "history")
 _PROBE_PX = 256      # The longer side of a probe's picture, at most.
-_MOST_DOWNSAMPLE = 64
+MOST_DOWNSAMPLE = 64  # Of the server.
 
 
 class Past:
@@ -53,17 +54,13 @@ class Past:
 
 
 class Pictures:
-    """What of one life of a session is shown.
-
-    However many ask for an array, one call for it is under way at a time, and all of them get its
-    answer.
-    """
+    """What of one life of a session is shown."""
 
     def __init__(self, session: aio.Session, picture_px: int, past_bytes: int) -> None:
         self._session = session
         self._picture_px = picture_px
         self._newest: dict[str, Encoded] = {}
-        self._fetches: dict[str, asyncio.Task[Encoded]] = {}
+        self._calls = SharedCalls(self._fetch)
         self._downsample = 0  # Not known before the size of the object is.
         self.past = Past(past_bytes)
 
@@ -87,29 +84,17 @@ class Pictures:
         # it has not.
         for _ in range(2):
             if found is None or found.version < known_version:
-                found = await asyncio.shield(self._fetches.get(name) or self._begin(name))
+                found = await self._calls.get(name)
         assert found is not None  # The loop has fetched it.
         return found
 
     def close(self) -> None:
-        for fetch in list(self._fetches.values()):
-            fetch.cancel()
-
-    def _begin(self, name: str) -> asyncio.Task[Encoded]:
-        fetch = asyncio.get_running_loop().create_task(self._fetch(name))
-        self._fetches[name] = fetch
-        return fetch
+        self._calls.close()
 
     async def _fetch(self, name: str) -> Encoded:
-        try:
-            return await self._fetch_newest(name)
-        finally:
-            del self._fetches[name]
-
-    async def _fetch_newest(self, name: str) -> Encoded:
         if name in ("object", "coverage") and not self._downsample:
             # The smallest array from whose header the size of the object can be told.
-            self._measure(await self._snapshot("coverage", _MOST_DOWNSAMPLE))
+            self._measure(await self._snapshot("coverage", MOST_DOWNSAMPLE))
         downsample = self._downsample if name in ("object", "coverage") else 1
         snapshot = await self._snapshot(name, downsample)
         if name == "object":
@@ -131,7 +116,7 @@ class Pictures:
         """The canvas may have grown."""
         area = snapshot.header.area
         longer = max(area.shape.rows, area.shape.cols)
-        self._downsample = min(_MOST_DOWNSAMPLE, max(1, -(-longer // self._picture_px)))
+        self._downsample = min(MOST_DOWNSAMPLE, max(1, -(-longer // self._picture_px)))
 
 
 def _encode(name: str, snapshot: Snapshot, downsample: int) -> Encoded:
