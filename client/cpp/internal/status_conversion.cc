@@ -11,8 +11,8 @@ absl::Status FromGrpc(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   int code = status.error_code();
   std::string message = status.error_message();
-  // Of a stream that the server ends before the client does, HAProxy makes CANCELLED, and leaves the
-  // details as they are.
+  // Of a stream that the server ends before the client does, HAProxy makes CANCELLED, and leaves
+  // the details as they are.
   google::rpc::Status said;
   if (said.ParseFromString(status.error_details()) && said.code() != 0) {
     code = said.code();

@@ -74,15 +74,14 @@ TEST_P(BadScheduleFlag, IsRefusedWithTheStageAndWhatIsAllowed) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, BadScheduleFlag,
-    ::testing::Values(BadSchedule{"", "dm, raar, ap, ml_grad, ml_gauss, epie, epie_seq, rpie or lsqml"},
-                      BadSchedule{"hio:10", "stage \"hio:10\""},
-                      BadSchedule{"dm+probe:3", "what is refined is pos"},
-                      BadSchedule{"dm+:3", "what is refined is pos"},
-                      BadSchedule{"dm:0", "iterations >= 1"},
-                      BadSchedule{"dm:-3", "stage \"dm:-3\""}, BadSchedule{"dm:100%", "like 66%"},
-                      BadSchedule{"dm:", "stage \"dm:\""},
-                      BadSchedule{"dm,ml_grad:5", "only the last stage"},
-                      BadSchedule{"dm:40,", "stage \"\""}));
+    ::testing::Values(
+        BadSchedule{"", "dm, raar, ap, ml_grad, ml_gauss, epie, epie_seq, rpie or lsqml"},
+        BadSchedule{"hio:10", "stage \"hio:10\""},
+        BadSchedule{"dm+probe:3", "what is refined is pos"},
+        BadSchedule{"dm+:3", "what is refined is pos"}, BadSchedule{"dm:0", "iterations >= 1"},
+        BadSchedule{"dm:-3", "stage \"dm:-3\""}, BadSchedule{"dm:100%", "like 66%"},
+        BadSchedule{"dm:", "stage \"dm:\""}, BadSchedule{"dm,ml_grad:5", "only the last stage"},
+        BadSchedule{"dm:40,", "stage \"\""}));
 
 }  // namespace
 }  // namespace ptychoserve::cli

@@ -78,9 +78,9 @@ TEST(WithScaledStep, ScalesWhatMovesObjectAndProbeAndNothingElse) {
             AlgorithmConfig(AlternatingProjectionsConfig{}));
   EXPECT_EQ(WithScaledStep(EpieConfig{.object_step = 1, .probe_step = 0.5}, 0.5),
             AlgorithmConfig(EpieConfig{.object_step = 0.5, .probe_step = 0.25}));
-  EXPECT_EQ(WithScaledStep(LsqMlConfig{}, 0.5),
-            AlgorithmConfig(
-                LsqMlConfig{.object_step = 0.25, .probe_step = 0.25, .momentum = 0.45}));
+  EXPECT_EQ(
+      WithScaledStep(LsqMlConfig{}, 0.5),
+      AlgorithmConfig(LsqMlConfig{.object_step = 0.25, .probe_step = 0.25, .momentum = 0.45}));
   EXPECT_EQ(WithScaledStep(LsqMlConfig{.object_step = 1, .probe_step = 0.5, .momentum = 0.8}, 0.5),
             AlgorithmConfig(LsqMlConfig{.object_step = 0.5, .probe_step = 0.25, .momentum = 0.4}));
 }
