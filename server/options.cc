@@ -235,7 +235,8 @@ ParsedOptions ParseOptions(int argc, const char* const* argv) {
     }
   } catch (const CLI::ParseError& error) {
     out.exit = true;
-    out.exit_code = app.exit(error);
+    // The library's own codes tell errors apart; the manual has one for all of them.
+    out.exit_code = app.exit(error) == 0 ? 0 : 1;
   }
   if (print && !out.exit) {
     std::fputs(app.config_to_str(/*default_also=*/true).c_str(), stdout);

@@ -207,8 +207,10 @@ absl::Status Server::Ready() const {
 }
 
 absl::Status Server::Reload() {
-  PS_RETURN_IF_ERROR(audit_->Reopen());
-  return core_.access->Reload();
+  // Each, whatever becomes of the other.
+  absl::Status status = core_.access->Reload();
+  status.Update(audit_->Reopen());
+  return status;
 }
 
 void Server::DeleteExpired() {

@@ -69,7 +69,7 @@ absl::Status MakeToken(const Context& context, const TokenOptions& options) {
   std::string entry = absl::StrCat("  - name: ", name.dump(), "\n    tenant: ", tenant.dump(),
                                    "\n    role: ", options.role, "\n    sha256: ", sha256, "\n");
   if (!expires.empty()) absl::StrAppend(&entry, "    expires: ", expires, "\n");
-  std::fprintf(stderr, "for the access file of the server, under 'principals:':\n%s",
+  std::fprintf(stderr, "# for the access file of the server, under 'principals:':\n%s",
                entry.c_str());
   PrintLine(token);
   return absl::OkStatus();

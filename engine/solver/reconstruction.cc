@@ -278,21 +278,19 @@ void Reconstruction::TestOrientation(TakeOrientation done) {
 }
 
 void Reconstruction::ReadFrame(std::optional<std::int64_t> frame_id, TakeFrame done) {
-  absl::StatusOr<MeasuredFrame> kept = absl::UnavailableError("the session goes on");
+  bool ended = false;
   {
     MutexLock lock(impl_->mu);
-    if (!IsFinal(impl_->shown.state)) {
-      impl_->frames_asked.push_back({frame_id, std::move(done)});
-    } else {
-      kept = impl_->KeptFrameLocked(frame_id);
-    }
+    ended = IsFinal(impl_->shown.state);
+    if (!ended) impl_->frames_asked.push_back({frame_id, std::move(done)});
   }
-  if (done != nullptr) return done(std::move(kept));
+  if (ended) return done(impl_->KeptFrame(frame_id));
   impl_->options.on_work();
 }
 
-absl::StatusOr<MeasuredFrame> Reconstruction::Impl::KeptFrameLocked(
+absl::StatusOr<MeasuredFrame> Reconstruction::Impl::KeptFrame(
     std::optional<std::int64_t> frame_id) const {
+  MutexLock lock(mu);
   if (last_frame && frame_id.value_or(last_frame->frame_id) == last_frame->frame_id) {
     return *last_frame;
   }

@@ -61,8 +61,7 @@ class Reconstruction::Impl {
   absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   static absl::Status Ended(SessionState state);
   // A frame of a session that has ended.
-  absl::StatusOr<MeasuredFrame> KeptFrameLocked(std::optional<std::int64_t> frame_id) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  absl::StatusOr<MeasuredFrame> KeptFrame(std::optional<std::int64_t> frame_id) const;
   void AskForCheckpoint(bool hold, TakeCheckpoint done);
 
   struct AskedFrame {

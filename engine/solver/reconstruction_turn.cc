@@ -79,14 +79,7 @@ void Reconstruction::Impl::End(SessionState state, Completion completion, std::s
   options.on_progress();
   GiveCheckpoint(nullptr);
   GiveOrientation(Ended(state));
-  for (AskedFrame& asked : TakeAskedFrames()) {
-    absl::StatusOr<MeasuredFrame> kept = absl::InternalError("not looked up");
-    {
-      MutexLock lock(mu);
-      kept = KeptFrameLocked(asked.frame_id);
-    }
-    asked.done(std::move(kept));
-  }
+  for (AskedFrame& asked : TakeAskedFrames()) asked.done(KeptFrame(asked.frame_id));
 }
 
 RunStatus Reconstruction::Impl::CurrentRunStatus() const {

@@ -94,6 +94,11 @@ std::string SessionFiles::PathOf(const char* name) const {
   return absl::StrCat(directory_, "/", name);
 }
 
+bool SessionFiles::InUse() const {
+  std::error_code ignored;
+  return fs::exists(PathOf(kManifestName), ignored) || !Segments().empty();
+}
+
 absl::Status SessionFiles::Create(const state::v1::Manifest& manifest) const {
   std::error_code error;
   fs::create_directories(directory_, error);

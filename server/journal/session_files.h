@@ -39,6 +39,8 @@ class SessionFiles {
 
   const std::string& directory() const { return directory_; }
 
+  // Whether a session has left something here that could be taken for another one's.
+  bool InUse() const;
   absl::Status Create(const state::v1::Manifest& manifest) const;
   absl::StatusOr<state::v1::Manifest> ReadManifest() const;
 

@@ -6,7 +6,9 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
@@ -27,13 +29,15 @@ using File = std::unique_ptr<std::FILE, Free<std::fclose>>;
 using Certificate = std::unique_ptr<X509, Free<X509_free>>;
 using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
 
-absl::Status Invalid(const char* option, const std::string& path, const char* what) {
+absl::Status Invalid(const char* option, const std::string& path, absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("--", option, " ", path, ": ", what));
 }
 
 absl::StatusOr<File> OpenFile(const char* option, const std::string& path) {
   File file(std::fopen(path.c_str(), "re"));
-  if (file == nullptr) return Invalid(option, path, "cannot be read");
+  if (file == nullptr) {
+    return Invalid(option, path, absl::StrCat("cannot be read: ", std::strerror(errno)));
+  }
   return file;
 }
 

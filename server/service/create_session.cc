@@ -67,6 +67,10 @@ void MakeFiles(Core& core, SessionStart& start) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Session>> MakeSession(Core& core, SessionStart start) {
+  if (core.state != nullptr) {
+    const SessionFiles files = core.state->FilesOf(start.key);
+    if (files.InUse()) return SessionFilesExist(Session::NameOf(start.key.id), files.directory());
+  }
   PS_ASSIGN_OR_RETURN(DeviceSet::Placement placement,
                       core.devices.Place(start.config, core.limits.session.staging_bytes));
   PS_RETURN_IF_ERROR(CheckDeviceQuota(core, start.key.tenant, placement.memory.bytes()));

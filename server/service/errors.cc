@@ -159,6 +159,18 @@ absl::Status SessionExists(absl::string_view name) {
       name, "exists with another configuration");
 }
 
+absl::Status SessionFilesExist(absl::string_view name, absl::string_view directory) {
+  return WithResource(
+      WithReason(absl::AlreadyExistsError(absl::StrCat(
+                     "'", name,
+                     "' is the name of a session that could not be taken up when the "
+                     "server was started (its log says why); choose another session_id, or have "
+                     "the server's operator move '",
+                     directory, "' away")),
+                 reason::kSessionExists, {{"session", std::string(name)}}),
+      name, "its files could not be taken up");
+}
+
 absl::Status SessionEnded(absl::string_view name, absl::string_view state) {
   return WithResource(
       WithReason(absl::FailedPreconditionError(absl::StrCat("'", name, "' is ", state,

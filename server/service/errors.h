@@ -73,6 +73,8 @@ absl::Status SnapshotNotFound(absl::string_view name, std::int64_t version);
 absl::Status FrameNotFound(absl::string_view name, absl::string_view why);
 // ALREADY_EXISTS with a ResourceInfo.
 absl::Status SessionExists(absl::string_view name);
+// The same, of a session that could not be taken up.
+absl::Status SessionFilesExist(absl::string_view name, absl::string_view directory);
 // FAILED_PRECONDITION with a ResourceInfo. `state` as in the API, "COMPLETED".
 absl::Status SessionEnded(absl::string_view name, absl::string_view state);
 absl::Status SessionActive(absl::string_view name, absl::string_view state);

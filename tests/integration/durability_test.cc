@@ -407,6 +407,27 @@ TEST_F(DurabilityTest, DamagedRecordsAreMissedAndAskedForAgain) {
   EXPECT_THAT(server().log(), HasSubstr("lost_bytes"));
 }
 
+TEST_F(DurabilityTest, ASessionThatCannotBeTakenUpKeepsItsNameAndItsInput) {
+  const TestScan& scan = SmallScan();
+  Start();
+  const std::string name = Create(scan.Config(kIterations));
+  SendFrames(name, scan, 0, 10);
+  Kill();
+  const fs::path manifest = FilesOf("kept") / "manifest.rec";
+  fs::resize_file(manifest, fs::file_size(manifest) - 1);
+  Start();
+  EXPECT_THAT(api().Get(name).status, FailsWith(grpc::StatusCode::NOT_FOUND, "SESSION_NOT_FOUND"));
+  EXPECT_THAT(server().log(), HasSubstr("its files stay"));
+  const grpc::Status refused = api().Create("kept", scan.Config(kIterations)).status;
+  EXPECT_THAT(refused, FailsWith(grpc::StatusCode::ALREADY_EXISTS, "SESSION_EXISTS"));
+  EXPECT_THAT(refused.error_message(), HasSubstr(FilesOf("kept").string()));
+  EXPECT_THAT(api().Create("another", scan.Config(kIterations)).status, IsOk());
+  // Without them, the name is free.
+  fs::rename(FilesOf("kept"), fs::path(folder_.path()) / "aside");
+  EXPECT_THAT(api().Create("kept", scan.Config(kIterations)).status, IsOk());
+  EXPECT_EQ(api().Get(name).value.frames().accepted(), 0);
+}
+
 // What goes wrong from when on, and the system's words for it.
 struct DiskFault {
   const char* name;

@@ -73,12 +73,12 @@ TEST(Options, PrintedConfigurationCanBeReadAgain) {
 }
 
 TEST(Options, UnknownNamesAreErrors) {
-  EXPECT_NE(Parse({"--no-such-option"}).exit_code, 0);
+  EXPECT_EQ(Parse({"--no-such-option"}).exit_code, 1);
   const std::string path = testing::TempDir() + "/bad.yaml";
   for (const char* bad : {"no-such-option: 7\n", "max-sessions: {a: 7}\n", "- max-sessions\n",
                           "max-sessions: [\n", "print-config: true\n"}) {
     std::ofstream(path) << bad;
-    EXPECT_NE(Parse({"--config", path.c_str()}).exit_code, 0) << bad;
+    EXPECT_EQ(Parse({"--config", path.c_str()}).exit_code, 1) << bad;
   }
   EXPECT_NE(Parse({"--config", "/nowhere.yaml"}).exit_code, 0);
   EXPECT_NE(Parse({"--max-sessions", "0"}).exit_code, 0);
