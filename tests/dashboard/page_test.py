@@ -384,7 +384,7 @@ class DetectorTest(BrowserCase):
         snapshot = session.snapshot(("object", "points"))
         of = 30
         row, col = snapshot.points[of, 1:3] + np.array(self.frames.shape[1:]) / 2
-        time.sleep(1.5)  # Until the positions are drawn.
+        page.wait(f"Number({OBJECT}.dataset.marks) > {of}")
         x, y = on_screen(box(page), snapshot, row, col)
         page.click_at(x, y)
         page.wait(self.frame_shown(int(snapshot.points[of, 0])))

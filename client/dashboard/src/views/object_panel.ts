@@ -75,7 +75,8 @@ export class ObjectPanel {
   private frame = 0;
   /** By which the gateway's clock is ahead of this machine's, seconds. */
   clockAhead_s = 0;
-  frameShape: [number, number] = [0, 0];
+  /** [rows, cols] of a frame, pixels; null: not known yet. */
+  private frameShape: [number, number] | null = null;
 
   /** @param onPick a position was clicked. */
   constructor(
@@ -167,6 +168,13 @@ export class ObjectPanel {
     this.wantOverlays();
   }
 
+  /** Without it, it is not known where in its window a position is. */
+  setFrameShape(shape: [number, number]): void {
+    if (shape.join() === this.frameShape?.join()) return;
+    this.frameShape = shape;
+    this.mark();
+  }
+
   /** The age on the picture goes on while nothing comes. */
   tick(): void {
     const { shown, detail } = this;
@@ -189,7 +197,7 @@ export class ObjectPanel {
     const { file } = await fetchFile(`api/sessions/${this.id}/arrays/points`);
     const points = decodeReal(file!);
     const found = worstFit(points, seen);
-    if (found === null) return null;
+    if (found === null || this.frameShape === null) return null;
     const mark = { ...pointAt(points, found.k, this.frameShape), colour: "" };
     return { mark, rFactor: found.rFactor };
   }
@@ -416,11 +424,12 @@ export class ObjectPanel {
   }
 
   private mark(): void {
-    const { pointArray, markColour } = this;
+    const { pointArray, markColour, frameShape } = this;
     this.linked.marks =
-      pointArray === null || markColour === NO_MARKS
+      pointArray === null || frameShape === null || markColour === NO_MARKS
         ? []
-        : marks(pointArray, markColour, this.framesBefore, this.frameShape);
+        : marks(pointArray, markColour, this.framesBefore, frameShape);
+    this.element.dataset.marks = String(this.linked.marks.length);
     this.redraw();
   }
 

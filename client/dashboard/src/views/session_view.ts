@@ -34,9 +34,7 @@ export class SessionView {
       arranged: () => this.arrange(),
     });
     this.curves = new CurvesPanel(id);
-    this.probe = new ProbePanel(id, (shape) => {
-      this.object.frameShape = shape;
-    });
+    this.probe = new ProbePanel(id, (shape) => this.object.setFrameShape(shape));
     this.control = new ControlPanel(id);
     this.element = h(
       "main",
