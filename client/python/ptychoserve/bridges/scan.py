@@ -129,7 +129,7 @@ class Scan:
         """The session of this series, when it exists.
 
         A detector that was switched off counts from 1 again. So a series that has just begun does
-        not belong to a session that has ended.
+        not belong to a session that has ended, or has frames: they would be mixed.
         """
         base = self.report.session
         for k in range(1, MOST_SESSIONS_OF_A_SERIES):
@@ -138,7 +138,8 @@ class Scan:
                 session = self._client.session(self.report.session)
             except NotFound:
                 return None
-            if not (session.ended and self._announced):
+            # A session with frames is that of an earlier series, or of another detector.
+            if not (self._announced and (session.ended or session.info.frames.accepted)):
                 self._log(f"{session.id}: goes on, with the settings that it was created with")
                 return session
         return None
