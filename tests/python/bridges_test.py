@@ -390,6 +390,16 @@ class BridgesTest(BridgesTestCase):
         self.assertIn('scan.encoder: not set', errors)
         self.assertIn('{"scan": {"encoder": {...}}}', errors)
 
+    def test_what_cannot_be_meant_is_refused_before_anything_is_measured(self):
+        for arguments, words in (
+                (("--prefix", "Tour_1"), "--prefix: 'Tour_1'; allowed: 1 to 40 of a-z, 0-9 and -"),
+                (("--eiger", "tcp://127.0.0.1"), "--eiger: 'tcp://127.0.0.1'"),
+                (("--panda", "http://127.0.0.1:1"), "--panda: 'http://127.0.0.1:1'")):
+            refused = self.start_bridge("refused", *arguments)
+            _, errors = refused.communicate(timeout=harness.DEADLINE_S)
+            self.assertEqual(refused.returncode, 2, errors)
+            self.assertIn(words, errors)
+
     def test_keys_all_or_none(self):
         server_public, server_secret = (key.decode() for key in zmq.curve_keypair())
         public, secret = (key.decode() for key in zmq.curve_keypair())
