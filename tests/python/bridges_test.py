@@ -320,6 +320,22 @@ class BridgesTest(BridgesTestCase):
         self.assertEqual([first["session"], second["session"]], ["again-1", "again-1-2"])
         self.assertEqual(second["frames"], 100)
 
+    def test_a_series_of_another_detector_is_not_mixed_in(self):
+        """Nor one of this detector before it was switched off: that session has not ended, but it
+        has frames, and these cannot be of a series that has just begun."""
+        start, images, _ = emulator.eiger_series(self.file, 1)
+        first = self.start_bridge("mixed")
+        sender = self.sender()
+        for parts in (start, *images[:40]):
+            sender.send_multipart(parts)
+        self.wait_for_frames("mixed-1", 40)
+        self.eiger, self.panda = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
+        report, = self.run_scan("mixed")
+        self.assertEqual((report["session"], report["frames"], report["error"]),
+                         ("mixed-1-2", 100, ""))
+        self.assertEqual(self.accepted("mixed-1"), 40)
+        first.kill()
+
     def test_a_session_with_other_settings_is_told_of(self):
         """It keeps its own; frames of another shape it cannot take."""
         settings = self.whole_settings()
@@ -373,6 +389,16 @@ class BridgesTest(BridgesTestCase):
         self.assertEqual(refused.returncode, 2)
         self.assertIn('scan.encoder: not set', errors)
         self.assertIn('{"scan": {"encoder": {...}}}', errors)
+
+    def test_what_cannot_be_meant_is_refused_before_anything_is_measured(self):
+        for arguments, words in (
+                (("--prefix", "Tour_1"), "--prefix: 'Tour_1'; allowed: 1 to 40 of a-z, 0-9 and -"),
+                (("--eiger", "tcp://127.0.0.1"), "--eiger: 'tcp://127.0.0.1'"),
+                (("--panda", "http://127.0.0.1:1"), "--panda: 'http://127.0.0.1:1'")):
+            refused = self.start_bridge("refused", *arguments)
+            _, errors = refused.communicate(timeout=harness.DEADLINE_S)
+            self.assertEqual(refused.returncode, 2, errors)
+            self.assertIn(words, errors)
 
     def test_keys_all_or_none(self):
         server_public, server_secret = (key.decode() for key in zmq.curve_keypair())

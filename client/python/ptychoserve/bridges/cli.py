@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -22,6 +23,7 @@ from ptychoserve.client import Client
 from ptychoserve.errors import InvalidArgument, PtychoserveError, invalid
 from ptychoserve.v1 import config_pb2
 
+_PREFIX = "[a-z0-9-]{1,40}"
 _DATA_PORT = "panda://"
 _KEYS = """CurveZMQ: set PTYCHOSERVE_EIGER_SERVER_PUBLIC_KEY, PTYCHOSERVE_EIGER_CLIENT_PUBLIC_KEY
 and PTYCHOSERVE_EIGER_CLIENT_SECRET_KEY, all of them or none; for an emulator that asks for keys,
@@ -60,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", help="SessionConfig, JSON or protobuf text, as of ptychoctl; "
                         "what it leaves open is filled in from what the detector says")
-    parser.add_argument("--prefix", default="scan", help="sessions are PREFIX-SERIES")
+    parser.add_argument("--prefix", default="scan", help="sessions are PREFIX-SERIES, so that each "
+                        "detector needs its own; a-z, 0-9 and -; default: %(default)s")
     parser.add_argument("--streams", type=at_least_one, default=STREAMS, help="of frames to the "
                         "server, which decodes what one of them brings on one core; "
                         "default: %(default)s")
@@ -72,8 +75,10 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--x-channel", default=Channels().x, help="dataset of x, in counts")
     parser.add_argument("--y-channel", default=Channels().y, help="dataset of y, in counts")
     parser.add_argument("--idle-s", type=float, default=60.0,
-                        help="a scan by which nothing has come for so long is over")
-    parser.add_argument("--scans", type=int, default=0, help="end after so many; 0: never")
+                        help="a scan by which nothing has come for so long is over; "
+                        "default: %(default)s")
+    parser.add_argument("--scans", type=int, default=0, help="end after so many; 0, the "
+                        "default: never")
     parser.add_argument("--json", action="store_true", help="reports as JSON, one a line")
     add_connection_flags(parser)
     parser.set_defaults(run=_run)
@@ -139,6 +144,9 @@ def _run(options: argparse.Namespace) -> int:
         raise invalid("scan.encoder", "not set", "x_scale_m_per_count, y_scale_m_per_count and "
                       "samples_per_frame, as --panda needs them",
                       hint='in the file of --config: {"scan": {"encoder": {...}}}')
+    if re.fullmatch(_PREFIX, options.prefix) is None:
+        raise invalid("--prefix", repr(options.prefix), "1 to 40 of a-z, 0-9 and -, as sessions "
+                      "are called PREFIX-SERIES")
     keys = {source: curve.client_keys(os.environ, f"PTYCHOSERVE_{source.upper()}")
             for source in ("eiger", "panda")}
 
@@ -157,12 +165,14 @@ def _run(options: argparse.Namespace) -> int:
                         report=report, log=_log)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: bridge.stop())
-        eiger_socket = sockets.connect(context, options.eiger, options.eiger_socket, keys["eiger"])
+        eiger_socket = _connect(context, "eiger", options.eiger, options.eiger_socket,
+                                keys["eiger"])
         encoder: Any = None
         if options.panda and options.panda.startswith(_DATA_PORT):
             encoder = panda_tcp.Connection(options.panda[len(_DATA_PORT):], channels, _log)
         elif options.panda:
-            encoder = sockets.connect(context, options.panda, options.panda_socket, keys["panda"])
+            encoder = _connect(context, "panda", options.panda, options.panda_socket,
+                               keys["panda"])
         try:
             bridge.run(eiger_socket, encoder, scans=options.scans)
         finally:
@@ -170,6 +180,14 @@ def _run(options: argparse.Namespace) -> int:
                 encoder.close()
             eiger_socket.close()
     return 1 if failed else 0
+
+
+def _connect(context: zmq.Context, source: str, address: str, kind: str,
+             keys: Optional[curve.ClientKeys]) -> zmq.Socket:
+    try:
+        return sockets.connect(context, address, kind, keys)
+    except zmq.ZMQError as error:
+        raise invalid(f"--{source}", f"{address!r}, {error}", "tcp://HOST:PORT") from None
 
 
 def _scan_of(options: argparse.Namespace) -> scan_file.ScanFile:

@@ -17,7 +17,7 @@ from ptychoserve.bridges.frame_streams import FrameStreams
 from ptychoserve.bridges.messages import BadMessage, EncoderBlock, Form, Image, SeriesStart
 from ptychoserve.bridges.run_report import ScanReport
 from ptychoserve.client import Client, Session
-from ptychoserve.errors import (FailedPrecondition, NotFound, PtychoserveError,
+from ptychoserve.errors import (Aborted, FailedPrecondition, NotFound, PtychoserveError,
                                 Unavailable)
 from ptychoserve.report import Counters
 from ptychoserve.v1 import config_pb2, session_pb2
@@ -129,7 +129,7 @@ class Scan:
         """The session of this series, when it exists.
 
         A detector that was switched off counts from 1 again. So a series that has just begun does
-        not belong to a session that has ended.
+        not belong to a session that has ended, or has frames: they would be mixed.
         """
         base = self.report.session
         for k in range(1, MOST_SESSIONS_OF_A_SERIES):
@@ -138,7 +138,8 @@ class Scan:
                 session = self._client.session(self.report.session)
             except NotFound:
                 return None
-            if not (session.ended and self._announced):
+            # A session with frames is that of an earlier series, or of another detector.
+            if not (self._announced and (session.ended or session.info.frames.accepted)):
                 self._log(f"{session.id}: goes on, with the settings that it was created with")
                 return session
         return None
@@ -158,9 +159,8 @@ class Scan:
     def _create(self, form: Form) -> Session:
         session = self._client.create_session(self.report.session,
                                               config=configured(self._config, self._start, form))
-        self._log(f"{session.id}: series {self.series}, {form.rows} x {form.cols} "
-                  f"{form.dtype.name} {form.encoding}, {self._start.frames or 'any number of'} "
-                  "frames")
+        self._log(f"{session.id}: series {self.series}, {form}, "
+                  f"{self._start.frames or 'any number of'} frames")
         for warning in session.info.warnings:
             self._log(f"{session.id}: {warning}")
         return session
@@ -168,7 +168,10 @@ class Scan:
     def _failed(self, error: PtychoserveError) -> None:
         if not self.report.error:
             self.report.error = str(error)
-            self._log(f"{self.report.session}: {error}")
+            if isinstance(error, Aborted):
+                self.report.error += ("; another bridge feeds this session: end one of them, or "
+                                      "give each a --prefix of its own")
+            self._log(f"{self.report.session}: {self.report.error}")
 
     # --- Positions ----------------------------------------------------------------------------
 
