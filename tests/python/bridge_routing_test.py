@@ -4,6 +4,7 @@ Which stream frames go to.
 """
 
 import unittest
+import unittest.mock
 
 import support
 import numpy as np
@@ -89,6 +90,35 @@ class RoutingTest(unittest.TestCase):
         self.assertEqual(self.finish(), [])
         self.assertEqual(self.finish(now=LATER_S), [4])
         self.assertEqual(self.reports[0].error, "no frames came")
+
+    def test_a_frame_of_another_shape_is_named_with_both(self):
+        images = [Image(4, k, Form(rows, 8, np.dtype("<u2"), "lz4"), b"")
+                  for k, rows in ((0, 8), (1, 6))]
+        self.bridge._scan_of = lambda series: unittest.mock.Mock(form=images[0].form)
+        self.bridge.take_eiger(images)
+        self.assertEqual(self.said, [
+            "eiger: bad message: wrong_shape: frame 1 of series 4 is 6 x 8 uint16 lz4; "
+            "the series began with 8 x 8 uint16 lz4"])
+
+    def test_sources_that_say_nothing_are_told_of(self):
+        self.bridge._unheard = {"eiger", "panda"}
+        list(self.bridge.decoded("eiger", [[]], len))
+        self.said.clear()
+        self.bridge.tell_unheard()
+        said, = self.said
+        self.assertRegex(said, "^panda: nothing has come in 10 s.*ptychoserve-doctor .*--panda")
+
+    def test_a_series_without_samples_is_told_of(self):
+        self.bridge.take_eiger([SeriesStart(4), SeriesEnd(4)])
+        self.assertEqual(self.finish(LATER_S), [4])
+        self.assertIn("scan-4: no samples came", self.said[-1])
+
+    def test_a_session_that_another_bridge_took_over_says_what_to_do(self):
+        self.bridge.take_eiger([SeriesStart(4)])
+        scan, = self.bridge._scans
+        scan._failed(Aborted("taken over"))
+        self.assertEqual(scan.report.error, self.said[-1].partition(": ")[2])
+        self.assertIn("give each a --prefix of its own", scan.report.error)
 
     def test_a_start_that_comes_twice_is_one(self):
         self.bridge.take_eiger([SeriesStart(4), SeriesStart(4)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 import time
 from itertools import groupby
@@ -19,6 +20,7 @@ from ptychoserve.client import Client
 from ptychoserve.v1 import config_pb2
 
 TICK_S = 0.05
+QUIET_S = 10.0  # After so long a user wants to know that a source has said nothing at all.
 JOIN_S = 5.0
 STREAMS = 4
 
@@ -66,6 +68,7 @@ class Bridge:
         self._encoder_waits_since = 0.0
         self._encoder_known = False          # Whether a run has begun or ended before our eyes.
         self._encoder_scan: Optional[Scan] = None
+        self._unheard: set[str] = set()      # Sources that have said nothing yet.
 
     def stop(self) -> None:
         """Has `run` return soon; sessions stay as they are. May be called by a signal handler."""
@@ -80,10 +83,15 @@ class Bridge:
         if encoder is not None:
             threads.append(self._reader("panda", self.take_panda,
                                         functools.partial(self._read_encoder, encoder)))
+        self._unheard = {"eiger"} if encoder is None else {"eiger", "panda"}
+        told_after = time.monotonic() + QUIET_S
         for thread in threads:
             thread.start()
         ended = 0
         while not self._stopped.wait(TICK_S):
+            if time.monotonic() > told_after:
+                told_after = math.inf
+                self.tell_unheard()
             ended += self.finish_scans(time.monotonic())
             if scans and ended >= scans:
                 self._stopped.set()
@@ -95,6 +103,12 @@ class Bridge:
             thread.join()
         if self._failure is not None:
             raise self._failure
+
+    def tell_unheard(self) -> None:
+        """Says which sources are silent: a wrong address or key looks like a source at rest."""
+        for source in sorted(self._unheard):
+            self._log(f"{source}: nothing has come in {QUIET_S:.0f} s. If it sends, address or "
+                      f"keys are wrong: ptychoserve-doctor with this --{source} says which")
 
     def _reader(self, source: str, take: Callable[[list[Any]], None],
                 read: Callable[[], list[Any]]) -> threading.Thread:
@@ -113,7 +127,10 @@ class Bridge:
             decode = functools.partial(panda.decode, channels=self._channels or panda.Channels())
             return list(self.decoded("panda", sockets.receive(encoder), decode))
         try:
-            return encoder.receive()
+            events = encoder.receive()
+            if events:
+                self._unheard.discard("panda")
+            return events
         except BadMessage as error:
             self._bad.add("panda", error)
             return []
@@ -122,6 +139,7 @@ class Bridge:
                 decode: Callable[[list[bytes]], Any]) -> Iterable[Any]:
         """What messages say; those that cannot be used are counted."""
         for parts in messages:
+            self._unheard.discard(source)
             try:
                 yield decode(parts)
             except BadMessage as error:
@@ -151,8 +169,10 @@ class Bridge:
         form = scan.form or images[0].form
         fitting = [image for image in images if image.form == form]
         if len(fitting) < len(images):
-            self._bad.add("eiger", BadMessage("wrong_shape", "another shape, type or encoding than "
-                                              "the series began with"), len(images) - len(fitting))
+            other = next(image for image in images if image.form != form)
+            self._bad.add("eiger", BadMessage(
+                "wrong_shape", f"frame {other.frame} of series {series} is {other.form}; the "
+                f"series began with {form}"), len(images) - len(fitting))
         if fitting:
             try:
                 scan.push(fitting)
@@ -241,6 +261,9 @@ class Bridge:
         over = [scan for scan in list(self._scans) if self._is_over(scan, now)]
         for scan in over:
             report = scan.finish(end_of_data=self._channels is not None)
+            if self._channels is not None and not scan.has_encoder:
+                self._log(f"{report.session}: no samples came while it was measured. Is the "
+                          "encoder armed for each series, and --panda its address?")
             with self._lock:
                 self._scans.remove(scan)
                 if self._encoder_scan is scan:

@@ -36,6 +36,9 @@ class Form(NamedTuple):
         """Of a decoded frame."""
         return self.rows * self.cols * self.dtype.itemsize
 
+    def __str__(self) -> str:
+        return f"{self.rows} x {self.cols} {self.dtype.name} {self.encoding}"
+
 
 class SeriesStart(NamedTuple):
     """A detector is armed. What it does not say is None.

@@ -17,7 +17,7 @@ from ptychoserve.bridges.frame_streams import FrameStreams
 from ptychoserve.bridges.messages import BadMessage, EncoderBlock, Form, Image, SeriesStart
 from ptychoserve.bridges.run_report import ScanReport
 from ptychoserve.client import Client, Session
-from ptychoserve.errors import (FailedPrecondition, NotFound, PtychoserveError,
+from ptychoserve.errors import (Aborted, FailedPrecondition, NotFound, PtychoserveError,
                                 Unavailable)
 from ptychoserve.report import Counters
 from ptychoserve.v1 import config_pb2, session_pb2
@@ -159,9 +159,8 @@ class Scan:
     def _create(self, form: Form) -> Session:
         session = self._client.create_session(self.report.session,
                                               config=configured(self._config, self._start, form))
-        self._log(f"{session.id}: series {self.series}, {form.rows} x {form.cols} "
-                  f"{form.dtype.name} {form.encoding}, {self._start.frames or 'any number of'} "
-                  "frames")
+        self._log(f"{session.id}: series {self.series}, {form}, "
+                  f"{self._start.frames or 'any number of'} frames")
         for warning in session.info.warnings:
             self._log(f"{session.id}: {warning}")
         return session
@@ -169,7 +168,10 @@ class Scan:
     def _failed(self, error: PtychoserveError) -> None:
         if not self.report.error:
             self.report.error = str(error)
-            self._log(f"{self.report.session}: {error}")
+            if isinstance(error, Aborted):
+                self.report.error += ("; another bridge feeds this session: end one of them, or "
+                                      "give each a --prefix of its own")
+            self._log(f"{self.report.session}: {self.report.error}")
 
     # --- Positions ----------------------------------------------------------------------------
 
