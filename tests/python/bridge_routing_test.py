@@ -12,7 +12,7 @@ from ptychoserve.bridges import Bridge, panda
 from ptychoserve.bridges.frame_streams import FrameStreams
 from ptychoserve.bridges.messages import (EncoderBlock, EncoderStart, EncoderStop, Form, Image,
                                           SeriesEnd, SeriesStart)
-from ptychoserve.errors import Aborted, PtychoserveError
+from ptychoserve.errors import Aborted, NotFound, PtychoserveError
 from ptychoserve.v1 import config_pb2
 
 START, STOP = EncoderStart(), EncoderStop()
@@ -112,6 +112,24 @@ class RoutingTest(unittest.TestCase):
         self.bridge.take_eiger([SeriesStart(4), SeriesEnd(4)])
         self.assertEqual(self.finish(LATER_S), [4])
         self.assertIn("scan-4: no samples came", self.said[-1])
+
+    def test_a_series_goes_on_where_it_can_be_the_same_one(self):
+        """With `announced`, it has begun just now; without, before this bridge did."""
+        for announced, ended, frames, expected in (
+                (True, False, 0, "scan-4"), (True, False, 9, "scan-4-2"),
+                (True, True, 0, "scan-4-2"), (False, False, 9, "scan-4"),
+                (False, True, 9, "scan-4")):
+            with self.subTest(announced=announced, ended=ended, frames=frames):
+                taken = unittest.mock.Mock(id="scan-4", ended=ended)
+                taken.info.frames.accepted = frames
+                client = unittest.mock.Mock()
+                client.session.side_effect = [taken, NotFound("")]
+                scan = self.bridge._begin(SeriesStart(4), announced)
+                self.bridge._scans.clear()
+                scan._client = client
+                found = scan._attach()
+                self.assertEqual(scan.report.session, expected)
+                self.assertIs(found, taken if expected == "scan-4" else None)
 
     def test_a_session_that_another_bridge_took_over_says_what_to_do(self):
         self.bridge.take_eiger([SeriesStart(4)])

@@ -107,8 +107,8 @@ class Bridge:
     def tell_unheard(self) -> None:
         """Says which sources are silent: a wrong address or key looks like a source at rest."""
         for source in sorted(self._unheard):
-            self._log(f"{source}: nothing has come in {QUIET_S:.0f} s. If it sends, address or keys "
-                      f"are wrong: ptychoserve-doctor with this --{source} says which")
+            self._log(f"{source}: nothing has come in {QUIET_S:.0f} s. If it sends, address or "
+                      f"keys are wrong: ptychoserve-doctor with this --{source} says which")
 
     def _reader(self, source: str, take: Callable[[list[Any]], None],
                 read: Callable[[], list[Any]]) -> threading.Thread:
@@ -262,8 +262,8 @@ class Bridge:
         for scan in over:
             report = scan.finish(end_of_data=self._channels is not None)
             if self._channels is not None and not scan.has_encoder:
-                self._log(f"{report.session}: no samples came while it was measured. Is the encoder "
-                          "armed for each series, and --panda its address?")
+                self._log(f"{report.session}: no samples came while it was measured. Is the "
+                          "encoder armed for each series, and --panda its address?")
             with self._lock:
                 self._scans.remove(scan)
                 if self._encoder_scan is scan:
