@@ -15,9 +15,12 @@ import sys
 import tempfile
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+
+import harness  # noqa: E402
+from harness import ROOT  # noqa: E402
+
 PAGE = ROOT / "docs/operations.md"
-BUILD = pathlib.Path()
 DEADLINE_S = 240
 
 STAND_INS = r"""
@@ -140,7 +143,7 @@ class HandbookTest(unittest.TestCase):
             text = text.replace(old, new)
         environment = {key: value for key, value in os.environ.items()
                        if not key.startswith(("PTYCHOSERVE", "LC_", "LANG"))}
-        environment["PATH"] = f"{BUILD / 'bin'}:{environment['PATH']}"
+        environment["PATH"] = f"{harness.BUILD / 'bin'}:{environment['PATH']}"
         done = subprocess.run(["bash", "-c", text], cwd=here, env=environment, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
                               timeout=DEADLINE_S)
@@ -153,11 +156,5 @@ class HandbookTest(unittest.TestCase):
             self.assertIn(words, said)
 
 
-def main():
-    global BUILD
-    BUILD = pathlib.Path(sys.argv[1]).resolve()
-    unittest.main(argv=[sys.argv[0], *sys.argv[2:]])
-
-
 if __name__ == "__main__":
-    main()
+    harness.main()

@@ -12,8 +12,11 @@ import sys
 import tempfile
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+
+import harness  # noqa: E402
+from harness import ROOT  # noqa: E402
+
 
 
 def run(*command, **keywords):
@@ -24,7 +27,8 @@ def run(*command, **keywords):
 
 
 def make_packages(out, umask, **environment):
-    run(sys.executable, "-B", ROOT / "deploy/package/make_packages.py", BUILD, out, umask=umask,
+    run(sys.executable, "-B", ROOT / "deploy/package/make_packages.py", harness.BUILD, out,
+        umask=umask,
         env={**os.environ, **environment})
 
 
@@ -56,7 +60,7 @@ class PackagesTest(unittest.TestCase):
         self.assertEqual(contents(self.packages), contents(again))
 
     def test_packages_have_the_version_of_the_programs(self):
-        said = run(BUILD / "bin/ptychoctl", "--version")
+        said = run(harness.BUILD / "bin/ptychoctl", "--version")
         version = re.search(r"\d+\.\d+\.\d+\S*", said)[0]
         for deb in (self.server_deb, self.clients_deb):
             self.assertRegex(self.field(deb, "Version"), rf"^{re.escape(version)}\+[a-z]+[\d.]+$")
@@ -127,11 +131,5 @@ class PackagesTest(unittest.TestCase):
         self.assertEqual(said.returncode, 0, said.stderr)
 
 
-def main():
-    global BUILD
-    BUILD = pathlib.Path(sys.argv[1]).resolve()
-    unittest.main(argv=[sys.argv[0], *sys.argv[2:]])
-
-
 if __name__ == "__main__":
-    main()
+    harness.main()

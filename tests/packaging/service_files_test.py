@@ -15,8 +15,11 @@ import unittest
 
 import yaml
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+
+import harness  # noqa: E402
+from harness import ROOT  # noqa: E402
+
 
 
 def run(*command, **keywords):
@@ -42,11 +45,11 @@ class ServiceFilesTest(unittest.TestCase):
         cls.compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))
 
     def test_the_server_takes_the_sample_configuration(self):
-        run(BUILD / "bin/ptychoserved", "--check-config", "--config",
+        run(harness.BUILD / "bin/ptychoserved", "--check-config", "--config",
             ROOT / "deploy/systemd/ptychoserved.yaml")
 
     def test_the_server_takes_the_secrets(self):
-        run(BUILD / "bin/ptychoserved", "--check-config",
+        run(harness.BUILD / "bin/ptychoserved", "--check-config",
             "--tls-cert", self.secrets / "server.crt", "--tls-key", self.secrets / "server.key",
             "--access-file", self.secrets / "access.yaml")
 
@@ -76,8 +79,8 @@ class ServiceFilesTest(unittest.TestCase):
     def test_compose_asks_for_secrets_that_are_made_and_options_that_there_are(self):
         for name, entry in self.compose["secrets"].items():
             self.assertTrue((self.secrets.parent / entry["file"]).is_file(), name)
-        known = {"server": options(BUILD / "bin/ptychoserved"),
-                 "dashboard": options(BUILD / "bin/ptychoserve-dashboard")}
+        known = {"server": options(harness.BUILD / "bin/ptychoserved"),
+                 "dashboard": options(harness.BUILD / "bin/ptychoserve-dashboard")}
         for service, entry in self.compose["services"].items():
             for secret in re.findall(r"/run/secrets/([\w.]+)", str(entry)):
                 self.assertIn(secret, entry["secrets"], service)
@@ -90,11 +93,5 @@ class ServiceFilesTest(unittest.TestCase):
         self.assertNotIn("ca.key", self.compose["secrets"])
 
 
-def main():
-    global BUILD
-    BUILD = pathlib.Path(sys.argv[1]).resolve()
-    unittest.main(argv=[sys.argv[0], *sys.argv[2:]])
-
-
 if __name__ == "__main__":
-    main()
+    harness.main()
