@@ -42,7 +42,6 @@ constexpr double kMaxPositionPx = 1 << 28;
 constexpr double kMinFloat = std::numeric_limits<float>::min();
 constexpr double kMaxFloat = std::numeric_limits<float>::max();
 constexpr double kMaxDouble = std::numeric_limits<double>::max();
-constexpr int kMaxInt = std::numeric_limits<int>::max();
 
 // Collects violations. All comparisons are false for NaN, which so is never allowed.
 class Checker {
@@ -243,7 +242,7 @@ void CheckScan(const ScanConfig& scan, const std::optional<PixelSize>& pixel, Ch
   check.Enter("scan");
   // As a capacity, when there is no other, expected_points is bounded as one.
   check.Integer("expected_points", scan.expected_points, 0,
-                scan.capacity == 0 ? kMaxPoints : kMaxInt);
+                scan.capacity == 0 ? kMaxPoints : std::numeric_limits<int>::max());
   check.Check(scan.capacity >= 0 && scan.capacity <= kMaxPoints, "capacity",
               absl::StrFormat("is %d; must be from 1 to %d, or 0 for the default", scan.capacity,
                               kMaxPoints));
@@ -266,7 +265,7 @@ void CheckScan(const ScanConfig& scan, const std::optional<PixelSize>& pixel, Ch
   sign("x_sign", scan.x_sign);
   check.Integer("fast_axis_points", scan.fast_axis_points, 0, kMaxPoints);
   check.Integer("first_frame_id", scan.first_frame_id, 0,
-                std::numeric_limits<std::int64_t>::max() - kMaxInt);
+                std::numeric_limits<std::int64_t>::max() - std::numeric_limits<int>::max());
   if (scan.encoder.has_value()) CheckEncoder(*scan.encoder, check);
 }
 
@@ -310,7 +309,7 @@ void CheckObject(const ObjectConfig& object, Checker& check) {
   };
   one_mode("amplitude_limits", object.amplitude_limits.has_value());
   one_mode("phase_limits", object.phase_limits.has_value());
-  check.Integer("start_update", object.start_update, 0, kMaxInt);
+  check.Integer("start_update", object.start_update, 0, std::numeric_limits<int>::max());
 }
 
 // The canvas that the other fields ask for, when they are good in themselves.
@@ -374,8 +373,8 @@ void CheckProbe(const ProbeConfig& probe, std::optional<Shape> frame, bool near_
     }
   }
   check.Finite("propagation_distance_m", probe.propagation_distance_m.value_or(0));
-  check.Integer("start_update", probe.start_update, 0, kMaxInt);
-  check.Integer("recentre_every", probe.recentre_every, 0, kMaxInt);
+  check.Integer("start_update", probe.start_update, 0, std::numeric_limits<int>::max());
+  check.Integer("recentre_every", probe.recentre_every, 0, std::numeric_limits<int>::max());
   check.Check(
       !near_field || probe.recentre_every <= 0, "recentre_every",
       absl::StrFormat("is %d; with optics.near_field the frames tell where the probe is, and "
@@ -422,7 +421,7 @@ class AlgorithmCheck {
     check_.Enter(absl::StrCat(stage_, ".epie"));
     check_.AboveUpTo("object_step", epie.object_step, 0, kMaxStep);
     check_.AboveUpTo("probe_step", epie.probe_step, 0, kMaxStep);
-    check_.Integer("max_batch", epie.max_batch, 0, kMaxInt);
+    check_.Integer("max_batch", epie.max_batch, 0, std::numeric_limits<int>::max());
     check_.AboveUpTo("object_alpha", epie.object_alpha, 0, 1);
     check_.AboveUpTo("probe_alpha", epie.probe_alpha, 0, 1);
   }
@@ -430,7 +429,7 @@ class AlgorithmCheck {
     check_.Enter(absl::StrCat(stage_, ".lsq_ml"));
     if (lsq.object_step) check_.AboveUpTo("object_step", *lsq.object_step, 0, kMaxStep);
     if (lsq.probe_step) check_.AboveUpTo("probe_step", *lsq.probe_step, 0, kMaxStep);
-    check_.Integer("batch_size", lsq.batch_size, 0, kMaxInt);
+    check_.Integer("batch_size", lsq.batch_size, 0, std::numeric_limits<int>::max());
     check_.From("momentum", lsq.momentum, 0, 1);
     CheckRegularisation(lsq.regularisation, check_);
   }
@@ -465,7 +464,8 @@ void CheckStageEnd(const StageConfig& stage, bool last, const ReconstructionConf
                                 "iterations, fraction and plateau",
                                 ends));
   }
-  if (stage.iterations) check.Integer("iterations", *stage.iterations, 1, kMaxInt);
+  if (stage.iterations)
+    check.Integer("iterations", *stage.iterations, 1, std::numeric_limits<int>::max());
   if (stage.fraction && check.Open("fraction", *stage.fraction, 0, 1)) {
     check.Check(
         config.run.schedule_clock != ScheduleClock::kFromStart || config.run.max_iterations > 0,
@@ -507,9 +507,9 @@ void CheckQuality(const QualityConfig& quality, Checker& check) {
 void CheckRun(const ReconstructionConfig& config, Checker& check) {
   const RunConfig& run = config.run;
   check.Enter("run");
-  check.Integer("min_points_to_start", run.min_points_to_start, 0, kMaxInt);
-  check.Integer("it_ends_after", run.it_ends_after, 0, kMaxInt);
-  if (check.Integer("max_iterations", run.max_iterations, 0, kMaxInt)) {
+  check.Integer("min_points_to_start", run.min_points_to_start, 0, std::numeric_limits<int>::max());
+  check.Integer("it_ends_after", run.it_ends_after, 0, std::numeric_limits<int>::max());
+  if (check.Integer("max_iterations", run.max_iterations, 0, std::numeric_limits<int>::max())) {
     check.Check(run.schedule_clock != ScheduleClock::kFromStart || run.max_iterations > 0 ||
                     !config.schedule.empty(),
                 "max_iterations",
@@ -565,8 +565,10 @@ std::vector<FieldViolation> Validate(const ReconstructionConfig& config) {
   check.Enter("clear_region");
   check.Positive("min_pixels_per_point", config.clear_region.min_pixels_per_point);
   check.Enter("snapshots");
-  check.Integer("every_iterations", config.snapshots.every_iterations, 1, kMaxInt);
-  check.Integer("min_interval_ms", config.snapshots.min_interval_ms, 0, kMaxInt);
+  check.Integer("every_iterations", config.snapshots.every_iterations, 1,
+                std::numeric_limits<int>::max());
+  check.Integer("min_interval_ms", config.snapshots.min_interval_ms, 0,
+                std::numeric_limits<int>::max());
   check.Integer("history", config.snapshots.history, 1, kMaxHistory);
   return check.Take();
 }

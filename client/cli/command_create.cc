@@ -10,7 +10,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kCreateFooter[] = R"(
 Examples:
   ptychoctl create --session s1 --scan scan.cxi --schedule dm:40,ml_grad
   ptychoctl create --session s1 --config session.textproto
@@ -42,7 +42,7 @@ absl::Status Create(const CreateOptions& options, const Context& context) {
 
 void AddCreate(CLI::App& app, Context& context) {
   auto options = std::make_shared<CreateOptions>();
-  CLI::App* command = AddCommand(app, context, "create", "Create a session", kFooter,
+  CLI::App* command = AddCommand(app, context, "create", "Create a session", kCreateFooter,
                                  [options, &context] { return Create(*options, context); });
   AddServerOption(command, context);
   command->add_option("--scan", options->scan_path,

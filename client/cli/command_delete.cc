@@ -7,7 +7,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kDeleteFooter[] = R"(
 Examples:
   ptychoctl delete s1
   ptychoctl delete s1 --force    even if it has not ended)";
@@ -30,7 +30,7 @@ absl::Status Delete(const DeleteOptions& options, const Context& context) {
 void AddDelete(CLI::App& app, Context& context) {
   auto options = std::make_shared<DeleteOptions>();
   CLI::App* command =
-      AddCommand(app, context, "delete", "Forget a session and free its memory", kFooter,
+      AddCommand(app, context, "delete", "Forget a session and free its memory", kDeleteFooter,
                  [options, &context] { return Delete(*options, context); });
   AddServerOption(command, context);
   command->add_option("session", options->session, "Id of the session")->required();

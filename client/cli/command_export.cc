@@ -10,7 +10,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kExportFooter[] = R"(
 The file holds the configuration, all frames and positions as they were sent, and where the run is:
 object, probe, exit waves, iteration. 'ptychoctl import' goes on from it, on any server;
 'ptychoctl rerun' runs it once more from the start. The session goes on meanwhile.
@@ -20,14 +20,14 @@ Examples:
   ptychoctl export s1 s1.state
   ptychoctl export s1 result.state --no-input)";
 
-struct Options {
+struct ExportOptions {
   std::string session;
   std::string path;
   bool no_input = false;
   bool no_run = false;
 };
 
-absl::Status Export(const Options& options, const Context& context) {
+absl::Status Export(const ExportOptions& options, const Context& context) {
   PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, context.Connect());
   PS_ASSIGN_OR_RETURN(
       const std::int64_t bytes,
@@ -44,8 +44,8 @@ absl::Status Export(const Options& options, const Context& context) {
 }  // namespace
 
 void AddExport(CLI::App& app, Context& context) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = AddCommand(app, context, "export", "Save a session as a file", kFooter,
+  auto options = std::make_shared<ExportOptions>();
+  CLI::App* command = AddCommand(app, context, "export", "Save a session as a file", kExportFooter,
                                  [options, &context] { return Export(*options, context); });
   AddServerOption(command, context);
   command->add_option("session", options->session, "Id of the session")->required();

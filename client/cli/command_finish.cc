@@ -7,7 +7,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kFinishFooter[] = R"(
 Example:
   ptychoctl finish s1)";
 
@@ -23,7 +23,7 @@ absl::Status Finish(const std::string& id, const Context& context) {
 void AddFinish(CLI::App& app, Context& context) {
   auto id = std::make_shared<std::string>();
   CLI::App* command = AddCommand(app, context, "finish", "Declare the end of data of a session",
-                                 kFooter, [id, &context] { return Finish(*id, context); });
+                                 kFinishFooter, [id, &context] { return Finish(*id, context); });
   AddServerOption(command, context);
   command->add_option("session", *id, "Id of the session")->required();
 }

@@ -16,15 +16,13 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kFrameFooter[] = R"(
 The frame is as the session works with it: oriented, cropped, pixels that are not to be trusted
 marked (NaN in .npz, dark blue in .png), zero frequency in the middle. A session that has ended keeps
 its last frame alone.
 Examples:
   ptychoctl frame s1 --out now.png                      the frame that came last, logarithmic
   ptychoctl frame s1 --frame-id 17 --expected --out 17.npz)";
-
-constexpr int kPictureGap = 8;
 
 struct FrameOptions {
   std::string session;
@@ -54,7 +52,7 @@ absl::Status WriteFrame(const std::string& path, const client::FrameView& frame)
     for (const float counts : image->values) logarithms.emplace_back(std::log1p(counts));
     pictures.push_back(AmplitudePicture(logarithms.data(), ShapeOf(*image)));
   }
-  return WritePng(path, SideBySide(pictures, kPictureGap));
+  return WritePng(path, SideBySide(pictures));
 }
 
 absl::Status Fetch(const FrameOptions& options, const Context& context) {
@@ -103,8 +101,9 @@ absl::Status Fetch(const FrameOptions& options, const Context& context) {
 
 void AddFrame(CLI::App& app, Context& context) {
   auto options = std::make_shared<FrameOptions>();
-  CLI::App* command = AddCommand(app, context, "frame", "Fetch a frame as the session has it",
-                                 kFooter, [options, &context] { return Fetch(*options, context); });
+  CLI::App* command =
+      AddCommand(app, context, "frame", "Fetch a frame as the session has it", kFrameFooter,
+                 [options, &context] { return Fetch(*options, context); });
   AddServerOption(command, context);
   command->add_option("session", options->session, "Id of the session")->required();
   command->add_option("--frame-id", options->frame_id,

@@ -16,7 +16,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kFrcFooter[] = R"(
 Both files are results of 'ptychoctl run --out NAME.cxi', of the same sample: of halves of a scan, of
 two scans, or of two ways to reconstruct one. A global factor, a phase ramp and a shift between them
 are taken out; then what correlates at a frequency is what both have seen there. Results of the same
@@ -28,7 +28,7 @@ Examples:
 // Sides of the pixels of both files have to be the same to so much.
 constexpr double kSamePixel = 1e-3;
 
-struct Options {
+struct FrcOptions {
   std::string a, b;
   int side_px = kMostComparedSide_px;
   bool curve = false;
@@ -83,7 +83,7 @@ void PrintCurve(const RingCorrelation& rings) {
   }
 }
 
-absl::Status Frc(const Options& options, const Context& context) {
+absl::Status Frc(const FrcOptions& options, const Context& context) {
   auto a = ReadCxiResult(options.a);
   if (!a.ok()) return BadInput(a.status());
   auto b = ReadCxiResult(options.b);
@@ -111,9 +111,10 @@ absl::Status Frc(const Options& options, const Context& context) {
 }  // namespace
 
 void AddFrc(CLI::App& app, Context& context) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = AddCommand(app, context, "frc", "Fourier ring correlation of two results",
-                                 kFooter, [options, &context] { return Frc(*options, context); });
+  auto options = std::make_shared<FrcOptions>();
+  CLI::App* command =
+      AddCommand(app, context, "frc", "Fourier ring correlation of two results", kFrcFooter,
+                 [options, &context] { return Frc(*options, context); });
   command->add_option("a", options->a, "Result, CXI")->required();
   command->add_option("b", options->b, "Result to compare it with, CXI")->required();
   command

@@ -7,7 +7,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kGetFooter[] = R"(
 Example:
   ptychoctl get s1)";
 
@@ -25,7 +25,7 @@ void AddGet(CLI::App& app, Context& context) {
   CLI::App* command =
       AddCommand(app, context, "get",
                  "State, counters and metrics of a session; with --json its configuration, too",
-                 kFooter, [id, &context] { return Get(*id, context); });
+                 kGetFooter, [id, &context] { return Get(*id, context); });
   AddServerOption(command, context);
   command->add_option("session", *id, "Id of the session")->required();
 }

@@ -9,20 +9,20 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kImportFooter[] = R"(
 The session goes on from where it was when it was exported; it takes further input like any other.
 With --warm-start it begins anew with the object and the probe of the file.
 Examples:
   ptychoctl import s1.state --session s1 --server 127.0.0.1:50052
   ptychoctl import yesterday.state --session today --warm-start)";
 
-struct Options {
+struct ImportOptions {
   std::string path;
   std::string session;
   bool warm_start = false;
 };
 
-absl::Status Import(const Options& options, const Context& context) {
+absl::Status Import(const ImportOptions& options, const Context& context) {
   PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, context.Connect());
   v1::ImportStart start;
   start.set_session_id(options.session);
@@ -36,9 +36,9 @@ absl::Status Import(const Options& options, const Context& context) {
 }  // namespace
 
 void AddImport(CLI::App& app, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ImportOptions>();
   CLI::App* command =
-      AddCommand(app, context, "import", "Make a session of an exported file", kFooter,
+      AddCommand(app, context, "import", "Make a session of an exported file", kImportFooter,
                  [options, &context] { return Import(*options, context); });
   AddServerOption(command, context);
   command->add_option("file", options->path, "File that 'ptychoctl export' has written")

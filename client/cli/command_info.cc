@@ -8,7 +8,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kInfoFooter[] = R"(
 Example:
   ptychoctl info --server beamline:50051)";
 
@@ -46,7 +46,7 @@ absl::Status Info(const Context& context) {
 
 void AddInfo(CLI::App& app, Context& context) {
   CLI::App* command = AddCommand(app, context, "info", "Version, devices and limits of the server",
-                                 kFooter, [&context] { return Info(context); });
+                                 kInfoFooter, [&context] { return Info(context); });
   AddServerOption(command, context);
 }
 

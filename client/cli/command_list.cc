@@ -17,7 +17,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kListFooter[] = R"(
 Examples:
   ptychoctl list
   ptychoctl list --json | jq '.sessions[].name'
@@ -80,7 +80,7 @@ absl::Status List(Context& context) {
 }  // namespace
 
 void AddList(CLI::App& app, Context& context) {
-  CLI::App* command = AddCommand(app, context, "list", "Sessions on the server", kFooter,
+  CLI::App* command = AddCommand(app, context, "list", "Sessions on the server", kListFooter,
                                  [&context] { return List(context); });
   AddServerOption(command, context);
 }

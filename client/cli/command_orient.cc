@@ -30,7 +30,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kOrientFooter[] = R"(
 Which way frames and positions belong together is told by how well the reconstruction of some
 neighbouring frames explains them. Of the 64 combinations of orientations and directions, four can
 be told apart, and eight where the probe is known or in the near field; each is run in a session of
@@ -46,7 +46,7 @@ Examples:
 
 constexpr char kDefaultSchedule[] = "dm:40,ml_grad:10";
 
-struct Options {
+struct OrientOptions {
   std::string path;
   std::string live_session;
   SessionFlags session;
@@ -69,7 +69,7 @@ struct Candidate {
 };
 
 // The settings to run, without the orientation: a complete scan of `frames` frames.
-absl::StatusOr<v1::SessionConfig> ConfigOf(const Options& options, const CxiScanInfo& scan,
+absl::StatusOr<v1::SessionConfig> ConfigOf(const OrientOptions& options, const CxiScanInfo& scan,
                                            const std::vector<std::int64_t>& frames) {
   SessionFlags flags = options.session;
   if (flags.schedule.empty() && !flags.iterations) flags.schedule = kDefaultSchedule;
@@ -99,10 +99,10 @@ absl::StatusOr<v1::SessionConfig> ConfigOf(const Options& options, const CxiScan
 }
 
 // On one line of stderr, in place on a terminal.
-class ProgressLine {
+class SessionsLine {
  public:
-  explicit ProgressLine(bool shown) : shown_(shown && isatty(STDERR_FILENO) == 1) {}
-  ~ProgressLine() {
+  explicit SessionsLine(bool shown) : shown_(shown && isatty(STDERR_FILENO) == 1) {}
+  ~SessionsLine() {
     if (shown_) std::fputs("\r\033[K", stderr);
   }
   void Show(const std::vector<v1::Session>& under_way) const {
@@ -152,7 +152,7 @@ Verdict Judge(const std::vector<Candidate>& ranked, Orientation declared, double
   return v;
 }
 
-Json ToJson(const std::vector<Candidate>& ranked, const Verdict& v, std::size_t frames) {
+Json RankingJson(const std::vector<Candidate>& ranked, const Verdict& v, std::size_t frames) {
   Json list = Json::array();
   for (const Candidate& c : ranked) {
     const v1::FitMetrics& fit = c.session.final_fit();
@@ -212,7 +212,7 @@ void Print(const std::vector<Candidate>& ranked, const Verdict& v) {
 }
 
 // Asks a session that is under way, which does it with its own frames.
-absl::Status OrientLive(const Options& options, Context& context) {
+absl::Status OrientLive(const OrientOptions& options, Context& context) {
   PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, context.Connect());
   PS_ASSIGN_OR_RETURN(const v1::OrientationTest test,
                       client->TestOrientation(options.live_session));
@@ -221,7 +221,7 @@ absl::Status OrientLive(const Options& options, Context& context) {
   return absl::OkStatus();
 }
 
-absl::Status Orient(const Options& options, Context& context) {
+absl::Status Orient(const OrientOptions& options, Context& context) {
   if (!options.live_session.empty()) return OrientLive(options, context);
   if (options.path.empty()) {
     return BadInput(absl::InvalidArgumentError("give a scan file, or a session with --live"));
@@ -255,7 +255,7 @@ absl::Status Orient(const Options& options, Context& context) {
   PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, context.Connect());
   CatchInterrupts();
   {
-    const ProgressLine line(!options.quiet);
+    const SessionsLine line(!options.quiet);
     std::string prefix = options.session.session_id;
     if (prefix.empty()) {  // Unique among those who call it at the same time.
       prefix = absl::StrCat("orient-", getpid(), "-",
@@ -278,7 +278,7 @@ absl::Status Orient(const Options& options, Context& context) {
   }
   const Verdict verdict = Judge(candidates, declared, options.margin, twins);
   if (context.json) {
-    PrintLine(ToJson(candidates, verdict, frames.size()).dump());
+    PrintLine(RankingJson(candidates, verdict, frames.size()).dump());
   } else {
     Print(candidates, verdict);
   }
@@ -289,10 +289,10 @@ absl::Status Orient(const Options& options, Context& context) {
 }  // namespace
 
 void AddOrient(CLI::App& app, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<OrientOptions>();
   CLI::App* command = AddCommand(
       app, context, "orient", "Find the orientation of the frames by short reconstructions",
-      kFooter, [options, &context] { return Orient(*options, context); });
+      kOrientFooter, [options, &context] { return Orient(*options, context); });
   AddServerOption(command, context);
   CLI::Option* scan = command->add_option("scan", options->path, "Scan, CXI");
   CLI::Option* live = command->add_option(

@@ -21,7 +21,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kRerunFooter[] = R"(
 All of the file's input is there before the first iteration. With the file's own schedule a session
 that had all of its points from its first iteration on (run.min_points_to_start) comes out with the
 same bits: on a CPU, and with 'deterministic' on the same kind of GPU.
@@ -29,7 +29,7 @@ Examples:
   ptychoctl rerun s1.state --out again.cxi
   ptychoctl rerun s1.state --schedule dm:200,ml_grad:100 --out other.npz)";
 
-struct Options {
+struct RerunOptions {
   std::string path;
   std::string session;
   std::string schedule;
@@ -41,7 +41,7 @@ struct Options {
   bool quiet = false;
 };
 
-absl::StatusOr<v1::ImportStart> StartOf(const Options& options) {
+absl::StatusOr<v1::ImportStart> StartOf(const RerunOptions& options) {
   v1::ImportStart start;
   start.set_session_id(options.session);
   start.set_mode(options.warm_start ? v1::ImportStart::MODE_WARM_START
@@ -58,7 +58,7 @@ absl::StatusOr<v1::ImportStart> StartOf(const Options& options) {
   return start;
 }
 
-absl::Status Rerun(const Options& options, Context& context) {
+absl::Status Rerun(const RerunOptions& options, Context& context) {
   for (const std::string& path : options.outputs) PS_RETURN_IF_ERROR(CheckResultPath(path));
   PS_ASSIGN_OR_RETURN(const v1::ImportStart start, StartOf(options));
   PS_ASSIGN_OR_RETURN(const std::unique_ptr<client::Client> client, context.Connect());
@@ -105,10 +105,10 @@ absl::Status Rerun(const Options& options, Context& context) {
 }  // namespace
 
 void AddRerun(CLI::App& app, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RerunOptions>();
   CLI::App* command =
       AddCommand(app, context, "rerun", "Run an exported session once more, from the start",
-                 kFooter, [options, &context] { return Rerun(*options, context); });
+                 kRerunFooter, [options, &context] { return Rerun(*options, context); });
   AddServerOption(command, context);
   command->add_option("file", options->path, "File that 'ptychoctl export' has written")
       ->required();

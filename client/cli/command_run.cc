@@ -6,7 +6,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kRunFooter[] = R"(
 Examples:
   ptychoctl run scan.cxi --out result.cxi
   ptychoctl run scan.cxi --probe scan.cxi:/entry_1/instrument_1/initial_probe \
@@ -26,7 +26,7 @@ void AddRun(CLI::App& app, Context& context) {
   auto options = std::make_shared<RunOptions>();
   CLI::App* command =
       AddCommand(app, context, "run", "Reconstruct a scan file: create, stream, wait, fetch",
-                 kFooter, [options, &context] { return RunScan(*options, context); });
+                 kRunFooter, [options, &context] { return RunScan(*options, context); });
   AddServerOption(command, context);
   command->add_option("scan", options->scan_path, "Scan to stream, CXI")->required();
   command->add_option("--out,-o", options->outputs,

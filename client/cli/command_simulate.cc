@@ -17,7 +17,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kSimulateFooter[] = R"(
 Examples:
   ptychoctl simulate scan.cxi
   ptychoctl simulate scan.cxi --points 900 --frame 256 --pattern fermat --photons 1e6
@@ -198,7 +198,7 @@ void AddSimulate(CLI::App& app, Context& context) {
   auto options = std::make_shared<SimulateOptions>();
   SimulationConfig& c = options->config;
   CLI::App* command =
-      AddCommand(app, context, "simulate", "Write a scan of a known object", kFooter,
+      AddCommand(app, context, "simulate", "Write a scan of a known object", kSimulateFooter,
                  [options, &context] { return BadInput(Simulate(*options, context)); });
   command->add_option("out", options->path, "File to write, CXI")->required();
   command->add_option("--points", c.points, "Frames")->capture_default_str();

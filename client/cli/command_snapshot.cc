@@ -10,7 +10,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kSnapshotFooter[] = R"(
 Examples:
   ptychoctl snapshot s1 --out now.png
   ptychoctl snapshot s1 --out now.npz --out now.cxi
@@ -59,8 +59,9 @@ absl::Status Fetch(const SnapshotOptions& options, const Context& context) {
 
 void AddSnapshot(CLI::App& app, Context& context) {
   auto options = std::make_shared<SnapshotOptions>();
-  CLI::App* command = AddCommand(app, context, "snapshot", "Fetch object and probe as they are now",
-                                 kFooter, [options, &context] { return Fetch(*options, context); });
+  CLI::App* command =
+      AddCommand(app, context, "snapshot", "Fetch object and probe as they are now",
+                 kSnapshotFooter, [options, &context] { return Fetch(*options, context); });
   AddServerOption(command, context);
   command->add_option("session", options->session, "Id of the session")->required();
   command->add_option("--out,-o", options->outputs,

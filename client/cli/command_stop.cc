@@ -7,7 +7,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kStopFooter[] = R"(
 Examples:
   ptychoctl stop s1            after the iteration under way, with a last snapshot
   ptychoctl stop s1 --abort    at once; the last snapshot stays as it is)";
@@ -32,8 +32,9 @@ absl::Status Stop(const StopOptions& options, const Context& context) {
 
 void AddStop(CLI::App& app, Context& context) {
   auto options = std::make_shared<StopOptions>();
-  CLI::App* command = AddCommand(app, context, "stop", "End a session and keep its result", kFooter,
-                                 [options, &context] { return Stop(*options, context); });
+  CLI::App* command =
+      AddCommand(app, context, "stop", "End a session and keep its result", kStopFooter,
+                 [options, &context] { return Stop(*options, context); });
   AddServerOption(command, context);
   command->add_option("session", options->session, "Id of the session")->required();
   command->add_flag("--abort", options->abort, "Do not wait for the iteration under way");

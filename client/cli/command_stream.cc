@@ -12,7 +12,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kStreamFooter[] = R"(
 Examples:
   ptychoctl stream s1 scan.cxi --rate 200
   ptychoctl stream s1 scan.cxi --positions-only
@@ -66,8 +66,8 @@ absl::Status Stream(StreamOptions options, const Context& context) {
 void AddStream(CLI::App& app, Context& context) {
   auto options = std::make_shared<StreamOptions>();
   CLI::App* command =
-      AddCommand(app, context, "stream", "Stream a scan file to a session that exists", kFooter,
-                 [options, &context] { return Stream(*options, context); });
+      AddCommand(app, context, "stream", "Stream a scan file to a session that exists",
+                 kStreamFooter, [options, &context] { return Stream(*options, context); });
   AddServerOption(command, context);
   command->add_option("session", options->session, "Id of the session")->required();
   command->add_option("scan", options->scan_path, "Scan to stream, CXI")->required();

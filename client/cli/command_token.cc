@@ -16,7 +16,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kTokenFooter[] = R"(
 The token goes to stdout, to be kept by whoever is to use it (--token-file); its entry for the
 server's access file goes to stderr. The server has but the token's hash. Nothing is sent anywhere.
 
@@ -80,7 +80,7 @@ absl::Status MakeToken(const Context& context, const TokenOptions& options) {
 void AddToken(CLI::App& app, Context& context) {
   auto options = std::make_shared<TokenOptions>();
   CLI::App* command =
-      AddCommand(app, context, "token", "Make a token for the server's access file", kFooter,
+      AddCommand(app, context, "token", "Make a token for the server's access file", kTokenFooter,
                  [&context, options] { return MakeToken(context, *options); });
   command->add_option("name", options->name, "Who will use it, for the audit log")->required();
   command->add_option("--role", options->role, "What it may do; each may do what those before may")

@@ -10,7 +10,7 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kUpdateFooter[] = R"(
 Examples:
   ptychoctl update s1 --iterations 200
   ptychoctl update s1 --snapshot-every 1 --snapshot-interval 0)";
@@ -68,8 +68,9 @@ absl::Status Update(const UpdateOptions& options, const Context& context) {
 
 void AddUpdate(CLI::App& app, Context& context) {
   auto options = std::make_shared<UpdateOptions>();
-  CLI::App* command = AddCommand(app, context, "update", "Change a session while it runs", kFooter,
-                                 [options, &context] { return Update(*options, context); });
+  CLI::App* command =
+      AddCommand(app, context, "update", "Change a session while it runs", kUpdateFooter,
+                 [options, &context] { return Update(*options, context); });
   AddServerOption(command, context);
   command->add_option("session", options->session, "Id of the session")->required();
   command->add_option("--iterations", options->iterations, "Iterations after the end of data");

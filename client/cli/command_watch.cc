@@ -14,14 +14,14 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kWatchFooter[] = R"(
 Examples:
   ptychoctl watch s1
   ptychoctl watch s1 --json | jq .session.metrics.r_factor
 
 Ends with the session; the exit code is 3 when it has failed.)";
 
-constexpr std::chrono::milliseconds kWaitSlice{100};
+constexpr std::chrono::milliseconds kInterruptCheck{100};
 
 struct WatchOptions {
   std::string session;
@@ -56,7 +56,7 @@ class EventPrinter {
     MutexLock lock(mu_);
     while (!done_) {
       if (Interrupted()) return absl::CancelledError("interrupted");
-      cv_.WaitFor(mu_, kWaitSlice);
+      cv_.WaitFor(mu_, kInterruptCheck);
     }
     return status_;
   }
@@ -96,8 +96,8 @@ absl::Status WatchEvents(const WatchOptions& options, Context& context) {
 void AddWatch(CLI::App& app, Context& context) {
   auto options = std::make_shared<WatchOptions>();
   CLI::App* command =
-      AddCommand(app, context, "watch", "Print what happens to a session until it ends", kFooter,
-                 [options, &context] { return WatchEvents(*options, context); });
+      AddCommand(app, context, "watch", "Print what happens to a session until it ends",
+                 kWatchFooter, [options, &context] { return WatchEvents(*options, context); });
   AddServerOption(command, context);
   command->add_option("session", options->session, "Id of the session")->required();
   command->add_option("--interval", options->interval_ms, "Least milliseconds between two lines")

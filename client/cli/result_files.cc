@@ -22,7 +22,6 @@
 namespace ptychoserve::cli {
 namespace {
 
-constexpr int kPictureGap = 8;
 constexpr int kMinComparedSide = 32;
 constexpr int kComparedBorder = 4;  // Pixels at each edge that are not compared.
 
@@ -228,8 +227,7 @@ absl::Status WriteObjectPicture(const std::string& path, const client::Snapshot&
   const ComplexStack scanned = Cut(object, ScannedArea(snapshot, object));
   if (scanned.data.empty()) return absl::FailedPreconditionError("there is no object to draw");
   return WritePng(path, SideBySide({AmplitudePicture(scanned.data.data(), scanned.shape),
-                                    PhasePicture(scanned.data.data(), scanned.shape)},
-                                   kPictureGap));
+                                    PhasePicture(scanned.data.data(), scanned.shape)}));
 }
 
 }  // namespace
@@ -317,7 +315,7 @@ absl::StatusOr<std::vector<std::string>> WritePictures(const std::string& stem,
     modes.push_back(ComplexPicture(probe.data.data() + m * probe.shape.pixels(), probe.shape));
   }
   if (modes.empty()) return absl::FailedPreconditionError("there is no probe to draw");
-  PS_RETURN_IF_ERROR(WritePng(probe_path, SideBySide(modes, kPictureGap)));
+  PS_RETURN_IF_ERROR(WritePng(probe_path, SideBySide(modes)));
   return std::vector<std::string>{object_path, probe_path};
 }
 

@@ -59,7 +59,7 @@ struct Fftw<double> {
   }
 };
 
-constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kVectorAlignment = 64;
 
 template <typename Real>
 struct AlignedFree {
@@ -71,7 +71,8 @@ using AlignedArray = std::unique_ptr<std::complex<Real>[], AlignedFree<Real>>;
 template <typename Real>
 AlignedArray<Real> MakeAlignedArray(std::int64_t size) {
   const std::size_t bytes = static_cast<std::size_t>(size) * sizeof(std::complex<Real>);
-  void* p = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  void* p = std::aligned_alloc(
+      kVectorAlignment, (bytes + kVectorAlignment - 1) / kVectorAlignment * kVectorAlignment);
   if (p == nullptr) throw std::bad_alloc();
   return AlignedArray<Real>(static_cast<std::complex<Real>*>(p));
 }

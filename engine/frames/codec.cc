@@ -17,7 +17,7 @@ namespace {
 // Layout of HDF5 filter 32008 and of Dectris detectors: decoded size (8 bytes) and block size in
 // bytes (4), then for each block its encoded size (4) and LZ4 data; all numbers big-endian. The
 // last block is cut to a multiple of 8 elements, and what then remains is stored as it is.
-constexpr std::size_t kHeaderBytes = 12;
+constexpr std::size_t kStreamHeaderBytes = 12;
 constexpr std::size_t kDecodedSizeBytes = 8;
 constexpr std::size_t kBlockHeaderBytes = 4;
 constexpr std::int64_t kBlockMultiple = 8;  // Elements.
@@ -77,9 +77,9 @@ void AppendLz4(std::span<const std::byte> data, std::vector<std::byte>* out) {
 
 absl::Status DecodeBslz4(std::span<const std::byte> encoded, int element_bytes,
                          std::span<std::byte> out) {
-  if (encoded.size() < kHeaderBytes) {
+  if (encoded.size() < kStreamHeaderBytes) {
     return Corrupt(absl::StrFormat("%d bytes are less than the bitshuffle header of %d",
-                                   encoded.size(), kHeaderBytes));
+                                   encoded.size(), kStreamHeaderBytes));
   }
   const std::uint64_t decoded_size = ReadBigEndian(encoded.data(), kDecodedSizeBytes);
   if (decoded_size != out.size()) {
@@ -87,7 +87,7 @@ absl::Status DecodeBslz4(std::span<const std::byte> encoded, int element_bytes,
                                    decoded_size, out.size()));
   }
   const auto block_bytes = static_cast<std::int64_t>(
-      ReadBigEndian(encoded.data() + kDecodedSizeBytes, kHeaderBytes - kDecodedSizeBytes));
+      ReadBigEndian(encoded.data() + kDecodedSizeBytes, kStreamHeaderBytes - kDecodedSizeBytes));
   const std::int64_t multiple = kBlockMultiple * element_bytes;
   if (block_bytes % multiple != 0) {
     return Corrupt(absl::StrFormat("the bitshuffle block size %d is not a multiple of %d bytes",
@@ -96,7 +96,7 @@ absl::Status DecodeBslz4(std::span<const std::byte> encoded, int element_bytes,
   const std::int64_t block =
       block_bytes == 0 ? DefaultBlockElements(element_bytes) * element_bytes : block_bytes;
 
-  encoded = encoded.subspan(kHeaderBytes);
+  encoded = encoded.subspan(kStreamHeaderBytes);
   const auto size = static_cast<std::int64_t>(out.size());
   const std::int64_t shuffled_size = size / multiple * multiple;
   std::vector<std::byte> shuffled(static_cast<std::size_t>(std::min(block, shuffled_size)));
@@ -136,7 +136,7 @@ std::vector<std::byte> EncodeBslz4(std::span<const std::byte> frame, int element
 
   std::vector<std::byte> out;
   AppendBigEndian(frame.size(), kDecodedSizeBytes, &out);
-  AppendBigEndian(static_cast<std::uint64_t>(block), kHeaderBytes - kDecodedSizeBytes, &out);
+  AppendBigEndian(static_cast<std::uint64_t>(block), kStreamHeaderBytes - kDecodedSizeBytes, &out);
   std::vector<std::byte> shuffled(static_cast<std::size_t>(std::min(block, shuffled_size)));
   std::vector<std::byte> encoded;
   for (std::int64_t begin = 0; begin < shuffled_size; begin += block) {

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <vector>
+
+#include "engine/base/constants.h"
 
 namespace ptychoserve {
 namespace {
-
-constexpr double kTwoPi = 2 * std::numbers::pi;
 
 // The ellipse of phase colours: one axis along a, the other rising in lightness towards yellow,
 // both as long as the displays' range of colours allows.

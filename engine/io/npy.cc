@@ -21,7 +21,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "NPY data are written as they lie");
 
 constexpr std::string_view kMagic = "\x93NUMPY";
-constexpr std::size_t kAlignment = 64;               // numpy.lib.format: data start aligned.
+constexpr std::size_t kDataAlignment = 64;           // numpy.lib.format: data start aligned.
 constexpr std::size_t kMaxHeaderBytes = 1u << 20;    // Ours and NumPy's are about 100 bytes.
 constexpr std::size_t kVersion1HeaderLimit = 65536;  // Two bytes of length.
 
@@ -320,7 +320,7 @@ absl::StatusOr<std::string> NpyHeader(const NpyArray& array) {
                    absl::StrJoin(array.shape, ", "), array.shape.size() == 1 ? ",)" : ")", ", }");
   constexpr std::size_t kStart = 10;  // Magic, version, two bytes of length.
   const std::size_t unpadded = kStart + dict.size() + 1;
-  dict.append((kAlignment - unpadded % kAlignment) % kAlignment, ' ');
+  dict.append((kDataAlignment - unpadded % kDataAlignment) % kDataAlignment, ' ');
   dict.push_back('\n');
   if (dict.size() >= kVersion1HeaderLimit) {
     return absl::InvalidArgumentError(

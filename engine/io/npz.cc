@@ -28,19 +28,19 @@ constexpr std::uint32_t kInZip64 = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint16_t kInZip64Short = std::numeric_limits<std::uint16_t>::max();
 
 // Little-endian fields.
-class Record {
+class ZipRecord {
  public:
-  Record& U16(std::uint64_t v) { return Put(v, 2); }
-  Record& U32(std::uint64_t v) { return Put(v, 4); }
-  Record& U64(std::uint64_t v) { return Put(v, 8); }
-  Record& Text(const std::string& s) {
+  ZipRecord& U16(std::uint64_t v) { return Put(v, 2); }
+  ZipRecord& U32(std::uint64_t v) { return Put(v, 4); }
+  ZipRecord& U64(std::uint64_t v) { return Put(v, 8); }
+  ZipRecord& Text(const std::string& s) {
     bytes_ += s;
     return *this;
   }
   const std::string& bytes() const { return bytes_; }
 
  private:
-  Record& Put(std::uint64_t v, int size) {
+  ZipRecord& Put(std::uint64_t v, int size) {
     for (int i = 0; i < size; ++i) bytes_.push_back(static_cast<char>(v >> (8 * i) & 0xff));
     return *this;
   }
@@ -56,16 +56,16 @@ struct Member {
 };
 
 // Version, flags (none), method (stored), time, date, CRC, both sizes: shared by both headers.
-void PutCommon(Record& record, const Member& m, bool zip64, bool sizes_in_extra) {
+void PutCommon(ZipRecord& record, const Member& m, bool zip64, bool sizes_in_extra) {
   const std::uint64_t size = sizes_in_extra ? kInZip64 : m.size;
   record.U16(zip64 ? kVersionZip64 : kVersionPlain).U16(0).U16(0).U16(0).U16(kDate1980);
   record.U32(m.crc).U32(size).U32(size).U16(m.name.size());
 }
 
 std::string LocalHeader(const Member& m) {
-  Record extra;
+  ZipRecord extra;
   if (m.big()) extra.U16(kZip64ExtraTag).U16(16).U64(m.size).U64(m.size);
-  Record r;
+  ZipRecord r;
   r.U32(kLocalHeader);
   PutCommon(r, m, m.big(), m.big());
   r.U16(extra.bytes().size()).Text(m.name).Text(extra.bytes());
@@ -74,14 +74,14 @@ std::string LocalHeader(const Member& m) {
 
 std::string CentralHeader(const Member& m) {
   const bool far = m.offset >= kInZip64;
-  Record extra;
+  ZipRecord extra;
   if (m.big() || far) {
     extra.U16(kZip64ExtraTag).U16((m.big() ? 16 : 0) + (far ? 8 : 0));
     if (m.big()) extra.U64(m.size).U64(m.size);
     if (far) extra.U64(m.offset);
   }
   const bool zip64 = m.big() || far;
-  Record r;
+  ZipRecord r;
   r.U32(kCentralHeader).U16(zip64 ? kVersionZip64 : kVersionPlain);
   PutCommon(r, m, zip64, m.big());
   // Comment length, disk, internal and external attributes: none.
@@ -92,7 +92,7 @@ std::string CentralHeader(const Member& m) {
 
 std::string EndRecords(std::uint64_t members, std::uint64_t offset, std::uint64_t size) {
   const bool zip64 = members >= kInZip64Short || offset >= kInZip64 || size >= kInZip64;
-  Record r;
+  ZipRecord r;
   if (zip64) {
     constexpr std::uint64_t kSizeOfRest = 44;
     r.U32(kZip64EndOfCentralDirectory).U64(kSizeOfRest).U16(kVersionZip64).U16(kVersionZip64);

@@ -55,25 +55,25 @@ Picture Draw(const Complex64* image, Shape shape, const Colour& colour) {
 }
 
 // The direction of a pixel; 0 where it has none.
-std::complex<double> Direction(const Complex64& v) {
+std::complex<double> UnitOf(const Complex64& v) {
   const double amplitude = std::abs(v);
   return Finite(v) && amplitude > 0 ? std::complex<double>(v) / amplitude : 0;
 }
 
 // By how much the phase advances from a pixel to the next one of its row, or of its column, in the
 // mean: radians.
-struct Ramp {
+struct PhaseRamp {
   double by_row = 0;
   double by_col = 0;
 };
-Ramp RampOf(const Complex64* image, Shape shape) {
+PhaseRamp MeanRamp(const Complex64* image, Shape shape) {
   std::complex<double> down = 0, right = 0;
   for (int r = 0; r < shape.rows; ++r) {
     for (int c = 0; c < shape.cols; ++c) {
       const Complex64* const v = image + static_cast<std::int64_t>(r) * shape.cols + c;
-      const std::complex<double> from = std::conj(Direction(*v));
-      if (r + 1 < shape.rows) down += from * Direction(v[shape.cols]);
-      if (c + 1 < shape.cols) right += from * Direction(v[1]);
+      const std::complex<double> from = std::conj(UnitOf(*v));
+      if (r + 1 < shape.rows) down += from * UnitOf(v[shape.cols]);
+      if (c + 1 < shape.cols) right += from * UnitOf(v[1]);
     }
   }
   return {std::arg(down), std::arg(right)};
@@ -92,7 +92,7 @@ Picture AmplitudePicture(const Complex64* image, Shape shape) {
 }
 
 Picture PhasePicture(const Complex64* image, Shape shape) {
-  const Ramp ramp = RampOf(image, shape);
+  const PhaseRamp ramp = MeanRamp(image, shape);
   std::vector<Complex64> flat(image, image + shape.pixels());
   std::complex<double> mean = 0;
   std::size_t i = 0;
@@ -101,7 +101,7 @@ Picture PhasePicture(const Complex64* image, Shape shape) {
       if (!Finite(flat[i])) continue;
       flat[i] = Complex64(std::complex<double>(flat[i]) *
                           std::polar(1.0, -(ramp.by_row * r + ramp.by_col * c)));
-      mean += Direction(flat[i]);
+      mean += UnitOf(flat[i]);
     }
   }
   const std::complex<double> turn_back = std::polar(1.0, -std::arg(mean));

@@ -24,7 +24,7 @@ Picture PhasePicture(const Complex64* image, Shape shape);
 // Phase as hue, amplitude as brightness (to the 99.5 percentile).
 Picture ComplexPicture(const Complex64* image, Shape shape);
 // Pictures side by side, with a gap of `gap_px` white pixels; heights may differ.
-Picture SideBySide(const std::vector<Picture>& pictures, int gap_px);
+Picture SideBySide(const std::vector<Picture>& pictures, int gap_px = 8);
 
 // Errors: kInternal with the path and the reason.
 absl::Status WritePng(const std::string& path, const Picture& picture);

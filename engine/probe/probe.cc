@@ -3,10 +3,10 @@
 #include <cmath>
 #include <complex>
 #include <cstddef>
-#include <numbers>
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "engine/base/constants.h"
 #include "engine/fft/fft.h"
 #include "engine/propagation/free_space.h"
 
@@ -14,7 +14,6 @@ namespace ptychoserve {
 namespace {
 
 using Complex128 = std::complex<double>;
-constexpr double kTwoPi = 2 * std::numbers::pi;
 
 // Offset that brings `centre`, a place on a circle of `n` pixels, to n / 2: the short way round.
 int ShortestOffset(double centre, int n) {

@@ -2,7 +2,8 @@
 
 #include <cmath>
 #include <cstddef>
-#include <numbers>
+
+#include "engine/base/constants.h"
 
 namespace ptychoserve {
 namespace {
@@ -20,7 +21,6 @@ std::optional<FreeSpace> SpaceToDetector(const OpticsConfig& optics,
 }
 
 std::vector<std::complex<double>> TransferFunction(const FreeSpace& space, Shape shape) {
-  constexpr double kTwoPi = 2 * std::numbers::pi;
   // Of the many thousand million waves between the planes, the whole ones are left out, and those
   // that an oblique wave has less are not made by subtraction: doubles have 16 digits.
   const double waves = space.distance_m / space.wavelength_m;

@@ -243,7 +243,7 @@ class Fit {
 };
 
 // The modes, orthogonal, by falling power.
-std::vector<Image> ModesOf(ComplexStack object) {
+std::vector<Image> ImagesOf(ComplexStack object) {
   if (object.modes > 1) OrthogonalMixture(object).Apply(object.data);
   std::vector<Image> modes;
   for (auto begin = object.data.begin(); begin != object.data.end();
@@ -270,7 +270,7 @@ ObjectError CompareObjects(const ComplexStack& reconstruction, const ComplexStac
     constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
     return {kNaN, kNaN};
   }
-  return Fit(ModesOf(reconstruction), ModesOf(truth), border).Run();
+  return Fit(ImagesOf(reconstruction), ImagesOf(truth), border).Run();
 }
 
 }  // namespace ptychoserve

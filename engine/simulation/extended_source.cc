@@ -3,10 +3,10 @@
 #include <cmath>
 #include <complex>
 #include <cstddef>
-#include <numbers>
 #include <utility>
 #include <vector>
 
+#include "engine/base/constants.h"
 #include "engine/fft/fft.h"
 #include "engine/probe/hermitian_eigen.h"
 #include "engine/probe/modes.h"
@@ -17,12 +17,11 @@ namespace {
 
 using Complex128 = std::complex<double>;
 
-constexpr double kTwoPi = 2 * std::numbers::pi;
 constexpr double kFirstSpacing_px = 0.01;
 constexpr int kBisections = 40;
 
 // exp(-2πi q shift / n) for the frequencies q of an axis.
-std::vector<Complex128> Ramp(int n, double shift) {
+std::vector<Complex128> ShiftRamp(int n, double shift) {
   std::vector<Complex128> ramp;
   for (int i = 0; i < n; ++i) {
     ramp.push_back(std::polar(1.0, -kTwoPi * (i < n / 2 ? i : i - n) * shift / n));
@@ -63,8 +62,8 @@ class Source {
     ComplexStack beams(static_cast<int>(modes), {n_, n_});
     auto out = beams.data.begin();
     for (std::size_t m = 0; m < modes; ++m) {
-      const std::vector<Complex128> y = Ramp(n_, spacing * points_.y[m]);
-      const std::vector<Complex128> x = Ramp(n_, spacing * points_.x[m]);
+      const std::vector<Complex128> y = ShiftRamp(n_, spacing * points_.y[m]);
+      const std::vector<Complex128> x = ShiftRamp(n_, spacing * points_.x[m]);
       std::vector<Complex128> wave(spectrum_.size());
       for (std::size_t i = 0; i < wave.size(); ++i) {
         wave[i] = scale * spectrum_[i] * y[i / x.size()] * x[i % x.size()];
@@ -78,7 +77,7 @@ class Source {
  private:
   // Inner product of two beams, the second off the first.
   Complex128 Overlap(double shift_y, double shift_x) const {
-    const std::vector<Complex128> y = Ramp(n_, shift_y), x = Ramp(n_, shift_x);
+    const std::vector<Complex128> y = ShiftRamp(n_, shift_y), x = ShiftRamp(n_, shift_x);
     Complex128 sum = 0;
     for (std::size_t row = 0, i = 0; row < y.size(); ++row) {
       Complex128 line = 0;

@@ -16,7 +16,7 @@ namespace {
 
 // Enough to tell distances apart, on the frames of two lines of a scan as well.
 constexpr std::size_t kTrialPoints = 32;
-constexpr int kTrialIterations = 5;
+constexpr int kFocusTrialIterations = 5;
 // Between distances, of the phase at the rim of the spectrum. Half of that off, and the iterations
 // find the rest.
 constexpr double kPhaseStep_rad = 4;
@@ -81,7 +81,7 @@ DefocusSearch::DefocusSearch(const FloatImage& mean_amplitude, int modes,
 
 int DefocusSearch::iterations() const {
   const int trials = static_cast<int>(distances_m_.size()) + (step_m_ > 0 ? 2 * kHalvings : 0);
-  return trials * kTrialIterations;
+  return trials * kFocusTrialIterations;
 }
 
 absl::StatusOr<double> DefocusSearch::RFactorAt(double distance_m, Backend& backend) const {
@@ -89,7 +89,7 @@ absl::StatusOr<double> DefocusSearch::RFactorAt(double distance_m, Backend& back
   std::ranges::copy(
       PropagateAngularSpectrum(in_focus_, distance_m, wavelength_m_, pixel_size_).data,
       trial.data.begin());
-  return TrialRFactor(trial, points_, kTrialIterations, backend);
+  return TrialRFactor(trial, points_, kFocusTrialIterations, backend);
 }
 
 absl::Status DefocusSearch::Try(Backend& backend) {

@@ -16,7 +16,7 @@
 namespace ptychoserve {
 namespace {
 
-constexpr int kTrialIterations = 10;
+constexpr int kOrientationTrialIterations = 10;
 // Those of wrong orientations differ by 1 or 2 %, and lie 12 % above the right one and more.
 constexpr double kClearMargin = 0.05;
 
@@ -93,7 +93,7 @@ std::int64_t OrientationTest::frame_iterations() const {
   std::int64_t sum = 0;
   for (const Candidate& c : candidates_) {
     const std::int64_t iterations =
-        start_.mean_amplitude ? SearchFor(c).iterations() : kTrialIterations;
+        start_.mean_amplitude ? SearchFor(c).iterations() : kOrientationTrialIterations;
     sum += iterations * std::ssize(c.points);
   }
   return sum;
@@ -107,8 +107,9 @@ DefocusSearch OrientationTest::SearchFor(const Candidate& candidate) const {
 absl::Status OrientationTest::Try(Backend& backend) {
   Candidate& candidate = candidates_[next_];
   if (!start_.mean_amplitude) {
-    PS_ASSIGN_OR_RETURN(candidate.trial.r_factor,
-                        TrialRFactor(start_.probe, candidate.points, kTrialIterations, backend));
+    PS_ASSIGN_OR_RETURN(
+        candidate.trial.r_factor,
+        TrialRFactor(start_.probe, candidate.points, kOrientationTrialIterations, backend));
     ++next_;
     return absl::OkStatus();
   }

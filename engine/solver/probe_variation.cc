@@ -20,9 +20,9 @@ constexpr float kSeed = 0.5f;
 // Of the largest weight: where hardly any light has passed, a component moves little.
 constexpr double kRegularisation = 0.02;
 // Of a wave's power: what is left of one within the span of others is rounding.
-constexpr double kNegligible = 1e-10;
+constexpr double kNegligiblePower = 1e-10;
 
-double Inner(const Wave& a, const Wave& b) {
+double RealInner(const Wave& a, const Wave& b) {
   double sum = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
     sum += a[i].real() * b[i].real() + a[i].imag() * b[i].imag();
@@ -33,7 +33,7 @@ double Inner(const Wave& a, const Wave& b) {
 void TakeOut(const std::vector<Wave>& basis, Wave& wave) {
   for (int pass = 0; pass < 2; ++pass) {  // Once more for what rounding has left.
     for (const Wave& other : basis) {
-      const double part = Inner(other, wave);
+      const double part = RealInner(other, wave);
       for (std::size_t i = 0; i < wave.size(); ++i) wave[i] -= part * other[i];
     }
   }
@@ -43,10 +43,10 @@ void TakeOut(const std::vector<Wave>& basis, Wave& wave) {
 std::vector<Wave> BasisOf(std::vector<Wave> waves) {
   std::vector<Wave> basis;
   for (Wave& wave : waves) {
-    const double before = Inner(wave, wave);
+    const double before = RealInner(wave, wave);
     TakeOut(basis, wave);
-    const double power = Inner(wave, wave);
-    if (!(power > kNegligible * before)) continue;
+    const double power = RealInner(wave, wave);
+    if (!(power > kNegligiblePower * before)) continue;
     for (Complex128& value : wave) value /= std::sqrt(power);
     basis.push_back(std::move(wave));
   }
@@ -89,8 +89,8 @@ std::uint64_t Hash(std::uint64_t value) {
 }
 
 // A real matrix of few rows.
-struct Matrix {
-  explicit Matrix(std::size_t size) : n(size), values(size * size) {}
+struct SmallMatrix {
+  explicit SmallMatrix(std::size_t size) : n(size), values(size * size) {}
   double& operator()(std::size_t i, std::size_t j) { return values[i * n + j]; }
   double operator()(std::size_t i, std::size_t j) const { return values[i * n + j]; }
 
@@ -98,8 +98,8 @@ struct Matrix {
   std::vector<double> values;
 };
 
-Matrix Product(const Matrix& a, const Matrix& b) {
-  Matrix product(a.n);
+SmallMatrix Product(const SmallMatrix& a, const SmallMatrix& b) {
+  SmallMatrix product(a.n);
   for (std::size_t i = 0; i < a.n; ++i) {
     for (std::size_t j = 0; j < a.n; ++j) {
       for (std::size_t k = 0; k < a.n; ++k) product(i, j) += a(i, k) * b(k, j);
@@ -109,10 +109,10 @@ Matrix Product(const Matrix& a, const Matrix& b) {
 }
 
 // Eigenvectors of a symmetric matrix as rows, by falling eigenvalues.
-std::pair<std::vector<double>, Matrix> EigenOf(const Matrix& symmetric) {
+std::pair<std::vector<double>, SmallMatrix> EigenOf(const SmallMatrix& symmetric) {
   const HermitianEigen eigen = SolveHermitianEigen(
       static_cast<int>(symmetric.n), {symmetric.values.begin(), symmetric.values.end()});
-  Matrix rows(symmetric.n);
+  SmallMatrix rows(symmetric.n);
   std::ranges::transform(eigen.vectors, rows.values.begin(),
                          [](const Complex128& value) { return value.real(); });
   return {eigen.values, rows};
@@ -169,15 +169,15 @@ void MakePrincipal(const ComplexStack& probe, const StageRefinement& which,
   std::vector<Wave> waves = ComponentsOf(components, probe.data.size());
   double largest = 0;
   for (Wave& wave : waves) {
-    largest = std::max(largest, Inner(wave, wave));
+    largest = std::max(largest, RealInner(wave, wave));
     TakeOut(explained, wave);
   }
 
   const std::size_t n = waves.size();
-  Matrix gram(n), covariance(n);
+  SmallMatrix gram(n), covariance(n);
   for (std::size_t a = 0; a < n; ++a) {
     for (std::size_t b = a; b < n; ++b) {
-      gram(a, b) = gram(b, a) = Inner(waves[a], waves[b]);
+      gram(a, b) = gram(b, a) = RealInner(waves[a], waves[b]);
       for (const ActivePoint& p : points) {
         covariance(a, b) += double{p.refined.variation[a]} * double{p.refined.variation[b]};
       }
@@ -187,20 +187,21 @@ void MakePrincipal(const ComplexStack& probe, const StageRefinement& which,
   // V = T V and c = S c with Tᵀ S = 1: first to an orthonormal basis, then to the axes of the
   // coefficients in it.
   const auto [powers, axes] = EigenOf(gram);
-  const double scale = std::sqrt(Inner(mean, mean));
-  Matrix to_waves(n), to_coefficients(n);
+  const double scale = std::sqrt(RealInner(mean, mean));
+  SmallMatrix to_waves(n), to_coefficients(n);
   for (std::size_t a = 0; a < n; ++a) {
-    if (!(powers[a] > kNegligible * largest) || !(scale > 0)) continue;
+    if (!(powers[a] > kNegligiblePower * largest) || !(scale > 0)) continue;
     for (std::size_t k = 0; k < n; ++k) {
       to_waves(a, k) = axes(a, k) * scale / std::sqrt(powers[a]);
       to_coefficients(a, k) = axes(a, k) * std::sqrt(powers[a]) / scale;
     }
   }
-  Matrix transposed(n);
+  SmallMatrix transposed(n);
   for (std::size_t a = 0; a < n; ++a) {
     for (std::size_t k = 0; k < n; ++k) transposed(k, a) = to_coefficients(a, k);
   }
-  const Matrix rotation = EigenOf(Product(to_coefficients, Product(covariance, transposed))).second;
+  const SmallMatrix rotation =
+      EigenOf(Product(to_coefficients, Product(covariance, transposed))).second;
   to_waves = Product(rotation, to_waves);
   to_coefficients = Product(rotation, to_coefficients);
   for (std::size_t a = 0; a < n; ++a) {

@@ -38,7 +38,7 @@ absl::Status CheckPairs(absl::string_view x, int x_size, absl::string_view y, in
 }
 
 template <typename Repeated>
-auto View(const Repeated& field) {
+auto SpanOf(const Repeated& field) {
   return std::span(field.data(), static_cast<std::size_t>(field.size()));
 }
 
@@ -73,12 +73,12 @@ absl::StatusOr<FrameBatch> CheckFrameBatch(const v1::FrameBatch& batch, const By
   }
   FrameBatch out;
   out.first_frame_id = batch.first_frame_id();
-  out.ids = View(batch.frame_ids());
+  out.ids = SpanOf(batch.frame_ids());
   out.frames = static_cast<int>(batch.count());
   out.dtype = *dtype;
   out.shape = {static_cast<int>(batch.rows()), static_cast<int>(batch.cols())};
   out.encoding = *encoding;
-  out.encoded_sizes = View(batch.encoded_sizes());
+  out.encoded_sizes = SpanOf(batch.encoded_sizes());
   out.data = payload;
   return out;
 }
@@ -86,8 +86,8 @@ absl::StatusOr<FrameBatch> CheckFrameBatch(const v1::FrameBatch& batch, const By
 absl::StatusOr<PositionBatch> CheckPositionBatch(const v1::PositionBatch& batch) {
   PS_RETURN_IF_ERROR(CheckPairs("batch.x_m", batch.x_m_size(), "batch.y_m", batch.y_m_size()));
   PS_RETURN_IF_ERROR(CheckIds(batch.first_frame_id(), batch.frame_ids_size(), batch.x_m_size()));
-  return PositionBatch{batch.first_frame_id(), View(batch.frame_ids()), View(batch.x_m()),
-                       View(batch.y_m())};
+  return PositionBatch{batch.first_frame_id(), SpanOf(batch.frame_ids()), SpanOf(batch.x_m()),
+                       SpanOf(batch.y_m())};
 }
 
 absl::StatusOr<EncoderBatch> CheckEncoderSamples(const v1::EncoderSamples& batch) {
@@ -98,7 +98,7 @@ absl::StatusOr<EncoderBatch> CheckEncoderSamples(const v1::EncoderSamples& batch
     return Violation("encoder_samples.first_sample",
                      absl::StrCat(batch.first_sample(), "; allowed: >= 0"));
   }
-  return EncoderBatch{batch.first_sample(), View(batch.x_counts()), View(batch.y_counts())};
+  return EncoderBatch{batch.first_sample(), SpanOf(batch.x_counts()), SpanOf(batch.y_counts())};
 }
 
 }  // namespace ptychoserve::server

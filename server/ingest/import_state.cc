@@ -31,7 +31,7 @@ absl::Status BadFile(absl::string_view what) {
 
 // Calls take(record) for each record of a file that has to be without damage.
 template <class Take>
-absl::Status ForEachRecord(const std::string& path, Take take) {
+absl::Status ForEachRecordOfStateFile(const std::string& path, Take take) {
   auto reader = RecordReader::Open(path);
   if (!reader.ok()) return BadFile("is none: it does not begin as one");
   while (true) {
@@ -58,7 +58,7 @@ absl::StatusOr<StateFile> ReadStateFile(const std::string& path) {
   SnapshotReader snapshot;
   std::int64_t records = 0;
   bool whole = false;
-  PS_RETURN_IF_ERROR(ForEachRecord(path, [&](const Record& record) -> absl::Status {
+  PS_RETURN_IF_ERROR(ForEachRecordOfStateFile(path, [&](const Record& record) -> absl::Status {
     const auto kind = static_cast<StateKind>(record.kind);
     if (kind == StateKind::kManifest) {
       file.manifest.ParseFromArray(record.payload.data(), static_cast<int>(record.payload.size()));
@@ -211,7 +211,7 @@ absl::Status ImportStateStream::Fill(Session& session, const std::string& path,
   if (restored != nullptr && session.files() != nullptr) {
     PS_RETURN_IF_ERROR(session.files()->WriteCheckpoint(*restored));
   }
-  PS_RETURN_IF_ERROR(ForEachRecord(path, [&](const Record& record) -> absl::Status {
+  PS_RETURN_IF_ERROR(ForEachRecordOfStateFile(path, [&](const Record& record) -> absl::Status {
     if (drained_) return Draining();
     if (cancelled_) return absl::CancelledError("the call was cancelled");
     if (IsInput(record)) replay.Take(record);

@@ -16,26 +16,24 @@
 namespace ptychoserve::server {
 namespace {
 
-namespace state = ::ptychoserve::state::v1;
-
 // Beyond any detector and canvas; what a file says is not believed further.
 constexpr std::int64_t kMaxSide = 1 << 20;
 constexpr std::int64_t kMaxModes = 64;
 constexpr int kMaxPlace = 1 << 30;  // On the lattice.
 
-state::Area AreaToProto(const Region& region) {
-  state::Area out;
+state::v1::Area AreaToProto(const Region& region) {
+  state::v1::Area out;
   out.set_row(region.row);
   out.set_col(region.col);
   out.set_rows(region.shape.rows);
   out.set_cols(region.shape.cols);
   return out;
 }
-Region AreaFromProto(const state::Area& area) {
+Region AreaFromProto(const state::v1::Area& area) {
   return {area.row(), area.col(), {area.rows(), area.cols()}};
 }
 
-void RunToProto(const RunPosition& run, state::RunPosition& out) {
+void RunToProto(const RunPosition& run, state::v1::RunPosition& out) {
   out.set_iteration(run.iteration);
   out.set_stage(run.stage);
   out.set_stage_iterations(run.stage_iterations);
@@ -48,7 +46,7 @@ void RunToProto(const RunPosition& run, state::RunPosition& out) {
   out.set_elapsed_s(run.elapsed_s);
   if (run.probe_defocus_m) out.set_probe_defocus_m(*run.probe_defocus_m);
 }
-RunPosition RunFromProto(const state::RunPosition& run) {
+RunPosition RunFromProto(const state::v1::RunPosition& run) {
   RunPosition out;
   out.iteration = run.iteration();
   out.stage = run.stage();
@@ -117,7 +115,7 @@ SnapshotRecords::SnapshotRecords(const Checkpoint& checkpoint)
 SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* checkpoint) {
   const ExitWaveState* const waves =
       checkpoint != nullptr && checkpoint->exit_waves ? &*checkpoint->exit_waves : nullptr;
-  state::Snapshot header;
+  state::v1::Snapshot header;
   header.set_version(snapshot.version);
   header.set_iteration(snapshot.iteration);
   *header.mutable_time() = TimeToProto(snapshot.time);
@@ -206,7 +204,7 @@ SnapshotRecords::SnapshotRecords(const Snapshot& snapshot, const Checkpoint* che
 }
 
 absl::Status SnapshotReader::TakeHeader(const Record& record) {
-  state::Snapshot header;
+  state::v1::Snapshot header;
   if (!header.ParseFromArray(record.payload.data(), static_cast<int>(record.payload.size()))) {
     return absl::DataLossError("a snapshot that cannot be read");
   }

@@ -8,16 +8,16 @@
 namespace ptychoserve::server {
 namespace {
 
-constexpr std::uint32_t kMaxIntervalMs = 60'000;
+constexpr std::uint32_t kMaxSnapshotIntervalMs = 60'000;
 
 }  // namespace
 
 grpc::ServerWriteReactor<v1::SnapshotChunk>* WatchSnapshotsStream::Start(
     const Call& call, const v1::WatchSnapshotsRequest& request) {
-  if (request.min_interval_ms() > kMaxIntervalMs) {
-    return new RefusedStream<v1::SnapshotChunk>(
-        InvalidField(reason::kInvalidRequest, "min_interval_ms",
-                     absl::StrCat(request.min_interval_ms(), "; allowed: 0..", kMaxIntervalMs)));
+  if (request.min_interval_ms() > kMaxSnapshotIntervalMs) {
+    return new RefusedStream<v1::SnapshotChunk>(InvalidField(
+        reason::kInvalidRequest, "min_interval_ms",
+        absl::StrCat(request.min_interval_ms(), "; allowed: 0..", kMaxSnapshotIntervalMs)));
   }
   auto selection = ParseSelection(request.selection());
   if (!selection.ok()) return new RefusedStream<v1::SnapshotChunk>(selection.status());

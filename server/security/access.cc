@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
+#include "server/base/call_metadata.h"
 #include "server/service/errors.h"
 #include "server/telemetry/log.h"
 
@@ -19,12 +20,6 @@ constexpr char kAuthorization[] = "authorization";
 constexpr char kTenant[] = "ptychoserve-tenant";
 constexpr absl::string_view kBearer = "bearer ";
 constexpr std::size_t kMaxTokenBytes = 8192;
-
-absl::string_view MetadataOf(const grpc::ServerContextBase& context, const char* key) {
-  const auto it = context.client_metadata().find(key);
-  if (it == context.client_metadata().end()) return {};
-  return {it->second.data(), it->second.size()};
-}
 
 Presented PresentedBy(const grpc::ServerContextBase& context) {
   Presented presented;

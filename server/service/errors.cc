@@ -16,7 +16,7 @@ namespace rpc = ::google::rpc;
 
 constexpr char kTypePrefix[] = "type.googleapis.com/";
 // Message and details travel in HTTP/2 headers, of which clients commonly take 8 KiB.
-constexpr std::size_t kMaxMessageBytes = 1024;
+constexpr std::size_t kMaxTextBytes = 1024;
 constexpr std::size_t kMaxBadRequestBytes = 3072;
 constexpr std::size_t kMaxDescriptionBytes = 400;
 
@@ -279,7 +279,7 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   }
   rpc::Status details;
   details.set_code(static_cast<int>(status.code()));
-  details.set_message(Cut(status.message(), kMaxMessageBytes));
+  details.set_message(Cut(status.message(), kMaxTextBytes));
   // In a fixed order: ErrorInfo first.
   std::vector<std::pair<std::string, std::string>> payloads;
   status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/strip.h"
+#include "server/base/call_metadata.h"
 #include "server/security/method.h"
 #include "server/service/errors.h"
 #include "server/telemetry/trace_context.h"
@@ -35,12 +36,6 @@ std::string SessionOf(const Message& request) {
     }
   }
   return "";
-}
-
-std::string MetadataOf(const grpc::ServerContextBase& context, const char* key) {
-  const auto found = context.client_metadata().find(key);
-  if (found == context.client_metadata().end()) return "";
-  return std::string(found->second.data(), found->second.size());
 }
 
 // Messages of the input streams come as bytes; the metadata says which session they are for.
@@ -76,7 +71,8 @@ class Observed final : public grpc::experimental::Interceptor {
         absl::StatusCodeToString(static_cast<absl::StatusCode>(status.error_code()));
     metrics_.ObserveCall(std::string(rule_.name), code, seconds.count());
     if (!rule_.changes) return;
-    const std::string named = session_.value_or(MetadataOf(*context_, "ptychoserve-session"));
+    const std::string named =
+        session_.value_or(std::string(MetadataOf(*context_, "ptychoserve-session")));
     const std::optional<Caller> caller = access_.WhoCalls(*context_);
     audit_.Write({{"method", rule_.name},
                   {"session", Cut(absl::StripPrefix(named, "sessions/"), kMaxSessionBytes)},

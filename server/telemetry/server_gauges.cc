@@ -47,8 +47,10 @@ class FamilyOf {
   MetricFamily family_;
 };
 
-FamilyOf Gauge(const char* name, const char* help) { return {MetricType::Gauge, name, help}; }
-FamilyOf Counter(const char* name, const char* help) { return {MetricType::Counter, name, help}; }
+FamilyOf GaugeFamily(const char* name, const char* help) { return {MetricType::Gauge, name, help}; }
+FamilyOf CounterFamily(const char* name, const char* help) {
+  return {MetricType::Counter, name, help};
+}
 
 // What the sessions sum up to.
 struct Sum {
@@ -83,32 +85,32 @@ std::vector<MetricFamily> ServerGauges::Collect() const {
   const Sum sum = SumOf(core_.sessions.All());
   std::vector<MetricFamily> all;
   all.push_back(
-      Gauge("ptychoserve_build_info", "1; what runs is in the labels")
+      GaugeFamily("ptychoserve_build_info", "1; what runs is in the labels")
           .Add({{"version", kVersion}, {"build", BuiltWithCuda() ? "cuda" : "cpu-only"}}, 1));
-  auto states = Gauge("ptychoserve_sessions", "Sessions by state, ended ones included");
+  auto states = GaugeFamily("ptychoserve_sessions", "Sessions by state, ended ones included");
   for (const SessionState state : kStates) {
     const auto found = sum.states.find(state);
     states.Add({{"state", std::string(StateName(state))}},
                found == sum.states.end() ? 0 : found->second);
   }
   all.push_back(std::move(states));
-  all.push_back(Gauge("ptychoserve_sessions_limit", "Sessions that the server holds at most")
+  all.push_back(GaugeFamily("ptychoserve_sessions_limit", "Sessions that the server holds at most")
                     .Add({}, core_.limits.max_sessions));
-  all.push_back(
-      Gauge("ptychoserve_join_waiting", "Frames that have no position yet, and the other way round")
-          .Add({{"kind", "frames"}}, static_cast<double>(sum.frames_waiting))
-          .Add({{"kind", "positions"}}, static_cast<double>(sum.positions_waiting)));
-  all.push_back(Gauge("ptychoserve_staged_frames", "Frames on their way to a device")
+  all.push_back(GaugeFamily("ptychoserve_join_waiting",
+                            "Frames that have no position yet, and the other way round")
+                    .Add({{"kind", "frames"}}, static_cast<double>(sum.frames_waiting))
+                    .Add({{"kind", "positions"}}, static_cast<double>(sum.positions_waiting)));
+  all.push_back(GaugeFamily("ptychoserve_staged_frames", "Frames on their way to a device")
                     .Add({}, static_cast<double>(sum.staged_frames)));
-  all.push_back(Gauge("ptychoserve_worst_r_factor",
-                      "The largest R-factor of the running sessions; 0: none runs")
+  all.push_back(GaugeFamily("ptychoserve_worst_r_factor",
+                            "The largest R-factor of the running sessions; 0: none runs")
                     .Add({}, sum.worst_r_factor));
-  all.push_back(
-      Gauge("ptychoserve_unsaved_sessions", "Sessions of which something could not be kept on disk")
-          .Add({}, sum.unsaved));
-  auto device_memory =
-      Gauge("ptychoserve_device_memory_bytes", "What sessions may reserve, and have reserved");
-  auto lost = Gauge("ptychoserve_device_lost", "1: nothing on it can be read any more");
+  all.push_back(GaugeFamily("ptychoserve_unsaved_sessions",
+                            "Sessions of which something could not be kept on disk")
+                    .Add({}, sum.unsaved));
+  auto device_memory = GaugeFamily("ptychoserve_device_memory_bytes",
+                                   "What sessions may reserve, and have reserved");
+  auto lost = GaugeFamily("ptychoserve_device_lost", "1: nothing on it can be read any more");
   for (const auto& serving : core_.devices.devices()) {
     const std::string name = serving->device->name();
     device_memory
@@ -121,29 +123,32 @@ std::vector<MetricFamily> ServerGauges::Collect() const {
   all.push_back(std::move(device_memory));
   all.push_back(std::move(lost));
   const MemoryAdmission& host = core_.devices.host_memory();
-  all.push_back(Gauge("ptychoserve_host_memory_bytes",
-                      "For frames on their way to a device: what sessions may reserve, and have")
-                    .Add({{"kind", "total"}}, static_cast<double>(host.usable_bytes()))
-                    .Add({{"kind", "reserved"}}, static_cast<double>(host.reserved_bytes())));
   all.push_back(
-      Gauge("ptychoserve_streams", "Open calls that send input, or wait for snapshots and events")
-          .Add({{"kind", "ingest"}}, core_.streams.open(Drainable::Kind::kIngest))
-          .Add({{"kind", "publish"}}, core_.streams.open(Drainable::Kind::kPublish)));
-  all.push_back(
-      Gauge("ptychoserve_draining", "1: the server shuts down").Add({}, core_.draining ? 1 : 0));
+      GaugeFamily("ptychoserve_host_memory_bytes",
+                  "For frames on their way to a device: what sessions may reserve, and have")
+          .Add({{"kind", "total"}}, static_cast<double>(host.usable_bytes()))
+          .Add({{"kind", "reserved"}}, static_cast<double>(host.reserved_bytes())));
+  all.push_back(GaugeFamily("ptychoserve_streams",
+                            "Open calls that send input, or wait for snapshots and events")
+                    .Add({{"kind", "ingest"}}, core_.streams.open(Drainable::Kind::kIngest))
+                    .Add({{"kind", "publish"}}, core_.streams.open(Drainable::Kind::kPublish)));
+  all.push_back(GaugeFamily("ptychoserve_draining", "1: the server shuts down")
+                    .Add({}, core_.draining ? 1 : 0));
   const AccessFailures& failures = core_.access->failures();
-  all.push_back(Counter("ptychoserve_auth_failures_total", "Calls that were not let in, by reason")
-                    .Add({{"reason", "missing"}}, static_cast<double>(failures.missing))
-                    .Add({{"reason", "unknown"}}, static_cast<double>(failures.unknown))
-                    .Add({{"reason", "expired"}}, static_cast<double>(failures.expired))
-                    .Add({{"reason", "role"}}, static_cast<double>(failures.role)));
+  all.push_back(
+      CounterFamily("ptychoserve_auth_failures_total", "Calls that were not let in, by reason")
+          .Add({{"reason", "missing"}}, static_cast<double>(failures.missing))
+          .Add({{"reason", "unknown"}}, static_cast<double>(failures.unknown))
+          .Add({{"reason", "expired"}}, static_cast<double>(failures.expired))
+          .Add({{"reason", "role"}}, static_cast<double>(failures.role)));
   const ProcessUsage usage = UsageOfThisProcess();
-  all.push_back(Counter("process_cpu_seconds_total", "Time of all its threads, user and system")
-                    .Add({}, usage.cpu_s));
-  all.push_back(Gauge("process_resident_memory_bytes", "Memory that it has in use")
+  all.push_back(
+      CounterFamily("process_cpu_seconds_total", "Time of all its threads, user and system")
+          .Add({}, usage.cpu_s));
+  all.push_back(GaugeFamily("process_resident_memory_bytes", "Memory that it has in use")
                     .Add({}, static_cast<double>(usage.resident_bytes)));
-  all.push_back(Gauge("process_open_fds", "Open file descriptors").Add({}, usage.open_fds));
-  all.push_back(Gauge("process_start_time_seconds", "When it began, in seconds since 1970")
+  all.push_back(GaugeFamily("process_open_fds", "Open file descriptors").Add({}, usage.open_fds));
+  all.push_back(GaugeFamily("process_start_time_seconds", "When it began, in seconds since 1970")
                     .Add({}, usage.start_time_s));
   return all;
 }

@@ -24,7 +24,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
 
-constexpr int kIterations = 20;
+constexpr int kDurabilityIterations = 20;
 
 // A folder of its own, removed at the end, and the server that keeps its sessions there.
 class DurabilityTest : public testing::Test {
@@ -73,7 +73,7 @@ class DurabilityTest : public testing::Test {
   }
   // The result of the scan without anything happening to it.
   v1::Session Undisturbed(const TestScan& scan) {
-    const auto created = api().Create("undisturbed", scan.Config(kIterations));
+    const auto created = api().Create("undisturbed", scan.Config(kDurabilityIterations));
     EXPECT_THAT(created.status, IsOk());
     SendPositions(created.value.name(), scan, 0, scan.points());
     SendFrames(created.value.name(), scan, 0, scan.points());
@@ -106,7 +106,7 @@ TEST_F(DurabilityTest, InputThatIsOnDiskIsThereAfterAKill) {
   const TestScan& scan = SmallScan();
   Start();
   const v1::Session undisturbed = Undisturbed(scan);
-  const std::string name = Create(scan.Config(kIterations));
+  const std::string name = Create(scan.Config(kDurabilityIterations));
   SendPositions(name, scan, 0, scan.points());
   const v1::IngestAck ack = SendFrames(name, scan, 0, 20);
   EXPECT_EQ(ack.durability(), v1::DURABILITY_JOURNAL);
@@ -206,7 +206,8 @@ TEST_F(DurabilityTest, ResultsAreThereUntilTheyAreDeleted) {
   EXPECT_EQ(again.value.header.SerializeAsString(), snapshot.value.header.SerializeAsString());
   EXPECT_EQ(again.value.object.values, snapshot.value.object.values);
   EXPECT_EQ(again.value.probe.values, snapshot.value.probe.values);
-  EXPECT_THAT(api().Create("undisturbed", scan.Config(kIterations)).status, IsOk());  // The same.
+  EXPECT_THAT(api().Create("undisturbed", scan.Config(kDurabilityIterations)).status,
+              IsOk());  // The same.
   FrameInput frames(api(), before.name());
   EXPECT_THAT(frames.Status(), FailsWith(grpc::StatusCode::FAILED_PRECONDITION, "SESSION_ENDED"));
   FrameInput back(api());  // A producer that comes back learns that all had arrived.
@@ -273,7 +274,7 @@ TEST_F(DurabilityTest, OrderlyEndGoesOnLater) {
   const TestScan& scan = SmallScan();
   Start();
   const v1::Session undisturbed = Undisturbed(scan);
-  const std::string name = Create(scan.Config(kIterations));
+  const std::string name = Create(scan.Config(kDurabilityIterations));
   SendPositions(name, scan, 0, scan.points());
   FrameInput frames(api(), name);
   EXPECT_TRUE(frames.Send(scan.Frames(0, 30)));
@@ -327,7 +328,7 @@ TEST_F(DurabilityTest, WithoutStateDirectoryNothingIsClaimed) {
 TEST_F(DurabilityTest, ALaterEpochTakesOverAndIsRemembered) {
   const TestScan& scan = SmallScan();
   Start();
-  const std::string name = Create(scan.Config(kIterations));
+  const std::string name = Create(scan.Config(kDurabilityIterations));
   FrameInput first(api());
   EXPECT_TRUE(first.Open(name, "detector", 5));
   EXPECT_TRUE(first.Send(scan.Frames(0, 5)));
@@ -358,7 +359,7 @@ TEST_F(DurabilityTest, ALaterEpochTakesOverAndIsRemembered) {
 TEST_F(DurabilityTest, FramesThatTheDetectorLostEndTheScanInTime) {
   const TestScan& scan = SmallScan();
   Start();
-  const std::string name = Create(scan.Config(kIterations));
+  const std::string name = Create(scan.Config(kDurabilityIterations));
   SendPositions(name, scan, 0, scan.points());
   FrameInput frames(api(), name);
   EXPECT_TRUE(frames.Send(scan.Frames(0, scan.points() - 4)));
@@ -382,7 +383,7 @@ TEST_F(DurabilityTest, FramesThatTheDetectorLostEndTheScanInTime) {
 TEST_F(DurabilityTest, DamagedRecordsAreMissedAndAskedForAgain) {
   const TestScan& scan = SmallScan();
   Start();
-  const std::string name = Create(scan.Config(kIterations));
+  const std::string name = Create(scan.Config(kDurabilityIterations));
   SendPositions(name, scan, 0, scan.points());
   for (int j = 0; j < 10; ++j) SendFrames(name, scan, j, 1);
   Kill();
@@ -410,7 +411,7 @@ TEST_F(DurabilityTest, DamagedRecordsAreMissedAndAskedForAgain) {
 TEST_F(DurabilityTest, ASessionThatCannotBeTakenUpKeepsItsNameAndItsInput) {
   const TestScan& scan = SmallScan();
   Start();
-  const std::string name = Create(scan.Config(kIterations));
+  const std::string name = Create(scan.Config(kDurabilityIterations));
   SendFrames(name, scan, 0, 10);
   Kill();
   const fs::path manifest = FilesOf("kept") / "manifest.rec";
@@ -418,13 +419,13 @@ TEST_F(DurabilityTest, ASessionThatCannotBeTakenUpKeepsItsNameAndItsInput) {
   Start();
   EXPECT_THAT(api().Get(name).status, FailsWith(grpc::StatusCode::NOT_FOUND, "SESSION_NOT_FOUND"));
   EXPECT_THAT(server().log(), HasSubstr("its files stay"));
-  const grpc::Status refused = api().Create("kept", scan.Config(kIterations)).status;
+  const grpc::Status refused = api().Create("kept", scan.Config(kDurabilityIterations)).status;
   EXPECT_THAT(refused, FailsWith(grpc::StatusCode::ALREADY_EXISTS, "SESSION_EXISTS"));
   EXPECT_THAT(refused.error_message(), HasSubstr(FilesOf("kept").string()));
-  EXPECT_THAT(api().Create("another", scan.Config(kIterations)).status, IsOk());
+  EXPECT_THAT(api().Create("another", scan.Config(kDurabilityIterations)).status, IsOk());
   // Without them, the name is free.
   fs::rename(FilesOf("kept"), fs::path(folder_.path()) / "aside");
-  EXPECT_THAT(api().Create("kept", scan.Config(kIterations)).status, IsOk());
+  EXPECT_THAT(api().Create("kept", scan.Config(kDurabilityIterations)).status, IsOk());
   EXPECT_EQ(api().Get(name).value.frames().accepted(), 0);
 }
 
@@ -443,7 +444,7 @@ TEST_P(DiskTest, IsToldAndNothingIsClaimedThatIsNotThere) {
   const v1::Session undisturbed = Undisturbed(scan);
   EXPECT_EQ(server().Terminate(), 0);
   Start(GetParam().failpoint);
-  const std::string name = Create(scan.Config(kIterations));
+  const std::string name = Create(scan.Config(kDurabilityIterations));
   PositionInput positions(api(), name);
   EXPECT_TRUE(positions.Send(scan.Positions(0, scan.points())));
   EXPECT_THAT(positions.Finish(), IsOk());
@@ -485,7 +486,7 @@ TEST_F(DurabilityTest, ALostDeviceEndsTheServerAndTheSessionGoesOnInTheNext) {
   const TestScan& scan = SmallScan();
   Start("device.iterate=eio@30-", {"--checkpoint-interval-s", "0.1"});
   const v1::Session undisturbed = Undisturbed(scan);  // Takes the first 20 iterations.
-  const std::string name = Create(scan.Config(kIterations));
+  const std::string name = Create(scan.Config(kDurabilityIterations));
   SendPositions(name, scan, 0, scan.points());
   FrameInput frames(api(), name);
   EXPECT_TRUE(frames.Send(scan.Frames(0, scan.points())));
@@ -502,7 +503,7 @@ TEST_F(DurabilityTest, ASessionInMemoryFailsWithItsDevice) {
   unsetenv("PTYCHOSERVE_FAILPOINTS");
   ASSERT_NE(server, nullptr);
   Api api(server->address());
-  const auto created = api.Create("gone", SmallScan().Config(kIterations));
+  const auto created = api.Create("gone", SmallScan().Config(kDurabilityIterations));
   ASSERT_THAT(created.status, IsOk());
   const auto context = Context();
   v1::WatchSessionRequest watch;
@@ -528,7 +529,7 @@ TEST_P(KillPointTest, LeavesAnOlderOrANewerState) {
   const TestScan& scan = SmallScan();
   Start();
   const v1::Session undisturbed = Undisturbed(scan);
-  const std::string name = Create(scan.Config(kIterations));
+  const std::string name = Create(scan.Config(kDurabilityIterations));
   SendPositions(name, scan, 0, scan.points());
   SendFrames(name, scan, 0, 10);
   Kill();

@@ -15,7 +15,7 @@ namespace {
 
 using grpc::StatusCode;
 
-constexpr int kIterations = 8;
+constexpr int kIngestIterations = 8;
 
 class IngestTest : public ServerTest {
  protected:
@@ -28,7 +28,7 @@ class IngestTest : public ServerTest {
 
 TEST_F(IngestTest, AcknowledgementsAddUpAndNeverGoBack) {
   const TestScan& scan = SmallScan();
-  const std::string name = Create(scan.StreamingConfig(kIterations));
+  const std::string name = Create(scan.StreamingConfig(kIngestIterations));
   PositionInput positions(api(), name);
   FrameInput frames(api(), name);
   std::int64_t payload = 0;
@@ -63,7 +63,7 @@ TEST_F(IngestTest, AcknowledgementsAddUpAndNeverGoBack) {
 
 TEST_F(IngestTest, WatermarkStopsBeforeTheFirstMissingId) {
   const TestScan& scan = SmallScan();
-  v1::SessionConfig config = scan.StreamingConfig(kIterations);
+  v1::SessionConfig config = scan.StreamingConfig(kIngestIterations);
   config.mutable_scan()->set_first_frame_id(5);
   FrameInput frames(api(), Create(config));
   ASSERT_TRUE(frames.AwaitBatches(0));
@@ -81,7 +81,7 @@ TEST_F(IngestTest, WatermarkStopsBeforeTheFirstMissingId) {
 
 TEST_F(IngestTest, RefusedIdsAreAccountedForInTheWatermark) {
   const TestScan& scan = SmallScan();
-  const std::string name = Create(scan.StreamingConfig(kIterations));
+  const std::string name = Create(scan.StreamingConfig(kIngestIterations));
   FrameInput frames(api(), name);
   v1::StreamFramesRequest damaged = scan.Frames(0, 2);
   damaged.mutable_batch()->mutable_data()->pop_back();
@@ -96,7 +96,7 @@ TEST_F(IngestTest, RefusedIdsAreAccountedForInTheWatermark) {
 TEST_F(IngestTest, CapacityLeavesExactlySoManyPointsAndTheSessionGoesOn) {
   const TestScan& scan = SmallScan();
   constexpr int kCapacity = 23;  // No multiple of the batches.
-  v1::SessionConfig config = scan.StreamingConfig(kIterations);
+  v1::SessionConfig config = scan.StreamingConfig(kIngestIterations);
   config.mutable_scan()->set_capacity(kCapacity);
   const std::string name = Create(config);
   PositionInput positions(api(), name);
@@ -121,7 +121,7 @@ TEST_F(IngestTest, CapacityLeavesExactlySoManyPointsAndTheSessionGoesOn) {
 
 TEST_F(IngestTest, FullStoreEndsTheDataWhenAskedTo) {
   const TestScan& scan = SmallScan();
-  v1::SessionConfig config = scan.StreamingConfig(kIterations);
+  v1::SessionConfig config = scan.StreamingConfig(kIngestIterations);
   config.mutable_scan()->set_capacity(20);
   config.mutable_scan()->set_over_capacity(v1::OVER_CAPACITY_END_SCAN);
   const std::string name = Create(config);
@@ -136,11 +136,11 @@ TEST_F(IngestTest, FullStoreEndsTheDataWhenAskedTo) {
 // counts do.
 TEST_F(IngestTest, EveryPixelTypeAndEncodingGivesTheSameResult) {
   const TestScan& scan = SmallScan();
-  RunScan(scan, kIterations, "raw-u16");
+  RunScan(scan, kIngestIterations, "raw-u16");
   const auto reference = ObjectOf(Name("raw-u16"));
 
   const auto run = [&](const std::string& suffix, v1::DataType dtype, v1::Encoding encoding) {
-    v1::SessionConfig config = scan.Config(kIterations);
+    v1::SessionConfig config = scan.Config(kIngestIterations);
     config.mutable_detector()->set_dtype(dtype);
     const std::string name = Create(config, suffix);
     PositionInput positions(api(), name);
@@ -193,7 +193,7 @@ TEST_F(IngestTest, EveryPixelTypeAndEncodingGivesTheSameResult) {
 TEST_F(IngestTest, EightBitFramesAgreeWithSixteenBitFramesOfTheSameCounts) {
   const TestScan& scan = SmallScan();
   const auto run = [&](const std::string& suffix, bool narrow, v1::Encoding encoding) {
-    v1::SessionConfig config = scan.Config(kIterations);
+    v1::SessionConfig config = scan.Config(kIngestIterations);
     config.mutable_detector()->set_dtype(narrow ? v1::DATA_TYPE_U8 : v1::DATA_TYPE_U16);
     constexpr std::uint16_t kMaxCount = 254;  // 255 is saturation.
     const std::string name = Create(config, suffix);
@@ -229,8 +229,8 @@ TEST_F(IngestTest, EightBitFramesAgreeWithSixteenBitFramesOfTheSameCounts) {
 
 TEST_F(IngestTest, EncoderSamplesGiveTheResultOfThePositionsTheyMeasure) {
   const TestScan& scan = SmallScan();
-  RunScan(scan, kIterations, "positions");
-  v1::SessionConfig config = scan.Config(kIterations);
+  RunScan(scan, kIngestIterations, "positions");
+  v1::SessionConfig config = scan.Config(kIngestIterations);
   constexpr int kSamples = 4;
   constexpr double kScale = 1e-9;
   v1::Encoder& encoder = *config.mutable_scan()->mutable_encoder();
@@ -274,7 +274,7 @@ TEST_F(IngestTest, EncoderSamplesGiveTheResultOfThePositionsTheyMeasure) {
 
 TEST_F(IngestTest, CancelledClientLeavesTheSessionHealthy) {
   const TestScan& scan = SmallScan();
-  const std::string name = Create(scan.StreamingConfig(kIterations));
+  const std::string name = Create(scan.StreamingConfig(kIngestIterations));
   {
     PositionInput positions(api(), name);
     FrameInput frames(api(), name);
@@ -303,7 +303,7 @@ TEST_F(IngestTest, CancelledClientLeavesTheSessionHealthy) {
 
 TEST_F(IngestTest, StreamIsToldThatItsSessionHasEnded) {
   const TestScan& scan = SmallScan();
-  const std::string name = Create(scan.StreamingConfig(kIterations));
+  const std::string name = Create(scan.StreamingConfig(kIngestIterations));
   FrameInput frames(api(), name);
   ASSERT_TRUE(frames.AwaitBatches(0));
   ASSERT_THAT(api().Stop(name).status, IsOk());
@@ -313,8 +313,8 @@ TEST_F(IngestTest, StreamIsToldThatItsSessionHasEnded) {
 
 TEST_F(IngestTest, StreamsEndWhenTheirSessionIsDeleted) {
   const TestScan& scan = SmallScan();
-  const std::string live = Create(scan.StreamingConfig(kIterations), "live");
-  const std::string ended = Create(scan.StreamingConfig(kIterations), "ended");
+  const std::string live = Create(scan.StreamingConfig(kIngestIterations), "live");
+  const std::string ended = Create(scan.StreamingConfig(kIngestIterations), "ended");
   FrameInput to_live(api(), live);
   PositionInput to_ended(api(), ended);
   ASSERT_TRUE(to_live.AwaitBatches(0));

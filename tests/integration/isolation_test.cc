@@ -9,7 +9,7 @@
 namespace ptychoserve::integration {
 namespace {
 
-constexpr int kIterations = 15;
+constexpr int kIsolationIterations = 15;
 
 class IsolationTest : public ServerTest {
  protected:
@@ -23,16 +23,16 @@ class IsolationTest : public ServerTest {
 };
 
 TEST_F(IsolationTest, SessionsThatTakeTurnsGetTheResultsTheyGetAlone) {
-  RunScan(SmallScan(), kIterations, "alone-a");
-  RunScan(OtherScan(), kIterations, "alone-b");
+  RunScan(SmallScan(), kIsolationIterations, "alone-a");
+  RunScan(OtherScan(), kIsolationIterations, "alone-b");
 
-  const std::string a = Create(SmallScan().Config(kIterations), "both-a");
-  const std::string b = Create(OtherScan().Config(kIterations), "both-b");
+  const std::string a = Create(SmallScan().Config(kIsolationIterations), "both-a");
+  const std::string b = Create(OtherScan().Config(kIsolationIterations), "both-b");
   std::thread sender([&] { SendAll(a, SmallScan()); });
   SendAll(b, OtherScan());
   sender.join();
-  EXPECT_EQ(api().AwaitEnd(a).value.iteration(), kIterations);
-  EXPECT_EQ(api().AwaitEnd(b).value.iteration(), kIterations);
+  EXPECT_EQ(api().AwaitEnd(a).value.iteration(), kIsolationIterations);
+  EXPECT_EQ(api().AwaitEnd(b).value.iteration(), kIsolationIterations);
 
   EXPECT_TRUE(ResultOf(a) == ResultOf(Name("alone-a")));
   EXPECT_TRUE(ResultOf(b) == ResultOf(Name("alone-b")));
@@ -40,10 +40,10 @@ TEST_F(IsolationTest, SessionsThatTakeTurnsGetTheResultsTheyGetAlone) {
 }
 
 TEST_F(IsolationTest, SecondScanOnTheSameConnectionStartsClean) {
-  RunScan(OtherScan(), kIterations, "reference");
-  RunScan(SmallScan(), kIterations, "first");
-  const v1::Session second = RunScan(OtherScan(), kIterations, "second");
-  EXPECT_EQ(second.iteration(), kIterations);
+  RunScan(OtherScan(), kIsolationIterations, "reference");
+  RunScan(SmallScan(), kIsolationIterations, "first");
+  const v1::Session second = RunScan(OtherScan(), kIsolationIterations, "second");
+  EXPECT_EQ(second.iteration(), kIsolationIterations);
   EXPECT_EQ(second.frames().received(), OtherScan().points());
   EXPECT_TRUE(ResultOf(Name("second")) == ResultOf(Name("reference")));
 }
@@ -67,7 +67,7 @@ TEST_F(IsolationTest, OrderDuplicatesAndGapsDoNotMixUpFramesAndPositions) {
     EXPECT_THAT(api().Finish(name).status, IsOk());
     return api().AwaitEnd(name).value;
   };
-  const std::string plain = Create(scan.Config(kIterations), "plain");
+  const std::string plain = Create(scan.Config(kIsolationIterations), "plain");
   const v1::Session first = send(plain, order, order);
   EXPECT_EQ(first.active_points(), scan.points() - 2);
 
@@ -77,7 +77,7 @@ TEST_F(IsolationTest, OrderDuplicatesAndGapsDoNotMixUpFramesAndPositions) {
   std::vector<int> positions = order;
   std::shuffle(frames.begin(), frames.end(), random);
   std::shuffle(positions.begin(), positions.end(), random);
-  const std::string mixed = Create(scan.Config(kIterations), "mixed");
+  const std::string mixed = Create(scan.Config(kIsolationIterations), "mixed");
   {
     FrameInput frame_input(api(), mixed);
     PositionInput position_input(api(), mixed);

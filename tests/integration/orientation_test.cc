@@ -11,12 +11,6 @@ namespace {
 using testing::Contains;
 using testing::HasSubstr;
 
-// 100 points of 64 x 64.
-const TestScan& WideScan() {
-  static const TestScan scan(100, 64, 3);
-  return scan;
-}
-
 // With frames that come turned.
 v1::SessionConfig Turned() {
   v1::SessionConfig config = WideScan().StreamingConfig(400);

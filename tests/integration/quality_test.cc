@@ -11,12 +11,6 @@ namespace {
 
 using testing::HasSubstr;
 
-// 100 points of 64 x 64: what they scan is wide enough to compare.
-const TestScan& WideScan() {
-  static const TestScan scan(100, 64, 3);
-  return scan;
-}
-
 v1::SessionConfig WithHalves(int iterations) {
   v1::SessionConfig config = WideScan().Config(iterations);
   config.mutable_quality()->set_split_halves(true);

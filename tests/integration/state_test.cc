@@ -22,7 +22,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr int kIterations = 20;
+constexpr int kStateIterations = 20;
 
 class StateTest : public testing::Test {
  protected:
@@ -97,7 +97,7 @@ class StateTest : public testing::Test {
 TEST_F(StateTest, RunOnceMoreItComesOutWithTheSameBits) {
   const TestScan& scan = SmallScan();
   Start();
-  v1::SessionConfig config = scan.Config(kIterations);
+  v1::SessionConfig config = scan.Config(kStateIterations);
   config.set_keep_input(true);
   const std::string live = Send("live", scan, config, 0, scan.points());
   ASSERT_THAT(api().AwaitEnd(live).status, IsOk());
@@ -107,7 +107,7 @@ TEST_F(StateTest, RunOnceMoreItComesOutWithTheSameBits) {
   ASSERT_TRUE(again.ok()) << again.status();
   const v1::Session ended = api().AwaitEnd(again->name()).value;
   EXPECT_EQ(ended.state(), v1::SESSION_STATE_COMPLETED) << ended.failure();
-  EXPECT_EQ(ended.iteration(), kIterations);
+  EXPECT_EQ(ended.iteration(), kStateIterations);
   EXPECT_EQ(ended.frames().accepted(), scan.points());
   ExpectSameBits(live, again->name());
   // Also after a restart, and on a server that keeps nothing.
@@ -200,8 +200,8 @@ TEST_F(StateTest, ModesOfTheObjectGoElsewhereToo) {
 TEST_F(StateTest, ASessionThatStillTakesInputDoesSoElsewhere) {
   const TestScan& scan = SmallScan();
   Start();
-  const std::string whole = Send("whole", scan, scan.Config(kIterations), 0, scan.points());
-  const std::string first = Send("first", scan, scan.Config(kIterations), 0, 20);
+  const std::string whole = Send("whole", scan, scan.Config(kStateIterations), 0, scan.points());
+  const std::string first = Send("first", scan, scan.Config(kStateIterations), 0, 20);
   const auto file = Export(first);
   ASSERT_TRUE(file.ok()) << file.status();
   const auto second = Import(*file, "second");
@@ -248,7 +248,7 @@ TEST_F(StateTest, AWarmStartBeginsWithTheObjectAndTheProbe) {
 TEST_F(StateTest, SaysWhatItDoesNotHave) {
   const TestScan& scan = SmallScan();
   Start();
-  const std::string live = Send("live", scan, scan.Config(kIterations), 0, scan.points());
+  const std::string live = Send("live", scan, scan.Config(kStateIterations), 0, scan.points());
   ASSERT_THAT(api().AwaitEnd(live).status, IsOk());
   const auto refused = Export(live);
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
@@ -256,14 +256,14 @@ TEST_F(StateTest, SaysWhatItDoesNotHave) {
   EXPECT_TRUE(Export(live, {.input = false}).ok());
   EXPECT_EQ(Export("none").status().code(), absl::StatusCode::kNotFound);
   Start(/*in_memory=*/true);
-  const std::string other = Send("live", scan, scan.Config(kIterations), 0, 5);
+  const std::string other = Send("live", scan, scan.Config(kStateIterations), 0, 5);
   EXPECT_THAT(std::string(Export(other).status().message()), HasSubstr("--state-dir"));
 }
 
 TEST_F(StateTest, WhatIsNotWholeIsRefusedAndLeavesNothing) {
   const TestScan& scan = SmallScan();
   Start();
-  const std::string live = Send("live", scan, scan.Config(kIterations), 0, 20);
+  const std::string live = Send("live", scan, scan.Config(kStateIterations), 0, 20);
   const std::string file = *Export(live);
   const auto refusal = [&](const std::string& bad) {
     const auto imported = Import(bad, "bad");
@@ -283,7 +283,7 @@ TEST_F(StateTest, WhatIsNotWholeIsRefusedAndLeavesNothing) {
 
   v1::ImportStart start;
   start.set_session_id("bad");
-  *start.mutable_config() = scan.Config(kIterations);
+  *start.mutable_config() = scan.Config(kStateIterations);
   start.mutable_config()->mutable_optics()->set_wavelength_m(-1);
   EXPECT_EQ(Import(file, start).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Import(file, "live").status().code(), absl::StatusCode::kAlreadyExists);

@@ -94,4 +94,9 @@ const TestScan& OtherScan() {
   return scan;
 }
 
+const TestScan& WideScan() {
+  static const TestScan scan(100, 64, 3);
+  return scan;
+}
+
 }  // namespace ptychoserve::integration

@@ -48,6 +48,8 @@ class TestScan {
 const TestScan& SmallScan();
 // Another object, the same size.
 const TestScan& OtherScan();
+// 100 points of 64 x 64: what they scan is wide enough to compare.
+const TestScan& WideScan();
 
 // Bytes of pixels as they travel.
 template <typename Pixel>

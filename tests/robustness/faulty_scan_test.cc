@@ -17,7 +17,7 @@ using integration::PositionInput;
 using integration::SmallScan;
 using integration::TestScan;
 
-constexpr int kIterations = 8;
+constexpr int kFaultyScanIterations = 8;
 
 class FaultyScanTest : public RobustnessTest {
  protected:
@@ -59,8 +59,8 @@ class FaultyScanTest : public RobustnessTest {
 TEST_F(FaultyScanTest, PositionsThatComeSevenHundredFramesLate) {
   static const TestScan scan(900, 32, 7);
   constexpr int kLate = 700;
-  const v1::SessionConfig config = scan.Config(kIterations);
-  const v1::Session in_time = RunScan(scan, kIterations, "in-time");
+  const v1::SessionConfig config = scan.Config(kFaultyScanIterations);
+  const v1::Session in_time = RunScan(scan, kFaultyScanIterations, "in-time");
   const std::string name = Create(config, "late");
   PositionInput positions(api(), name);
   FrameInput frames(api(), name);
@@ -89,7 +89,7 @@ TEST_F(FaultyScanTest, EmptyAndSaturatedFramesAreAsIfTheyHadNotCome) {
   auto batches = Without(scan, {});
   batches[kEmpty].mutable_batch()->set_data(std::string(scan.frame_bytes(), '\0'));
   batches[kSaturated].mutable_batch()->set_data(std::string(scan.frame_bytes(), '\xff'));
-  const v1::SessionConfig config = scan.Config(kIterations);
+  const v1::SessionConfig config = scan.Config(kFaultyScanIterations);
   const v1::Session broken = Reconstruct("broken", config, scan, batches);
   const v1::Session absent =
       Reconstruct("absent", config, scan, Without(scan, {kEmpty, kSaturated}));
@@ -104,7 +104,7 @@ TEST_F(FaultyScanTest, EmptyAndSaturatedFramesAreAsIfTheyHadNotCome) {
 TEST_F(FaultyScanTest, FramesWithNanAreRefusedAndTheOthersUsed) {
   const TestScan& scan = SmallScan();
   constexpr int kBroken = 17;
-  v1::SessionConfig config = scan.Config(kIterations);
+  v1::SessionConfig config = scan.Config(kFaultyScanIterations);
   config.mutable_detector()->set_dtype(v1::DATA_TYPE_F32);
   auto batches = Without(scan, {});
   for (auto& batch : batches) batch = AsFloats(batch);
@@ -128,9 +128,9 @@ TEST_F(FaultyScanTest, FramesWithNanAreRefusedAndTheOthersUsed) {
 
 TEST_F(FaultyScanTest, ScansOfDifferentSizesOneAfterTheOther) {
   static const TestScan larger(64, 64, 8);
-  const v1::Session first = RunScan(SmallScan(), kIterations, "first");
-  const v1::Session second = RunScan(larger, kIterations, "second");
-  const v1::Session third = RunScan(SmallScan(), kIterations, "third");
+  const v1::Session first = RunScan(SmallScan(), kFaultyScanIterations, "first");
+  const v1::Session second = RunScan(larger, kFaultyScanIterations, "second");
+  const v1::Session third = RunScan(SmallScan(), kFaultyScanIterations, "third");
   for (const v1::Session& session : {first, second, third}) {
     EXPECT_EQ(session.state(), v1::SESSION_STATE_COMPLETED) << session.failure();
   }
@@ -139,8 +139,8 @@ TEST_F(FaultyScanTest, ScansOfDifferentSizesOneAfterTheOther) {
 }
 
 TEST_F(FaultyScanTest, OneFrameIsAScan) {
-  const v1::Session session =
-      Reconstruct("", SmallScan().Config(kIterations), SmallScan(), {SmallScan().Frames(24, 1)});
+  const v1::Session session = Reconstruct("", SmallScan().Config(kFaultyScanIterations),
+                                          SmallScan(), {SmallScan().Frames(24, 1)});
   EXPECT_EQ(session.state(), v1::SESSION_STATE_COMPLETED) << session.failure();
   EXPECT_EQ(session.active_points(), 1);
   EXPECT_TRUE(session.partial());

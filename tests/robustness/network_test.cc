@@ -17,7 +17,7 @@ using integration::IsOk;
 using integration::TestScan;
 using std::chrono::milliseconds;
 
-constexpr int kIterations = 10;
+constexpr int kNetworkIterations = 10;
 constexpr milliseconds kKeepalive{1'000}, kKeepaliveTimeout{1'000};
 // Without the keepalive a black hole is noticed only when the kernel gives up, after minutes.
 constexpr std::chrono::seconds kFound{20};
@@ -38,7 +38,7 @@ class NetworkTest : public RobustnessTest {
   }
   // R-factor of the scan, sent by a network that works.
   double Undisturbed() {
-    const v1::Session session = RunScan(Scan(), kIterations, "undisturbed");
+    const v1::Session session = RunScan(Scan(), kNetworkIterations, "undisturbed");
     EXPECT_EQ(session.state(), v1::SESSION_STATE_COMPLETED) << session.failure();
     return session.final_fit().r_factor();
   }
@@ -47,7 +47,7 @@ class NetworkTest : public RobustnessTest {
   // whether the connection of the frames is broken.
   client::WriterReport Stream(TcpRelay& relay,
                               const std::function<void(const std::function<bool()>&)>& disturb) {
-    const std::string name = Create(Scan().Config(kIterations));
+    const std::string name = Create(Scan().Config(kNetworkIterations));
     std::atomic<bool> broken = false;
     client::WriterOptions options = Options();
     options.on_connection = [&](bool connected, const absl::Status&) { broken = !connected; };

@@ -25,7 +25,7 @@ using integration::TestScan;
 using std::chrono::milliseconds;
 
 constexpr int kProducers = 20;
-constexpr int kIterations = 5;
+constexpr int kRestartIterations = 5;
 
 class RestartTest : public testing::Test {
  protected:
@@ -45,7 +45,7 @@ class RestartTest : public testing::Test {
   void Run(End end) {
     static const TestScan scan(400, 32, 9);
     Start();
-    const auto created = api().Create("scan", scan.Config(kIterations));
+    const auto created = api().Create("scan", scan.Config(kRestartIterations));
     ASSERT_THAT(created.status, IsOk());
     const std::string name = created.value.name();
     {
@@ -85,7 +85,7 @@ class RestartTest : public testing::Test {
     EXPECT_EQ(session.restarts(), 1);
     ExpectEachPointOnce(session, scan);
     EXPECT_GT(reconnects, 0);
-    const auto undisturbed = api().Create("undisturbed", scan.Config(kIterations));
+    const auto undisturbed = api().Create("undisturbed", scan.Config(kRestartIterations));
     ASSERT_THAT(undisturbed.status, IsOk());
     {
       StreamedScan stream(address_, undisturbed.value.name(), scan);
@@ -121,7 +121,7 @@ TEST_F(RestartTest, DrainedWithTwentyProducers) {
 
 TEST_F(RestartTest, ToldToEndAtAnyMomentOfItsStart) {
   Start();
-  const auto created = api().Create("scan", SmallScan().Config(kIterations));
+  const auto created = api().Create("scan", SmallScan().Config(kRestartIterations));
   ASSERT_THAT(created.status, IsOk());
   {
     StreamedScan stream(server().address(), created.value.name(), SmallScan());

@@ -8,8 +8,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr milliseconds kFirstPause{100};
-constexpr milliseconds kLongestPause{2'000};
+constexpr milliseconds kFirstWatchPause{100};
+constexpr milliseconds kLongestWatchPause{2'000};
 
 }  // namespace
 
@@ -19,7 +19,7 @@ ResumingWatch::ResumingWatch(Open open, milliseconds give_up_after, OnDone on_br
       on_break_(std::move(on_break)),
       on_done_(std::move(on_done)),
       alive_(steady_clock::now()),
-      backoff_(kFirstPause, kLongestPause) {
+      backoff_(kFirstWatchPause, kLongestWatchPause) {
   Start();
 }
 

@@ -12,7 +12,7 @@ namespace ptychoserve::client::internal {
 namespace {
 
 constexpr char kFirstMessageTimeout[] = "FIRST_MESSAGE_TIMEOUT";
-constexpr std::chrono::milliseconds kFirstPause{50}, kLongestPause{1'000};
+constexpr std::chrono::milliseconds kFirstRetryPause{50}, kLongestRetryPause{1'000};
 
 }  // namespace
 
@@ -55,7 +55,7 @@ void Backoff::Reset() { next_ = initial_; }
 
 absl::Status RetryUntil(std::chrono::steady_clock::time_point deadline,
                         const std::function<absl::Status()>& attempt) {
-  Backoff backoff(kFirstPause, kLongestPause);
+  Backoff backoff(kFirstRetryPause, kLongestRetryPause);
   while (true) {
     const absl::Status status = attempt();
     if (!absl::IsUnavailable(status)) return status;

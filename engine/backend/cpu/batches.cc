@@ -12,19 +12,6 @@
 // order.
 
 namespace ptychoserve {
-namespace {
-
-constexpr int kRowsPerBand = 16;
-
-int BandCount(int rows) { return (rows + kRowsPerBand - 1) / kRowsPerBand; }
-
-RowBand BandOf(std::int64_t index, int first, int rows) {
-  const int begin = static_cast<int>(index) * kRowsPerBand;
-  return {first + begin, first + std::min(begin + kRowsPerBand, rows)};
-}
-
-}  // namespace
-
 template <typename Real>
 Region CpuBackend<Real>::BatchArea(std::span<const int> batch) const {
   const auto row_of = [&](int i) { return points_[i].row - canvas_.row; };

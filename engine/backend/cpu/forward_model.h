@@ -38,6 +38,18 @@ struct RowBand {
   int end = 0;
 };
 
+// Rows are shared out to threads in bands small enough to share out evenly, large enough to read
+// each wave in long runs.
+inline constexpr int kRowsPerBand = 16;
+
+inline int BandCount(int rows) { return (rows + kRowsPerBand - 1) / kRowsPerBand; }
+
+// The band `index` of `rows` rows that begin at `first`.
+inline RowBand BandOf(std::int64_t index, int first, int rows) {
+  const int begin = static_cast<int>(index) * kRowsPerBand;
+  return {first + begin, first + std::min(begin + kRowsPerBand, rows)};
+}
+
 // Adds the adjoint of the window, applied to an image of the frame's shape, to the rows `band` of
 // `sums`. The image has kParts real numbers per pixel and comes row by row: row_of(y, out) writes
 // kParts * cols numbers. `sums` points at pixel (0, 0) of an object with `stride` pixels per row,

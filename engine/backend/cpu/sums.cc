@@ -15,16 +15,6 @@
 namespace ptychoserve {
 namespace {
 
-// Small enough to share out evenly, large enough to read each wave in long runs.
-constexpr int kRowsPerBand = 16;
-
-int BandCount(int rows) { return (rows + kRowsPerBand - 1) / kRowsPerBand; }
-
-RowBand Band(std::int64_t index, int rows) {
-  const int begin = static_cast<int>(index) * kRowsPerBand;
-  return {begin, std::min(begin + kRowsPerBand, rows)};
-}
-
 template <typename Real>
 bool AllFinite(const std::complex<Real>* values, std::int64_t count) {
   bool finite = true;
@@ -105,7 +95,7 @@ void CpuBackend<Real>::SumCoverage() {
   const Shape frame = config_.frame_shape;
   std::fill_n(object_den_.data(), canvas_.shape.pixels(), 0.0);
   pool_.ParallelFor(BandCount(canvas_.shape.rows), [&](std::int64_t index, int) {
-    const RowBand band = Band(index, canvas_.shape.rows);
+    const RowBand band = BandOf(index, 0, canvas_.shape.rows);
     std::vector<Complex> scratch(frame.cols);
     for (const PointWindow& point : points_) {
       const auto intensity_row = [&](int y, Real* out) {
@@ -122,7 +112,7 @@ void CpuBackend<Real>::AddToObjectSums(int begin, int end, WavesOf waves_of) {
   const Shape frame = config_.frame_shape;
   auto* const sums = reinterpret_cast<double*>(object_num_.data());
   pool_.ParallelFor(BandCount(canvas_.shape.rows), [&](std::int64_t index, int) {
-    const RowBand band = Band(index, canvas_.shape.rows);
+    const RowBand band = BandOf(index, 0, canvas_.shape.rows);
     std::vector<Complex> scratch(frame.cols);
     for (int i = begin; i < end; ++i) {
       const PointWindow& point = points_[i];
@@ -144,7 +134,7 @@ void CpuBackend<Real>::AddToProbeSums(int begin, int end, const ProbeStrides& st
                                       bool exit_waves, WavesOf waves_of) {
   const Shape frame = config_.frame_shape;
   pool_.ParallelFor(BandCount(frame.rows), [&](std::int64_t index, int) {
-    const RowBand band = Band(index, frame.rows);
+    const RowBand band = BandOf(index, 0, frame.rows);
     std::vector<Complex> window(frame.cols), scratch(frame.cols);
     for (int i = begin; i < end; ++i) {
       const bool varies = exit_waves && Varies(points_[i]);
@@ -193,7 +183,7 @@ auto CpuBackend<Real>::UpdateObject(const UpdateRule& rule, const IterationOptio
   const auto limits = MakeObjectLimits<Real>(options.amplitude_limits, options.phase_limits);
   std::vector<Change> changes(BandCount(canvas_.shape.rows));
   pool_.ParallelFor(std::ssize(changes), [&](std::int64_t index, int) {
-    const RowBand band = Band(index, canvas_.shape.rows);
+    const RowBand band = BandOf(index, 0, canvas_.shape.rows);
     Change change;
     const std::int64_t begin = std::int64_t{band.begin} * canvas_.shape.cols;
     const std::int64_t end = std::int64_t{band.end} * canvas_.shape.cols;

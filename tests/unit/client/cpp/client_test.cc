@@ -12,18 +12,13 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "tests/unit/client/cpp/fake_service.h"
+#include "tests/unit/client/cpp/test_frames.h"
 
 namespace ptychoserve::client {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-std::unique_ptr<Client> Connect(const FakeService& service) {
-  auto client = Client::Connect(service.address());
-  EXPECT_TRUE(client.ok()) << client.status();
-  return *std::move(client);
-}
 
 TEST(Client, NamesTheAddressThatDoesNotAnswer) {
   ClientOptions options;

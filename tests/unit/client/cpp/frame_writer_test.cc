@@ -16,6 +16,7 @@
 
 #include "client/cpp/client.h"
 #include "tests/unit/client/cpp/fake_service.h"
+#include "tests/unit/client/cpp/test_frames.h"
 
 namespace ptychoserve::client {
 namespace {
@@ -23,14 +24,7 @@ namespace {
 using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 
-constexpr milliseconds kLong{20'000};
 constexpr std::uint64_t kMaxMessage = 1 << 20;
-constexpr FrameFormat kFormat{v1::DATA_TYPE_U16, 8, 8, v1::ENCODING_RAW};
-constexpr std::int64_t kFrameBytes = 128;
-
-std::vector<std::byte> Frame(int value) {
-  return std::vector<std::byte>(kFrameBytes, static_cast<std::byte>(value));
-}
 
 v1::IngestAck Ack(std::int64_t batches, std::int64_t bytes, std::int64_t granted) {
   v1::IngestAck ack;
@@ -41,12 +35,6 @@ v1::IngestAck Ack(std::int64_t batches, std::int64_t bytes, std::int64_t granted
   ack.set_state(v1::SESSION_STATE_RECEIVING);
   ack.mutable_counters()->set_accepted(bytes / kFrameBytes);
   return ack;
-}
-
-std::unique_ptr<Client> Connect(const FakeService& service) {
-  auto client = Client::Connect(service.address());
-  EXPECT_TRUE(client.ok()) << client.status();
-  return *std::move(client);
 }
 
 // Takes everything; `credit` bytes beyond what has arrived are granted at any time.

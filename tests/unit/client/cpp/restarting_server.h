@@ -16,18 +16,11 @@
 
 #include "client/cpp/client.h"
 #include "tests/unit/client/cpp/fake_ingest.h"
+#include "tests/unit/client/cpp/test_frames.h"
 
 namespace ptychoserve::client {
 
 using std::chrono::milliseconds;
-
-inline constexpr milliseconds kLong{20'000};
-inline constexpr FrameFormat kFormat{v1::DATA_TYPE_U16, 8, 8, v1::ENCODING_RAW};
-inline constexpr std::size_t kFrameBytes = 128;
-
-inline std::vector<std::byte> Frame(std::int64_t id) {
-  return std::vector<std::byte>(kFrameBytes, static_cast<std::byte>(id % 251));
-}
 
 inline grpc::Status Unavailable() {
   return {grpc::StatusCode::UNAVAILABLE, "the server shuts down"};
@@ -63,9 +56,7 @@ class RestartingServer : public ::testing::Test {
   void Stop() { service_.reset(); }
   void SetUp() override {
     Start();
-    auto client = Client::Connect(service_->address());
-    ASSERT_TRUE(client.ok()) << client.status();
-    client_ = *std::move(client);
+    client_ = Connect(*service_);
   }
   std::unique_ptr<FrameWriter> Open(WriterOptions options = Options()) {
     return client_->OpenFrameWriter("s", kFormat, std::move(options));
