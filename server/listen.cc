@@ -13,9 +13,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/base/status_macros.h"
 #include "ptychoserve/v1/service.grpc.pb.h"
 #include "server/base/address.h"
-#include "server/security/server_credentials.h"
+#include "server/security/tls_watch.h"
 #include "server/service/core.h"
 
 namespace ptychoserve::server {
@@ -103,12 +104,17 @@ absl::StatusOr<Listening> Listen(
   if (!options.reflection.value_or(options.access_file.empty())) {
     builder.SetOption(std::make_unique<WithoutReflection>());
   }
-  const auto encrypted = MakeServerCredentials(options.tls);
+  Listening listening;
+  auto credentials = grpc::InsecureServerCredentials();
+  if (options.tls.enabled()) {
+    PS_ASSIGN_OR_RETURN(listening.tls, TlsWatch::Start(options.tls));
+    credentials = listening.tls->credentials();
+  }
   std::vector<int> ports(options.listen.size(), -1);
   for (std::size_t k = 0; k < options.listen.size(); ++k) {
     const bool local = IsUnixAddress(options.listen[k]);
     builder.AddListeningPort(options.listen[k],
-                             local ? grpc::InsecureServerCredentials() : encrypted, &ports[k]);
+                             local ? grpc::InsecureServerCredentials() : credentials, &ports[k]);
   }
   builder.RegisterService(service);
   SetLimits(options, builder);
@@ -116,7 +122,6 @@ absl::StatusOr<Listening> Listen(
   observers.push_back(std::move(observer));
   builder.experimental().SetInterceptorCreators(std::move(observers));
 
-  Listening listening;
   {
     const PrivateFiles here;
     listening.server = builder.BuildAndStart();

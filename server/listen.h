@@ -10,10 +10,12 @@
 
 #include "absl/status/statusor.h"
 #include "server/options.h"
+#include "server/security/tls_watch.h"
 
 namespace ptychoserve::server {
 
 struct Listening {
+  std::unique_ptr<TlsWatch> tls;  // Null: no address speaks TLS. Outlives the server.
   std::unique_ptr<grpc::Server> server;
   std::vector<std::string> addresses;  // As bound, in the order of the options.
 };

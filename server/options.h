@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "server/security/server_credentials.h"
+#include "server/security/tls_files.h"
 
 namespace ptychoserve::server {
 

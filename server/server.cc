@@ -158,6 +158,7 @@ absl::Status Server::ServeGrpc() {
   PS_ASSIGN_OR_RETURN(Listening listening, Listen(options_, &service_,
                                                   std::make_unique<CallObserver>(
                                                       core_.metrics, *core_.access, *audit_)));
+  tls_ = std::move(listening.tls);
   grpc_ = std::move(listening.server);
   listening_ = true;
   const std::string addresses = absl::StrJoin(listening.addresses, "\n");

@@ -13,6 +13,7 @@
 #include "engine/base/mutex.h"
 #include "server/base/timer.h"
 #include "server/options.h"
+#include "server/security/tls_watch.h"
 #include "server/service/core.h"
 #include "server/service/service.h"
 #include "server/telemetry/audit_log.h"
@@ -65,6 +66,7 @@ class Server {
   Core core_;
   Service service_;
   std::unique_ptr<HttpEndpoint> http_;
+  std::unique_ptr<TlsWatch> tls_;
   std::unique_ptr<grpc::Server> grpc_;
   std::atomic<bool> listening_ = false;
   Mutex expiry_mu_;

@@ -5,16 +5,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <set>
 #include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/base/read_file.h"
 #include "engine/base/status_macros.h"
 
 namespace ptychoserve::server {
@@ -162,16 +159,6 @@ absl::StatusOr<TenantQuota> ReadQuota(const std::string& tenant, const YAML::Nod
     PS_ASSIGN_OR_RETURN(quota.max_snapshots_per_s, Number(node, "max_snapshots_per_s"));
   }
   return quota;
-}
-
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": cannot be read: ", std::strerror(errno)));
-  }
-  return text;
 }
 
 absl::StatusOr<JwtRule> ReadJwt(const YAML::Node& node) {

@@ -15,6 +15,7 @@ namespace {
 
 // Times that it took to write the last checkpoint: a slow disk sees fewer of them.
 constexpr int kLeastPauseOfCheckpoints = 9;
+constexpr std::chrono::seconds kLeastPauseOfResults{1};
 
 }  // namespace
 
@@ -308,16 +309,28 @@ void Session::SaveResult() {
   }
   saved.snapshot = reconstruction_->latest_snapshot();
   const absl::Status written = files_->WriteResult(saved, requested_.keep_input());
+  if (written.ok()) journal_->Abandon([] {});
+  MutexLock lock(mu_);
+  const bool failed_before = result_retry_.has_value();
+  result_retry_.reset();
   if (written.ok()) {
-    journal_->Abandon([] {});
+    checkpoint_failure_.clear();
+    if (failed_before) Log(LogLevel::kInfo, "the result is written now", {{"session", key_.id}});
     return;
   }
   CountWrite(written, {});
-  // The journal is there still: after a restart the session goes on to the same end.
-  Log(LogLevel::kError, "the result cannot be written; it is kept in memory",
-      {{"session", key_.id}, {"reason", std::string(written.message())}});
-  MutexLock lock(mu_);
+  // The journal is there still: after a restart the session would go on to the same end.
+  if (!failed_before) {
+    Log(LogLevel::kError, "the result cannot be written; it is kept in memory, and tried again",
+        {{"session", key_.id}, {"reason", std::string(written.message())}});
+  }
   checkpoint_failure_ = std::string(written.message());
+  const auto pause =
+      std::max<std::chrono::milliseconds>(checkpoint_interval_, kLeastPauseOfResults);
+  result_retry_.emplace().After(pause, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (self != nullptr) self->pools_.files.Post([self] { self->SaveResult(); });
+  });
 }
 
 void Session::RemoveFiles(std::function<void()> done) {

@@ -16,6 +16,7 @@
 #include "engine/scan/optics.h"
 #include "engine/solver/reconstruction.h"
 #include "ptychoserve/v1/session.pb.h"
+#include "server/base/timer.h"
 #include "server/base/worker_pool.h"
 #include "server/device/device_set.h"
 #include "server/journal/session_files.h"
@@ -156,8 +157,9 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   void WriteCheckpoint(const Checkpoint* checkpoint) ABSL_LOCKS_EXCLUDED(mu_);
   // A checkpoint or a result has been written, or not.
   void CountWrite(const absl::Status& written, std::chrono::duration<double> took);
-  // Saves how the session has ended; what was saved for going on is not needed any more.
-  void SaveResult();
+  // Saves how the session has ended; what was saved for going on is not needed any more. Tried again
+  // and again when the disk does not take it.
+  void SaveResult() ABSL_LOCKS_EXCLUDED(mu_);
 
   const SessionKey key_;
   const std::string name_;
@@ -194,6 +196,7 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   std::int64_t checkpoint_version_ ABSL_GUARDED_BY(mu_) = 0;
   std::chrono::steady_clock::time_point next_checkpoint_ ABSL_GUARDED_BY(mu_){};
   std::string checkpoint_failure_ ABSL_GUARDED_BY(mu_);
+  std::optional<Timer> result_retry_ ABSL_GUARDED_BY(mu_);  // Of a result that was not written.
   std::vector<std::function<void()>> when_retired_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -339,24 +339,36 @@ class SecurityTest(harness.EndToEndTest):
         good = self.site.access.read_text(encoding="utf-8")
         self.site.access.write_text("principals: [", encoding="utf-8")
         self.reload("the configuration stays as it was")
+        self.site.access.unlink()
+        self.site.access.mkdir()
+        self.reload("the configuration stays as it was")
         self.assertEqual(self.call(channel, "GetServerInfo", token="new")[0], Code.OK)
+        self.site.access.rmdir()
         self.site.access.write_text(good, encoding="utf-8")
 
     def reload(self, until):
+        self.wait_for_line(until, lambda: self.server.process.send_signal(signal.SIGHUP))
+
+    def wait_for_line(self, line, cause=lambda: None):
+        """Until the server's log has the line once more than before the cause."""
         log = pathlib.Path(self.path("server.log"))
-        before = log.read_text(encoding="utf-8").count(until)
-        self.server.process.send_signal(signal.SIGHUP)
+        before = log.read_text(encoding="utf-8").count(line)
+        cause()
         deadline = time.monotonic() + harness.DEADLINE_S
-        while log.read_text(encoding="utf-8").count(until) == before:
+        while log.read_text(encoding="utf-8").count(line) == before:
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.02)
 
     def test_certificates_change_while_the_server_runs(self):
         host, port = self.server.address.split(":")
         before = ssl.get_server_certificate((host, int(port)))
-        renewed = self.site.authority.sign("renewed", common_name="server")
-        for new, old in zip(renewed, (self.site.cert, self.site.key)):
-            os.replace(new, old)
+        renewed, key = self.site.authority.sign("renewed", common_name="server")
+        # With the key of the one before, it is not taken: nobody could connect.
+        self.wait_for_line("the certificate stays as it was",
+                           lambda: os.replace(renewed, self.site.cert))
+        self.assertEqual(ssl.get_server_certificate((host, int(port))), before)
+        self.assertEqual(self.call(self.channel(), "GetServerInfo", token="viewer")[0], Code.OK)
+        os.replace(key, self.site.key)
         deadline = time.monotonic() + harness.DEADLINE_S
         while ssl.get_server_certificate((host, int(port))) == before:
             self.assertLess(time.monotonic(), deadline)

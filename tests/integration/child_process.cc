@@ -17,7 +17,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kPoll{5};
+constexpr std::chrono::milliseconds kChildPoll{5};
 constexpr int kSignalExitBase = 128;  // As shells report a process that a signal has ended.
 
 }  // namespace
@@ -81,11 +81,11 @@ int ChildProcess::Wait(std::chrono::seconds deadline) {
     if (Clock::now() > end) {
       std::fprintf(stderr, "%s does not end:\n%s\n", binary_.c_str(), log().c_str());
       Signal(SIGKILL);
-      while (running()) std::this_thread::sleep_for(kPoll);
+      while (running()) std::this_thread::sleep_for(kChildPoll);
       exit_code_ = kHung;
       break;
     }
-    std::this_thread::sleep_for(kPoll);
+    std::this_thread::sleep_for(kChildPoll);
   }
   return exit_code_;
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tests/eventually.h"
 #include "tests/integration/server_test.h"
 #include "tests/temporary_directory.h"
 
@@ -479,6 +480,29 @@ INSTANTIATE_TEST_SUITE_P(
                     DiskFault{"ReadOnly", "record.write=erofs@8-,record.create=erofs@3-",
                               "Read-only"}),
     [](const auto& fault) { return std::string(fault.param.name); });
+
+TEST_F(DurabilityTest, AResultThatTheDiskDoesNotTakeIsTriedAgain) {
+  const TestScan& scan = SmallScan();
+  Start();
+  const std::string name = Create(scan.Config(kDurabilityIterations));
+  // A folder where the file is to be written.
+  const fs::path in_the_way = FilesOf("kept") / "result.rec.new";
+  fs::create_directory(in_the_way);
+  SendPositions(name, scan, 0, scan.points());
+  SendFrames(name, scan, 0, scan.points());
+  const v1::Session ended = api().AwaitEnd(name).value;
+  const auto durability = [&] { return api().Get(name).value.durability(); };
+  EXPECT_TRUE(Eventually([&] { return durability() == v1::DURABILITY_LOST; }));
+  EXPECT_THAT(api().Get(name).value.durability_failure(), HasSubstr("Is a directory"));
+  EXPECT_FALSE(fs::exists(FilesOf("kept") / "result.rec"));
+  fs::remove(in_the_way);
+  EXPECT_TRUE(
+      Eventually([&] { return api().Get(name).value.durability() == v1::DURABILITY_JOURNAL; }));
+  Restart();
+  const v1::Session after = api().Get(name).value;
+  ExpectSameResult(after, ended, 0);
+  EXPECT_EQ(after.restarts(), 0) << "it was read, and not computed again";
+}
 
 // ---- A GPU that is lost ------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kPoll{5};
+constexpr std::chrono::milliseconds kServerPoll{5};
 
 }  // namespace
 
@@ -35,7 +35,7 @@ std::unique_ptr<ServerProcess> ServerProcess::Start(const std::vector<std::strin
       server->address_ = address;
       return server;
     }
-    std::this_thread::sleep_for(kPoll);
+    std::this_thread::sleep_for(kServerPoll);
   }
   std::fprintf(stderr, "ptychoserved did not come up:\n%s\n", server->log().c_str());
   return nullptr;

@@ -5,7 +5,7 @@
 
 #include <array>
 
-#include "tests/robustness/eventually.h"
+#include "tests/eventually.h"
 #include "tests/robustness/loopback.h"
 
 namespace ptychoserve::robustness {

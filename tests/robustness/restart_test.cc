@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tests/eventually.h"
 #include "tests/integration/server_test.h"
-#include "tests/robustness/eventually.h"
 #include "tests/robustness/streamed_scan.h"
 #include "tests/temporary_directory.h"
 

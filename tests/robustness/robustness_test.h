@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/eventually.h"
 #include "tests/integration/server_test.h"
-#include "tests/robustness/eventually.h"
 #include "tests/robustness/process_stats.h"
 
 namespace ptychoserve::robustness {

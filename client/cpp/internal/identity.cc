@@ -1,26 +1,24 @@
 #include "client/cpp/internal/identity.h"
 
 #include <fstream>
-#include <iterator>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "engine/base/read_file.h"
 #include "engine/base/status_macros.h"
 
 namespace ptychoserve::client::internal {
 namespace {
 
-absl::StatusOr<std::string> ReadFile(const char* what, const std::string& path) {
-  std::string text;
-  if (path.empty()) return text;
-  std::ifstream file(path, std::ios::binary);
-  text.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
-  if (!file || text.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(what, ": ", path, " cannot be read, or is empty"));
+absl::StatusOr<std::string> ReadIfGiven(const char* what, const std::string& path) {
+  if (path.empty()) return std::string();
+  auto text = ReadFile(path);
+  if (!text.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(what, ": ", text.status().message()));
   }
+  if (text->empty()) return absl::InvalidArgumentError(absl::StrCat(what, ": ", path, " is empty"));
   return text;
 }
 
@@ -48,9 +46,9 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsOf(const Se
         "tls-cert, tls-key: one is given without the other; needed: both, or none");
   }
   grpc::SslCredentialsOptions options;
-  PS_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile("tls-ca", security.ca_file));
-  PS_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadFile("tls-cert", security.cert_file));
-  PS_ASSIGN_OR_RETURN(options.pem_private_key, ReadFile("tls-key", security.key_file));
+  PS_ASSIGN_OR_RETURN(options.pem_root_certs, ReadIfGiven("tls-ca", security.ca_file));
+  PS_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadIfGiven("tls-cert", security.cert_file));
+  PS_ASSIGN_OR_RETURN(options.pem_private_key, ReadIfGiven("tls-key", security.key_file));
   return grpc::SslCredentials(options);
 }
 
@@ -58,7 +56,7 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsOf(const Se
 
 absl::StatusOr<std::shared_ptr<const Identity>> Identity::Create(const std::string& address,
                                                                  Security security) {
-  PS_RETURN_IF_ERROR(ReadFile("token-file", security.token_file).status());
+  PS_RETURN_IF_ERROR(ReadIfGiven("token-file", security.token_file).status());
   const bool has_token = !security.token.empty() || !security.token_file.empty();
   if (has_token && !security.encrypted() && !StaysHere(address)) {
     return absl::InvalidArgumentError(

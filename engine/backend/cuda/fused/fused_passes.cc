@@ -17,7 +17,7 @@ constexpr std::int64_t ChunkPixels(int waves, bool half) {
   const int frames = !half ? 8 : waves == 1 ? 12 : 16;  // Of 256 x 256 pixels.
   return std::int64_t{frames} * 256 * 256;
 }
-constexpr int kMaxChunk = 512;
+constexpr int kMaxFusedChunk = 512;
 // Points that share the probe's rows in a block of the first pass.
 constexpr int kPointsPerForwardBlock = 2;
 
@@ -41,7 +41,7 @@ FusedMemoryPlan PlanFusedMemory(Shape frame, int waves, int capacity, bool half)
   const std::int64_t pairs =
       std::max<std::int64_t>(ChunkPixels(waves, half) / (2 * waves * frame.pixels()), 1);
   plan.chunk = static_cast<int>(
-      std::min<std::int64_t>(2 * pairs, std::min(std::max(capacity, 1), kMaxChunk)));
+      std::min<std::int64_t>(2 * pairs, std::min(std::max(capacity, 1), kMaxFusedChunk)));
   plan.wave_bytes = (kFusedLanes + 1) * plan.chunk * waves * frame.pixels() * WaveBytes(half);
   return plan;
 }

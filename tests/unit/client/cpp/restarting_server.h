@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "client/cpp/client.h"
+#include "tests/eventually.h"
 #include "tests/unit/client/cpp/fake_ingest.h"
 #include "tests/unit/client/cpp/test_frames.h"
 
@@ -34,15 +35,6 @@ inline WriterOptions Options() {
   options.retry_initial = milliseconds(1);
   options.retry_max = milliseconds(20);
   return options;
-}
-
-inline bool Eventually(const std::function<bool()>& condition) {
-  const auto deadline = std::chrono::steady_clock::now() + kLong;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(milliseconds(1));
-  }
-  return true;
 }
 
 // A writer's client, and a server that can be stopped and started again.

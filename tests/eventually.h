@@ -1,17 +1,15 @@
-#ifndef PTYCHOSERVE_TESTS_ROBUSTNESS_EVENTUALLY_H_
-#define PTYCHOSERVE_TESTS_ROBUSTNESS_EVENTUALLY_H_
+#ifndef PTYCHOSERVE_TESTS_EVENTUALLY_H_
+#define PTYCHOSERVE_TESTS_EVENTUALLY_H_
 
 #include <chrono>
 #include <functional>
 #include <thread>
 
-#include "tests/integration/api.h"
-
-namespace ptychoserve::robustness {
+namespace ptychoserve {
 
 // Whether `condition` comes true before the deadline, which is generous.
 inline bool Eventually(const std::function<bool()>& condition,
-                       std::chrono::seconds deadline = integration::kCallDeadline) {
+                       std::chrono::seconds deadline = std::chrono::seconds(60)) {
   constexpr std::chrono::milliseconds kPoll{2};
   const auto end = std::chrono::steady_clock::now() + deadline;
   while (!condition()) {
@@ -21,6 +19,6 @@ inline bool Eventually(const std::function<bool()>& condition,
   return true;
 }
 
-}  // namespace ptychoserve::robustness
+}  // namespace ptychoserve
 
-#endif  // PTYCHOSERVE_TESTS_ROBUSTNESS_EVENTUALLY_H_
+#endif  // PTYCHOSERVE_TESTS_EVENTUALLY_H_
