@@ -37,7 +37,7 @@ done
 cp -r "$build/tests/reference/data" "$out/reference"
 # The scripts unpack what compresses well.
 for folder in bin lib reference; do
-  tar -C "$out" -czf "$out/$folder.tar.gz" "$folder"
+  tar -C "$out" -cJf "$out/$folder.tar.xz" "$folder"
   rm -r "${out:?}/$folder"
 done
 cp "$here/unpack.sh" "$here/run_gpu_tests.sh" "$here/run_bench.sh" "$out/"
