@@ -174,7 +174,7 @@ class HaproxyTest(ProxyTest, unittest.TestCase):
 
     def start_proxy(self):
         config = self.folder / "haproxy.cfg"
-        config.write_text(nodes.replace_all(
+        config.write_text(harness.replace_all(
             nodes.haproxy_config(self.folder, f"{self.address}:50051", f"{self.address}:10000",
                                  self.folder / "node.crt"), self.addresses()))
         nodes.run("haproxy", "-c", "-f", config)
@@ -225,7 +225,7 @@ class NginxTest(ProxyTest, unittest.TestCase):
     def start_proxy(self):
         config = self.folder / "nginx.conf"
         text = (nodes.ROOT / "deploy" / "proxy" / "nginx.conf").read_text(encoding="utf-8")
-        config.write_text(nodes.replace_all(text, {
+        config.write_text(harness.replace_all(text, {
             **self.addresses(),
             "listen 50051": f"listen {self.address}:50051",
             "/etc/nginx/ptychoserve": self.folder / "proxy",
