@@ -20,13 +20,16 @@ BLOCK = re.compile(r"^#+ ([^\n]+)$|^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MUL
 
 CONTAINERS = "needs an engine for containers, and images from elsewhere"
 MINUTES = "takes minutes and builds what is tested here"
-# By the first line of the block.
+# By the first line of the block. Options of benchmarks are compared with their help, in pages_test.py.
 NOT_RUN = {
     "README.md": {
         "make demo    # install packages, build, stream a simulated scan, watch it appear, fetch the result":
             f"{MINUTES}; demo_test.py runs the demo on a build"},
     "CONTRIBUTING.md": {
         "make test         # installs packages, builds, runs all tests": MINUTES},
+    "docs/acquisition.md": {
+        "python3 tests/bench/bridge_throughput.py build --frames 100000     # or --stream v2":
+            "takes minutes, a machine that does nothing else, and a GPU"},
     "docs/api.md": {
         "client::WriterOptions options;": "C++, which is not compiled from a page"},
     "docs/bluesky.md": {

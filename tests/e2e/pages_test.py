@@ -2,7 +2,10 @@
 """The code of the pages that no other test runs, as a user would."""
 import json
 import pathlib
+import re
 import socket
+import subprocess
+import sys
 import tempfile
 
 import harness
@@ -110,6 +113,17 @@ class PagesTest(harness.EndToEndTest):
         }
         """
         self.run_here(answers + script, PTYCHOSERVE_DASHBOARD_PAGE=str(self.here / "page"))
+
+    def test_benchmarks_that_take_too_long_here_have_these_options(self):
+        commands = [command for page, not_run in pages.NOT_RUN.items()
+                    for block in pages.blocks(page) if block.first_line in not_run
+                    for command in re.findall(r"python3 (tests/bench/\S+) (.*)", block.text)]
+        self.assertTrue(commands)
+        for program, arguments in commands:
+            known = subprocess.run([sys.executable, "-B", ROOT / program, "--help"], text=True, check=True,
+                                   capture_output=True, timeout=harness.DEADLINE_S).stdout
+            for option in re.findall(r"--[a-z-]+", arguments):
+                self.assertIn(f" {option} ", known, program)
 
     def test_performance(self):
         address = free_address()

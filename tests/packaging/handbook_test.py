@@ -8,6 +8,7 @@ It needs neither root nor systemd: files lie in a folder, and functions of the s
 that need either.
 """
 import pathlib
+import shutil
 import socket
 import sys
 import tempfile
@@ -118,6 +119,46 @@ class HandbookTest(unittest.TestCase):
                       "deleted sessions/tall", "no frame can be used", "wrote kept.state",
                       "accepted: dashboard, viewer of tenant beamline7"):
             self.assertIn(words, said)
+
+    def test_deployment(self):
+        """The unit's configuration as it is, and what clients of the containers do with the secrets."""
+        port, metrics, secure = free_ports(3)
+        secrets = """
+            ptychoserved --device cpu --threads 1 --listen localhost:$secure --tls-cert docker/secrets/server.crt \
+                --tls-key docker/secrets/server.key --access-file docker/secrets/access.yaml &
+            pushd docker/secrets"""
+        script = pages.script("docs/deployment.md", after={("Compose", 0): secrets, ("Compose", 2): "popd"},
+                              before={("Packages and systemd", 0): "export PTYCHOSERVE_SERVER=localhost:$port"})
+        (self.here / "docker").mkdir()
+        shutil.copy(harness.ROOT / "docker/make_secrets.sh", self.here / "docker")
+        sample = (harness.ROOT / "deploy/systemd/ptychoserved.yaml").read_text(encoding="utf-8")
+        script = f"cat > /etc/ptychoserve/ptychoserved.yaml <<'END'\n{sample}END\n{script}\n"
+        said = self.run_here(harness.replace_all(script, {
+            "$port": port, "$secure": secure, "127.0.0.1:50051": f"127.0.0.1:{port}", ":9464": f":{metrics}",
+            "sudoedit ": "ls ", "--server daq.example.org:50051": f"--server localhost:{secure}"}))
+        self.assertIn("the configuration is valid", said)
+        self.assertEqual(said.count("\nptychoserved "), 2)  # What info says, of both servers.
+
+    def test_upgrade(self):
+        """And back again: what the newer server has taken is not there any more."""
+        port, = free_ports(1)
+        script = pages.script("docs/upgrade.md", before={
+            ("One server", 0): "systemctl start; ptychoctl create --scan scan.cxi --session before",
+            ("Back again", 1): "ptychoctl create --scan scan.cxi --session after; ptychoctl list"})
+        said = self.run_here(f"""
+            cat > /etc/ptychoserve/ptychoserved.yaml <<'END'
+listen: ["127.0.0.1:{port}"]
+state-dir: /var/lib/ptychoserve
+END
+            export PTYCHOSERVE_SERVER=127.0.0.1:{port}
+            ptychoctl simulate scan.cxi --points 9 --frame 64
+            {script}
+            ptychoctl list
+            ls /var/lib/ptychoserve.after/sessions""")
+        listed = said.rpartition("===")[2]
+        self.assertRegex(listed, "(?m)^before ")
+        self.assertNotRegex(listed, "(?m)^after ")
+        self.assertRegex(listed, "(?m)^after$")
 
 
 if __name__ == "__main__":

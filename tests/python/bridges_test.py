@@ -437,12 +437,7 @@ class BridgesTest(BridgesTestCase):
                                 ("A detector of your own", 0): "wait"}),
             {**{f"127.0.0.1:{port}": f"127.0.0.1:{free_port()}"
                 for port in ("9999", "5555", "9998", "5554")},
-             "127.0.0.1:50051": self.server.address,
-             "tests/bench": support.ROOT / "tests" / "bench",
-             "py build": f"py {support.BUILD}",
-             # So that it takes seconds, and no GPU.
-             "--frames 100000": "--frames 200", "--frames 60000": "--frames 200",
-             "--frames 40000": "--frames 200", "--device cuda": "--device cpu"})
+             "127.0.0.1:50051": self.server.address})
         said = pages.run(script, folder, PTYCHOSERVE_SERVER=self.server.address,
                          PYTHONPATH=f"{support.BUILD / 'python'}:{EXAMPLES}")
         self.assertIn("\ntour-1: 98 of 100 frames, 100 positions; lost: 2 (17-18)\n", said)
