@@ -20,7 +20,7 @@ BLOCK = re.compile(r"^#+ ([^\n]+)$|^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MUL
 
 CONTAINERS = "needs an engine for containers, and images from elsewhere"
 MINUTES = "takes minutes and builds what is tested here"
-# By the first line of the block. Options of benchmarks are compared with their help, in pages_test.py.
+# By the first line of the block. Of benchmarks pages_test.py compares the options with the help.
 NOT_RUN = {
     "README.md": {
         "make demo    # install packages, build, stream a simulated scan, watch it appear, fetch the result":

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The code of the pages that no other test runs, as a user would."""
+import functools
 import json
 import pathlib
 import re
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import unittest
 
 import harness
 import pages
@@ -19,6 +21,14 @@ SMALL = "--points 49 --frame 64"
 def free_address():
     with socket.create_server(("127.0.0.1", 0)) as free:
         return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@functools.lru_cache(None)
+def help_of(*command):
+    done = subprocess.run([*command, "--help"], text=True, capture_output=True, check=False,
+                          timeout=harness.DEADLINE_S)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
 
 
 class PagesTest(harness.EndToEndTest):
@@ -114,23 +124,40 @@ class PagesTest(harness.EndToEndTest):
         """
         self.run_here(answers + script, PTYCHOSERVE_DASHBOARD_PAGE=str(self.here / "page"))
 
-    def test_benchmarks_that_take_too_long_here_have_these_options(self):
-        commands = [command for page, not_run in pages.NOT_RUN.items()
-                    for block in pages.blocks(page) if block.first_line in not_run
-                    for command in re.findall(r"python3 (tests/bench/\S+) (.*)", block.text)]
-        self.assertTrue(commands)
-        for program, arguments in commands:
-            known = subprocess.run([sys.executable, "-B", ROOT / program, "--help"], text=True, check=True,
-                                   capture_output=True, timeout=harness.DEADLINE_S).stdout
-            for option in re.findall(r"--[a-z-]+", arguments):
-                self.assertIn(f" {option} ", known, program)
-
     def test_performance(self):
         address = free_address()
         script = harness.replace_all(pages.script("docs/performance.md"), {
             "127.0.0.1:50051 &": f"{address} --device cpu --threads 1 &",
             "127.0.0.1:50051": address, "8 40000 256": "2 64 64"})
         self.assertIn('"acknowledged_frames_per_s":', self.run_here(script))
+
+
+class OptionsTest(unittest.TestCase):
+    """Of commands that are not run, the options are those of the help."""
+
+    def check(self, command, arguments):
+        known = re.findall(r"--[\w-]+", help_of(*command))
+        for option in re.findall(r"(?:^| )(--[\w-]+)", arguments):
+            self.assertIn(option, known, f"{command} {arguments}")
+
+    def test_in_the_text(self):
+        code = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+        commands = [found for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
+                    for found in re.findall(r"`(ptychoctl|ptychoserved|ptychoserve-[a-z]+) ([^`]+)`",
+                                            code.sub("", page.read_text(encoding="utf-8")))]
+        self.assertTrue(commands)
+        for program, arguments in commands:
+            word = arguments.split()[0]
+            command = [] if word.startswith("-") or program == "ptychoserved" else [word]
+            self.check([harness.program(program), *command], arguments)
+
+    def test_of_benchmarks(self):
+        commands = [found for page, not_run in pages.NOT_RUN.items()
+                    for block in pages.blocks(page) if block.first_line in not_run
+                    for found in re.findall(r"python3 (tests/bench/\S+) (.*)", block.text)]
+        self.assertTrue(commands)
+        for program, arguments in commands:
+            self.check([sys.executable, "-B", str(ROOT / program)], arguments)
 
 
 if __name__ == "__main__":
