@@ -107,16 +107,17 @@ def to_run(page):
 def script(page, files=(), before=None, after=None, replaced=None):
     """All the code of a page in bash: writes its files, then goes through its commands from top to bottom.
 
-    `files` names the blocks that are not commands, in their order; those of one name are one file. `before`
+    `files` names the blocks that are not commands, in their order, or is the one file of all. `before`
     and `after` are put around blocks of commands, by (heading, number). `replaced` is what a name that
     stands for something is below a heading, by (heading, name).
     """
     before, after = before or {}, after or {}
     code = to_run(page)
     contents = [block for block in code if block.language != COMMANDS]
-    assert len(contents) == len(files), f"{page}: {len(contents)} files"
+    names = [files] * len(contents) if isinstance(files, str) else files
+    assert len(contents) == len(names), f"{page}: {len(contents)} files"
     out = [PRELUDE]
-    for name, block in zip(files, contents):
+    for name, block in zip(names, contents):
         out.append(f"cat >> {name} <<'END OF BLOCK'\n{block.text}END OF BLOCK")
     known = set()
     for block in code:

@@ -43,8 +43,7 @@ class PagesTest(harness.EndToEndTest):
 
     def test_api(self):
         """The stubs, the example in one file, and the Python of the page as one program."""
-        count = sum(block.language == "python" for block in pages.to_run("docs/api.md"))
-        script = pages.script("docs/api.md", ["guide.py"] * count) + "\npython3 guide.py\n"
+        script = pages.script("docs/api.md", "guide.py") + "\npython3 guide.py\n"
         for folder in ("docs", "proto"):
             (self.here / folder).symlink_to(ROOT / folder)
         said = self.run_here(harness.replace_all(script, {

@@ -105,9 +105,8 @@ class ExamplesTest(harness.EndToEndTest):
             shutil.copytree(support.ROOT / name, here / name)
         (here / "my_scan.py").write_text("import ptychoserve\n"
                                          "print(ptychoserve.Client().info().caller.name)\n", encoding="ascii")
-        count = sum(block.language == "python" for block in pages.to_run("docs/python.md"))
         script = pages.script(
-            "docs/python.md", ["guide.py"] * count,
+            "docs/python.md", "guide.py",
             after={("Python", 0): f"PYTHONPATH=$PYTHONPATH:{EXAMPLES} python3 guide.py",
                    ("Tokens and TLS", 0): "unset ${!PTYCHOSERVE_*}"})
         said = pages.run(harness.replace_all(script, {

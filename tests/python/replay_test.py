@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import time
 
@@ -275,7 +276,7 @@ class ReplayTest(ReplayTestCase):
         said = pages.run(script.replace("127.0.0.1:50051", self.server.address), folder,
                          PTYCHOSERVE_SERVER=self.server.address)
         self.assertRegex(said, r": completed, 100 of 100 frames, 100 points, \d+ iterations"
-                                      r", R 0\.0\d+; written to result\.cxi\n")
+                               r", R 0\.0\d+; written to result\.cxi\n")
         self.assertIn("\nfrom-npz: completed, 60 of 60 frames", said)
         self.assertIn("\ntour-0042: 100 of 100 frames, 100 positions; "
                       "ended: scans/0042.h5.done is there\n", said)
