@@ -173,6 +173,14 @@ def code_that_nothing_runs():
             yield f"{test.relative_to(ROOT)}: not in its CMakeLists.txt"
 
 
+def examples_that_nothing_runs():
+    run = "".join([*(test.read_text(encoding="utf-8") for test in ROOT.glob("tests/*/*_test.py")),
+                   *(block.text for page in PAGES for block in pages.to_run(str(page.relative_to(ROOT))))])
+    for example in (*ROOT.glob("docs/examples/*.*"), *ROOT.glob("client/python/examples/*.*")):
+        if not re.search(rf"\b{example.stem}\b", run):
+            yield f"{example.relative_to(ROOT)}: no test runs it, and no page has it run"
+
+
 def commands_that_do_not_exist():
     """What the tree knows of commands that no test runs: targets, packages, files."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -195,7 +203,8 @@ def commands_that_do_not_exist():
 
 def main():
     wrong = [line for page in PAGES for line in wrong_links(page)] + list(unknown_tests())
-    wrong += [*reasons_without_a_remedy(), *code_that_nothing_runs(), *commands_that_do_not_exist()]
+    wrong += [*reasons_without_a_remedy(), *code_that_nothing_runs(),
+              *examples_that_nothing_runs(), *commands_that_do_not_exist()]
     print("\n".join(wrong) if wrong else f"{len(PAGES)} pages checked")
     return 1 if wrong else 0
 
