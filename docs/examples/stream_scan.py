@@ -4,12 +4,9 @@
 The whole of the API in one file, without the client library: create a session, stream positions and
 frames within the server's credit, end the data, follow the run, read the result in chunks.
 
-    apt install python3-grpcio python3-protobuf python3-numpy protobuf-compiler-grpc
-    mkdir -p /tmp/stubs
-    protoc -I proto --python_out=/tmp/stubs --grpc_python_out=/tmp/stubs \
-        --plugin=protoc-gen-grpc_python="$(command -v grpc_python_plugin)" \
-        proto/ptychoserve/v1/*.proto
     PYTHONPATH=/tmp/stubs python3 docs/examples/stream_scan.py 127.0.0.1:50051
+
+docs/api.md says how the stubs are made.
 """
 
 import sys

@@ -76,15 +76,7 @@ def haproxy_config(folder, listen, peer, node_ca):
     # Only root can become somebody else, and only where the package was installed there is that user.
     if os.geteuid() != 0 or "haproxy" not in {user.pw_name for user in pwd.getpwall()}:
         replaced["  user haproxy\n  group haproxy\n"] = ""
-    return replace_all((ROOT / "deploy" / "proxy" / "haproxy.cfg").read_text(), replaced)
-
-
-def replace_all(text, replaced):
-    """`text` with each of the keys, which must be there, replaced by its value."""
-    for old, new in replaced.items():
-        assert old in text, old
-        text = text.replace(old, str(new))
-    return text
+    return harness.replace_all((ROOT / "deploy" / "proxy" / "haproxy.cfg").read_text(), replaced)
 
 
 class Loopback:

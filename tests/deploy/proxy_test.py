@@ -16,6 +16,7 @@ import tempfile
 import unittest
 
 import nodes
+import pages
 from nodes import harness
 
 import numpy as np
@@ -27,6 +28,14 @@ FRAMES = 100
 # The run begins with all points, so that its bits do not depend on how they came.
 RUN = ("--schedule", "dm:30,ml_grad:20", "--min-points", str(FRAMES), "--iterations", "100")
 PROXY, A, B, C, STANDBY = range(1, 6)
+# As `socat -t 5 - SOCKET`, which not every machine has.
+SOCAT = """socat() { python3 -c '
+import socket, sys
+with socket.socket(socket.AF_UNIX) as admin:
+    admin.connect(sys.argv[-1])
+    admin.sendall(sys.stdin.buffer.read())
+    print(b"".join(iter(lambda: admin.recv(65536), b"")).decode())' "$@"; }
+"""
 
 
 class ProxyTest:
@@ -174,7 +183,7 @@ class HaproxyTest(ProxyTest, unittest.TestCase):
 
     def start_proxy(self):
         config = self.folder / "haproxy.cfg"
-        config.write_text(nodes.replace_all(
+        config.write_text(harness.replace_all(
             nodes.haproxy_config(self.folder, f"{self.address}:50051", f"{self.address}:10000",
                                  self.folder / "node.crt"), self.addresses()))
         nodes.run("haproxy", "-c", "-f", config)
@@ -207,8 +216,11 @@ class HaproxyTest(ProxyTest, unittest.TestCase):
         """Another machine takes over the killed node's sessions and its place in the proxy."""
         self.nodes[B] = self.start(STANDBY, B)
         address = self.nodes[B].address
-        self.command(f"set server nodes/node-b addr {address} port 50051")
-        self.command(f"set server nodes/node-b check-addr {address} port 9464")
+        script = harness.replace_all(pages.script("docs/scale_out.md"), {
+            "10.0.0.9": address, "/run/haproxy/admin.sock": self.folder / "admin.sock"})
+        said = pages.run(SOCAT + script, self.folder)
+        self.assertEqual(said.count(f"to '{address}'"), 1, said)
+        self.assertNotIn("Unknown command", said)
 
 
 class NginxTest(ProxyTest, unittest.TestCase):
@@ -225,7 +237,7 @@ class NginxTest(ProxyTest, unittest.TestCase):
     def start_proxy(self):
         config = self.folder / "nginx.conf"
         text = (nodes.ROOT / "deploy" / "proxy" / "nginx.conf").read_text(encoding="utf-8")
-        config.write_text(nodes.replace_all(text, {
+        config.write_text(harness.replace_all(text, {
             **self.addresses(),
             "listen 50051": f"listen {self.address}:50051",
             "/etc/nginx/ptychoserve": self.folder / "proxy",

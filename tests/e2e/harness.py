@@ -36,6 +36,14 @@ def run_program(name, *arguments, env=None):
                           capture_output=True, timeout=DEADLINE_S, check=False)
 
 
+def replace_all(text, replaced):
+    """`text` with each of the keys, which must be there, replaced by its value."""
+    for old, new in replaced.items():
+        assert old in text, old
+        text = text.replace(old, str(new))
+    return text
+
+
 class Server:
     """A ptychoserved with one thread, on a free port or where an earlier one was."""
 

@@ -3,23 +3,17 @@
 import pathlib
 import re
 import socket
-import subprocess
 import tempfile
 import unittest
 
 import harness
-
-COMMANDS = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+import pages
 
 
 class ReadmeTest(unittest.TestCase):
 
     def test_five_minutes(self):
-        readme = (harness.ROOT / "README.md").read_text(encoding="utf-8")
-        section = readme[readme.index("## Five minutes"):]
-        blocks = COMMANDS.findall(section[:section.index("\n## ", 1)])
-        self.assertEqual(len(blocks), 4)
-        script = "set -e\n" + "\n".join(blocks)
+        script = "set -m\n" + pages.script("README.md")  # As "kill %1" needs it.
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -33,15 +27,7 @@ class ReadmeTest(unittest.TestCase):
             self.assertEqual(script.count(printed), 1, printed)
             script = script.replace(printed, here)
         with tempfile.TemporaryDirectory() as folder:
-            # A session of its own, so that nothing outlives a failure; -m, as "kill %1" needs it.
-            shell = subprocess.Popen(["bash", "-m", "-c", script], cwd=folder, text=True,
-                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                     start_new_session=True)
-            try:
-                output, _ = shell.communicate(timeout=harness.DEADLINE_S)
-            finally:
-                subprocess.run(["pkill", "-KILL", "-s", str(shell.pid)], check=False)
-            self.assertEqual(shell.returncode, 0, output)
+            output = pages.run(script, folder)
             for name in ("result.cxi", "tour.npz", "tour.png"):
                 self.assertTrue((pathlib.Path(folder) / name).exists(), output)
             error = re.search(r"against the known object: complex error ([0-9.]+)", output)

@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
-"""The commands of docs/operations.md, from top to bottom, in one shell, with the failures they are for.
+"""The commands of docs/operations.md, from top to bottom, in one shell, with the failures they are for; and
+those of docs/upgrade.md and docs/deployment.md.
 
     handbook_test.py BUILD_DIR [unittest arguments]
 
 It needs neither root nor systemd: files lie in a folder, and functions of the shell stand for the programs
 that need either.
 """
-import os
 import pathlib
-import re
+import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import unittest
@@ -18,14 +17,10 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
 import harness  # noqa: E402
-from harness import ROOT  # noqa: E402
-
-PAGE = ROOT / "docs/operations.md"
-DEADLINE_S = 240
+import pages  # noqa: E402
 
 STAND_INS = r"""
 set -eu -o pipefail
-apt() { :; }
 install() { command install "${@:5}"; }  # Without an owner and a group.
 runuser() { shift 3; "$@"; }
 journalctl() { cat server.log; }
@@ -45,7 +40,7 @@ systemctl() {
   esac
 }
 server=
-trap '[ -z "$server" ] || kill -KILL $server 2> /dev/null || true' EXIT
+trap 'code=$?; [ $code = 0 ] || tail -n 20 server.log; exit $code' EXIT
 : > server.log
 expect() { grep -q -e "$1" || { echo "missing: $1"; exit 1; }; }
 """
@@ -54,7 +49,8 @@ expect() { grep -q -e "$1" || { echo "missing: $1"; exit 1; }; }
 BEFORE = {
     ("It does not start", 0): """
         echo "no-such-option: 1" >> /etc/ptychoserve/ptychoserved.yaml
-        if systemctl restart; then echo "it has started"; exit 1; fi""",
+        if systemctl restart; then echo "it has started"; exit 1; fi
+        if (""",  # The block ends with an error when something is wrong, as it is here.
     ("It does not start", 1): "sed -i /no-such-option/d /etc/ptychoserve/ptychoserved.yaml",
     ("It has ended", 0): "kill -KILL $server; wait $server || true",
     ("The disk is full or broken", 1): "ptychoctl run scan.cxi --keep --session kept --quiet",
@@ -76,9 +72,8 @@ BEFORE = {
 SESSIONS = {"The disk is full or broken": "kept", "A session was not taken up": "damaged",
             "There is no room": "tall", "Nothing arrives": "half", "A session has failed": "empty",
             "State files": "kept"}
-# Blocks that end with an error when something is wrong, as it is here.
-TELLS = {("It does not start", 0)}
 AFTER = {
+    ("It does not start", 0): "); then echo 'all is well, it says'; exit 1; fi",
     ("5. Look after it", 1): "tail -n 1 server.log | expect 'configuration read again'",
     ("A session was not taken up", 1): """
         ptychoctl list > list.txt
@@ -95,65 +90,75 @@ def free_ports(count):
     return ports
 
 
-def blocks():
-    """Heading, number below it, language, text of each block of the page."""
-    heading, number = "", 0
-    pattern = r"^#+ ([^\n]+)$|^```(\w+)\n(.*?)^```$"
-    for match in re.finditer(pattern, PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE):
-        if match[1]:
-            heading, number = match[1], 0
-        else:
-            yield heading, number, match[2], match[3]
-            number += match[2] == "sh"
-
-
-def script():
-    out, known = [STAND_INS], set()
-    for heading, number, language, text in blocks():
-        key = (heading, number)
-        if language == "yaml":
-            out.append(f"cat > /etc/ptychoserve/ptychoserved.yaml <<'END'\n{text}END\n")
-            continue
-        known.add(key)
-        assert "SESSION" not in text or heading in SESSIONS, key
-        text = text.replace("SESSION", SESSIONS.get(heading, ""))
-        out.append(f"echo '=== {heading}, {number}'")
-        out.append(BEFORE.get(key, ""))
-        out.append(f"if (\n{text}); then echo 'all is well, it says'; exit 1; fi" if key in TELLS else text)
-        out.append(AFTER.get(key, ""))
-    assert {*BEFORE, *AFTER} <= known, {*BEFORE, *AFTER} - known
-    return "\n".join(out) + "\nsystemctl stop\nserver=\n"
-
-
 class HandbookTest(unittest.TestCase):
-    def test_each_command_does_what_the_page_says(self):
+    def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="hb")  # Short: the path of a socket is limited.
         self.addCleanup(folder.cleanup)
-        here = pathlib.Path(folder.name)
-        port, metrics = free_ports(2)
-        replaced = {"0.0.0.0:50051": f"127.0.0.1:{port}", ":50051": f":{port}", ":9464": f":{metrics}",
-                    "gpu1.example.org": "localhost"}
+        self.here = pathlib.Path(folder.name)
+
+    def run_here(self, script):
+        """What a script says that is as on a machine of its own, but for its root."""
+        script = f"{STAND_INS}{script}\nsystemctl stop\n"
         for place in ("/etc/ptychoserve", "/var/lib/ptychoserve", "/var/log/ptychoserve",
                       "/run/ptychoserve"):
-            (here / place[1:]).mkdir(parents=True)
-            replaced[place] = f"{here}{place}"
-        text = script()
-        for old, new in replaced.items():
-            self.assertIn(old, text)
-            text = text.replace(old, new)
-        environment = {key: value for key, value in os.environ.items()
-                       if not key.startswith(("PTYCHOSERVE", "LC_", "LANG"))}
-        environment["PATH"] = f"{harness.BUILD / 'bin'}:{environment['PATH']}"
-        done = subprocess.run(["bash", "-c", text], cwd=here, env=environment, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-                              timeout=DEADLINE_S)
-        said = done.stdout
-        self.assertEqual(done.returncode, 0, said[-6000:] + (here / "server.log").read_text()[-3000:])
+            (self.here / place[1:]).mkdir(parents=True)
+            script = script.replace(place, f"{self.here}{place}")
+        return pages.run(script, self.here)
+
+    def test_each_command_does_what_the_page_says(self):
+        port, metrics = free_ports(2)
+        script = pages.script(
+            "docs/operations.md", ["/etc/ptychoserve/ptychoserved.yaml"], BEFORE, AFTER,
+            {(heading, "SESSION"): session for heading, session in SESSIONS.items()})
+        self.assertNotIn("SESSION ", script)
+        said = self.run_here(harness.replace_all(script, {
+            "0.0.0.0:50051": f"127.0.0.1:{port}", ":50051": f":{port}", ":9464": f":{metrics}",
+            "gpu1.example.org": "localhost"}))
         for words in ("OK    token       accepted: operator, operator of tenant beamline7",
                       "no-such-option", '"event":"a session cannot be taken up; its files stay"',
                       "deleted sessions/tall", "no frame can be used", "wrote kept.state",
                       "accepted: dashboard, viewer of tenant beamline7"):
             self.assertIn(words, said)
+
+    def test_deployment(self):
+        """The unit's configuration as it is, and what clients of the containers do with the secrets."""
+        port, metrics, secure = free_ports(3)
+        secrets = """
+            ptychoserved --device cpu --threads 1 --listen localhost:$secure --tls-cert docker/secrets/server.crt \
+                --tls-key docker/secrets/server.key --access-file docker/secrets/access.yaml &
+            pushd docker/secrets"""
+        script = pages.script("docs/deployment.md", after={("Compose", 0): secrets, ("Compose", 2): "popd"},
+                              before={("Packages and systemd", 0): "export PTYCHOSERVE_SERVER=localhost:$port"})
+        (self.here / "docker").mkdir()
+        shutil.copy(harness.ROOT / "docker/make_secrets.sh", self.here / "docker")
+        sample = (harness.ROOT / "deploy/systemd/ptychoserved.yaml").read_text(encoding="utf-8")
+        script = f"cat > /etc/ptychoserve/ptychoserved.yaml <<'END'\n{sample}END\n{script}\n"
+        said = self.run_here(harness.replace_all(script, {
+            "$port": port, "$secure": secure, "127.0.0.1:50051": f"127.0.0.1:{port}", ":9464": f":{metrics}",
+            "sudoedit ": "ls ", "--server daq.example.org:50051": f"--server localhost:{secure}"}))
+        self.assertIn("the configuration is valid", said)
+        self.assertEqual(said.count("\nptychoserved "), 2)  # What info says, of both servers.
+
+    def test_upgrade(self):
+        """And back again: what the newer server has taken is not there any more."""
+        port, = free_ports(1)
+        script = pages.script("docs/upgrade.md", before={
+            ("One server", 0): "systemctl start; ptychoctl create --scan scan.cxi --session before",
+            ("Back again", 1): "ptychoctl create --scan scan.cxi --session after; ptychoctl list"})
+        said = self.run_here(f"""
+            cat > /etc/ptychoserve/ptychoserved.yaml <<'END'
+listen: ["127.0.0.1:{port}"]
+state-dir: /var/lib/ptychoserve
+END
+            export PTYCHOSERVE_SERVER=127.0.0.1:{port}
+            ptychoctl simulate scan.cxi --points 9 --frame 64
+            {script}
+            ptychoctl list
+            ls /var/lib/ptychoserve.after/sessions""")
+        listed = said.rpartition("===")[2]
+        self.assertRegex(listed, "(?m)^before ")
+        self.assertNotRegex(listed, "(?m)^after ")
+        self.assertRegex(listed, "(?m)^after$")
 
 
 if __name__ == "__main__":

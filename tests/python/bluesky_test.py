@@ -4,12 +4,8 @@
 import copy
 import itertools
 import logging
-import os
 import pathlib
 import random
-import re
-import subprocess
-import sys
 import threading
 from unittest import mock
 
@@ -17,6 +13,7 @@ import support
 import h5py
 import harness
 import numpy as np
+import pages
 import ptychoserve
 from ptychoserve.bluesky import Consumer
 from ptychoserve.bluesky.documents import metres_per_unit
@@ -385,20 +382,14 @@ class PageTest(harness.EndToEndTest):
 
     def test_the_page(self):
         """The code of docs/bluesky.md is one program."""
-        page = (support.ROOT / "docs" / "bluesky.md").read_text("utf-8")
-        block, = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-        for name, content in (("stand_in", STAND_IN), ("bluesky_documents", DOCUMENTS),
-                              ("page", block.replace("127.0.0.1:50051", self.server.address))):
+        for name, content in (("stand_in", STAND_IN), ("bluesky_documents", DOCUMENTS)):
             pathlib.Path(self.path(f"{name}.py")).write_text(content, encoding="utf-8")
+        script = pages.script("docs/bluesky.md", ["page.py"]) + "\necho ===\npython3 page.py"
         examples = support.ROOT / "client" / "python" / "examples"
-        done = subprocess.run(
-            [sys.executable, "-B", self.path("page.py")], cwd=self._folder.name, text=True,
-            capture_output=True, timeout=harness.DEADLINE_S, check=False,
-            env={**os.environ, "PYTHONPATH": f"{support.BUILD / 'python'}:{examples}"})
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.assertEqual(done.stdout.splitlines(),
+        said = pages.run(script.replace("127.0.0.1:50051", self.server.address),
+                         self._folder.name, PYTHONPATH=f"{support.BUILD / 'python'}:{examples}")
+        self.assertEqual(said.partition("\n===\n")[2].splitlines(),
                          ["42 scan-42-9f0c2b1e 100 100 success", "[]"])
-        self.assertEqual(done.stderr, "")
         result = ptychoserve.Result.load(self.path("result.cxi"))
         self.assertLess(self.json("get", "scan-42-9f0c2b1e")["final_fit"]["r_factor"], 0.1)
         self.assertTrue(np.isfinite(result.object).all())

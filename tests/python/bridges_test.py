@@ -7,7 +7,6 @@ bridge that is killed, and as the page says.
 import json
 import os
 import pathlib
-import re
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ import time
 import support
 import harness
 import numpy as np
+import pages
 import ptychoserve
 import zmq
 from ptychoserve.bridges import emulator, scan_file
@@ -428,32 +428,22 @@ class BridgesTest(BridgesTestCase):
         """Its commands, files and programs, in their order."""
         folder = pathlib.Path(self.path("page"))
         folder.mkdir()
-        page = (support.ROOT / "docs" / "acquisition.md").read_text("utf-8")
-        ports = {port: str(free_port()) for port in ("9999", "5555", "9998", "5554")}
-        for port, free in ports.items():
-            page = page.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free}")
-        page = page.replace("127.0.0.1:50051", self.server.address)
-        blocks = {language: re.findall(rf"^```{language}\n(.*?)^```", page,
-                                       re.DOTALL | re.MULTILINE)
-                  for language in ("sh", "json", "python")}
-        self.assertEqual({name: len(found) for name, found in blocks.items()},
-                         {"sh": 3, "json": 1, "python": 1})
-        (folder / "encoder.json").write_text(blocks["json"][0], encoding="utf-8")
-        (folder / "my_detector.py").write_text(blocks["python"][0], encoding="utf-8")
-        self.assertLessEqual(sum(bool(line) for line in blocks["python"][0].splitlines()), 30)
-        script = "\n".join([
-            "set -e", f"python3() {{ '{sys.executable}' -B \"$@\"; }}",
-            "ptychoserve-bridge() { python3 -m ptychoserve.bridges \"$@\"; }",
-            *blocks["sh"], "wait"])
-        done = subprocess.run(
-            ["bash", "-c", script], cwd=folder, text=True, capture_output=True, check=False,
-            timeout=harness.DEADLINE_S,
-            env={**self.environment(), "PATH": f"{support.BUILD / 'bin'}:{os.environ['PATH']}",
-                 "PYTHONPATH": f"{support.BUILD / 'python'}:{EXAMPLES}"})
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.assertIn("\ntour-1: 98 of 100 frames, 100 positions; lost: 2 (17-18)\n",
-                      "\n" + done.stdout)
-        self.assertIn("\nmine-7: 100 of 100 frames, 100 positions\n", done.stdout)
+        program = next(b.text for b in pages.blocks("docs/acquisition.md") if b.language == "python")
+        self.assertLessEqual(sum(bool(line) for line in program.splitlines()), 30)
+        script = harness.replace_all(
+            pages.script("docs/acquisition.md", ["encoder.json", "my_detector.py"],
+                         before={("One command for each side", 3): "if {"},
+                         after={("One command for each side", 3):  # The emulators have ended.
+                                "}; then echo 'all is well, it says'; exit 1; fi",
+                                ("A detector of your own", 0): "wait"}),
+            {**{f"127.0.0.1:{port}": f"127.0.0.1:{free_port()}"
+                for port in ("9999", "5555", "9998", "5554")},
+             "127.0.0.1:50051": self.server.address})
+        said = pages.run(script, folder, PTYCHOSERVE_SERVER=self.server.address,
+                         PYTHONPATH=f"{support.BUILD / 'python'}:{EXAMPLES}")
+        self.assertIn("\ntour-1: 98 of 100 frames, 100 positions; lost: 2 (17-18)\n", said)
+        self.assertIn("FAIL  eiger ", said)
+        self.assertIn("\nmine-7: 100 of 100 frames, 100 positions\n", said)
         self.check_r("mine-7")
 
     def check_r(self, session_id):

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The examples of the Python package and the code in its pages, run as a user would."""
 
+import json
 import os
 import pathlib
-import re
+import shutil
 import subprocess
 import sys
 
@@ -11,11 +12,12 @@ import support
 import h5py
 import harness
 import numpy as np
+import pages
 import ptychoserve
+from certificates import Authority
 
 harness.BUILD = support.BUILD
 EXAMPLES = support.ROOT / "client" / "python" / "examples"
-PAGE = support.ROOT / "docs" / "python.md"
 sys.path.insert(0, str(EXAMPLES))
 from fake_detector import FakeDetector  # noqa: E402
 
@@ -85,16 +87,37 @@ class ExamplesTest(harness.EndToEndTest):
         self.assertEqual([line.split()[0] for line in said], ["60", "10"])
         self.assertLess(max(r_factors), 0.1)
 
-    def test_code_of_the_guide(self):
-        """The blocks of docs/python.md are one program, in their order."""
-        blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"),
-                            re.DOTALL | re.MULTILINE)
-        self.assertGreaterEqual(len(blocks), 7)
-        program = "\n".join(blocks).replace("127.0.0.1:50051", self.server.address)
-        path = pathlib.Path(self.path("guide.py"))
-        path.write_text(program, encoding="utf-8")
-        said = self.said_by(self.start(path))
+    def test_guide(self):
+        """The commands of docs/python.md, and its Python as one program; a server with TLS knows the token."""
+        here = pathlib.Path(self.path("guide"))
+        here.mkdir()
+        token = self.json("token", "me", "--role", "producer")
+        (here / ".ptychoserve-token").write_text(token.pop("token"), encoding="ascii")
+        (here / "access.yaml").write_text(json.dumps({"principals": [token]}), encoding="ascii")
+        authority = Authority(here)
+        certificate, key = authority.sign("server")
+        secure = harness.Server(here, "--tls-cert", certificate, "--tls-key", key,
+                                "--access-file", str(here / "access.yaml"))
+        self.addCleanup(secure.kill)
+        for name, target in (("build", support.BUILD), ("tests", support.ROOT / "tests")):
+            (here / name).symlink_to(target)
+        for name in ("client/python", "proto"):  # Wheels are built beside their sources.
+            shutil.copytree(support.ROOT / name, here / name)
+        (here / "my_scan.py").write_text("import ptychoserve\n"
+                                         "print(ptychoserve.Client().info().caller.name)\n", encoding="ascii")
+        script = pages.script(
+            "docs/python.md", "guide.py",
+            after={("Python", 0): f"PYTHONPATH=$PYTHONPATH:{EXAMPLES} python3 guide.py",
+                   ("Tokens and TLS", 0): "unset ${!PTYCHOSERVE_*}"})
+        said = pages.run(harness.replace_all(script, {
+            "127.0.0.1:50051": self.server.address, "gpu.example.org:50051": secure.address,
+            "/etc/ptychoserve/ca.pem": authority.path,
+            "--frames 40000": "--frames 160", "--frames 24000": "--frames 160"}),
+            here, HOME=str(here), MPLBACKEND="Agg")
         self.assertIn("did you mean 'photon_energy_ev'?", said)
+        self.assertIn("\nme\n", said)
+        self.assertEqual(len(list(here.glob("ptychoserve-*-py3-none-any.whl"))), 1)
+        self.assertEqual(said.count('"gb_per_s"'), 3)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ what `ptychoctl run` gives; parts, readers and chunks change nothing; breaks, in
 import json
 import os
 import pathlib
-import re
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import time
 import support
 import harness
 import numpy as np
+import pages
 import ptychoserve
 import scan_files
 
@@ -22,6 +22,20 @@ harness.BUILD = support.BUILD
 ITERATIONS = 20
 # Nothing is done before all frames are there: then how they came is no excuse for a difference.
 AT_ONCE = ("--set", f"run.it_ends_after={ITERATIONS}", "--set", "run.min_points_to_start=100")
+
+
+# Two frames as a detector writes them, one file each, with the positions of the page beside them.
+FRAMES_IN_FILES = """
+mkdir frames
+python3 -c '
+import numpy as np
+for k, frame in enumerate(np.load("scan.npz")["frames"][:2]):
+    np.save(f"frames/{k}.npy", frame)'
+cp positions.csv frames
+touch frames/.done
+ptychoserve-watch frames --frames --existing --scans 1 --wavelength-m 1.37146e-10 --distance-m 2.05 \\
+    --pixel-size-m 75e-6
+"""
 
 
 class ReplayTestCase(harness.EndToEndTest):
@@ -256,32 +270,17 @@ class ReplayTest(ReplayTestCase):
         """Its commands, files and programs, in their order."""
         folder = pathlib.Path(self.path("page"))
         folder.mkdir()
-        page = (support.ROOT / "docs" / "replay.md").read_text("utf-8")
-        page = page.replace("127.0.0.1:50051", self.server.address)
-        blocks = {language: re.findall(rf"^```{language}\n(.*?)^```", page,
-                                       re.DOTALL | re.MULTILINE)
-                  for language in ("sh", "yaml", "python")}
-        self.assertEqual({name: len(found) for name, found in blocks.items()},
-                         {"sh": 3, "yaml": 1, "python": 2})
-        for name, text in zip(("areadetector.yaml", "write_npz.py", "write_scan.py"),
-                              (*blocks["yaml"], *blocks["python"])):
-            (folder / name).write_text(text, encoding="utf-8")
-        script = "\n".join([
-            "set -e", f"python3() {{ '{sys.executable}' -B \"$@\"; }}",
-            "ptychoserve-replay() { python3 -m ptychoserve.replay \"$@\"; }",
-            "ptychoserve-watch() { python3 -m ptychoserve.watch \"$@\"; }", *blocks["sh"]])
-        done = subprocess.run(
-            ["bash", "-c", script], cwd=folder, text=True, capture_output=True, check=False,
-            timeout=harness.DEADLINE_S,
-            env={**self.environment(), "PATH": f"{support.BUILD / 'bin'}:{os.environ['PATH']}",
-                 "PYTHONPATH": str(support.BUILD / "python")})
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        said = done.stdout.splitlines()
-        self.assertRegex(done.stdout, r": completed, 100 of 100 frames, 100 points, \d+ iterations"
-                                      r", R 0\.0\d+; written to result\.cxi\n")
-        self.assertIn("\nfrom-npz: completed, 60 of 60 frames", done.stdout)
-        self.assertEqual(said[-1], "tour-0042: 100 of 100 frames, 100 positions; "
-                                   "ended: scans/0042.h5.done is there")
+        script = pages.script(
+            "docs/replay.md", ["write_npz.py", "areadetector.yaml", "write_scan.py", "positions.csv"],
+            after={("Watch", 0): FRAMES_IN_FILES})
+        said = pages.run(script.replace("127.0.0.1:50051", self.server.address), folder,
+                         PTYCHOSERVE_SERVER=self.server.address)
+        self.assertRegex(said, r": completed, 100 of 100 frames, 100 points, \d+ iterations"
+                               r", R 0\.0\d+; written to result\.cxi\n")
+        self.assertIn("\nfrom-npz: completed, 60 of 60 frames", said)
+        self.assertIn("\ntour-0042: 100 of 100 frames, 100 positions; "
+                      "ended: scans/0042.h5.done is there\n", said)
+        self.assertIn("\nframes: 2 of 2 frames, 2 positions", said)
         self.assertTrue((folder / "result.cxi").exists())
         session = self.client.session("tour-0042").wait(harness.DEADLINE_S)
         self.assertLess(session.info.final_fit.r_factor, 0.1)
