@@ -139,7 +139,7 @@ def is_registered(test):
 
 def wrong_fences(page, text):
     """Code that pages.blocks would not find, or not know what to do with."""
-    known = {*pages.READ_ONLY, *pages.FILES, pages.COMMANDS, "cpp"}
+    known = {*pages.READ_ONLY, *pages.FILES, pages.COMMANDS}
     for number, line in enumerate(text.splitlines(), 1):
         if re.match(r"\s+(```|~~~)|~~~", line):
             yield f"{page}:{number}: a fence is ``` at the beginning of a line"
@@ -173,6 +173,17 @@ def code_that_nothing_runs():
             yield f"{test.relative_to(ROOT)}: not in its CMakeLists.txt"
 
 
+def compiled_code_of_no_test():
+    def lines(text):
+        return "\n".join(line.strip() for line in text.splitlines())
+
+    tests = [lines(test.read_text(encoding="utf-8")) for test in ROOT.glob("tests/integration/*_test.cc")]
+    for page in (str(page.relative_to(ROOT)) for page in PAGES):
+        for block in pages.blocks(page):
+            if block.language == pages.COMPILED and not any(lines(block.text) in test for test in tests):
+                yield f"{page}: {block.first_line}: these lines stand in no test of tests/integration"
+
+
 def examples_that_nothing_runs():
     run = "".join([*(test.read_text(encoding="utf-8") for test in ROOT.glob("tests/*/*_test.py")),
                    *(block.text for page in PAGES for block in pages.to_run(str(page.relative_to(ROOT))))])
@@ -204,7 +215,7 @@ def commands_that_do_not_exist():
 def main():
     wrong = [line for page in PAGES for line in wrong_links(page)] + list(unknown_tests())
     wrong += [*reasons_without_a_remedy(), *code_that_nothing_runs(),
-              *examples_that_nothing_runs(), *commands_that_do_not_exist()]
+              *compiled_code_of_no_test(), *examples_that_nothing_runs(), *commands_that_do_not_exist()]
     print("\n".join(wrong) if wrong else f"{len(PAGES)} pages checked")
     return 1 if wrong else 0
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import harness
 
-READ_ONLY = {"text", "mermaid"}  # Output and diagrams.
+COMPILED = "cpp"  # Stands in a test as well: check_docs.py.
+READ_ONLY = {"text", "mermaid", COMPILED}  # Output and diagrams.
 COMMANDS = "sh"
 FILES = {"python", "yaml", "json", "csv"}  # What the commands of the page use; or a program of its own.
 BLOCK = re.compile(r"^#+ ([^\n]+)$|^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -30,8 +31,6 @@ NOT_RUN = {
     "docs/acquisition.md": {
         "python3 tests/bench/bridge_throughput.py build --frames 100000     # or --stream v2":
             "takes minutes, a machine that does nothing else, and a GPU"},
-    "docs/api.md": {
-        "client::WriterOptions options;": "C++, which is not compiled from a page"},
     "docs/bluesky.md": {
         "TILED_API_KEY=... python3 to_tiled.py 127.0.0.1:50051 scan-42-9f0c2b1e http://tiled:8000/recon RUN_UID":
             "needs a Tiled server; tiled_test.py runs the program with one of its own"},

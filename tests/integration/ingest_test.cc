@@ -9,6 +9,7 @@
 
 #include "engine/frames/codec.h"
 #include "tests/integration/server_test.h"
+#include "tests/temporary_directory.h"
 
 namespace ptychoserve::integration {
 namespace {
@@ -405,6 +406,36 @@ TEST_F(BackPressureTest, WriterThatKeepsToItsCreditNeverWaitsForever) {
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->last_ack.counters().accepted(), scan.points());
   EXPECT_EQ(api().AwaitEnd(name).value.state(), v1::SESSION_STATE_COMPLETED);
+}
+
+// The lines in the middle are those of docs/api.md.
+TEST_F(IngestTest, TheWriterOfTheDocumentation) {
+  const TestScan& scan = SmallScan();
+  ASSERT_THAT(api().Create("scan-4711", scan.StreamingConfig(1)).status, IsOk());
+  const auto connected = client::Client::Connect(server().address());
+  ASSERT_TRUE(connected.ok()) << connected.status();
+  client::Client* const client = connected->get();
+  const auto side = static_cast<std::uint32_t>(scan.side());
+  const client::FrameFormat format{v1::DATA_TYPE_U16, side, side};
+  const auto pixels = std::as_bytes(std::span(scan.frame(0)));
+  const TemporaryDirectory folder;
+  const std::string spool_dir = folder.path();
+  const auto Log = [](bool up, const absl::Status& why) { EXPECT_TRUE(up) << why; };
+
+  client::WriterOptions options;
+  options.producer = "eiger-1";
+  options.spool_dir = spool_dir;
+  options.on_connection = [&](bool up, const absl::Status& why) { Log(up, why); };
+  auto writer = client->OpenFrameWriter("scan-4711", format, options);
+  absl::Status status = writer->Push(0, pixels);
+  status.Update(writer->Skip(/*first_frame_id=*/1, /*count=*/48));  // Lost by the detector.
+  auto report = writer->Close(std::chrono::minutes(1));
+
+  EXPECT_TRUE(status.ok()) << status;
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->last_ack.counters().accepted(), 1);
+  EXPECT_EQ(report->last_ack.counters().skipped(), scan.points() - 1);
+  EXPECT_THAT(api().Delete("sessions/scan-4711", /*force=*/true), IsOk());
 }
 
 TEST_F(BackPressureTest, StoppingASessionReleasesAStreamThatWaits) {
