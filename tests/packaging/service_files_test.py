@@ -21,7 +21,6 @@ import harness  # noqa: E402
 from harness import ROOT  # noqa: E402
 
 
-
 def run(*command, **keywords):
     done = subprocess.run([str(word) for word in command], text=True, capture_output=True, check=False,
                           **keywords)
@@ -75,6 +74,29 @@ class ServiceFilesTest(unittest.TestCase):
         self.assertEqual(before, {path.name: path.read_bytes() for path in self.secrets.iterdir()})
         self.assertEqual(self.secrets.stat().st_mode & 0o777, 0o700)
         self.assertEqual((self.secrets / "ca.key").stat().st_mode & 0o777, 0o600)
+
+    def test_a_name_that_the_certificate_lacks_is_refused_until_it_is_made_anew(self):
+        with tempfile.TemporaryDirectory() as folder:
+            script = shutil.copy(self.script, folder)
+            secrets = pathlib.Path(shutil.copytree(self.secrets, pathlib.Path(folder) / "secrets"))
+            kept = {name: (secrets / name).read_bytes() for name in ("ca.crt", "access.yaml", "page.token")}
+            for wrong, why in (("other.example.org", "server.crt is not for 'other.example.org'"),
+                               ("--help", "'--help' is no host name"), ("a,b", "'a,b' is no host name")):
+                done = subprocess.run([script, wrong], text=True, capture_output=True, check=False)
+                self.assertEqual(done.returncode, 1, wrong)
+                self.assertIn(why, done.stderr)
+            (secrets / "server.crt").unlink()
+            run(script, "other.example.org", "2001:db8::7")
+            for check in (("-verify_hostname", "other.example.org"), ("-verify_ip", "2001:db8::7")):
+                run("openssl", "verify", *check, "-CAfile", self.secrets / "ca.crt", secrets / "server.crt")
+            self.assertEqual(kept, {name: (secrets / name).read_bytes() for name in kept})
+
+    def test_what_openssl_refuses_is_said(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([shutil.copy(self.script, folder), "999.1"], text=True,
+                                  capture_output=True, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("bad ip address", done.stderr)
 
     def test_compose_asks_for_secrets_that_are_made_and_options_that_there_are(self):
         for name, entry in self.compose["secrets"].items():
