@@ -43,7 +43,8 @@ fi
 for name in "$@"; do
   if is_address "$name"; then check=-checkip; else check=-checkhost; fi
   openssl x509 -noout -in server/server.crt $check "$name" | grep -q 'does match' \
-    || die "server.crt is not for '$name': remove $directory/server/server.crt, and run this again with all names"
+    || die "server.crt is not for '$name': remove $directory/server/server.crt," \
+      "and run this again with all names"
 done
 
 [ -e page.token ] || openssl rand -hex 24 > page.token
@@ -57,4 +58,4 @@ if [ ! -e server/access.yaml ]; then
   echo "$access" > server/access.yaml
 fi
 echo "$directory has:"
-ls -1R
+find . -type f -printf '%P\n' | sort

@@ -82,7 +82,8 @@ class ServiceFilesTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             script = shutil.copy(self.script, folder)
             secrets = pathlib.Path(shutil.copytree(self.secrets, pathlib.Path(folder) / "secrets"))
-            kept = {name: (secrets / name).read_bytes() for name in ("ca.crt", "server/access.yaml", "page.token")}
+            kept = {name: (secrets / name).read_bytes()
+                    for name in ("ca.crt", "server/access.yaml", "page.token")}
             for wrong, why in (("other.example.org", "server.crt is not for 'other.example.org'"),
                                ("--help", "'--help' is no host name"), ("a,b", "'a,b' is no host name")):
                 done = subprocess.run([script, wrong], text=True, capture_output=True, check=False)
@@ -91,7 +92,8 @@ class ServiceFilesTest(unittest.TestCase):
             (secrets / "server/server.crt").unlink()
             run(script, "other.example.org", "2001:db8::7")
             for check in (("-verify_hostname", "other.example.org"), ("-verify_ip", "2001:db8::7")):
-                run("openssl", "verify", *check, "-CAfile", self.secrets / "ca.crt", secrets / "server/server.crt")
+                run("openssl", "verify", *check, "-CAfile", self.secrets / "ca.crt",
+                    secrets / "server/server.crt")
             self.assertEqual(kept, {name: (secrets / name).read_bytes() for name in kept})
 
     def test_what_openssl_refuses_is_said(self):
