@@ -28,7 +28,8 @@ def stages():
     """Of each stage of the Dockerfile, by name: its instructions, as (word, rest of it)."""
     text = re.sub(r"^\s*#.*\n", "", (ROOT / "docker/Dockerfile").read_text(encoding="utf-8"),
                   flags=re.MULTILINE)
-    found, instructions = {}, []
+    instructions = []
+    found = {"": instructions}  # What is before the first FROM.
     for line in text.replace("\\\n", " ").splitlines():
         word, _, rest = line.partition(" ")
         if word == "FROM":
@@ -89,12 +90,27 @@ class ImageFilesTest(unittest.TestCase):
             self.assertTrue((harness.BUILD / "bin" / entrypoint[2]).is_file(), image)
         self.assertEqual(only(self.stages["server"], "STOPSIGNAL"), "SIGTERM")
 
+    def test_the_label_is_the_version_of_the_server(self):
+        versions = [rest for word, rest in self.stages[""] if word == "ARG" and rest.startswith("VERSION=")]
+        said = harness.run_program("ptychoserved", "--version").stdout
+        self.assertEqual(versions, ["VERSION=" + said.split()[1]])
+        for image in IMAGES:
+            self.assertIn(("ARG", "VERSION"), self.stages[image])
+            self.assertIn('image.version="${VERSION}"', only(self.stages[image], "LABEL"))
+
     def test_layers_have_nothing_of_apts_own(self):
         runs = [rest for stage in self.stages.values() for word, rest in stage
                 if word == "RUN" and "apt-get" in rest]
         self.assertEqual(len(runs), 4)
         for said in runs:
             self.assertRegex(said, r"&& rm -rf /var/lib/apt/lists/\* /var/cache/apt/\*( |$)")
+
+    def test_other_packages_make_other_layers(self):
+        for image in IMAGES:
+            words = [word for word, _ in self.stages[image]]
+            self.assertEqual(words[1:3], ["COPY", "RUN"], image)
+            self.assertRegex(self.stages[image][1][1], r"^--from=packages /SHA256SUMS ")
+            self.assertIn("from=packages", self.stages[image][2][1])
 
     def test_the_image_is_built_with_the_packages_of_the_makefile(self):
         installs = next(rest for word, rest in self.stages["build"]
