@@ -21,15 +21,14 @@ import type * as timeseries from "./package/dist/types/raw/composable/timeseries
 type Given<T> = T extends string ? `${T}` : T extends (infer E)[] ? Given<E>[]
   : T extends object ? {[K in keyof T]?: Given<T[K]>} : T;
 // Of Prometheus' plugin, and of its variables: Grafana has no types of them in this package.
-type Query = {expr: string; refId: string; legendFormat?: string; datasource?: common.DataSourceRef; instant?: boolean;
-              range?: boolean; format?: "time_series" | "table" | "heatmap"; editorMode?: "code" | "builder"};
+type Query = {expr: string; refId: string; legendFormat?: string; datasource?: common.DataSourceRef;
+              instant?: boolean; range?: boolean; format?: "time_series" | "table" | "heatmap";
+              editorMode?: "code" | "builder"};
 type Variable = Given<grafana.VariableModel> & {definition?: string};
-type PanelOf<Type, Options, Custom> = Omit<Given<grafana.Panel>, "type" | "options" | "fieldConfig" | "targets"> & {
-  type: Type; options: Given<Options>; fieldConfig: {
-    defaults: Omit<Given<grafana.FieldConfig>, "custom"> & {custom?: Given<Custom>}; overrides: Given<grafana.FieldConfigSource["overrides"]>;
-  };
-  targets: Query[];
-};
+type FieldConfig<Custom> = {defaults: Omit<Given<grafana.FieldConfig>, "custom"> & {custom?: Given<Custom>};
+                            overrides: Given<grafana.FieldConfigSource["overrides"]>};
+type PanelOf<Type, Options, Custom> = Omit<Given<grafana.Panel>, "type" | "options" | "fieldConfig" | "targets">
+  & {type: Type; options: Given<Options>; fieldConfig: FieldConfig<Custom>; targets: Query[]};
 type Panel = PanelOf<"timeseries", timeseries.Options, timeseries.FieldConfig> | PanelOf<"stat", stat.Options, {}>
   | PanelOf<"heatmap", heatmap.Options, heatmap.FieldConfig> | (Given<grafana.RowPanel> & {type: "row"});
 export type Dashboard = Omit<Given<grafana.Dashboard>, "panels" | "templating">

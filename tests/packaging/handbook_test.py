@@ -161,8 +161,9 @@ class HandbookTest(unittest.TestCase):
         said = done.stdout
         self.assertEqual(done.returncode, 0, said[-6000:] + (here / "server.log").read_text()[-3000:])
         for words in ("OK    token       accepted: operator, operator of tenant beamline7",
-                      "no-such-option", '"event":"the journal cannot be written; the session goes on without"',
-                      "No space left on device", '"event":"the journal is written again"', "INPUT_NOT_KEPT",
+                      "no-such-option", "No space left on device",
+                      '"event":"the journal cannot be written; the session goes on without"',
+                      '"event":"the journal is written again"', "INPUT_NOT_KEPT",
                       '"event":"call refused"', 'auth_failures_total{reason="unknown"} 1',
                       "ptychoserve_unsaved_sessions 0", '"event":"a session cannot be taken up; its files stay"',
                       "deleted sessions/tall", "no frame can be used", "wrote kept.state",
