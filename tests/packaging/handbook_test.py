@@ -53,12 +53,20 @@ BEFORE = {
         if (""",  # The block ends with an error when something is wrong, as it is here.
     ("It does not start", 1): "sed -i /no-such-option/d /etc/ptychoserve/ptychoserved.yaml",
     ("It has ended", 0): "kill -KILL $server; wait $server || true",
-    ("The disk is full or broken", 1): "ptychoctl run scan.cxi --keep --session kept --quiet",
+    ("The disk is full or broken", 0): """
+        PTYCHOSERVE_FAILPOINTS=record.write=enospc@3 systemctl restart  # The second write of input.
+        ptychoctl create --scan scan.cxi --session kept
+        ptychoctl stream kept scan.cxi --rate 400 --finish
+        until grep -q 'written again' server.log; do sleep 0.05; done""",
+    ("The disk is full or broken", 1): "ptychoctl watch kept",
     ("A session was not taken up", 0): """
         ptychoctl create --scan scan.cxi --session damaged
         systemctl stop
         echo nonsense > /var/lib/ptychoserve/sessions/damaged@beamline7/manifest.rec
         systemctl start""",
+    ("Clients are refused", 0): """
+        echo wrong > wrong.token
+        if ptychoctl info --token-file wrong.token; then exit 1; fi""",
     ("There is no room", 1): "ptychoctl create --scan scan.cxi --session tall",
     ("Nothing arrives", 0): """
         ptychoctl create --scan scan.cxi --session half
@@ -67,6 +75,9 @@ BEFORE = {
         ptychoctl create --scan scan.cxi --session empty
         ptychoctl finish empty
         ptychoctl watch empty || true""",
+    ("State files", 0): """
+        if ptychoctl export kept kept.state --json; then exit 1; fi
+        if [ -e kept.state ]; then exit 1; fi""",
 }
 # What SESSION is.
 SESSIONS = {"The disk is full or broken": "kept", "A session was not taken up": "damaged",
@@ -115,7 +126,11 @@ class HandbookTest(unittest.TestCase):
             "0.0.0.0:50051": f"127.0.0.1:{port}", ":50051": f":{port}", ":9464": f":{metrics}",
             "gpu1.example.org": "localhost"}))
         for words in ("OK    token       accepted: operator, operator of tenant beamline7",
-                      "no-such-option", '"event":"a session cannot be taken up; its files stay"',
+                      "no-such-option", "No space left on device",
+                      '"event":"the journal cannot be written; the session goes on without"',
+                      '"event":"the journal is written again"', "INPUT_NOT_KEPT",
+                      '"event":"call refused"', 'auth_failures_total{reason="unknown"} 1',
+                      "ptychoserve_unsaved_sessions 0", '"event":"a session cannot be taken up; its files stay"',
                       "deleted sessions/tall", "no frame can be used", "wrote kept.state",
                       "accepted: dashboard, viewer of tenant beamline7"):
             self.assertIn(words, said)

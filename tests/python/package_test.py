@@ -57,6 +57,18 @@ class PackageTest(unittest.TestCase):
                               check=True)
         self.assertEqual(done.stdout.strip(), "")
 
+    def test_half_a_flag_is_none(self):
+        # --port would be --port-file of the dashboard, and --port 0 write a file of that name.
+        for program, flags in (("bridges", ["run", "--eiger", "tcp://127.0.0.1:1", "--prefi", "x"]),
+                               ("dashboard", ["--port", "0"]), ("doctor", ["--serv", "x:1"]),
+                               ("replay", ["scan.cxi", "--rat", "1"]), ("watch", [".", "--patter", "x"])):
+            with self.subTest(program):
+                done = subprocess.run([sys.executable, "-B", "-m", f"ptychoserve.{program}", *flags],
+                                      text=True, capture_output=True, check=False, timeout=60,
+                                      env={**os.environ, "PYTHONPATH": str(support.BUILD / "python")})
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn(f"unrecognized arguments: {' '.join(flags[-2:])}", done.stderr)
+
     def test_public_names_are_documented(self):
         import inspect
 

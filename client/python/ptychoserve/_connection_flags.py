@@ -1,4 +1,4 @@
-"""Where the server is and who asks, from a command line: the same flags for every program."""
+"""Command lines: where the server is and who asks, by the same flags for every program."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ ENVIRONMENT = """PTYCHOSERVE_SERVER, _TOKEN_FILE (or _TOKEN), _TLS=1, _TLS_CA, _
 _TLS_SERVER_NAME and _TENANT are what these flags are not given for."""
 _FIELDS = {"token_file": "token_file", "tls": "tls", "tls_ca": "ca_file", "tls_cert": "cert_file",
            "tls_key": "key_file", "tls_server_name": "server_name", "tenant": "tenant"}
+
+
+class FlagParser(argparse.ArgumentParser):
+    """Knows flags, also those of its subcommands, by their whole names only, as ptychoctl does: half a
+    name could silently be another flag than the one that was meant."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, allow_abbrev=False, **settings)
 
 
 def add_connection_flags(parser: argparse.ArgumentParser) -> None:

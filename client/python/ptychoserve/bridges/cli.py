@@ -13,7 +13,7 @@ from typing import Any, Optional, Sequence
 
 import zmq
 
-from ptychoserve._connection_flags import add_connection_flags, credentials_of
+from ptychoserve._connection_flags import FlagParser, add_connection_flags, credentials_of
 from ptychoserve._session_flags import at_least_one, count, program_name, read_config
 from ptychoserve.bridges import curve, emulator, memory, panda_tcp, scan_file, sockets
 from ptychoserve.bridges.bridge import STREAMS, Bridge
@@ -44,8 +44,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("ptychoserve-bridge", description="Feeds sessions from the "
-                                     "streams of a detector and an encoder.", epilog=_KEYS)
+    parser = FlagParser("ptychoserve-bridge", description="Feeds sessions from the streams of a "
+                        "detector and an encoder.", epilog=_KEYS)
     commands = parser.add_subparsers(required=True)
     _run_parser(commands.add_parser("run", help="feed sessions of a server", epilog=_KEYS,
                                     prog=program_name("ptychoserve-bridge run")))

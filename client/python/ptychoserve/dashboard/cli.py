@@ -14,7 +14,7 @@ from typing import Optional, Sequence
 from aiohttp import web
 
 from ptychoserve import aio
-from ptychoserve._connection_flags import add_connection_flags, credentials_of
+from ptychoserve._connection_flags import FlagParser, add_connection_flags, credentials_of
 from ptychoserve._files import replaced_file
 from ptychoserve.credentials import is_local_host
 from ptychoserve.dashboard import page
@@ -48,7 +48,7 @@ def _program() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     defaults = Limits()
-    parser = argparse.ArgumentParser(
+    parser = FlagParser(
         _program(), description="Serves a page on which sessions can be watched.", epilog=_EPILOG)
     parser.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8080",
                         help="default: %(default)s; port 0: a free one")

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Optional, Sequence
 
-from ptychoserve._connection_flags import add_connection_flags, credentials_of
+from ptychoserve._connection_flags import FlagParser, add_connection_flags, credentials_of
 from ptychoserve._session_flags import program_name
 from ptychoserve.client import Client
 from ptychoserve.credentials import Credentials
@@ -53,7 +53,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = FlagParser(
         program_name("ptychoserve-doctor"), epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Says why nothing arrives: checks a server, the way to it, and the sources of "

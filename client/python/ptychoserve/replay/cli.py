@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from ptychoserve._connection_flags import add_connection_flags, credentials_of
+from ptychoserve._connection_flags import FlagParser, add_connection_flags, credentials_of
 from ptychoserve._progress import Progress
 from ptychoserve._ranges import ranges
 from ptychoserve._session_flags import (add_session_flags, at_least_one, config_of, count,
@@ -66,7 +66,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(program, description=_DESCRIPTION, epilog=_EPILOG)
+    parser = FlagParser(program, description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("scan", metavar="FILE|URI",
                         help=f"a scan ({_FORMATS}), or the http(s) address of a Tiled node")
     parser.add_argument("--session", default="", metavar="ID",

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Optional
 
-from ptychoserve._connection_flags import add_connection_flags, credentials_of
+from ptychoserve._connection_flags import FlagParser, add_connection_flags, credentials_of
 from ptychoserve._session_flags import add_session_flags, config_of, count, program_name, rate
 from ptychoserve.client import Client
 from ptychoserve.errors import InvalidArgument, PtychoserveError, invalid
@@ -48,7 +48,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(program, description=_DESCRIPTION, epilog=_EPILOG)
+    parser = FlagParser(program, description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("path", metavar="PATH", help="a folder, or a file, which need not be there "
                         "yet")
     finding = parser.add_argument_group("finding scans")
