@@ -1,7 +1,6 @@
 #include "server/server.h"
 
 #include <grpcpp/health_check_service_interface.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -11,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/base/physical_memory.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/version.h"
 #include "server/base/address.h"
@@ -44,7 +44,7 @@ int JournalThreads() {
 
 std::int64_t HostBytes(std::uint64_t asked) {
   if (asked > 0) return static_cast<std::int64_t>(asked);
-  return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE) / 2;
+  return PhysicalMemoryBytes() / 2;
 }
 
 CoreLimits LimitsFrom(const ServerOptions& options) {
@@ -245,8 +245,14 @@ void Server::SaveSessions(std::chrono::steady_clock::time_point deadline) {
     session->journal()->WhenDurable(session->journal()->last_sequence(),
                                     [countdown](const absl::Status&) { countdown.Done(); });
   }
-  if (const int left = countdown.Wait(deadline); left > 0) {
-    Log(LogLevel::kWarning, "not all that was acknowledged is on disk", {{"writes", left}});
+  const int left = countdown.Wait(deadline);
+  std::vector<std::string> unsaved;
+  for (const auto& session : core_.sessions.All()) {
+    if (session->journal() != nullptr && !session->saved()) unsaved.push_back(session->id());
+  }
+  if (left > 0 || !unsaved.empty()) {
+    Log(LogLevel::kError, "not all that was acknowledged is on disk",
+        {{"writes_under_way", left}, {"sessions", absl::StrJoin(unsaved, ",")}});
   }
 }
 

@@ -88,7 +88,8 @@ void SignalWatcher::Run() {
       deadline = now + timeout_;
     }
     if (ending && now > deadline) {
-      Log(LogLevel::kError, "the shutdown hangs, leaving at once");
+      Log(LogLevel::kError, "the shutdown hangs, leaving at once",
+          {{"after_s", std::chrono::duration<double>(timeout_).count()}});
       _exit(kTimeoutExitCode);
     }
   }

@@ -1,3 +1,6 @@
+#include <grpc/support/log.h>
+
+#include <cstdlib>
 #include <exception>
 #include <string>
 
@@ -50,6 +53,8 @@ int ReportParseError(const CLI::App& app, const CLI::ParseError& error, bool jso
 
 int main(int argc, char** argv) {
   namespace cli = ptychoserve::cli;
+  // The errors have its reasons; with the variable, its own lines are there as well.
+  if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function([](gpr_log_func_args*) {});
   cli::Context context;
   try {
     CLI::App app(kDescription, "ptychoctl");

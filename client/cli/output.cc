@@ -124,6 +124,7 @@ std::string ErrorLine(const absl::Status& status) {
     absl::StrAppend(&line, "; try again in ", *details.retry_after_s, " s");
   }
   if (!details.hint.empty()) absl::StrAppend(&line, " (hint: ", details.hint, ")");
+  if (!details.reason.empty()) absl::StrAppend(&line, " [", details.reason, "]");
   if (const auto kept = status.GetPayload(kKeptSessionUrl); kept.has_value()) {
     absl::StrAppend(&line, "; ", std::string(*kept), " is kept on the server");
   }

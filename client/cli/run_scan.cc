@@ -206,6 +206,8 @@ class ScanRun {
     for (const v1::Rejection& r : final_.positions().rejections()) {
       PrintLine("positions not taken: " + DescribeRejection(r));
     }
+    if (const std::string lost = DescribeLoss(final_); !lost.empty())
+      PrintLine("NOT SAFE: " + lost);
     for (const std::string& warning : final_.warnings()) PrintLine("warning: " + warning);
     for (const std::string& path : written_) PrintLine("wrote " + path);
   }

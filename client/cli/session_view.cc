@@ -24,6 +24,12 @@ std::string CountersLine(const char* what, const v1::IngestCounters& counters) {
 
 }  // namespace
 
+std::string DescribeLoss(const v1::Session& session) {
+  if (session.durability() != v1::DURABILITY_LOST) return "";
+  return absl::StrCat("not all of it is on the server's disk, and a restart would lose the rest: ",
+                      session.durability_failure());
+}
+
 std::string DescribeDefocus(double probe_defocus_m) {
   if (probe_defocus_m == 0) return "made from the data, in focus on the sample";
   return absl::StrFormat("made from the data, %.3g m %s of its focus", std::abs(probe_defocus_m),
@@ -91,6 +97,9 @@ std::string DescribeSession(const v1::Session& session) {
   }
   absl::StrAppend(&out, session.partial() ? ", partial\n" : "\n");
   if (!session.failure().empty()) absl::StrAppend(&out, "  failure    ", session.failure(), "\n");
+  if (const std::string lost = DescribeLoss(session); !lost.empty()) {
+    absl::StrAppend(&out, "  NOT SAFE   ", lost, "\n");
+  }
   absl::StrAppend(&out, CountersLine("frames", session.frames()));
   absl::StrAppend(&out, CountersLine("positions", session.positions()));
   absl::StrAppendFormat(&out, "  points     %d joined, %d active", session.joined_points(),

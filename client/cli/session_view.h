@@ -11,6 +11,8 @@ namespace ptychoserve::cli {
 
 // A session in a few lines for people, without its configuration.
 std::string DescribeSession(const v1::Session& session);
+// That durability is lost, and why; empty when it is not.
+std::string DescribeLoss(const v1::Session& session);
 // What refinement has found, in a line.
 std::string DescribeRefinement(const v1::RefinementMetrics& refined);
 // Where a probe that was made from the data has its focus, in words.

@@ -58,6 +58,16 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, const Clie
   return grpc::CreateCustomChannel(address, identity.credentials(), args);
 }
 
+// What went wrong at the last attempt of a channel that does not connect, which only a call is
+// told: nobody listens there, or a certificate is not trusted.
+std::string WhyNotConnected(const std::shared_ptr<grpc::Channel>& channel) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(1));
+  v1::ServerInfo info;
+  const grpc::Status status = v1::Ptychoserve::NewStub(channel)->GetServerInfo(&context, {}, &info);
+  return status.error_code() == grpc::StatusCode::UNAVAILABLE ? ": " + status.error_message() : "";
+}
+
 // Gives `take` each chunk; cancels the call when it does not like one.
 template <class Chunk, class Take>
 absl::Status ReadChunks(grpc::ClientReaderInterface<Chunk>& reader, grpc::ClientContext& context,
@@ -141,7 +151,8 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& addre
   const std::shared_ptr<grpc::Channel> channel = NewChannel(address, options, *identity, kSeldom);
   if (!channel->WaitForConnected(std::chrono::system_clock::now() + options.connect_timeout)) {
     return absl::UnavailableError(absl::StrCat("no server answers at ", address, " within ",
-                                               options.connect_timeout.count(), " ms"));
+                                               options.connect_timeout.count(), " ms",
+                                               WhyNotConnected(channel)));
   }
   auto impl = std::make_unique<Impl>();
   impl->address = address;

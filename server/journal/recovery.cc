@@ -67,7 +67,9 @@ absl::StatusOr<std::shared_ptr<Session>> RecoverUnfinished(Core& core, SessionSt
   session->Resume(replay.restarts() + 1);
   replay.ApplyEnds(/*stops=*/true);
   const Progress progress = session->reconstruction().progress();
-  Log(LogLevel::kInfo, "session taken up",
+  // Bytes that are no records: the torn end of what was being written when the server was killed,
+  // or damage, which nobody can tell apart.
+  Log(journal.lost_bytes() > 0 ? LogLevel::kWarning : LogLevel::kInfo, "session taken up",
       {{"session", session->id()},
        {"tenant", session->key().tenant},
        {"frames", progress.frames.accepted},

@@ -215,7 +215,11 @@ absl::StatusOr<std::unique_ptr<StateDirectory>> StateDirectory::Open(const std::
     return absl::InvalidArgumentError(absl::StrCat("--state-dir ", path, ": ", why));
   };
   std::error_code error;
-  fs::create_directories(fs::path(path) / kSessionsName, error);
+  const fs::path sessions = fs::path(path) / kSessionsName;
+  // Names of sessions and tenants are nobody else's business.
+  if (fs::create_directories(sessions, error)) {
+    fs::permissions(sessions, fs::perms::owner_all, error);
+  }
   if (error) return refused(error.message());
   const std::string lock_path = absl::StrCat(path, "/", kLockName);
   constexpr mode_t kMode = 0600;

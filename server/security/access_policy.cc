@@ -48,21 +48,14 @@ absl::StatusOr<std::string> Text(const YAML::Node& map, const char* key) {
   return node.Scalar();
 }
 
-// "2GB" as digits; unchanged when it is none.
-void ExpandSize(std::string& text) {
-  try {
-    CLI::AsSizeValue(false)(text);
-  } catch (const CLI::Error&) {  // An unknown unit; the digits are looked at afterwards.
-  }
-}
-
 // Bytes, with a suffix as "2GB" if need be.
 absl::StatusOr<std::int64_t> Bytes(const YAML::Node& map, const char* key) {
   PS_ASSIGN_OR_RETURN(std::string text, Text(map, key));
   const std::string given = text;
-  ExpandSize(text);
+  // "2GB" becomes digits; the answer is empty, or what is wrong.
+  const bool is_size = CLI::AsSizeValue(false)(text).empty();
   std::int64_t bytes = 0;
-  if (!absl::SimpleAtoi(text, &bytes) || bytes < 0) {
+  if (!is_size || !absl::SimpleAtoi(text, &bytes) || bytes < 0) {
     return Invalid(map[key], absl::StrCat(key, ": '", given, "'; allowed: bytes, such as 2GB"));
   }
   return bytes;
@@ -75,6 +68,10 @@ absl::StatusOr<double> Number(const YAML::Node& map, const char* key) {
     return Invalid(map[key], absl::StrCat(key, ": '", text, "'; allowed: > 0"));
   }
   return number;
+}
+
+bool RecognisedAlike(const Principal& a, const Principal& b) {
+  return a.token == b.token && a.certificate == b.certificate && a.unix_socket == b.unix_socket;
 }
 
 absl::Status ReadRecognition(const YAML::Node& node, Principal& principal) {
@@ -189,6 +186,11 @@ absl::StatusOr<AccessPolicy> ReadPolicy(const YAML::Node& root) {
     PS_ASSIGN_OR_RETURN(Principal principal, ReadPrincipal(node));
     if (!names.insert(principal.name).second) {
       return Invalid(node, absl::StrCat("principals: '", principal.name, "' is there twice"));
+    }
+    for (const Principal& other : policy.principals) {
+      if (!RecognisedAlike(principal, other)) continue;
+      return Invalid(node, absl::StrCat("principals: '", principal.name, "' and '", other.name,
+                                        "' are recognised by the same; each needs its own"));
     }
     policy.principals.push_back(std::move(principal));
   }

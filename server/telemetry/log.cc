@@ -1,11 +1,14 @@
 #include "server/telemetry/log.h"
 
+#include <grpc/support/log.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <atomic>
 #include <cstdio>
 #include <utility>
+
+#include "absl/strings/match.h"
 
 namespace ptychoserve::server {
 namespace {
@@ -67,6 +70,17 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
   return spdlog::level::err;
 }
 
+// What gRPC has to say, in lines as all others. Its errors are mostly those of strangers: a failed
+// handshake.
+void LogOfGrpc(gpr_log_func_args* args) {
+  static LogLimit limit;
+  const auto left_out = limit.Next(LogLimit::Clock::now());
+  const bool is_the_end = absl::StartsWith(args->message, "assertion failed");
+  if (!left_out && !is_the_end) return;
+  Log(args->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kWarning : LogLevel::kDebug, "grpc",
+      {{"message", args->message}, {"left_out", left_out.value_or(0)}});
+}
+
 }  // namespace
 
 absl::Status InitLog(absl::string_view level, absl::string_view format) {
@@ -88,6 +102,7 @@ absl::Status InitLog(absl::string_view level, absl::string_view format) {
         absl::StrCat("log format '", format, "'; allowed: text, json"));
   }
   g_format = format == "json" ? LogFormat::kJson : LogFormat::kText;
+  gpr_set_log_function(LogOfGrpc);
   if (spdlog::get("ptychoserved") == nullptr) {
     spdlog::set_default_logger(spdlog::stderr_color_mt("ptychoserved"));
   }

@@ -411,7 +411,7 @@ class MutualTlsTest(harness.EndToEndTest):
                                  "certificate": "dash.example"})
         cls.site.write()
         cls.server = harness.Server(cls._folder.name, *cls.site.flags(), "--tls-client-ca",
-                                    str(cls.site.authority.path))
+                                    str(cls.site.authority.path), "--log-format", "json")
 
     channel = SecurityTest.channel
     call = SecurityTest.call
@@ -421,6 +421,9 @@ class MutualTlsTest(harness.EndToEndTest):
                          Code.UNAVAILABLE)
         self.assertEqual(self.call(self.channel(*self.stranger), "GetServerInfo")[0],
                          Code.UNAVAILABLE)
+        lines = pathlib.Path(self.path("server.log")).read_text(encoding="utf-8").splitlines()
+        events = [json.loads(line)["event"] for line in lines]
+        self.assertIn("grpc", events)  # What it says of handshakes.
 
     def test_the_certificate_says_who_calls(self):
         code, info = self.call(self.channel(*self.dash), "GetServerInfo")
@@ -435,6 +438,25 @@ class MutualTlsTest(harness.EndToEndTest):
         done = self.ctl("info", "--server", self.server.address, "--tls-ca",
                         self.site.authority.path, "--tls-cert", pem, "--tls-key", key)
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_ptychoctl_says_what_is_wrong(self):
+        pem, key = self.dash
+        ca, folder = self.site.authority.path, self._folder.name
+        strange = Authority(folder, "unrelated").path
+        for server, tls, code, says in (
+                ("nonsense", (), 2, "server: 'nonsense'; allowed: HOST:PORT"),
+                (self.server.address, ("--tls-ca", "/nowhere"), 2, "tls-ca: /nowhere: cannot be read"),
+                (self.server.address, ("--tls-ca", folder), 2, "Is a directory"),
+                (self.server.address, ("--tls-ca", self.site.access), 2, "is no PEM file"),
+                (self.server.address, ("--tls-ca", strange, "--tls-cert", pem, "--tls-key", key), 1,
+                 "certificate verify failed"),
+                (self.server.address, ("--tls-ca", ca, "--tls-server-name", "other.example"), 1,
+                 "no server answers"),
+                ("127.0.0.1:1", ("--tls-ca", ca), 1, "Connection refused")):
+            done = self.ctl("info", "--server", server, *map(str, tls))
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertIn(says, done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
 
 
 class CheckConfigTest(unittest.TestCase):

@@ -22,6 +22,22 @@ absl::StatusOr<std::string> ReadIfGiven(const char* what, const std::string& pat
   return text;
 }
 
+// gRPC takes anything, and then no connection comes about.
+absl::StatusOr<std::string> ReadPem(const char* what, const std::string& path) {
+  PS_ASSIGN_OR_RETURN(std::string text, ReadIfGiven(what, path));
+  if (!path.empty() && !absl::StrContains(text, "-----BEGIN ")) {
+    return absl::InvalidArgumentError(absl::StrCat(what, ": ", path, " is no PEM file"));
+  }
+  return text;
+}
+
+// HOST:PORT, unix:PATH, or a scheme of gRPC's, as dns:///HOST:PORT.
+absl::Status CheckAddress(const std::string& address) {
+  if (absl::StrContains(address.substr(0, address.size() - 1), ':')) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("server: '", address, "'; allowed: HOST:PORT, or unix:PATH"));
+}
+
 // Whether nobody between here and there could listen.
 bool StaysHere(absl::string_view address) {
   for (const char* local : {"unix:", "localhost:", "127.", "[::1]:"}) {
@@ -46,9 +62,9 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsOf(const Se
         "tls-cert, tls-key: one is given without the other; needed: both, or none");
   }
   grpc::SslCredentialsOptions options;
-  PS_ASSIGN_OR_RETURN(options.pem_root_certs, ReadIfGiven("tls-ca", security.ca_file));
-  PS_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadIfGiven("tls-cert", security.cert_file));
-  PS_ASSIGN_OR_RETURN(options.pem_private_key, ReadIfGiven("tls-key", security.key_file));
+  PS_ASSIGN_OR_RETURN(options.pem_root_certs, ReadPem("tls-ca", security.ca_file));
+  PS_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadPem("tls-cert", security.cert_file));
+  PS_ASSIGN_OR_RETURN(options.pem_private_key, ReadPem("tls-key", security.key_file));
   return grpc::SslCredentials(options);
 }
 
@@ -56,6 +72,7 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsOf(const Se
 
 absl::StatusOr<std::shared_ptr<const Identity>> Identity::Create(const std::string& address,
                                                                  Security security) {
+  PS_RETURN_IF_ERROR(CheckAddress(address));
   PS_RETURN_IF_ERROR(ReadIfGiven("token-file", security.token_file).status());
   const bool has_token = !security.token.empty() || !security.token_file.empty();
   if (has_token && !security.encrypted() && !StaysHere(address)) {

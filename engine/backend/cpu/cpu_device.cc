@@ -1,10 +1,7 @@
 #include "engine/backend/cpu/cpu_device.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdint>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -12,22 +9,12 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/backend/cpu/cpu_backend.h"
+#include "engine/base/physical_memory.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/thread_pool.h"
 
 namespace ptychoserve {
 namespace {
-
-// Memory of this machine, or of the control group when that has less.
-std::int64_t PhysicalMemoryBytes() {
-  std::int64_t bytes = static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-  std::int64_t limit = 0;
-  // Reads nothing when the file is missing or says "max".
-  if (std::ifstream("/sys/fs/cgroup/memory.max") >> limit && limit > 0) {
-    bytes = std::min(bytes, limit);
-  }
-  return bytes;
-}
 
 class CpuDevice final : public Device {
  public:

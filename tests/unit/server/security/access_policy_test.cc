@@ -79,11 +79,21 @@ TEST(AccessPolicy, SaysWhereAndWhatIsWrong) {
       {principals + "{name: a, role: viewer, sha256: " + digest +
            "}\n  - {name: a, role: admin, peer: unix}",
        "line 3: principals: 'a' is there twice"},
+      {principals + "{name: a, role: viewer, sha256: " + digest +
+           "}\n  - {name: b, role: admin, sha256: " + digest + "}",
+       "line 3: principals: 'b' and 'a' are recognised by the same"},
+      {principals + "{name: a, role: viewer, certificate: c}\n  - {name: b, role: admin, "
+                    "certificate: c}",
+       "'b' and 'a' are recognised by the same"},
+      {principals + "{name: a, role: viewer, peer: unix}\n  - {name: b, role: admin, peer: unix}",
+       "'b' and 'a' are recognised by the same"},
       {principals + "{name: a, role: viewer, peer: unix}\ntenants: {A: {}}", "tenants: 'A'"},
       {principals + "{name: a, role: viewer, peer: unix}\ntenants: {a: {max_sessions: -1}}",
        "max_sessions: '-1'; allowed: > 0"},
       {principals + "{name: a, role: viewer, peer: unix}\ntenants: {a: {max_device_bytes: big}}",
        "max_device_bytes: 'big'"},
+      {principals + "{name: a, role: viewer, peer: unix}\ntenants: {a: {max_device_bytes: 20XB}}",
+       "max_device_bytes: '20XB'"},
       {principals + "{name: a, role: viewer, peer: unix}\ntenants: {a: {max_gpus: 1}}",
        "'max_gpus' is not known"},
       {"jwt: {issuer: x}", "'public_key' is missing"},
