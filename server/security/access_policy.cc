@@ -52,8 +52,12 @@ absl::StatusOr<std::string> Text(const YAML::Node& map, const char* key) {
 absl::StatusOr<std::int64_t> Bytes(const YAML::Node& map, const char* key) {
   PS_ASSIGN_OR_RETURN(std::string text, Text(map, key));
   const std::string given = text;
-  // "2GB" becomes digits; the answer is empty, or what is wrong.
-  const bool is_size = CLI::AsSizeValue(false)(text).empty();
+  bool is_size = false;
+  try {
+    is_size = CLI::AsSizeValue(false)(text).empty();  // "2GB" becomes digits.
+  } catch (const CLI::Error&) {
+    // An unknown unit, which is gone from the text by now.
+  }
   std::int64_t bytes = 0;
   if (!is_size || !absl::SimpleAtoi(text, &bytes) || bytes < 0) {
     return Invalid(map[key], absl::StrCat(key, ": '", given, "'; allowed: bytes, such as 2GB"));

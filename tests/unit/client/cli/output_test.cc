@@ -37,7 +37,7 @@ absl::Status WrongField() {
 TEST(ErrorLine, NamesFieldValueWhatIsAllowedAndTheHint) {
   EXPECT_EQ(ErrorLine(WrongField()),
             "INVALID_ARGUMENT: the configuration is wrong; config.optics.distance_m: is -1; must "
-            "be > 0 (hint: give the distance in metres)");
+            "be > 0 (hint: give the distance in metres) [CONFIG_INVALID]");
 }
 
 TEST(ErrorLine, StaysOneLineAndDoesNotRepeatTheMessage) {
