@@ -58,6 +58,18 @@ class FaultsTest(harness.EndToEndTest):
         self.assertEqual((session["state"], session["restarts"]), ("SESSION_STATE_COMPLETED", 1))
         self.assertEqual(server.stop(), 0)
 
+    def test_a_full_disk_is_told_to_the_user_and_at_the_end(self):
+        full = {"PTYCHOSERVE_FAILPOINTS": "record.write=enospc@8-"}
+        server = self.start("full", env={**os.environ, **full})
+        done = self.ctl("run", self.scan, "--session", "s", "--keep", "--iterations", 10,
+                        "--server", server.address)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"\nNOT SAFE: .*No space left on device")
+        done = self.ctl("get", "s", "--server", server.address)
+        self.assertRegex(done.stdout, r"\n  NOT SAFE   .*No space left on device")
+        self.assertEqual(server.stop(), 0)
+        self.assertRegex(self.log_of("full"), "error +not all that was acknowledged is on disk .*sessions=s")
+
     def test_an_end_that_hangs_ends_with_3_and_the_session_is_there(self):
         pipe = self.path("audit")  # That nobody reads, and that is full.
         os.mkfifo(pipe)
