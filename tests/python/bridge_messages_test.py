@@ -4,7 +4,9 @@
 import dataclasses
 import io
 import json
+import pathlib
 import random
+import re
 import struct
 import unittest
 
@@ -13,10 +15,11 @@ import cbor2
 import lz4.block
 import numpy as np
 from ptychoserve._ranges import ranges
+from ptychoserve import bridges
 from ptychoserve.bridges import bitshuffle, eiger, emulator, panda, panda_tcp
 from ptychoserve.bridges.messages import (BadMessage, EncoderBlock, EncoderStart, EncoderStop,
                                           Image, SeriesEnd, SeriesStart)
-from ptychoserve.bridges.run_report import BadMessages, ScanReport
+from ptychoserve.bridges.run_report import MEANINGS, BadMessages, ScanReport
 from ptychoserve.bridges.scan import configured
 from ptychoserve.bridges.scan_file import ScanFile
 from ptychoserve.config import session_config
@@ -343,10 +346,10 @@ class ReportTest(unittest.TestCase):
     def test_line(self):
         report = ScanReport("scan-7", 7, frames=97, positions=95, expected=100,
                             lost=[(5, 5), (17, 18)], unplaced=[(12, 16)],
-                            bad_messages={"truncated": 2}, refused={"corrupt": 1})
+                            bad_messages={"truncated": 2}, refused={"wrong_shape": 1})
         self.assertEqual(
             report.line(), "scan-7: 97 of 100 frames, 95 positions; lost: 3 (5, 17-18); "
-            "without position: 5 (12-16); bad messages: 2 truncated; refused: 1 corrupt")
+            "without position: 5 (12-16); messages not used: 2 cut short; refused: 1 wrong shape")
         many = dataclasses.replace(report, lost=[(k, k) for k in range(0, 100, 2)])
         self.assertIn("lost: 50 (0, 2, ", many.line())
         self.assertIn("38, ...)", many.line())
@@ -359,8 +362,15 @@ class ReportTest(unittest.TestCase):
         bad.add("panda", BadMessage("not_json", "?"), 4)
         self.assertEqual(bad.take(), {"not_json": 4, "truncated": 3})
         self.assertEqual(bad.take(), {})
-        self.assertEqual(said.getvalue(), "eiger: bad message: truncated: 3 bytes\n"
-                                          "panda: bad message: not_json: ?\n")
+        self.assertRegex(said.getvalue(), "^eiger: not used: a message cut short: 3 bytes; .*\n"
+                                          "panda: not used: a message not JSON: [?]; .*\n$")
+
+    def test_every_reason_has_words_of_its_own(self):
+        sources = pathlib.Path(bridges.__file__).parent.glob("*.py")
+        found = set(re.findall(r'BadMessage\(\s*"(\w+)"', "".join(
+            source.read_text("utf-8") for source in sources)))
+        self.assertEqual(found, set(MEANINGS))
+        self.assertEqual(len({what for what, _ in MEANINGS.values()}), len(MEANINGS))
 
     def test_ranges(self):
         for ids, runs in (([], []), ([4], [(4, 4)]), ([1, 2, 3, 7, 9, 10],

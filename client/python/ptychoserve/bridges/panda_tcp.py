@@ -124,7 +124,8 @@ class Parser:
             found[f"/{field[0]}.{field[2]}"] = f"f{k}"
         for channel in self._channels:
             if channel not in found:
-                raise BadMessage("missing_field", f"{channel}; there are {', '.join(found):.200}")
+                raise BadMessage("missing_field", f"{channel}; there are {', '.join(found):.200}. "
+                                 "--x-channel and --y-channel say which are read")
         sample = np.dtype(types)
         if values.get("format") != "Framed" or values.get("sample_bytes") != str(sample.itemsize):
             raise BadMessage("wrong_value", f"not framed samples of {sample.itemsize} bytes")
