@@ -175,7 +175,7 @@ class SilenceTest(unittest.TestCase):
         self.silence.heard(1.0)
         self.due = Due(0.5, "series 4 has 6 frames; waits for more")
         said, = self.told(self.silence.nothing, 10.9, 11.0, 60.0)
-        self.assertRegex(said, r"^panda: silent since \d\d:\d\d:\d\d, in the middle of a scan: "
+        self.assertRegex(said, r"^panda: silent since \d\d:\d\d:\d\d while a scan is under way: "
                          "series 4 has 6 frames; waits for more$")
         self.assertEqual(self.told(self.silence.heard, 61.0, 61.1), ["panda: it is back after 60 s"])
         self.assertEqual(len(self.told(self.silence.nothing, 71.0, 72.0)), 1)

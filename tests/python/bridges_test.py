@@ -525,6 +525,7 @@ class BridgesTest(BridgesTestCase):
     def test_what_cannot_be_meant_is_refused_before_anything_is_measured(self):
         for arguments, words in (
                 (("--prefix", "Tour_1"), "--prefix: 'Tour_1'; allowed: 1 to 40 of a-z, 0-9 and -"),
+                (("--quiet-s", "0"), "--quiet-s: 0 is not above 0"),
                 (("--eiger", "tcp://127.0.0.1"), "--eiger: 'tcp://127.0.0.1'"),
                 (("--panda", "http://127.0.0.1:1"), "--panda: 'http://127.0.0.1:1'")):
             refused = self.start_bridge("refused", *arguments)

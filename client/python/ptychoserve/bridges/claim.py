@@ -8,6 +8,8 @@ that changes nothing.
 
 from __future__ import annotations
 
+from typing import Optional
+
 from ptychoserve._batching import Positions, open_message
 from ptychoserve.client import Client, Session
 from ptychoserve.errors import Aborted
@@ -35,7 +37,8 @@ def is_claimed_for(client: Client, session: Session, detector: str) -> bool:
     return bool(_epoch_or_opened(client, session, f"{_PRODUCER}.{detector}", 0))
 
 
-def _epoch_or_opened(client: Client, session: Session, producer: str, epoch: int):
+def _epoch_or_opened(client: Client, session: Session, producer: str,
+                     epoch: int) -> Optional[int]:
     """Opens a stream and ends it: None when the server has taken it, else the producer's epoch."""
     first = open_message(Positions, session.name, producer, epoch)
     stream = client._connection.method(Positions.method, session=session.name, raw_requests=True)

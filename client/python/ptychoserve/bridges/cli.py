@@ -14,7 +14,8 @@ from typing import Any, Optional, Sequence
 import zmq
 
 from ptychoserve._connection_flags import add_connection_flags, credentials_of
-from ptychoserve._session_flags import at_least_one, count, program_name, read_config
+from ptychoserve._session_flags import (at_least_one, count, positive, program_name,
+                                        read_config)
 from ptychoserve.bridges import curve, emulator, memory, panda_tcp, scan_file, sockets
 from ptychoserve.bridges.bridge import QUIET_S, STREAMS, Bridge
 from ptychoserve.bridges.panda import Channels
@@ -69,20 +70,23 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--streams", type=at_least_one, default=STREAMS, help="of frames to the "
                         "server, which decodes what one of them brings on one core; "
                         "default: %(default)s")
-    parser.add_argument("--eiger", required=True, metavar="ADDRESS", help="tcp://HOST:PORT")
-    parser.add_argument("--eiger-socket", choices=sockets.KINDS, default="pull")
+    parser.add_argument("--eiger", required=True, metavar="ADDRESS", help="tcp://HOST:PORT; a "
+                        "bridge goes on only with a session that one with the same address began")
+    parser.add_argument("--eiger-socket", choices=sockets.KINDS, default="pull", help="sub, if the "
+                        "detector publishes and does not push; default: %(default)s")
     parser.add_argument("--panda", metavar="ADDRESS", help="tcp://HOST:PORT, of JSON messages; or "
                         "panda://HOST, the data port of the PandA itself. Left out: another program "
                         "sends positions into the session PREFIX-SERIES, by frame number, such as "
                         "ptychoctl stream --positions-only")
-    parser.add_argument("--panda-socket", choices=sockets.KINDS, default="sub")
+    parser.add_argument("--panda-socket", choices=sockets.KINDS, default="sub",
+                        help="of tcp:// likewise; default: %(default)s")
     parser.add_argument("--x-channel", default=Channels().x, help="dataset of x, in counts")
     parser.add_argument("--y-channel", default=Channels().y, help="dataset of y, in counts")
-    parser.add_argument("--idle-s", type=float, default=60.0,
+    parser.add_argument("--idle-s", type=positive, default=60.0, metavar="S",
                         help="a scan by which nothing has come for so long is over; without "
                         "--panda, how long its first position is waited for when it has ended; "
                         "default: %(default)s")
-    parser.add_argument("--quiet-s", type=float, default=QUIET_S,
+    parser.add_argument("--quiet-s", type=positive, default=QUIET_S, metavar="S",
                         help="a source that is silent for so long in the middle of a scan, or at the "
                         "start, is named; default: %(default)s")
     parser.add_argument("--scans", type=int, default=0, help="end after so many; 0, the "

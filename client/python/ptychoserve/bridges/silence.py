@@ -56,7 +56,7 @@ class Silence:
         if due is None or now_s - due.since_s < self._quiet_s:
             return
         since = time.strftime("%H:%M:%S", time.localtime(time.time() - (now_s - self._last_s)))
-        self._tell(f"silent since {since}, in the middle of a scan: {due.words}")
+        self._tell(f"silent since {since} while a scan is under way: {due.words}")
 
     def _tell(self, words: str) -> None:
         self._told = True
