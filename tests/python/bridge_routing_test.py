@@ -109,8 +109,8 @@ class RoutingTest(unittest.TestCase):
         self.bridge.take_eiger(images)
         self.assertEqual(self.said, [
             "eiger: not used: a message with frames unlike the first of their series: frame 1 of "
-            "series 4 is 6 x 8 uint16 lz4; the series began with 8 x 8 uint16 lz4; leave region and "
-            "pixel type of the detector as they are until the series ends"])
+            "series 4 is 6 x 8 uint16 lz4; the series began with 8 x 8 uint16 lz4; leave the "
+            "detector's region and pixel type as they are until a series ends"])
 
     def test_what_is_due(self):
         """Frames until the end of a series; samples until that of a run, which each series needs."""

@@ -21,6 +21,7 @@ import numpy as np
 import ptychoserve
 import zmq
 from ptychoserve.bridges import emulator, scan_file
+from ptychoserve.bridges.claim import claim, is_claimed_for
 from ptychoserve.bridges.messages import Form, Image, SeriesStart
 from ptychoserve.bridges.scan import Scan
 
@@ -617,6 +618,24 @@ class OutageTest(BridgesTestCase):
         self.assertEqual((report["frames"], report["positions"], report["lost"],
                           report["unplaced"], report["error"]), (100, 100, [], [], ""))
         self.check_pairing("away-1", range(100))
+
+    def test_whose_a_session_is_outlives_the_server(self):
+        state = ("--state-dir", self.path("claims"))
+        address = self.server.address
+        self.server.stop()
+        type(self).server = harness.Server(self._folder.name, *state, listen=address)
+        session = self.client.create_session(
+            "claimed", optics={"photon_energy_ev": 9000.0, "distance_m": 2.0,
+                               "detector_pixel_size_y_m": 75e-6},
+            detector={"frame_shape": (16, 16), "dtype": "u16"})
+        self.assertFalse(is_claimed_for(self.client, session, "mine"))
+        self.assertTrue(claim(self.client, session, "mine"))
+        self.server.kill()
+        type(self).server = harness.Server(self._folder.name, *state, listen=address)
+        session = self.client.session("claimed")
+        self.assertFalse(claim(self.client, session, "other"))
+        self.assertEqual([is_claimed_for(self.client, session, detector)
+                          for detector in ("mine", "other")], [True, False])
 
     def test_a_bridge_ends_when_asked_to_while_the_server_is_away(self):
         eiger = self.emulate("eiger", "--rate", 50)

@@ -21,7 +21,7 @@ from ptychoserve.client import Client
 from ptychoserve.v1 import config_pb2
 
 TICK_S = 0.05
-QUIET_S = 10.0
+QUIET_S = 10.0  # Longer than the pauses of most scans, shorter than a user's patience.
 JOIN_S = 5.0
 STREAMS = 4
 
@@ -50,7 +50,8 @@ class Bridge:
     """
 
     def __init__(self, client: Client, config: config_pb2.SessionConfig, *, prefix: str = "scan",
-                 detector: str = "", streams: int = STREAMS, channels: Optional[panda.Channels] = None,
+                 detector: str = "", streams: int = STREAMS,
+                 channels: Optional[panda.Channels] = None,
                  idle_s: float = 60.0, quiet_s: float = QUIET_S,
                  report: Callable[[ScanReport], None] = print,
                  log: Callable[[str], None] = print) -> None:
@@ -279,9 +280,9 @@ class Bridge:
         self._bad.add("panda", BadMessage("no_series", f"{sum(samples)} samples"), len(samples))
         self._report(ScanReport(
             "", None, bad_messages=self._bad.take(),
-            error=f"{sum(samples)} samples of the encoder came and no series of the detector within "
-                  f"{self._idle_s:g} s: nothing is reconstructed. Is the detector armed, and --eiger "
-                  "its address? ptychoserve-doctor with this --eiger looks"))
+            error=f"{sum(samples)} samples of the encoder came and no series of the detector "
+                  f"within {self._idle_s:g} s: nothing is reconstructed. Is the detector armed, "
+                  "and --eiger its address? ptychoserve-doctor with this --eiger looks"))
         return 1
 
     # --- The end of scans ---------------------------------------------------------------------

@@ -75,9 +75,9 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eiger-socket", choices=sockets.KINDS, default="pull", help="sub, if the "
                         "detector publishes and does not push; default: %(default)s")
     parser.add_argument("--panda", metavar="ADDRESS", help="tcp://HOST:PORT, of JSON messages; or "
-                        "panda://HOST, the data port of the PandA itself. Left out: another program "
-                        "sends positions into the session PREFIX-SERIES, by frame number, such as "
-                        "ptychoctl stream --positions-only")
+                        "panda://HOST, the data port of the PandA itself. Left out: another "
+                        "program sends positions into the session PREFIX-SERIES, by frame number, "
+                        "such as ptychoctl stream --positions-only")
     parser.add_argument("--panda-socket", choices=sockets.KINDS, default="sub",
                         help="of tcp:// likewise; default: %(default)s")
     parser.add_argument("--x-channel", default=Channels().x, help="dataset of x, in counts")
@@ -87,8 +87,8 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
                         "--panda, how long its first position is waited for when it has ended; "
                         "default: %(default)s")
     parser.add_argument("--quiet-s", type=positive, default=QUIET_S, metavar="S",
-                        help="a source that is silent for so long in the middle of a scan, or at the "
-                        "start, is named; default: %(default)s")
+                        help="a source that is silent for so long in the middle of a scan, or at "
+                        "the start, is named; default: %(default)s")
     parser.add_argument("--scans", type=int, default=0, help="end after so many; 0, the "
                         "default: never")
     parser.add_argument("--json", action="store_true", help="reports as JSON, one a line")

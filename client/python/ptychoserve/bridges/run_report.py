@@ -24,14 +24,13 @@ MEANINGS = {
     "unknown_encoding": ("with an unknown encoding", "have the detector send lz4, bslz4 or plain"),
     "corrupt": ("damaged", "what sends it, or the network, has changed it"),
     "wrong_shape": ("with frames unlike the first of their series",
-                    "leave region and pixel type of the detector as they are until the series ends"),
+                    "leave the detector's region and pixel type as they are until a series ends"),
     "no_series": ("of samples without a series",
                   "arm the encoder once for each series, and not without the detector"),
     "after_the_end": ("after the end of their series",
                       "if the detector pauses for longer than --idle-s, raise that"),
     "session_ended": ("for a session that takes no more",
-                      "frames are not taken until the next series, which gets a session of its own; "
-                      "the line above says why"),
+                      "frames are not taken until the next series; the line above says why"),
     "no_session": ("for a series that got no session",
                    "frames are not taken until the next series; the line above says why"),
 }
@@ -69,7 +68,8 @@ class ScanReport:
 
     def line(self) -> str:
         of = f" of {self.expected}" if self.expected else ""
-        parts = [f"{self.session or 'no session'}: {self.frames}{of} frames, {self.positions} positions"]
+        parts = [f"{self.session or 'no session'}: {self.frames}{of} frames, "
+                 f"{self.positions} positions"]
         for what, runs in (("lost", self.lost), ("without position", self.unplaced)):
             if runs:
                 count = sum(last - first + 1 for first, last in runs)
