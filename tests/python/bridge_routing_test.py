@@ -85,8 +85,8 @@ class RoutingTest(unittest.TestCase):
         self.assertEqual(self.finish(now=LATER_S), [None])
         report, = self.reports
         self.assertEqual(report.bad_messages, {"no_series": 2})
-        self.assertRegex(report.line(), "^no session: 0 frames, .*2 samples of the encoder came and "
-                         "no series .* within 60 s: nothing is reconstructed.*--eiger")
+        self.assertRegex(report.line(), "^no session: 0 frames, .*2 samples of the encoder came "
+                         "and no series .* within 60 s: nothing is reconstructed.*--eiger")
         self.bridge.take_eiger([SeriesStart(4), SeriesEnd(4)])
         self.bridge.take_panda([START, block(7), STOP])
         self.assertEqual(self.samples(), {4: [7]})
@@ -113,7 +113,7 @@ class RoutingTest(unittest.TestCase):
             "detector's region and pixel type as they are until a series ends"])
 
     def test_what_is_due(self):
-        """Frames until the end of a series; samples until that of a run, which each series needs."""
+        """Frames until a series ends; samples until a run ends, which each series needs."""
         self.assertEqual((self.bridge.due_frames(), self.bridge.due_samples()), (None, None))
         self.bridge.take_eiger([SeriesStart(4, 50)])
         self.assertIn("series 4 has 0 of 50 frames and 0 samples; waits for more frames",
@@ -177,7 +177,8 @@ class SilenceTest(unittest.TestCase):
         said, = self.told(self.silence.nothing, 10.9, 11.0, 60.0)
         self.assertRegex(said, r"^panda: silent since \d\d:\d\d:\d\d while a scan is under way: "
                          "series 4 has 6 frames; waits for more$")
-        self.assertEqual(self.told(self.silence.heard, 61.0, 61.1), ["panda: it is back after 60 s"])
+        self.assertEqual(self.told(self.silence.heard, 61.0, 61.1),
+                         ["panda: it is back after 60 s"])
         self.assertEqual(len(self.told(self.silence.nothing, 71.0, 72.0)), 1)
 
     def test_silence_between_scans_is_no_news(self):
@@ -234,8 +235,8 @@ class OwnershipTest(unittest.TestCase):
         scan = Scan(server, config_pb2.SessionConfig(), "scan-4", SeriesStart(4), announced, 1,
                     detector, 60.0, threading.Event(), self.said.append)
         with unittest.mock.patch.multiple(
-                "ptychoserve.bridges.scan", claim=server.claim, is_claimed_for=server.is_claimed_for,
-                CREATOR_FIRST_S=0.0):
+                "ptychoserve.bridges.scan", CREATOR_FIRST_S=0.0, claim=server.claim,
+                is_claimed_for=server.is_claimed_for):
             session = scan._session_for(FORM)
         self.assertEqual((scan.report.session, session.claimed), (session.id, detector))
         return session.id

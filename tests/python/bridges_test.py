@@ -333,8 +333,8 @@ class BridgesTest(BridgesTestCase):
             self.assertNotEqual(lines[-1], "", lines)
         emulator.send(sender, [*images[60:], end], 0)
         said, errors = self.ended(bridge, 0)
-        self.assertRegex(lines[-1], "eiger: silent since .*: series 3 has 60 of 100 frames and 1000 "
-                         "samples; waits for more frames, or the end of the series")
+        self.assertRegex(lines[-1], "eiger: silent since .*: series 3 has 60 of 100 frames and "
+                         "1000 samples; waits for more frames, or the end of the series")
         self.assertIn("eiger: it is back after", errors)
         self.assertNotIn("panda: silent", "".join(lines) + errors)
         self.assertEqual(json.loads(said)["frames"], 100)
@@ -387,7 +387,9 @@ class BridgesTest(BridgesTestCase):
         first = self.start_bridge("left", *sources)
         self.wait_for_frames("left-1", 20)
         first.send_signal(signal.SIGTERM)
-        self.assertEqual(self.said_by(first), "")
+        said, errors = self.ended(first, 0)
+        self.assertEqual(said, "")
+        self.assertRegex(errors, "left-1: left under way: series 1 has .* of 100 frames and .* samp")
         had = self.accepted("left-1")
         self.assertIn(self.client.session("left-1").state, ("receiving", "reconstructing"))
         report, = self.reports(self.start_bridge("left", *sources))

@@ -182,8 +182,8 @@ class Scan:
         if session.ended:
             return self._passed_over(session.id, "it has ended")
         if session.info.frames.accepted:
-            return self._passed_over(session.id, f"it has {session.info.frames.accepted} frames, "
-                                                 "which are not of this series")
+            return self._passed_over(session.id, f"it has {session.info.frames.accepted} frames "
+                                                 "of another series, or of another detector")
         self._stopped.wait(CREATOR_FIRST_S)
         if not claim(self._client, session, self._detector):
             return self._passed_over(session.id, _OF_ANOTHER)
