@@ -7,8 +7,10 @@ import json
 import pathlib
 import random
 import re
+import socket
 import struct
 import unittest
+import unittest.mock
 
 import support
 import cbor2
@@ -287,6 +289,25 @@ class PandaPortTest(unittest.TestCase):
             with self.subTest(new[:20]), self.assertRaises(BadMessage):
                 self.assertIn(old, run)
                 self.parsed([run.replace(old, new)])
+
+    @unittest.mock.patch.object(panda_tcp, "RETRY_S", 0.0)
+    def test_a_port_that_does_not_answer_is_told_of_once_and_so_is_the_connection(self):
+        said = []
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        connection = panda_tcp.Connection(f"127.0.0.1:{port}", self.CHANNELS, said.append)
+        self.addCleanup(connection.close)
+        for _ in range(3):
+            self.assertEqual(connection.receive(), [])
+        self.assertEqual(len(said), 1, said)
+        self.assertRegex(said[0], f"panda: not connected to 127.0.0.1, port {port}: .*refused")
+        with socket.create_server(("127.0.0.1", port)) as server:
+            self.assertEqual(connection.receive(), [])  # Connected; nothing has come.
+            self.assertEqual(said[1:], ["panda: connected"])
+            with server.accept()[0] as panda_side:
+                panda_side.recv(len(panda_tcp.OPTIONS), socket.MSG_WAITALL)
+            self.assertEqual(connection.receive(), [])
+        self.assertIn("the PandA has closed the connection", said[2])
 
     def test_damaged_streams_never_do_more_than_be_refused(self):
         rng = random.Random(13)
