@@ -8,7 +8,8 @@
 Plays an Eiger that sends frames of 256 x 256 uint16, encoded beforehand, to a `ptychoserve-bridge`
 on loopback and from there to a ptychoserved. By default that has one worker thread and keeps the
 middle of each frame, which it decodes as a whole: what its CPU backend does with pixels is so out
-of the figures. Without `--panda` no positions come meanwhile, and no solver runs. Prints one JSON line:
+of the figures. Without `--panda` no positions come meanwhile, and no solver runs. Prints one
+JSON line:
 
     frames_per_s       from the first frame until the session has accepted the last
     megabytes_per_s    the same in 1e6 bytes of encoded frames

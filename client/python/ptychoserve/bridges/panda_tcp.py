@@ -207,8 +207,8 @@ class Connection:
     def _broken(self, why: str) -> None:
         if not self._told_broken:
             self._told_broken = True
-            self._log(f"panda: not connected to {self._address[0]}, port {self._address[1]}: {why}. "
-                      f"It is tried again every {RETRY_S:g} s")
+            self._log(f"panda: not connected to {self._address[0]}, port {self._address[1]}: "
+                      f"{why}. It is tried again every {RETRY_S:g} s")
 
     def _connect(self) -> None:
         self._socket = socket.create_connection(self._address, CONNECT_TIMEOUT_S)
