@@ -8,7 +8,8 @@
 Plays an Eiger that sends frames of 256 x 256 uint16, encoded beforehand, to a `ptychoserve-bridge`
 on loopback and from there to a ptychoserved. By default that has one worker thread and keeps the
 middle of each frame, which it decodes as a whole: what its CPU backend does with pixels is so out
-of the figures. Without `--panda` no positions come, and no solver runs. Prints one JSON line:
+of the figures. Without `--panda` no positions come meanwhile, and no solver runs. Prints one
+JSON line:
 
     frames_per_s       from the first frame until the session has accepted the last
     megabytes_per_s    the same in 1e6 bytes of encoded frames
@@ -171,9 +172,12 @@ def measure(options, client, config, server_pid):
                     zip((cpu_of(bridge.pid), cpu_of(server_pid), own_cpu()), cpu)]
             for player in players:
                 player.join()
-            eiger.send_multipart(end)
             if options.panda:
                 panda.send_multipart(run[2])
+            else:  # Without any, the bridge would wait, and take that for an error.
+                with client.session("bench-1").position_writer() as positions:
+                    positions.push(0, x_m=scan.x_m[0], y_m=scan.y_m[0])
+            eiger.send_multipart(end)
             report = json.loads(bridge.communicate()[0])
         finally:
             bridge.kill()

@@ -29,6 +29,8 @@ NOT_RUN = {
     "CONTRIBUTING.md": {
         "make test         # installs packages, builds, runs all tests": MINUTES},
     "docs/acquisition.md": {
+        "sudo apt install python3-zmq python3-cbor2 python3-lz4 python3-h5py":
+            "needs a detector and an encoder; the same command is run on the emulators",
         "python3 tests/bench/bridge_throughput.py build --frames 100000     # or --stream v2":
             "takes minutes, a machine that does nothing else, and a GPU"},
     "docs/bluesky.md": {

@@ -4,19 +4,24 @@
 import dataclasses
 import io
 import json
+import pathlib
 import random
+import re
+import socket
 import struct
 import unittest
+import unittest.mock
 
 import support
 import cbor2
 import lz4.block
 import numpy as np
 from ptychoserve._ranges import ranges
+from ptychoserve import bridges
 from ptychoserve.bridges import bitshuffle, eiger, emulator, panda, panda_tcp
 from ptychoserve.bridges.messages import (BadMessage, EncoderBlock, EncoderStart, EncoderStop,
                                           Image, SeriesEnd, SeriesStart)
-from ptychoserve.bridges.run_report import BadMessages, ScanReport
+from ptychoserve.bridges.run_report import MEANINGS, BadMessages, ScanReport
 from ptychoserve.bridges.scan import configured
 from ptychoserve.bridges.scan_file import ScanFile
 from ptychoserve.config import session_config
@@ -285,6 +290,25 @@ class PandaPortTest(unittest.TestCase):
                 self.assertIn(old, run)
                 self.parsed([run.replace(old, new)])
 
+    @unittest.mock.patch.object(panda_tcp, "RETRY_S", 0.0)
+    def test_a_port_that_does_not_answer_is_told_of_once_and_so_is_the_connection(self):
+        said = []
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        connection = panda_tcp.Connection(f"127.0.0.1:{port}", self.CHANNELS, said.append)
+        self.addCleanup(connection.close)
+        for _ in range(3):
+            self.assertEqual(connection.receive(), [])
+        self.assertEqual(len(said), 1, said)
+        self.assertRegex(said[0], f"panda: not connected to 127.0.0.1, port {port}: .*refused")
+        with socket.create_server(("127.0.0.1", port)) as server:
+            self.assertEqual(connection.receive(), [])  # Connected; nothing has come.
+            self.assertEqual(said[1:], ["panda: connected"])
+            with server.accept()[0] as panda_side:
+                panda_side.recv(len(panda_tcp.OPTIONS), socket.MSG_WAITALL)
+            self.assertEqual(connection.receive(), [])
+        self.assertIn("the PandA has closed the connection", said[2])
+
     def test_damaged_streams_never_do_more_than_be_refused(self):
         rng = random.Random(13)
         run = b"OK\n" + emulator.panda_port_run(self.SCAN)
@@ -343,10 +367,10 @@ class ReportTest(unittest.TestCase):
     def test_line(self):
         report = ScanReport("scan-7", 7, frames=97, positions=95, expected=100,
                             lost=[(5, 5), (17, 18)], unplaced=[(12, 16)],
-                            bad_messages={"truncated": 2}, refused={"corrupt": 1})
+                            bad_messages={"truncated": 2}, refused={"wrong_shape": 1})
         self.assertEqual(
             report.line(), "scan-7: 97 of 100 frames, 95 positions; lost: 3 (5, 17-18); "
-            "without position: 5 (12-16); bad messages: 2 truncated; refused: 1 corrupt")
+            "without position: 5 (12-16); messages not used: 2 cut short; refused: 1 wrong shape")
         many = dataclasses.replace(report, lost=[(k, k) for k in range(0, 100, 2)])
         self.assertIn("lost: 50 (0, 2, ", many.line())
         self.assertIn("38, ...)", many.line())
@@ -359,8 +383,15 @@ class ReportTest(unittest.TestCase):
         bad.add("panda", BadMessage("not_json", "?"), 4)
         self.assertEqual(bad.take(), {"not_json": 4, "truncated": 3})
         self.assertEqual(bad.take(), {})
-        self.assertEqual(said.getvalue(), "eiger: bad message: truncated: 3 bytes\n"
-                                          "panda: bad message: not_json: ?\n")
+        self.assertRegex(said.getvalue(), "^eiger: not used: a message cut short: 3 bytes; .*\n"
+                                          "panda: not used: a message not JSON: [?]; .*\n$")
+
+    def test_every_reason_has_words_of_its_own(self):
+        sources = pathlib.Path(bridges.__file__).parent.glob("*.py")
+        found = set(re.findall(r'BadMessage\(\s*"(\w+)"', "".join(
+            source.read_text("utf-8") for source in sources)))
+        self.assertEqual(found, set(MEANINGS))
+        self.assertEqual(len({what for what, _ in MEANINGS.values()}), len(MEANINGS))
 
     def test_ranges(self):
         for ids, runs in (([], []), ([4], [(4, 4)]), ([1, 2, 3, 7, 9, 10],

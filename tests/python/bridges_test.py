@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import support
@@ -20,6 +21,9 @@ import pages
 import ptychoserve
 import zmq
 from ptychoserve.bridges import emulator, scan_file
+from ptychoserve.bridges.claim import claim, is_claimed_for
+from ptychoserve.bridges.messages import Form, Image, SeriesStart
+from ptychoserve.bridges.scan import Scan
 
 harness.BUILD = support.BUILD
 EXAMPLES = support.ROOT / "client" / "python" / "examples"
@@ -75,17 +79,24 @@ class BridgesTestCase(harness.EndToEndTest):
         socket_.sndtimeo = harness.DEADLINE_S * 1000
         return socket_
 
-    def start_bridge(self, prefix, *arguments, scans=1, config=None, **environment):
+    def with_panda(self):
+        return "--panda", self.panda
+
+    def start_bridge(self, prefix, *arguments, scans=1, config=None, sources=None, **environment):
         return self.start("run", "--server", self.server.address, "--config",
                           config or self.config, "--prefix", prefix, "--eiger", self.eiger,
-                          "--panda", self.panda, "--scans", scans, "--json", *arguments,
-                          **environment)
+                          *(self.with_panda() if sources is None else sources), "--scans", scans,
+                          "--json", *arguments, **environment)
 
     def said_by(self, process):
         """What a program has printed that must end well."""
+        return self.ended(process, 0)[0]
+
+    def ended(self, process, code):
+        """What a program has printed, and its messages, that must end with this exit code."""
         said, errors = process.communicate(timeout=harness.DEADLINE_S)
-        self.assertEqual(process.returncode, 0, said + errors)
-        return said
+        self.assertEqual(process.returncode, code, said + errors)
+        return said, errors
 
     def reports(self, bridge):
         return [json.loads(line) for line in self.said_by(bridge).splitlines()]
@@ -222,9 +233,7 @@ class BridgesTest(BridgesTestCase):
 
     def test_a_series_whose_end_is_lost_ends_with_the_next(self):
         """Which comes without its own beginning."""
-        config = self.path("whole.json")
-        pathlib.Path(config).write_text(json.dumps(self.whole_settings()), encoding="utf-8")
-        bridge = self.start_bridge("ends", scans=2, config=config)
+        bridge = self.start_bridge("ends", scans=2, config=self.whole_config())
         sender = self.sender()
         for number, (_, images, _) in enumerate(
                 [emulator.eiger_series(self.file, k) for k in (7, 8)]):
@@ -239,6 +248,11 @@ class BridgesTest(BridgesTestCase):
                           for r in reports],
                          [("ends-7", 100, 100, ""), ("ends-8", 100, 100, "")])
 
+    def whole_config(self):
+        config = self.path("whole.json")
+        pathlib.Path(config).write_text(json.dumps(self.whole_settings()), encoding="utf-8")
+        return config
+
     def whole_settings(self):
         """A configuration that needs no word of the detector."""
         settings = json.loads(pathlib.Path(self.config).read_text("utf-8"))
@@ -252,9 +266,78 @@ class BridgesTest(BridgesTestCase):
         bridge = self.start_bridge("idle", "--idle-s", 0.5)
         start, images, _ = emulator.eiger_series(self.file, 3)
         emulator.send(self.sender(), [start, *images[:60]], 0)
-        report, = self.reports(bridge)
+        report = json.loads(self.ended(bridge, 1)[0])
         self.assertEqual((report["frames"], report["lost"]), (60, [[60, 99]]))
         self.assertEqual((report["positions"], report["unplaced"]), (0, [[0, 59]]))
+
+    def test_frames_without_positions_are_an_error_that_says_what_to_check(self):
+        """From an encoder that is silent, one that counts otherwise, or none that was asked for."""
+        settings = json.loads(pathlib.Path(self.config).read_text("utf-8"))
+        settings["scan"]["encoder"]["samples_per_frame"] = 2000
+        other = self.path("other_encoder.json")
+        pathlib.Path(other).write_text(json.dumps(settings), encoding="utf-8")
+        for prefix, panda, arguments, config, words in (
+                ("silent", False, self.with_panda(), None, "encoder armed for each series"),
+                ("counts", True, self.with_panda(), other, "is samples_per_frame right"),
+                ("left-out", False, (), None, "was --panda left out by mistake")):
+            with self.subTest(prefix):
+                eiger = self.emulate("eiger")
+                encoder = self.emulate("panda") if panda else None
+                bridge = self.start_bridge(prefix, "--idle-s", 1, config=config, sources=arguments)
+                said, errors = self.ended(bridge, 1)
+                report = json.loads(said)
+                self.assertEqual((report["frames"], report["positions"]), (100, 0))
+                self.assertIn("100 frames came and no positions", report["error"])
+                self.assertIn(words, report["error"])
+                self.assertIn(report["error"], errors)
+                for process in filter(None, (eiger, encoder)):
+                    self.said_by(process)
+
+    def test_positions_from_another_program(self):
+        """Which finds the session by its name, and may be later than the frames."""
+        eiger = self.emulate("eiger")
+        bridge = self.start_bridge("elsewhere", sources=())
+        self.wait_for_frames("elsewhere-1", 100)
+        self.said_by(eiger)
+        self.ok("stream", "elsewhere-1", self.scan, "--positions-only")
+        report, = self.reports(bridge)
+        self.assertEqual((report["frames"], report["positions"], report["error"]), (100, 100, ""))
+        self.client.session("elsewhere-1").finish()
+        self.check_pairing("elsewhere-1", range(100))
+
+    def test_positions_without_frames_are_an_error(self):
+        """Of an encoder that runs while the detector does nothing, or announces a series only."""
+        panda = self.emulate("panda")
+        said, _ = self.ended(self.start_bridge("no-series", "--idle-s", 1), 1)
+        self.said_by(panda)
+        report = json.loads(said)
+        self.assertEqual((report["session"], report["series"], report["frames"]), ("", None, 0))
+        self.assertIn("1000 samples of the encoder came and no series", report["error"])
+        panda = self.emulate("panda")
+        bridge = self.start_bridge("no-frames", "--idle-s", 1)
+        start, _, end = emulator.eiger_series(self.file, 3)
+        emulator.send(self.sender(), [start, end], 0)
+        report = json.loads(self.ended(bridge, 1)[0])
+        self.said_by(panda)
+        self.assertIn("no frames came of series 3, and 1000 samples", report["error"])
+
+    def test_a_source_that_falls_silent_is_named_and_so_is_its_return(self):
+        bridge = self.start_bridge("silence", "--quiet-s", 0.5)
+        start, images, end = emulator.eiger_series(self.file, 3)
+        sender = self.sender()
+        self.said_by(self.emulate("panda"))
+        emulator.send(sender, [start, *images[:60]], 0)
+        lines = []
+        while "silent since" not in "".join(lines):
+            lines.append(bridge.stderr.readline())
+            self.assertNotEqual(lines[-1], "", lines)
+        emulator.send(sender, [*images[60:], end], 0)
+        said, errors = self.ended(bridge, 0)
+        self.assertRegex(lines[-1], "eiger: silent since .*: series 3 has 60 of 100 frames and "
+                         "1000 samples; waits for more frames, or the end of the series")
+        self.assertIn("eiger: it is back after", errors)
+        self.assertNotIn("panda: silent", "".join(lines) + errors)
+        self.assertEqual(json.loads(said)["frames"], 100)
 
     def test_bad_messages_are_counted_and_change_nothing(self):
         bridge = self.start_bridge("bad")
@@ -304,7 +387,9 @@ class BridgesTest(BridgesTestCase):
         first = self.start_bridge("left", *sources)
         self.wait_for_frames("left-1", 20)
         first.send_signal(signal.SIGTERM)
-        self.assertEqual(self.said_by(first), "")
+        said, errors = self.ended(first, 0)
+        self.assertEqual(said, "")
+        self.assertRegex(errors, "left-1: left under way: series 1 has .* of 100 frames and .* samp")
         had = self.accepted("left-1")
         self.assertIn(self.client.session("left-1").state, ("receiving", "reconstructing"))
         report, = self.reports(self.start_bridge("left", *sources))
@@ -319,6 +404,56 @@ class BridgesTest(BridgesTestCase):
         second, = self.run_scan("again")
         self.assertEqual([first["session"], second["session"]], ["again-1", "again-1-2"])
         self.assertEqual(second["frames"], 100)
+
+    def test_bridges_that_begin_at_the_same_moment_share_no_session(self):
+        """Of two detectors, whether their settings are the same, so that the server creates one
+        session for both, or others. Each frame is where its detector's are."""
+        form = Form(16, 16, np.dtype("<u2"), "raw")
+        optics = {"distance_m": 2.0, "detector_pixel_size_y_m": 75e-6}
+        for series, energies_ev in enumerate([(9000.0, 9000.0), (9000.0, 9100.0)] * 3):
+            begin, reports, said = threading.Barrier(2), {}, []
+
+            def feed(detector, energy_ev, series=series, begin=begin, reports=reports, said=said):
+                config = ptychoserve.session_config(
+                    optics={"photon_energy_ev": energy_ev, **optics})
+                scan = Scan(self.client, config, f"race-{series}", SeriesStart(series, 3), True, 2,
+                            detector, 0.0, threading.Event(), said.append)
+                data = np.full((16, 16), 10 if detector == "a" else 20, "<u2").tobytes()
+                begin.wait(harness.DEADLINE_S)
+                for k in range(3):
+                    scan.push([Image(series, k, form, data)])
+                reports[detector] = scan.finish(end_of_data=False)
+
+            threads = [threading.Thread(target=feed, args=pair) for pair in zip("ab", energies_ev)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(sorted(report.session for report in reports.values()),
+                             [f"race-{series}", f"race-{series}-2"], said)
+            self.assertRegex("\n".join(said), f"race-{series}: not joined: .*--prefix of its own")
+            for detector, report in reports.items():
+                self.assertEqual(report.frames, 3, said)
+                session = self.client.session(report.session)
+                self.assertEqual(session.frame(1).counts.max(), 10 if detector == "a" else 20)
+                session.delete(force=True)
+
+    def test_a_bridge_that_comes_late_leaves_the_session_of_another_detector_alone(self):
+        start, images, end = emulator.eiger_series(self.file, 1)
+        first = self.start_bridge("late")
+        emulator.send(self.sender(), [start, *images[:40]], 0)
+        self.wait_for_frames("late-1", 40)
+        self.eiger, self.panda = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
+        second = self.start_bridge("late", "--idle-s", 1, config=self.whole_config())
+        panda = self.emulate("panda")
+        emulator.send(self.sender(), [*images[50:], end], 0)
+        said, errors = self.ended(second, 0)
+        self.said_by(panda)
+        report = json.loads(said)
+        self.assertEqual((report["session"], report["frames"]), ("late-1-2", 50))
+        self.assertIn("late-1: not joined: it has 40 frames", errors)
+        self.assertEqual(self.accepted("late-1"), 40)
+        first.kill()
 
     def test_a_series_of_another_detector_is_not_mixed_in(self):
         """Nor one of this detector before it was switched off: that session has not ended, but it
@@ -393,6 +528,7 @@ class BridgesTest(BridgesTestCase):
     def test_what_cannot_be_meant_is_refused_before_anything_is_measured(self):
         for arguments, words in (
                 (("--prefix", "Tour_1"), "--prefix: 'Tour_1'; allowed: 1 to 40 of a-z, 0-9 and -"),
+                (("--quiet-s", "0"), "--quiet-s: 0 is not above 0"),
                 (("--eiger", "tcp://127.0.0.1"), "--eiger: 'tcp://127.0.0.1'"),
                 (("--panda", "http://127.0.0.1:1"), "--panda: 'http://127.0.0.1:1'")):
             refused = self.start_bridge("refused", *arguments)
@@ -432,8 +568,8 @@ class BridgesTest(BridgesTestCase):
         self.assertLessEqual(sum(bool(line) for line in program.splitlines()), 30)
         script = harness.replace_all(
             pages.script("docs/acquisition.md", ["encoder.json", "my_detector.py"],
-                         before={("One command for each side", 3): "if {"},
-                         after={("One command for each side", 3):  # The emulators have ended.
+                         before={("Without a beamline", 2): "if {"},
+                         after={("Without a beamline", 2):  # The emulators have ended.
                                 "}; then echo 'all is well, it says'; exit 1; fi",
                                 ("A detector of your own", 0): "wait"}),
             {**{f"127.0.0.1:{port}": f"127.0.0.1:{free_port()}"
@@ -474,6 +610,24 @@ class OutageTest(BridgesTestCase):
         self.assertEqual((report["frames"], report["positions"], report["lost"],
                           report["unplaced"], report["error"]), (100, 100, [], [], ""))
         self.check_pairing("away-1", range(100))
+
+    def test_whose_a_session_is_outlives_the_server(self):
+        state = ("--state-dir", self.path("claims"))
+        address = self.server.address
+        self.server.stop()
+        type(self).server = harness.Server(self._folder.name, *state, listen=address)
+        session = self.client.create_session(
+            "claimed", optics={"photon_energy_ev": 9000.0, "distance_m": 2.0,
+                               "detector_pixel_size_y_m": 75e-6},
+            detector={"frame_shape": (16, 16), "dtype": "u16"})
+        self.assertFalse(is_claimed_for(self.client, session, "mine"))
+        self.assertTrue(claim(self.client, session, "mine"))
+        self.server.kill()
+        type(self).server = harness.Server(self._folder.name, *state, listen=address)
+        session = self.client.session("claimed")
+        self.assertFalse(claim(self.client, session, "other"))
+        self.assertEqual([is_claimed_for(self.client, session, detector)
+                          for detector in ("mine", "other")], [True, False])
 
     def test_a_bridge_ends_when_asked_to_while_the_server_is_away(self):
         eiger = self.emulate("eiger", "--rate", 50)

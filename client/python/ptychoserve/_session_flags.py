@@ -33,11 +33,11 @@ def add_session_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
                        help="one setting of it, such as run.it_ends_after=30 or "
                        "detector.orientation=flip_ud; repeatable, overrides --config")
-    group.add_argument("--wavelength-m", type=_positive, metavar="M", help="metres")
-    group.add_argument("--photon-energy-ev", type=_positive, metavar="EV", help="electronvolts")
-    group.add_argument("--distance-m", type=_positive, metavar="M",
+    group.add_argument("--wavelength-m", type=positive, metavar="M", help="metres")
+    group.add_argument("--photon-energy-ev", type=positive, metavar="EV", help="electronvolts")
+    group.add_argument("--distance-m", type=positive, metavar="M",
                        help="sample to detector, metres")
-    group.add_argument("--pixel-size-m", type=_positive, metavar="M",
+    group.add_argument("--pixel-size-m", type=positive, metavar="M",
                        help="of the detector, both axes, metres")
 
 
@@ -96,7 +96,8 @@ def _nested(setting: str) -> dict[str, Any]:
     return value
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+    """A quantity, for argparse."""
     number = float(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
+import hashlib
 import threading
 import time
 from itertools import groupby
@@ -16,11 +16,12 @@ from ptychoserve.bridges.messages import (BadMessage, EncoderBlock, EncoderStart
                                           Image, SeriesEnd, SeriesStart)
 from ptychoserve.bridges.run_report import BadMessages, ScanReport
 from ptychoserve.bridges.scan import Scan
+from ptychoserve.bridges.silence import Due, Silence
 from ptychoserve.client import Client
 from ptychoserve.v1 import config_pb2
 
 TICK_S = 0.05
-QUIET_S = 10.0  # After so long a user wants to know that a source has said nothing at all.
+QUIET_S = 10.0  # Longer than the pauses of most scans, shorter than a user's patience.
 JOIN_S = 5.0
 STREAMS = 4
 
@@ -36,26 +37,32 @@ class Bridge:
         client: of the server.
         config: of the sessions; what it leaves open is filled in from what the detector says.
         prefix: session ids are "PREFIX-SERIES".
+        detector: its address. A series that began before this bridge did goes on in the session
+            that a bridge of the same detector has begun, and in no other.
         streams: of frames, to the server, for each session; it decodes what one of them brings on
             one core.
         channels: of the encoder; None: there is no encoder, and the bridge leaves the end of a scan
             to the session's own rules.
         idle_s: see above.
+        quiet_s: a source that is silent for so long in the middle of a scan is named.
         report: called with what has become of each scan.
         log: called with what a user should know.
     """
 
     def __init__(self, client: Client, config: config_pb2.SessionConfig, *, prefix: str = "scan",
-                 streams: int = STREAMS, channels: Optional[panda.Channels] = None,
-                 idle_s: float = 60.0,
+                 detector: str = "", streams: int = STREAMS,
+                 channels: Optional[panda.Channels] = None,
+                 idle_s: float = 60.0, quiet_s: float = QUIET_S,
                  report: Callable[[ScanReport], None] = print,
                  log: Callable[[str], None] = print) -> None:
         self._client = client
         self._config = config
         self._prefix = prefix
+        self._detector = hashlib.sha256(detector.encode()).hexdigest()[:16]
         self._streams = streams
         self._channels = channels
         self._idle_s = idle_s
+        self._quiet_s = quiet_s
         self._report = report
         self._log = log
         self._bad = BadMessages(log)
@@ -68,7 +75,6 @@ class Bridge:
         self._encoder_waits_since = 0.0
         self._encoder_known = False          # Whether a run has begun or ended before our eyes.
         self._encoder_scan: Optional[Scan] = None
-        self._unheard: set[str] = set()      # Sources that have said nothing yet.
 
     def stop(self) -> None:
         """Has `run` return soon; sessions stay as they are. May be called by a signal handler."""
@@ -78,20 +84,15 @@ class Bridge:
             encoder: Union[zmq.Socket, panda_tcp.Connection, None] = None, *,
             scans: int = 0) -> None:
         """Reads the sources until `stop`, or until so many scans have ended (0: any number)."""
-        threads = [self._reader("eiger", self.take_eiger, lambda: list(self.decoded(
-            "eiger", sockets.receive(eiger_socket), eiger.decode)))]
+        threads = [self._reader("eiger", self.take_eiger, self.due_frames, lambda: list(
+            self.decoded("eiger", sockets.receive(eiger_socket), eiger.decode)))]
         if encoder is not None:
-            threads.append(self._reader("panda", self.take_panda,
+            threads.append(self._reader("panda", self.take_panda, self.due_samples,
                                         functools.partial(self._read_encoder, encoder)))
-        self._unheard = {"eiger"} if encoder is None else {"eiger", "panda"}
-        told_after = time.monotonic() + QUIET_S
         for thread in threads:
             thread.start()
         ended = 0
         while not self._stopped.wait(TICK_S):
-            if time.monotonic() > told_after:
-                told_after = math.inf
-                self.tell_unheard()
             ended += self.finish_scans(time.monotonic())
             if scans and ended >= scans:
                 self._stopped.set()
@@ -99,23 +100,26 @@ class Bridge:
             thread.join(JOIN_S)
         for scan in self._scans:  # A thread that waits for a server is set free.
             scan.leave()
+            self._log(f"{scan.report.session}: left under way: {scan.progress}. The same command "
+                      "goes on with it")
         for thread in threads:
             thread.join()
         if self._failure is not None:
             raise self._failure
 
-    def tell_unheard(self) -> None:
-        """Says which sources are silent: a wrong address or key looks like a source at rest."""
-        for source in sorted(self._unheard):
-            self._log(f"{source}: nothing has come in {QUIET_S:.0f} s. If it sends, address or "
-                      f"keys are wrong: ptychoserve-doctor with this --{source} says which")
-
     def _reader(self, source: str, take: Callable[[list[Any]], None],
+                due: Callable[[], Optional[Due]],
                 read: Callable[[], list[Any]]) -> threading.Thread:
         def run() -> None:
+            silence = Silence(source, self._quiet_s, due, self._log, time.monotonic())
             try:
                 while not self._stopped.is_set():
-                    take(read())
+                    events = read()
+                    if events:
+                        take([event for event in events if event is not None])
+                        silence.heard(time.monotonic())
+                    else:
+                        silence.nothing(time.monotonic())
             except Exception as error:  # A fault of the bridge, which `run` raises.
                 self._failure = error
                 self._stopped.set()
@@ -127,23 +131,41 @@ class Bridge:
             decode = functools.partial(panda.decode, channels=self._channels or panda.Channels())
             return list(self.decoded("panda", sockets.receive(encoder), decode))
         try:
-            events = encoder.receive()
-            if events:
-                self._unheard.discard("panda")
-            return events
+            return encoder.receive()
         except BadMessage as error:
             self._bad.add("panda", error)
-            return []
+            return [None]
 
     def decoded(self, source: str, messages: Iterable[list[bytes]],
                 decode: Callable[[list[bytes]], Any]) -> Iterable[Any]:
-        """What messages say; those that cannot be used are counted."""
+        """What messages say; None for those that cannot be used, which are counted."""
         for parts in messages:
-            self._unheard.discard(source)
             try:
                 yield decode(parts)
             except BadMessage as error:
                 self._bad.add(source, error)
+                yield None
+
+    # --- What is due of the sources --------------------------------------------------------------
+
+    def due_frames(self) -> Optional[Due]:
+        """Of a series that has begun and has not ended."""
+        with self._lock:
+            scan = next((scan for scan in self._scans if not scan.frames_ended), None)
+        if scan is None:
+            return None
+        return Due(scan.began, f"{scan.progress}; waits for more frames, or the end of the series")
+
+    def due_samples(self) -> Optional[Due]:
+        """Of a run that has begun and has not ended, or one that a series waits for."""
+        with self._lock:
+            scan = self._encoder_scan or next(
+                (scan for scan in self._scans if not scan.has_encoder), None)
+        if scan is None:
+            return None
+        waits_for = ("more samples, or the end of the run" if scan.has_encoder else
+                     "a run of the encoder, which has to be armed for each series")
+        return Due(scan.began, f"{scan.progress}; waits for {waits_for}")
 
     # --- The detector -------------------------------------------------------------------------
 
@@ -186,7 +208,7 @@ class Bridge:
                     return scan  # Said twice.
                 scan.frames_ended = True  # If its own end did not come.
             scan = Scan(self._client, self._config, f"{self._prefix}-{start.series}", start,
-                        announced, self._streams, f"{self._prefix}.bridge", self._stopped,
+                        announced, self._streams, self._detector, self._idle_s, self._stopped,
                         self._log)
             self._scans.append(scan)
         self._place_encoder()
@@ -244,26 +266,33 @@ class Bridge:
             self._encoder_scan.encoder_ended = True
             self._encoder_scan = None
 
-    def _expire_encoder(self, now: float) -> None:
-        """Samples that no series has come for: nor will it, and they must not be the next one's."""
+    def _expire_encoder(self, now: float) -> int:
+        """Samples that no series has come for: nor will it, and they must not be the next one's.
+        How many scans that ends, which is one or none."""
         with self._lock:
             if not self._encoder_waits or now - self._encoder_waits_since < self._idle_s:
-                return
-            blocks = sum(isinstance(event, EncoderBlock) for event in self._encoder_waits)
+                return 0
+            samples = [len(event.x_counts) for event in self._encoder_waits
+                       if isinstance(event, EncoderBlock)]
             self._encoder_waits = []
-        self._bad.add("panda", BadMessage("no_series", "the detector measures nothing"), blocks)
+        if not samples:
+            return 0
+        self._bad.add("panda", BadMessage("no_series", f"{sum(samples)} samples"), len(samples))
+        self._report(ScanReport(
+            "", None, bad_messages=self._bad.take(),
+            error=f"{sum(samples)} samples of the encoder came and no series of the detector "
+                  f"within {self._idle_s:g} s: nothing is reconstructed. Is the detector armed, "
+                  "and --eiger its address? ptychoserve-doctor with this --eiger looks"))
+        return 1
 
     # --- The end of scans ---------------------------------------------------------------------
 
     def finish_scans(self, now: float) -> int:
         """Finishes those that are over; how many."""
-        self._expire_encoder(now)
+        expired = self._expire_encoder(now)
         over = [scan for scan in list(self._scans) if self._is_over(scan, now)]
         for scan in over:
             report = scan.finish(end_of_data=self._channels is not None)
-            if self._channels is not None and not scan.has_encoder:
-                self._log(f"{report.session}: no samples came while it was measured. Is the "
-                          "encoder armed for each series, and --panda its address?")
             with self._lock:
                 self._scans.remove(scan)
                 if self._encoder_scan is scan:
@@ -271,7 +300,7 @@ class Bridge:
                 self._finished_series = scan.series
             report.bad_messages = self._bad.take()
             self._report(report)
-        return len(over)
+        return expired + len(over)
 
     def _is_over(self, scan: Scan, now: float) -> bool:
         if scan.frames_ended and (scan.encoder_ended or self._channels is None):

@@ -14,9 +14,10 @@ from typing import Any, Optional, Sequence
 import zmq
 
 from ptychoserve._connection_flags import FlagParser, add_connection_flags, credentials_of
-from ptychoserve._session_flags import at_least_one, count, program_name, read_config
+from ptychoserve._session_flags import (at_least_one, count, positive, program_name,
+                                        read_config)
 from ptychoserve.bridges import curve, emulator, memory, panda_tcp, scan_file, sockets
-from ptychoserve.bridges.bridge import STREAMS, Bridge
+from ptychoserve.bridges.bridge import QUIET_S, STREAMS, Bridge
 from ptychoserve.bridges.panda import Channels
 from ptychoserve.bridges.run_report import ScanReport
 from ptychoserve.client import Client
@@ -25,6 +26,8 @@ from ptychoserve.v1 import config_pb2
 
 _PREFIX = "[a-z0-9-]{1,40}"
 _DATA_PORT = "panda://"
+_ENDS = """Exit code: 0; 1 when a scan had an error, or nothing of it is reconstructed as frames or
+positions did not come; 2 when something was asked for wrongly, before anything is measured. """
 _KEYS = """CurveZMQ: set PTYCHOSERVE_EIGER_SERVER_PUBLIC_KEY, PTYCHOSERVE_EIGER_CLIENT_PUBLIC_KEY
 and PTYCHOSERVE_EIGER_CLIENT_SECRET_KEY, all of them or none; for an emulator that asks for keys,
 PTYCHOSERVE_EIGER_SERVER_SECRET_KEY. PTYCHOSERVE_PANDA_... are those of the encoder."""
@@ -47,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = FlagParser("ptychoserve-bridge", description="Feeds sessions from the streams of a "
                         "detector and an encoder.", epilog=_KEYS)
     commands = parser.add_subparsers(required=True)
-    _run_parser(commands.add_parser("run", help="feed sessions of a server", epilog=_KEYS,
+    _run_parser(commands.add_parser("run", help="feed sessions of a server", epilog=_ENDS + _KEYS,
                                     prog=program_name("ptychoserve-bridge run")))
     emulate = commands.add_parser("emulate", help="publish a scan file as a source would",
                                   prog=program_name("ptychoserve-bridge emulate"),
@@ -67,16 +70,25 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--streams", type=at_least_one, default=STREAMS, help="of frames to the "
                         "server, which decodes what one of them brings on one core; "
                         "default: %(default)s")
-    parser.add_argument("--eiger", required=True, metavar="ADDRESS", help="tcp://HOST:PORT")
-    parser.add_argument("--eiger-socket", choices=sockets.KINDS, default="pull")
+    parser.add_argument("--eiger", required=True, metavar="ADDRESS", help="tcp://HOST:PORT; a "
+                        "bridge goes on only with a session that one with the same address began")
+    parser.add_argument("--eiger-socket", choices=sockets.KINDS, default="pull", help="sub, if the "
+                        "detector publishes and does not push; default: %(default)s")
     parser.add_argument("--panda", metavar="ADDRESS", help="tcp://HOST:PORT, of JSON messages; or "
-                        "panda://HOST, the data port of the PandA itself")
-    parser.add_argument("--panda-socket", choices=sockets.KINDS, default="sub")
+                        "panda://HOST, the data port of the PandA itself. Left out: another "
+                        "program sends positions into the session PREFIX-SERIES, by frame number, "
+                        "such as ptychoctl stream --positions-only")
+    parser.add_argument("--panda-socket", choices=sockets.KINDS, default="sub",
+                        help="of tcp:// likewise; default: %(default)s")
     parser.add_argument("--x-channel", default=Channels().x, help="dataset of x, in counts")
     parser.add_argument("--y-channel", default=Channels().y, help="dataset of y, in counts")
-    parser.add_argument("--idle-s", type=float, default=60.0,
-                        help="a scan by which nothing has come for so long is over; "
+    parser.add_argument("--idle-s", type=positive, default=60.0, metavar="S",
+                        help="a scan by which nothing has come for so long is over; without "
+                        "--panda, how long its first position is waited for when it has ended; "
                         "default: %(default)s")
+    parser.add_argument("--quiet-s", type=positive, default=QUIET_S, metavar="S",
+                        help="a source that is silent for so long in the middle of a scan, or at "
+                        "the start, is named; default: %(default)s")
     parser.add_argument("--scans", type=int, default=0, help="end after so many; 0, the "
                         "default: never")
     parser.add_argument("--json", action="store_true", help="reports as JSON, one a line")
@@ -160,9 +172,9 @@ def _run(options: argparse.Namespace) -> int:
 
     channels = Channels(options.x_channel, options.y_channel)
     with Client(options.server, **credentials_of(options)) as client, zmq.Context() as context:
-        bridge = Bridge(client, config, prefix=options.prefix, streams=options.streams,
-                        channels=channels if options.panda else None, idle_s=options.idle_s,
-                        report=report, log=_log)
+        bridge = Bridge(client, config, prefix=options.prefix, detector=options.eiger,
+                        streams=options.streams, channels=channels if options.panda else None,
+                        idle_s=options.idle_s, quiet_s=options.quiet_s, report=report, log=_log)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: bridge.stop())
         eiger_socket = _connect(context, "eiger", options.eiger, options.eiger_socket,

@@ -15,12 +15,15 @@ class BadMessage(Exception):
 
     Attributes:
         reason: "truncated", "oversized", "not_json", "not_cbor", "wrong_type", "wrong_value",
-            "unknown_type", "unknown_encoding", "missing_field", ...: what it is counted under.
+            "unknown_type", "unknown_encoding", "missing_field", ...: what it is counted under;
+            `run_report.MEANINGS` has them all.
+        detail: in words.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
+        self.detail = detail
 
 
 class Form(NamedTuple):

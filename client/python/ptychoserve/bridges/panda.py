@@ -54,7 +54,8 @@ def _samples(datasets: Any, channel: str) -> tuple[int, np.ndarray]:
     if not isinstance(datasets, dict):
         raise BadMessage("wrong_type", "datasets is no object")
     if channel not in datasets:
-        raise BadMessage("missing_field", f"{channel}; there are {', '.join(datasets):.200}")
+        raise BadMessage("missing_field", f"{channel}; there are {', '.join(datasets):.200}. "
+                         "--x-channel and --y-channel say which are read")
     dataset = datasets[channel]
     first = number(dataset, "starting_sample_number")
     data = dataset.get("data")

@@ -124,7 +124,8 @@ class Parser:
             found[f"/{field[0]}.{field[2]}"] = f"f{k}"
         for channel in self._channels:
             if channel not in found:
-                raise BadMessage("missing_field", f"{channel}; there are {', '.join(found):.200}")
+                raise BadMessage("missing_field", f"{channel}; there are {', '.join(found):.200}. "
+                                 "--x-channel and --y-channel say which are read")
         sample = np.dtype(types)
         if values.get("format") != "Framed" or values.get("sample_bytes") != str(sample.itemsize):
             raise BadMessage("wrong_value", f"not framed samples of {sample.itemsize} bytes")
@@ -174,6 +175,7 @@ class Connection:
         self._channels = channels
         self._log = log
         self._socket: Optional[socket.socket] = None
+        self._told_broken = False
         self._parser = Parser(channels)
 
     def receive(self) -> list[Event]:
@@ -188,11 +190,13 @@ class Connection:
             data = self._socket.recv(1 << 20)
             if data:
                 return self._parser.feed(data)
-            self._log("panda: the connection was closed")
+            self._broken("the PandA has closed the connection")
         except socket.timeout:
-            return []
+            if self._socket is not None:  # It has only nothing to say.
+                return []
+            self._broken("no answer")
         except OSError as error:
-            self._log(f"panda: {error}")
+            self._broken(error.strerror or str(error))
         except BadMessage:
             self.close()
             raise
@@ -200,8 +204,17 @@ class Connection:
         time.sleep(RETRY_S)
         return []
 
+    def _broken(self, why: str) -> None:
+        if not self._told_broken:
+            self._told_broken = True
+            self._log(f"panda: not connected to {self._address[0]}, port {self._address[1]}: "
+                      f"{why}. It is tried again every {RETRY_S:g} s")
+
     def _connect(self) -> None:
         self._socket = socket.create_connection(self._address, CONNECT_TIMEOUT_S)
+        if self._told_broken:
+            self._told_broken = False
+            self._log("panda: connected")
         self._socket.settimeout(TIMEOUT_S)
         self._socket.sendall(OPTIONS)
         self._parser = Parser(self._channels, goes_on=self._parser.in_run)

@@ -5,27 +5,35 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import Callable, NamedTuple, Optional, Sequence
+from typing import Callable, Iterator, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from ptychoserve._flush import flush
 from ptychoserve._missing_ids import missing_ids
 from ptychoserve._ranges import ranges
+from ptychoserve.bridges.claim import claim, is_claimed_for
 from ptychoserve.bridges.differences import differences
 from ptychoserve.bridges.frame_streams import FrameStreams
 from ptychoserve.bridges.messages import BadMessage, EncoderBlock, Form, Image, SeriesStart
 from ptychoserve.bridges.run_report import ScanReport
 from ptychoserve.client import Client, Session
-from ptychoserve.errors import (Aborted, FailedPrecondition, NotFound, PtychoserveError,
-                                Unavailable)
+from ptychoserve.errors import (Aborted, AlreadyExists, FailedPrecondition, NotFound,
+                                PtychoserveError, Unavailable)
 from ptychoserve.report import Counters
 from ptychoserve.v1 import config_pb2, session_pb2
 from ptychoserve.writers import PositionWriter
 
 MOST_SESSIONS_OF_A_SERIES = 1000
 RETRY_S = 1.0
+# A bridge claims what it has created within milliseconds; who finds it lets it go first.
+CREATOR_FIRST_S = 1.0
+LOOK_S = 1.0
 LEAVE_S = 5.0
+
+
+_OWN_PREFIX = "give the bridge of each detector a --prefix of its own"
+_OF_ANOTHER = f"it is that of another detector's bridge; {_OWN_PREFIX}"
 
 
 class _Opened(NamedTuple):
@@ -48,24 +56,30 @@ class Scan:
         announced: whether it came. If not, the series began before this bridge did, and its session
             is likely to exist.
         streams: of frames, to the server.
-        producer: name of this bridge; see `WriterOptions.producer`.
+        detector: tells this detector from others; see `claim`.
+        idle_s: how long the first position is waited for that comes from elsewhere.
     """
 
     def __init__(self, client: Client, config: config_pb2.SessionConfig, session_id: str,
-                 start: SeriesStart, announced: bool, streams: int, producer: str,
+                 start: SeriesStart, announced: bool, streams: int, detector: str, idle_s: float,
                  stopped: threading.Event, log: Callable[[str], None]) -> None:
         self.series = start.series
         self.report = ScanReport(session_id, start.series)
         self.has_encoder = False     # An encoder's run is this one's.
         self.frames_ended = False
         self.encoder_ended = False
-        self.last_input = time.monotonic()  # Of the future, while frames wait for the server.
+        self.began = time.monotonic()
+        self.last_input = self.began  # Of the future, while frames wait for the server.
+        self.frames = 0              # Taken so far,
+        self.samples = 0             # and of the encoder.
         self._client = client
         self._config = config
+        self._base_id = session_id
         self._start = start
         self._announced = announced
         self._streams = streams
-        self._producer = producer
+        self._detector = detector
+        self._idle_s = idle_s
         self._stopped = stopped
         self._log = log
         self._last_frame = -1
@@ -80,6 +94,12 @@ class Scan:
         """Of the first frame, and so of all."""
         return self._opened.form if self._opened is not None else None
 
+    @property
+    def progress(self) -> str:
+        """In words."""
+        of = f" of {self._start.frames}" if self._start.frames else ""
+        return f"series {self.series} has {self.frames}{of} frames and {self.samples} samples"
+
     def push(self, images: Sequence[Image]) -> None:
         """Sends frames; waits while the server has no room.
 
@@ -91,22 +111,23 @@ class Scan:
             first_id = opened.session.config.scan.first_frame_id
             self._last_frame = max(self._last_frame, max(image.frame for image in images))
             opened.frames.push([first_id + image.frame for image in images], images)
+            self.frames += len(images)
         except PtychoserveError as error:
             self._failed(error)
             raise BadMessage("session_ended" if self._opened else "no_session",
-                             f"{self.report.session}: {error}") from None
+                             f"series {self.series}, {self.report.session}") from None
         finally:
             self.last_input = time.monotonic()
 
     def _open(self, form: Form) -> _Opened:
         if self.report.error:
-            raise BadMessage("no_session", self.report.error)
+            raise BadMessage("no_session", f"series {self.series}, {self.report.session}")
         session = self._session_for(form)
         self.report.session = session.id
+        producer = f"bridge.{self._detector}"
         opened = _Opened(
-            session, form,
-            FrameStreams(session, form, self._streams, f"{self._producer}.frames"),
-            session.position_writer(producer=f"{self._producer}.positions"))
+            session, form, FrameStreams(session, form, self._streams, f"{producer}.frames"),
+            session.position_writer(producer=f"{producer}.positions"))
         with self._lock:
             self._opened = opened
             self._send_samples(opened.positions)
@@ -115,34 +136,79 @@ class Scan:
     def _session_for(self, form: Form) -> Session:
         while True:
             try:
-                session = self._attach()
-                if session is None:
-                    return self._create(form)
-                self._compare(session, form)
-                return session
+                return self._own(form) or self._another(form)
             except Unavailable as error:  # The detector keeps its frames meanwhile.
                 self._log(f"{self.report.session}: {error}")
                 if self._stopped.wait(RETRY_S):
                     raise
 
-    def _attach(self) -> Optional[Session]:
-        """The session of this series, when it exists.
-
-        A detector that was switched off counts from 1 again. So a series that has just begun does
-        not belong to a session that has ended, or has frames: they would be mixed.
-        """
-        base = self.report.session
+    def _candidates(self) -> Iterator[tuple[str, Optional[Session]]]:
+        """Ids that the session may have, in their order, with the sessions that there are."""
         for k in range(1, MOST_SESSIONS_OF_A_SERIES):
-            self.report.session = base if k == 1 else f"{base}-{k}"
+            session_id = self._base_id if k == 1 else f"{self._base_id}-{k}"
             try:
-                session = self._client.session(self.report.session)
+                yield session_id, self._client.session(session_id)
             except NotFound:
-                return None
-            # A session with frames is that of an earlier series, or of another detector.
-            if not (self._announced and (session.ended or session.info.frames.accepted)):
-                self._log(f"{session.id}: goes on, with the settings that it was created with")
+                yield session_id, None
+
+    def _own(self, form: Form) -> Optional[Session]:
+        """The session of a series that began before this bridge did: the last that a bridge of
+        this detector has claimed. A series that begins now cannot have one."""
+        own: Optional[Session] = None
+        if not self._announced:
+            for _, session in self._candidates():
+                if session is None:
+                    break
+                if is_claimed_for(self._client, session, self._detector):
+                    own = session
+        if own is not None:
+            self.report.session = own.id
+            self._log(f"{own.id}: goes on, with the settings that it was created with")
+            self._compare(own, form)
+        return own
+
+    def _another(self, form: Form) -> Session:
+        """A new session, or one that was made for this series and waits for a bridge."""
+        for session_id, found in self._candidates():
+            self.report.session = session_id
+            session = (self._created(session_id, form) if found is None
+                       else self._joined(found, form))
+            if session is not None:
                 return session
-        return None
+        raise FailedPrecondition(f"all ids up to {self.report.session} are taken",
+                                 hint="delete sessions, or choose another --prefix")
+
+    def _joined(self, session: Session, form: Form) -> Optional[Session]:
+        if session.ended:
+            return self._passed_over(session.id, "it has ended")
+        if session.info.frames.accepted:
+            return self._passed_over(session.id, f"it has {session.info.frames.accepted} frames "
+                                                 "of another series, or of another detector")
+        self._stopped.wait(CREATOR_FIRST_S)
+        if not claim(self._client, session, self._detector):
+            return self._passed_over(session.id, _OF_ANOTHER)
+        self._log(f"{session.id}: was there without frames, and is fed now, with the settings that "
+                  "it was created with")
+        self._compare(session, form)
+        return session
+
+    def _created(self, session_id: str, form: Form) -> Optional[Session]:
+        try:
+            session = self._client.create_session(
+                session_id, config=configured(self._config, self._start, form))
+        except AlreadyExists as error:
+            # Of another bridge that has come first, or files that the server could not take up.
+            return self._passed_over(session_id, f"{error}; {_OWN_PREFIX}")
+        if not claim(self._client, session, self._detector):
+            return self._passed_over(session_id, _OF_ANOTHER)
+        self._log(f"{session.id}: series {self.series}, {form}, "
+                  f"{self._start.frames or 'any number of'} frames")
+        for warning in session.info.warnings:
+            self._log(f"{session.id}: {warning}")
+        return session
+
+    def _passed_over(self, session_id: str, why: str) -> None:
+        self._log(f"{session_id}: not joined: {why}. Series {self.series} becomes another session")
 
     def _compare(self, session: Session, form: Form) -> None:
         """What was created with other settings keeps them. Raises FailedPrecondition when it
@@ -156,22 +222,15 @@ class Scan:
             self._log(f"{session.id}: warning: {name} is {has} in the session, which keeps it; "
                       f"here it would be {wanted}. Stop the session if that is not meant")
 
-    def _create(self, form: Form) -> Session:
-        session = self._client.create_session(self.report.session,
-                                              config=configured(self._config, self._start, form))
-        self._log(f"{session.id}: series {self.series}, {form}, "
-                  f"{self._start.frames or 'any number of'} frames")
-        for warning in session.info.warnings:
-            self._log(f"{session.id}: {warning}")
-        return session
-
     def _failed(self, error: PtychoserveError) -> None:
+        taken_over = ("another bridge of this detector feeds the session now, and this one no "
+                      f"longer does: end one of them, or {_OWN_PREFIX}")
+        self._fail(taken_over if isinstance(error, Aborted) else str(error))
+
+    def _fail(self, why: str) -> None:
         if not self.report.error:
-            self.report.error = str(error)
-            if isinstance(error, Aborted):
-                self.report.error += ("; another bridge feeds this session: end one of them, or "
-                                      "give each a --prefix of its own")
-            self._log(f"{self.report.session}: {self.report.error}")
+            self.report.error = why
+            self._log(f"{self.report.session}: {why}")
 
     # --- Positions ----------------------------------------------------------------------------
 
@@ -179,6 +238,7 @@ class Scan:
         """Sends encoder samples, or keeps them until there is a session."""
         self.last_input = time.monotonic()
         with self._lock:
+            self.samples += len(block.x_counts)
             self._waiting.append(block)
             if self._opened is not None:
                 self._send_samples(self._opened.positions)
@@ -198,7 +258,9 @@ class Scan:
         """Declares frames that did not come and, unless positions are of no concern here, the end
         of the data; what has become of the scan."""
         if self._opened is None:
-            self.report.error = self.report.error or "no frames came"
+            self._fail(f"no frames came of series {self.series}, and {self.samples} samples of the "
+                       "encoder: nothing is reconstructed. Was the detector triggered, and is its "
+                       "stream enabled?")
             return self.report
         try:
             self._complete(self._opened, end_of_data)
@@ -237,9 +299,34 @@ class Scan:
             positions.close()
             if end_of_data and not session.refresh().ended:
                 session.finish()
+        if not end_of_data:
+            self._wait_for_position(session)
         info = session.refresh().info
         self.report.frames, self.report.positions = info.frames.accepted, info.positions.accepted
         self.report.refused = _refused(info.frames) | _refused(info.positions)
+        if not self.report.frames:
+            self._fail("the server has taken none of the frames: nothing is reconstructed; "
+                       "what was refused says why")
+        elif not self.report.positions:
+            self._fail(f"{self.report.frames} frames came and no positions: nothing is "
+                       f"reconstructed. {self._what_to_check(end_of_data)}")
+
+    def _wait_for_position(self, session: Session) -> None:
+        """From elsewhere, which may be a little later than the frames."""
+        until = time.monotonic() + self._idle_s
+        while not (session.refresh().ended or session.info.positions.accepted
+                   or time.monotonic() > until or self._stopped.wait(LOOK_S)):
+            pass
+
+    def _what_to_check(self, encoder_asked_for: bool) -> str:
+        if not encoder_asked_for:
+            return ("Without --panda, another program has to send them to this session: was "
+                    "--panda left out by mistake?")
+        if not self.has_encoder:
+            return ("Is the encoder armed for each series, and --panda its address? "
+                    "ptychoserve-doctor with this --panda looks")
+        return (f"{self.samples} samples of the encoder came, but no frame got all of its own: is "
+                "samples_per_frame right, and was something refused or not used?")
 
 
 def _refused(counters: session_pb2.IngestCounters) -> dict[str, int]:

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Builds the packages of the commit twice, from nothing, in folders of different names, and compares them
+# bit by bit. Takes as long as two builds. Usage: tests/packaging/build_twice.sh [FOLDER]
+set -euo pipefail
+root=$(realpath "$(dirname "$0")/../..")
+work=$(mktemp -d "${1:-${TMPDIR:-/tmp}}/build-twice.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+export CCACHE_DISABLE=1
+for copy in once once_more; do
+  folder=$work/$copy/ptychoserve
+  git clone --quiet "$root" "$folder"
+  make -C "$folder" package
+done
+sums() { (cd "$1" && sha256sum -- *); }
+if diff <(sums "$work/once/ptychoserve/build/package") \
+        <(sums "$work/once_more/ptychoserve/build/package"); then
+  sums "$work/once/ptychoserve/build/package"
+  echo "both builds are the same"
+else
+  echo "the builds differ" >&2
+  exit 1
+fi
