@@ -139,8 +139,9 @@ class HandbookTest(unittest.TestCase):
         """The unit's configuration as it is, and what clients of the containers do with the secrets."""
         port, metrics, secure = free_ports(3)
         secrets = """
-            ptychoserved --device cpu --threads 1 --listen localhost:$secure --tls-cert docker/secrets/server.crt \
-                --tls-key docker/secrets/server.key --access-file docker/secrets/access.yaml &
+            ptychoserved --device cpu --threads 1 --listen localhost:$secure --tls-cert docker/secrets/server/server.crt \
+                --tls-key docker/secrets/server/server.key \
+                --access-file docker/secrets/server/access.yaml &
             pushd docker/secrets"""
         script = pages.script("docs/deployment.md", after={("Compose", 0): secrets, ("Compose", 2): "popd"},
                               before={("Packages and systemd", 0): "export PTYCHOSERVE_SERVER=localhost:$port"})
