@@ -90,7 +90,8 @@ class FaultsTest(harness.EndToEndTest):
         server = self.start("damaged")
         self.json("create", "--session", "s", "--scan", self.scan, "--iterations", 100000,
                   "--server", server.address)
-        self.json("stream", "s", self.scan, "--finish", "--server", server.address)
+        # At a rate, so that no record has all of the frames: without any, the session would fail.
+        self.json("stream", "s", self.scan, "--rate", 400, "--finish", "--server", server.address)
         server.kill()
         journal, = pathlib.Path(self.path("damaged"), "state/sessions/s").glob("input-*.rec")
         journal.write_bytes(damaged(journal.read_bytes()))
