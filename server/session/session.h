@@ -157,8 +157,8 @@ class Session final : public DeviceTask, public std::enable_shared_from_this<Ses
   void WriteCheckpoint(const Checkpoint* checkpoint) ABSL_LOCKS_EXCLUDED(mu_);
   // A checkpoint or a result has been written, or not.
   void CountWrite(const absl::Status& written, std::chrono::duration<double> took);
-  // Saves how the session has ended; what was saved for going on is not needed any more. Tried again
-  // and again when the disk does not take it.
+  // Saves how the session has ended; what was saved for going on is not needed any more. Tried
+  // again and again when the disk does not take it.
   void SaveResult() ABSL_LOCKS_EXCLUDED(mu_);
 
   const SessionKey key_;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the packages of the commit twice, from nothing, in folders of different names, and compares them
-# bit by bit. Takes as long as two builds. Usage: tests/packaging/build_twice.sh [FOLDER]
+# bit by bit. Takes as long as two builds. Without CUDA, as what nvcc makes depends on the folder.
+# Usage: tests/packaging/build_twice.sh [FOLDER]
 set -euo pipefail
 root=$(realpath "$(dirname "$0")/../..")
 work=$(mktemp -d "${1:-${TMPDIR:-/tmp}}/build-twice.XXXXXX")
@@ -9,6 +10,7 @@ export CCACHE_DISABLE=1
 for copy in once once_more; do
   folder=$work/$copy/ptychoserve
   git clone --quiet "$root" "$folder"
+  (cd "$folder" && cmake --preset release -DPTYCHOSERVE_CUDA=OFF > /dev/null)
   make -C "$folder" package
 done
 sums() { (cd "$1" && sha256sum -- *); }
