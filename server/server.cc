@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -246,13 +248,13 @@ void Server::SaveSessions(std::chrono::steady_clock::time_point deadline) {
                                     [countdown](const absl::Status&) { countdown.Done(); });
   }
   const int left = countdown.Wait(deadline);
-  std::vector<std::string> unsaved;
+  std::vector<std::string> lost;
   for (const auto& session : core_.sessions.All()) {
-    if (session->journal() != nullptr && !session->saved()) unsaved.push_back(session->id());
+    if (session->journal() != nullptr && session->journal()->lost()) lost.push_back(session->id());
   }
-  if (left > 0 || !unsaved.empty()) {
+  if (left > 0 || !lost.empty()) {
     Log(LogLevel::kError, "not all that was acknowledged is on disk",
-        {{"writes_under_way", left}, {"sessions", absl::StrJoin(unsaved, ",")}});
+        {{"writes_under_way", left}, {"sessions", absl::StrJoin(lost, ",")}});
   }
 }
 

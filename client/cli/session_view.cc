@@ -26,7 +26,7 @@ std::string CountersLine(const char* what, const v1::IngestCounters& counters) {
 
 std::string DescribeLoss(const v1::Session& session) {
   if (session.durability() != v1::DURABILITY_LOST) return "";
-  return absl::StrCat("not all of it is on the server's disk, and a restart would lose the rest: ",
+  return absl::StrCat("not all of it is on the server's disk, as a restart would show: ",
                       session.durability_failure());
 }
 
