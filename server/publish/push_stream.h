@@ -22,6 +22,9 @@
 
 namespace ptychoserve::server {
 
+// The longest interval between messages that a reader may ask for.
+inline constexpr std::uint32_t kMaxIntervalMs = 60'000;
+
 // Common part of the calls that send messages to a reader for as long as it likes.
 //
 // Everything that happens (a write is done, the session has changed, a timer fires, the call is

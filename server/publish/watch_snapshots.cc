@@ -6,18 +6,13 @@
 #include "server/service/enums.h"
 
 namespace ptychoserve::server {
-namespace {
-
-constexpr std::uint32_t kMaxSnapshotIntervalMs = 60'000;
-
-}  // namespace
 
 grpc::ServerWriteReactor<v1::SnapshotChunk>* WatchSnapshotsStream::Start(
     const Call& call, const v1::WatchSnapshotsRequest& request) {
-  if (request.min_interval_ms() > kMaxSnapshotIntervalMs) {
-    return new RefusedStream<v1::SnapshotChunk>(InvalidField(
-        reason::kInvalidRequest, "min_interval_ms",
-        absl::StrCat(request.min_interval_ms(), "; allowed: 0..", kMaxSnapshotIntervalMs)));
+  if (request.min_interval_ms() > kMaxIntervalMs) {
+    return new RefusedStream<v1::SnapshotChunk>(
+        InvalidField(reason::kInvalidRequest, "min_interval_ms",
+                     absl::StrCat(request.min_interval_ms(), "; allowed: 0..", kMaxIntervalMs)));
   }
   auto selection = ParseSelection(request.selection());
   if (!selection.ok()) return new RefusedStream<v1::SnapshotChunk>(selection.status());

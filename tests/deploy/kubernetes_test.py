@@ -166,7 +166,7 @@ class KubernetesTest(unittest.TestCase):
         text = (proxy / "envoy.yaml").read_text(encoding="utf-8")
         for k, name in enumerate("abc"):
             text = harness.replace_all(text, {f"node-{name}.example.org": f"ptychoserve-{k}",
-                                            f"hash_key: node-{name}": f"hash_key: ptychoserve-{k}"})
+                                              f"hash_key: node-{name}": f"hash_key: ptychoserve-{k}"})
         plain = yaml.safe_load(text)["static_resources"]
         router = documents(routers / "router-envoy" / "envoy.yaml")[0]["static_resources"]
         self.assertEqual(router["clusters"], plain["clusters"])

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEADLINE_S = 120  # What takes longer hangs.
@@ -26,13 +25,6 @@ def needs(*programs):
     """Fails with words when a program is not installed."""
     for name in programs:
         assert shutil.which(name), f"this test needs the program {name}: make test-packages"
-
-
-def wait_until(condition, what):
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"still not: {what}"
-        time.sleep(0.05)
 
 
 def run(*command, **options):
@@ -150,7 +142,7 @@ class Node:
                  "--port-file", str(port_file), "--state-dir", str(self.state_dir),
                  "--device", "cpu", "--threads", "1", *map(str, flags)],
                 stdout=log, stderr=subprocess.STDOUT)
-        wait_until(lambda: port_file.exists() or self.process.poll() is not None, "a server is up")
+        harness.wait_until(lambda: port_file.exists() or self.process.poll() is not None, "a server is up")
         assert self.process.poll() is None, (self.state_dir / "server.log").read_text()
 
     def drain(self):

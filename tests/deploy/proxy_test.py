@@ -120,7 +120,7 @@ class ProxyTest:
                    for name in self.names]
         watches = [self.begin("watch", name, "--json") for name in self.names]
         for number in (A, B, C):
-            nodes.wait_until(
+            harness.wait_until(
                 lambda: all(int(s.get("frames", {}).get("received", 0)) > 5
                             for s in self.sessions_of(number).values()), "frames come in")
 
@@ -191,8 +191,8 @@ class HaproxyTest(ProxyTest, unittest.TestCase):
         self.addCleanup(log.close)
         process = subprocess.Popen(["haproxy", "-f", config], stdout=log, stderr=log)
         self.processes.append(process)
-        nodes.wait_until(lambda: (self.folder / "admin.sock").exists(), "HAProxy runs")
-        nodes.wait_until(lambda: self.states().count("UP") == 3, "HAProxy finds three nodes ready")
+        harness.wait_until(lambda: (self.folder / "admin.sock").exists(), "HAProxy runs")
+        harness.wait_until(lambda: self.states().count("UP") == 3, "HAProxy finds three nodes ready")
 
     def command(self, text):
         with socket.socket(socket.AF_UNIX) as admin:
@@ -206,7 +206,7 @@ class HaproxyTest(ProxyTest, unittest.TestCase):
 
     def while_two_are_away(self):
         """New sessions go to the node that is left."""
-        nodes.wait_until(lambda: self.states().count("DOWN") == 2, "HAProxy finds two nodes away")
+        harness.wait_until(lambda: self.states().count("DOWN") == 2, "HAProxy finds two nodes away")
         for k in range(2):
             self.ctl("create", "--scan", self.scan, "--session", f"late-{k}", *RUN)
             self.assertIn(f"late-{k}", self.sessions_of(C))
@@ -249,7 +249,7 @@ class NginxTest(ProxyTest, unittest.TestCase):
         self.processes.append(process)
         self.addCleanup(process.wait)
         self.addCleanup(process.terminate)
-        nodes.wait_until(lambda: (self.folder / "nginx.pid").exists(), "nginx runs")
+        harness.wait_until(lambda: (self.folder / "nginx.pid").exists(), "nginx runs")
 
     def while_two_are_away(self):
         pass  # nginx does not know, and new sessions wait as well.

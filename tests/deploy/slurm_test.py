@@ -79,7 +79,7 @@ class SlurmTest(unittest.TestCase):
         self.begin("munged", "--foreground", "--force", f"--key-file={key}",
                    f"--socket={munge}/socket", f"--pid-file={munge}/pid",
                    f"--log-file={munge}/log", f"--seed-file={munge}/seed")
-        nodes.wait_until(lambda: (munge / "socket").exists(), "munged runs")
+        harness.wait_until(lambda: (munge / "socket").exists(), "munged runs")
         (self.folder / "gres.conf").write_text("NodeName=n1 Name=gpu File=/dev/null\n")
         (self.folder / "slurm.conf").write_text(f"""
 ClusterName=test
@@ -106,7 +106,7 @@ PartitionName=main Nodes=n1 Default=YES State=UP MaxTime=INFINITE
         (self.folder / "controller").mkdir()
         self.begin("slurmctld", "-D", "-f", self.folder / "slurm.conf")
         self.begin("slurmd", "-D", "-N", "n1", "-f", self.folder / "slurm.conf")
-        nodes.wait_until(lambda: subprocess.run(
+        harness.wait_until(lambda: subprocess.run(
             ["sinfo", "-h", "-o", "%t"], env=self.environment(), capture_output=True, text=True,
             check=False).stdout.strip() == "idle", "the node is idle")
 
@@ -125,7 +125,7 @@ PartitionName=main Nodes=n1 Default=YES State=UP MaxTime=INFINITE
             nodes.haproxy_config(self.folder, self.proxy, f"127.0.0.1:{free_port()}",
                                  self.shared / "secrets" / "tls.crt"))
         self.begin("haproxy", "-f", self.folder / "haproxy.cfg")
-        nodes.wait_until(lambda: (self.folder / "admin.sock").exists(), "HAProxy runs")
+        harness.wait_until(lambda: (self.folder / "admin.sock").exists(), "HAProxy runs")
         self.begin(DEPLOY / "slurm" / "follow_endpoints.sh", self.shared,
                    self.folder / "admin.sock")
 
@@ -155,7 +155,7 @@ PartitionName=main Nodes=n1 Default=YES State=UP MaxTime=INFINITE
     def test_a_scan_outlives_the_job_whose_time_is_over(self):
         endpoint = self.shared / "endpoints" / "node-a"
         job = self.submit("--time", "2", "--signal", "B:USR1@60")
-        nodes.wait_until(endpoint.exists, "the endpoint is published")
+        harness.wait_until(endpoint.exists, "the endpoint is published")
         first = endpoint.read_text(encoding="utf-8")
         scan = self.folder / "scan.cxi"
         self.ctl("simulate", scan, "--points", FRAMES, "--frame", 64, "--photons", "1e6")
@@ -179,7 +179,7 @@ PartitionName=main Nodes=n1 Default=YES State=UP MaxTime=INFINITE
         self.slurm("scancel", job)
         self.wait_long(lambda: self.restarts(job)[1] in ("CANCELLED", "COMPLETED"),
                        "the job is cancelled")
-        nodes.wait_until(lambda: not endpoint.exists(), "the endpoint is withdrawn")
+        harness.wait_until(lambda: not endpoint.exists(), "the endpoint is withdrawn")
         self.assertIn("the server has ended with 0",
                       (self.folder / "job.log").read_text().splitlines()[-1])
 

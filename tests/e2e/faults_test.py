@@ -7,7 +7,6 @@ import fcntl
 import os
 import pathlib
 import subprocess
-import time
 import urllib.request
 
 import harness
@@ -32,12 +31,6 @@ class FaultsTest(harness.EndToEndTest):
 
     def log_of(self, name):
         return pathlib.Path(self.path(name), "server.log").read_text(encoding="utf-8")
-
-    def wait_for(self, condition, what):
-        deadline = time.monotonic() + harness.DEADLINE_S
-        while not condition():
-            self.assertLess(time.monotonic(), deadline, f"still not: {what}")
-            time.sleep(0.05)
 
     def client(self, *arguments):
         process = subprocess.Popen([harness.program("ptychoctl"), *map(str, arguments)], text=True,
@@ -78,7 +71,7 @@ class FaultsTest(harness.EndToEndTest):
         os.write(reader, bytes(fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)))
         server = self.start("hangs", "--audit-log", pipe, "--shutdown-timeout-s", "1")
         self.client("create", "--scan", self.scan, "--session", "s", "--server", server.address)
-        self.wait_for(lambda: "session created" in self.log_of("hangs"), "a session")
+        harness.wait_until(lambda: "session created" in self.log_of("hangs"), "a session")
         self.assertEqual(server.stop(), 3)
         self.assertIn("the shutdown hangs, leaving at once", self.log_of("hangs"))
         server = self.start("hangs")
@@ -90,8 +83,11 @@ class FaultsTest(harness.EndToEndTest):
         server = self.start("damaged")
         self.json("create", "--session", "s", "--scan", self.scan, "--iterations", 100000,
                   "--server", server.address)
-        # At a rate, so that no record has all of the frames: without any, the session would fail.
-        self.json("stream", "s", self.scan, "--rate", 400, "--finish", "--server", server.address)
+        # What is in the middle of the journal is of frames, and not of all: at a rate, many records
+        # have them, and those of the positions are before.
+        self.json("stream", "s", self.scan, "--positions-only", "--server", server.address)
+        self.json("stream", "s", self.scan, "--frames-only", "--rate", 400, "--finish",
+                  "--server", server.address)
         server.kill()
         journal, = pathlib.Path(self.path("damaged"), "state/sessions/s").glob("input-*.rec")
         journal.write_bytes(damaged(journal.read_bytes()))
@@ -139,13 +135,13 @@ class FaultsTest(harness.EndToEndTest):
         at = ("--server", server.address)
         self.json("create", "--session", "s", "--scan", self.scan, *at)
         watcher = self.client("watch", "s", *at)
-        self.wait_for(lambda: watchers(1), "one who watches")
+        harness.wait_until(lambda: watchers(1), "one who watches")
         error = self.refused(1, "stream", "s", self.scan, *at)  # Frames and positions: one too many.
         self.assertEqual(error["reason"], "STREAM_LIMIT")
         self.assertIn("limit of 2 open streams", error["message"])
         self.assertIn("--max-streams", error["message"])
         watcher.kill()
-        self.wait_for(lambda: watchers(0), "nobody who watches")
+        harness.wait_until(lambda: watchers(0), "nobody who watches")
         frames = self.json("stream", "s", self.scan, "--producer", "p", *at)["frames"]
         self.assertEqual(int(frames["accepted"]), 100)
         self.assertEqual(server.stop(), 0)

@@ -36,6 +36,13 @@ def run_program(name, *arguments, env=None):
                           capture_output=True, timeout=DEADLINE_S, check=False)
 
 
+def wait_until(condition, what):
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"still not: {what}"
+        time.sleep(0.05)
+
+
 def replace_all(text, replaced):
     """`text` with each of the keys, which must be there, replaced by its value."""
     for old, new in replaced.items():

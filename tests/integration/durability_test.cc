@@ -496,8 +496,7 @@ TEST_F(DurabilityTest, AResultThatTheDiskDoesNotTakeIsTriedAgain) {
   EXPECT_THAT(api().Get(name).value.durability_failure(), HasSubstr("Is a directory"));
   EXPECT_FALSE(fs::exists(FilesOf("kept") / "result.rec"));
   fs::remove(in_the_way);
-  EXPECT_TRUE(
-      Eventually([&] { return api().Get(name).value.durability() == v1::DURABILITY_JOURNAL; }));
+  EXPECT_TRUE(Eventually([&] { return durability() == v1::DURABILITY_JOURNAL; }));
   Restart();
   const v1::Session after = api().Get(name).value;
   ExpectSameResult(after, ended, 0);

@@ -12,6 +12,7 @@
 // order.
 
 namespace ptychoserve {
+
 template <typename Real>
 Region CpuBackend<Real>::BatchArea(std::span<const int> batch) const {
   const auto row_of = [&](int i) { return points_[i].row - canvas_.row; };
